@@ -1,0 +1,161 @@
+"""Every setting of a fit, as frozen dataclasses: at once the command line's help and the model's config.json."""
+
+from __future__ import annotations
+
+import dataclasses
+from dataclasses import dataclass, field
+from typing import Any, Literal
+
+from fivefold.errors import ModelError, UsageError
+
+LikelihoodName = Literal["bernoulli", "pixels", "gaussian"]
+ActivationName = Literal["silu", "relu"]
+PresetName = Literal["default", "paper"]
+
+
+def _setting(default: Any, help: str, at_least: float | None = None, below: float | None = None) -> Any:
+    return field(default=default, metadata={"help": help, "at_least": at_least, "below": below})
+
+
+class _Checked:
+    """Raises `UsageError` when a field lies outside its bounds."""
+
+    def __post_init__(self) -> None:
+        for item in dataclasses.fields(self):  # pyright: ignore[reportArgumentType]
+            value, bounds = getattr(self, item.name), item.metadata
+            if value is None:
+                continue
+            flag = "--" + item.name.replace("_", "-")
+            if bounds["at_least"] is not None and not value >= bounds["at_least"]:
+                raise UsageError(f"{flag} must be at least {bounds['at_least']}, got {value}")
+            if bounds["below"] is not None and not value < bounds["below"]:
+                raise UsageError(f"{flag} must be below {bounds['below']}, got {value}")
+
+
+@dataclass(frozen=True)
+class NetworkConfig(_Checked):
+    """The networks' shape. The number of channels doubles with each halving of the image."""
+
+    latent_dim: int = _setting(10, "Numbers that an item is compressed to.", at_least=1)
+    likelihood: LikelihoodName = _setting("bernoulli", "Family of p(x | z): bernoulli, pixels or gaussian.")
+    visibility: bool = _setting(True, "Whether the encoder is told which elements are visible.")
+    activation: ActivationName = _setting("silu", "Between the layers: silu or relu.")
+    first_channels: int = _setting(32, "Channels of the first convolution.", at_least=1)
+    max_channels: int = _setting(128, "Channels of the widest convolution.", at_least=1)
+    smallest_side: int = _setting(8, "Images are halved until no side is longer than this.", at_least=2)
+    hidden: int = _setting(400, "Width of the linear layer on each side of the latent code.", at_least=1)
+
+
+@dataclass(frozen=True)
+class CorruptionConfig(_Checked):
+    """Shares of the training items that the encoder sees corrupted, by kind; the rest stay clean."""
+
+    hide: float = _setting(0.0, "Elements hidden at random.", at_least=0)
+    block: float = _setting(0.0, "A block hidden.", at_least=0)
+    uniform: float = _setting(0.0, "Elements replaced by uniform values.", at_least=0)
+    gaussian: float = _setting(0.0, "Gaussian noise added.", at_least=0)
+    salt_and_pepper: float = _setting(0.0, "Elements replaced by black or white.", at_least=0)
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        if (total := sum(dataclasses.astuple(self))) > 1:
+            raise UsageError(f"--corruption: the shares must add up to at most 1, got {total:g}")
+
+    @classmethod
+    def parse(cls, text: str) -> CorruptionConfig:
+        """From `none` or `hide=0.1,uniform=0.2`; raises `UsageError`."""
+        if text == "none":
+            return cls()
+        known = ", ".join(cls.__dataclass_fields__)
+        shares: dict[str, float] = {}
+        for part in text.split(","):
+            name, _, share = (word.strip() for word in part.partition("="))
+            name = name.replace("-", "_")
+            try:
+                if name not in cls.__dataclass_fields__ or name in shares:
+                    raise ValueError
+                shares[name] = float(share)
+            except ValueError:
+                raise UsageError(
+                    f"--corruption must be none or KIND=SHARE,… (each once) with kinds {known}; got {part!r}"
+                ) from None
+        return cls(**shares)
+
+
+@dataclass(frozen=True)
+class TrainingConfig(_Checked):
+    """How long and how fast to train."""
+
+    epochs: int = _setting(12, "Passes over the training items, at most.", at_least=1)
+    max_minutes: float | None = _setting(None, "Stop after this long; the learning rate falls accordingly.", at_least=0)
+    batch_size: int = _setting(128, "Items per step.", at_least=1)
+    learning_rate: float = _setting(1.5e-3, "Peak of Adam's rate; rises at the start, then falls along a cosine.", 0)
+    kl_warmup: float = _setting(0.0, "Epochs over which the weight of the KL term rises from 0 to 1.", at_least=0)
+    validation: float = _setting(0.1, "Share of the items held out to choose the best epoch.", at_least=0, below=1)
+    seed: int = _setting(0, "Seed of everything random.", at_least=0)
+
+
+@dataclass(frozen=True)
+class FitConfig:
+    """Everything that a fit depends on besides the data."""
+
+    preset: PresetName = "default"
+    network: NetworkConfig = NetworkConfig()
+    corruption: CorruptionConfig = CorruptionConfig()
+    training: TrainingConfig = TrainingConfig()
+
+    def to_json(self) -> dict[str, Any]:
+        """The configuration as plain JSON values."""
+        return dataclasses.asdict(self)
+
+    @classmethod
+    def from_json(cls, fields: dict[str, Any]) -> FitConfig:
+        """The inverse of `to_json`; raises `ModelError` for anything else."""
+        try:
+            return cls(
+                fields["preset"],
+                NetworkConfig(**fields["network"]),
+                CorruptionConfig(**fields["corruption"]),
+                TrainingConfig(**fields["training"]),
+            )
+        except (KeyError, TypeError, UsageError) as error:
+            raise ModelError(f"the model's configuration is damaged: {error}") from None
+
+
+PRESETS: dict[str, FitConfig] = {
+    "default": FitConfig(
+        "default",
+        corruption=CorruptionConfig(hide=0.1, block=0.1, uniform=0.15, gaussian=0.05, salt_and_pepper=0.05),
+    ),
+    "paper": FitConfig("paper", NetworkConfig(visibility=False, activation="relu")),
+}
+
+
+def configure(preset: str = "default", **overrides: Any) -> FitConfig:
+    """The preset with single settings replaced; an override of None leaves the preset's value.
+
+    Parameters
+    ----------
+    preset : `default` or `paper`
+    overrides : fields of `NetworkConfig` and `TrainingConfig` by name, and `corruption` (a `CorruptionConfig` or
+        its text form)
+
+    Raises
+    ------
+    UsageError : for an unknown preset or setting, or a value out of bounds
+    """
+    if preset not in PRESETS:
+        raise UsageError(f"--preset must be one of {', '.join(PRESETS)}; got {preset!r}")
+    config = PRESETS[preset]
+    given = {name: value for name, value in overrides.items() if value is not None}
+    corruption = given.pop("corruption", config.corruption)
+    if isinstance(corruption, str):
+        corruption = CorruptionConfig.parse(corruption)
+    parts = {}
+    for part in ("network", "training"):
+        current = getattr(config, part)
+        mine = {name: given.pop(name) for name in list(given) if name in current.__dataclass_fields__}
+        parts[part] = dataclasses.replace(current, **mine)
+    if given:
+        raise UsageError(f"unknown setting: {', '.join(given)}")
+    return dataclasses.replace(config, corruption=corruption, **parts)

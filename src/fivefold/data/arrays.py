@@ -1,0 +1,71 @@
+"""Arrays from files: .npy (memory-mapped), .npz, and the IDX format of MNIST. Never pickled objects."""
+
+from __future__ import annotations
+
+import gzip
+import math
+import struct
+from pathlib import Path
+
+import numpy as np
+
+from fivefold.errors import DataError
+
+_IDX_TYPES = {0x08: ">u1", 0x09: ">i1", 0x0B: ">i2", 0x0C: ">i4", 0x0D: ">f4", 0x0E: ">f8"}
+_READ_CHUNK = 1 << 24
+_IMAGE_NAMES = ("images", "values", "x", "data", "x_train", "arr_0")
+_LABEL_NAMES = ("labels", "y", "y_train")
+
+
+def read_npy(path: Path) -> np.ndarray:
+    """The array, memory-mapped. Raises `DataError`."""
+    try:
+        return np.load(path, mmap_mode="r", allow_pickle=False)
+    except (ValueError, OSError, EOFError) as error:
+        raise DataError(f"{path}: can't be read as a NumPy array ({error})") from None
+
+
+def read_npz(path: Path) -> tuple[np.ndarray, np.ndarray | None]:
+    """The images, and labels if there are any.
+
+    The images are the only array, or that called one of `images`, `values`, `x`, `data`, `x_train`, `arr_0`; labels
+    `labels`, `y` or `y_train`. Raises `DataError`.
+    """
+    try:
+        with np.load(path, allow_pickle=False) as archive:
+            by_name = {name.lower(): name for name in archive.files}
+            label_name = next((by_name[name] for name in _LABEL_NAMES if name in by_name), None)
+            others = [name for name in archive.files if name != label_name]
+            image_name = next((by_name[name] for name in _IMAGE_NAMES if name in by_name), None)
+            if image_name is None and len(others) == 1:
+                image_name = others[0]
+            if image_name is None:
+                raise DataError(
+                    f"{path}: one array must be called {' or '.join(_IMAGE_NAMES)}; got {', '.join(others)}"
+                )
+            return archive[image_name], archive[label_name] if label_name else None
+    except DataError:
+        raise
+    except Exception as error:  # zipfile, zlib and NumPy raise all kinds of errors on damaged files
+        raise DataError(f"{path}: can't be read as a NumPy archive ({error})") from None
+
+
+def read_idx(path: Path) -> np.ndarray:
+    """An IDX file, plain or gzip (http://yann.lecun.com/exdb/mnist). Raises `DataError`."""
+    try:
+        with gzip.open(path) if path.suffix == ".gz" else path.open("rb") as file:
+            zeros, code, ndim = struct.unpack(">HBB", file.read(4))
+            if zeros != 0 or code not in _IDX_TYPES or not 1 <= ndim <= 4:
+                raise DataError(f"{path}: isn't an IDX file")
+            shape = struct.unpack(f">{ndim}I", file.read(4 * ndim))
+            dtype = np.dtype(_IDX_TYPES[code])
+            expected = math.prod(shape) * dtype.itemsize
+            content = bytearray()
+            while chunk := file.read(min(_READ_CHUNK, expected + 1 - len(content))):
+                content += chunk
+    except (OSError, EOFError, struct.error) as error:
+        raise DataError(f"{path}: can't be read as an IDX file ({error})") from None
+    if len(content) != expected:
+        found = "more" if len(content) > expected else str(len(content))
+        raise DataError(f"{path}: must hold {expected} bytes of values by its header, got {found}")
+    return np.frombuffer(content, dtype).reshape(shape).astype(dtype.newbyteorder("="), copy=False)

@@ -1,0 +1,85 @@
+"""Items to where the user wants them: a folder of PNGs, one PNG sheet, .npy or .npz."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+
+from fivefold.atomic import atomic_file, atomic_folder, check_free
+from fivefold.data.images import encode_png
+from fivefold.errors import UsageError
+
+_GAP = 2  # pixels between the images of a sheet
+
+
+@dataclass(frozen=True)
+class Output:
+    """A place for images, checked before any work is done."""
+
+    path: Path
+
+    @classmethod
+    def at(cls, path: str | Path, force: bool = False) -> Output:
+        """Raises `UsageError` if `path` exists (without `force`) or has an ending that can't be written."""
+        path = Path(path)
+        if path.suffix.lower() not in ("", ".npy", ".npz", ".png"):
+            raise UsageError(f"--output must be a folder, .npy, .npz or .png; got {path}")
+        check_free(path, force)
+        return cls(path)
+
+    def write(self, values: np.ndarray, low: float, high: float, names: Sequence[str] | None = None) -> None:
+        """Write `(n, h, w, c)` values of the range `[low, high]`.
+
+        `.npy` and `.npz` (array `images`) hold them as they are; a PNG holds uint8 and uint16 as they are, other types
+        scaled to 8 bits. A folder gets one PNG per item under its name, or its number.
+        """
+        ending = self.path.suffix.lower()
+        if ending == "":
+            with atomic_folder(self.path, merge=True) as folder:
+                for name, image in zip(_file_names(names, len(values)), values, strict=True):
+                    target = folder / name
+                    target.parent.mkdir(parents=True, exist_ok=True)
+                    target.write_bytes(encode_png(_png_pixels(image, low, high)))
+            return
+        with atomic_file(self.path) as temporary:
+            if ending == ".npy":
+                np.save(temporary, values, allow_pickle=False)
+            elif ending == ".npz":
+                np.savez_compressed(temporary, images=values)
+            else:
+                temporary.write_bytes(encode_png(make_sheet(_png_pixels(values, low, high))))
+
+
+def make_sheet(images: np.ndarray, columns: int | None = None) -> np.ndarray:
+    """`(n, h, w, c)` images as one, row by row, with gaps of the highest value (opaque white for 8 bits)."""
+    n, h, w, c = images.shape
+    columns = columns or math.ceil(math.sqrt(n))
+    rows = math.ceil(n / columns)
+    white = np.iinfo(images.dtype).max
+    sheet = np.full((rows, h + _GAP, columns, w + _GAP, c), white, images.dtype)
+    for index, image in enumerate(images):
+        sheet[index // columns, :h, index % columns, :w] = image
+    return sheet.reshape(rows * (h + _GAP), columns * (w + _GAP), c)[:-_GAP, :-_GAP]
+
+
+def _png_pixels(values: np.ndarray, low: float, high: float) -> np.ndarray:
+    if values.dtype in (np.uint8, np.uint16):
+        return values
+    unit = (values.astype(np.float64) - low) / (high - low)
+    return np.rint(np.clip(unit, 0, 1) * 255).astype(np.uint8)
+
+
+def _file_names(names: Sequence[str] | None, n: int) -> list[str]:
+    """A distinct PNG file name per item: its own with the ending exchanged where that is free, else added."""
+    if names is None:
+        digits = len(str(n - 1))
+        return [f"{index:0{digits}d}.png" for index in range(n)]
+    exchanged = [Path(name).with_suffix(".png").as_posix() for name in names]
+    counts: dict[str, int] = {}
+    for name in exchanged:
+        counts[name.lower()] = counts.get(name.lower(), 0) + 1
+    return [new if counts[new.lower()] == 1 else f"{name}.png" for name, new in zip(names, exchanged, strict=True)]

@@ -1,0 +1,42 @@
+"""Compress to latent codes and back: the VAE's own, lossy half of compression."""
+
+from __future__ import annotations
+
+import numpy as np
+import torch
+
+from fivefold.data import Items
+from fivefold.errors import DataError
+from fivefold.model.fitted import FittedModel
+
+
+@torch.inference_mode()
+def encode(model: FittedModel, items: Items) -> tuple[np.ndarray, np.ndarray]:
+    """Posterior means and standard deviations of the items, both `(n, latent_dim)` float32."""
+    mu, std = np.empty((2, len(items), model.latent_dim), np.float32)
+    for rows, x, visible in model.batches(items):
+        posterior = model.vae.posterior(x, visible)
+        mu[rows], std[rows] = posterior.mu.cpu().numpy(), posterior.std.cpu().numpy()
+    return mu, std
+
+
+@torch.inference_mode()
+def decode(model: FittedModel, z: np.ndarray, dtype: np.dtype | str | None = None) -> np.ndarray:
+    """The mean item of each code: `(n, h, w, c)` in the data's range and `dtype` (default: the training data's).
+
+    Raises `DataError` if `z` isn't `(n, latent_dim)` finite numbers.
+    """
+    z = np.asarray(z)
+    if z.ndim != 2 or z.shape[1] != model.latent_dim or z.dtype.kind not in "biuf" or not np.isfinite(z).all():
+        raise DataError(f"codes must be finite numbers of shape (n, {model.latent_dim}), got {z.dtype} {z.shape}")
+    decoded = np.empty((len(z), *model.schema.shape), dtype or model.schema.dtype)
+    for start in range(0, len(z), model.batch_size):
+        rows = slice(start, start + model.batch_size)
+        codes = torch.from_numpy(z[rows].astype(np.float32)).to(model.device)
+        decoded[rows] = model.values(model.vae.likelihood(codes).mean, decoded.dtype)
+    return decoded
+
+
+def reconstruct(model: FittedModel, items: Items) -> np.ndarray:
+    """Items as they come back from their codes: `(n, h, w, c)` in their own dtype."""
+    return decode(model, encode(model, items)[0], items.values.dtype)

@@ -1,0 +1,98 @@
+"""Ways to damage items: elements hidden, or replaced. Seeded, vectorised, a strength per item.
+
+All take `x` `(n, c, h, w)` in [0, 1], a `strength` `(n,)`, and a generator on the same device. A place is damaged in all its
+channels at once. The hiding ones return `visible` `(n, 1, h, w)`, the others the noisy `x`.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+
+import torch
+from torch import Tensor
+
+from fivefold.config import CorruptionConfig
+
+
+def hide_at_random(x: Tensor, strength: Tensor, generator: torch.Generator) -> Tensor:
+    """`visible`: each place is hidden with probability `strength`."""
+    return ~_chosen(x, strength, generator)
+
+
+def hide_block(x: Tensor, strength: Tensor, generator: torch.Generator) -> Tensor:
+    """`visible`: a rectangle of the image's proportions covering the share `strength` is hidden, anywhere inside."""
+    bounds = []
+    for side in x.shape[2:]:
+        length = (strength.sqrt() * side).round().clamp(1, side)
+        start = (torch.rand(len(x), generator=generator, device=x.device) * (side - length + 1)).floor()
+        place = torch.arange(side, device=x.device)
+        bounds.append((place >= start[:, None]) & (place < (start + length)[:, None]))
+    rows, columns = bounds
+    return ~(rows[:, None, :, None] & columns[:, None, None, :])
+
+
+def replace_uniform(x: Tensor, strength: Tensor, generator: torch.Generator) -> Tensor:
+    """Each place is replaced by uniform values in [0, 1] with probability `strength` (the publication's noise)."""
+    noise = torch.rand(x.shape, generator=generator, device=x.device)
+    return torch.where(_chosen(x, strength, generator), noise, x)
+
+
+def add_gaussian(x: Tensor, strength: Tensor, generator: torch.Generator) -> Tensor:
+    """Normal noise of standard deviation `strength` is added; the sum is clipped to [0, 1]."""
+    noise = torch.randn(x.shape, generator=generator, device=x.device)
+    return (x + noise * strength.view(-1, 1, 1, 1)).clamp(0, 1)
+
+
+def salt_and_pepper(x: Tensor, strength: Tensor, generator: torch.Generator) -> Tensor:
+    """Each place becomes all 0 or all 1, at even odds, with probability `strength`."""
+    n, _, h, w = x.shape
+    extreme = (torch.rand((n, 1, h, w), generator=generator, device=x.device) < 0.5).to(x.dtype)
+    return torch.where(_chosen(x, strength, generator), extreme, x)
+
+
+def _chosen(x: Tensor, strength: Tensor, generator: torch.Generator) -> Tensor:
+    n, _, h, w = x.shape
+    return torch.rand((n, 1, h, w), generator=generator, device=x.device) < strength.view(-1, 1, 1, 1)
+
+
+_HIDING = {"hide": hide_at_random, "block": hide_block}
+_NOISE = {"uniform": replace_uniform, "gaussian": add_gaussian, "salt_and_pepper": salt_and_pepper}
+_STRENGTHS = {  # ranges drawn from in training; wide, since the strength met in use is unknown
+    "hide": (0.05, 0.9),
+    "block": (0.02, 0.5),
+    "uniform": (0.02, 0.6),
+    "gaussian": (0.05, 0.5),
+    "salt_and_pepper": (0.02, 0.5),
+}
+
+
+def corrupt_for_training(
+    x: Tensor, visible: Tensor, config: CorruptionConfig, generator: torch.Generator
+) -> tuple[Tensor, Tensor]:
+    """Damage a share of the items by each kind, each item at a strength of its own.
+
+    Parameters
+    ----------
+    x, visible : `(n, c, h, w)` float and bool; items in random order
+    config : the share of items per kind; the rest stay clean
+
+    Returns
+    -------
+    `(x, visible)` as the encoder is to see them, 0 where hidden
+    """
+    shares = {kind: share for kind, share in dataclasses.asdict(config).items() if share > 0}
+    if not shares:
+        return x, visible
+    x, visible = x.clone(), visible.clone()
+    place = torch.rand(len(x), generator=generator, device=x.device)
+    low = 0.0
+    for kind, share in shares.items():
+        rows = ((place >= low) & (place < low + share)).nonzero()[:, 0]
+        low += share
+        weakest, strongest = _STRENGTHS[kind]
+        strength = weakest + (strongest - weakest) * torch.rand(len(rows), generator=generator, device=x.device)
+        if kind in _HIDING:
+            visible[rows] &= _HIDING[kind](x[rows], strength, generator)
+        else:
+            x[rows] = _NOISE[kind](x[rows], strength, generator)
+    return torch.where(visible, x, 0.0), visible

@@ -1,0 +1,78 @@
+"""A fitted model: what `fit` returns, `load` opens, and every job is a function of."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from fivefold.config import FitConfig
+from fivefold.data import Items
+from fivefold.model.vae import VAE
+from fivefold.schema import ImageSchema
+
+_BATCH_ELEMENTS = 1 << 19  # bounds the memory of a batch whatever the items' size
+
+
+@dataclass
+class FittedModel:
+    """A trained VAE with all that using it takes.
+
+    Attributes
+    ----------
+    vae : the networks, in evaluation mode
+    schema : what an item is
+    config : how it was fitted
+    held_out_scores : `(m,)` float64, ascending: `detect`'s scores of the items that were held out from training
+    record : JSON values: `data` (its source and size), `history` (a row per epoch), `figures` (of the held-out
+        items, and of the test set if there was one), `environment`
+    """
+
+    vae: VAE
+    schema: ImageSchema
+    config: FitConfig
+    held_out_scores: np.ndarray
+    record: dict[str, Any] = field(default_factory=dict)
+
+    @property
+    def latent_dim(self) -> int:
+        """Numbers per code."""
+        return self.vae.latent_dim
+
+    @property
+    def parameters(self) -> int:
+        """Number of trained weights."""
+        return sum(weight.numel() for weight in self.vae.parameters())
+
+    @property
+    def device(self) -> torch.device:
+        """Where the networks are."""
+        return next(self.vae.parameters()).device
+
+    @property
+    def batch_size(self) -> int:
+        """Items per batch that keep memory bounded."""
+        return max(1, min(500, _BATCH_ELEMENTS // self.schema.size))
+
+    def batches(self, items: Items) -> Iterator[tuple[slice, Tensor, Tensor]]:
+        """`(rows, x, visible)` for all items in turn; the tensors `(b, c, h, w)` on the model's device."""
+        for rows in items.batches(self.batch_size):
+            unit, visible = items.unit(rows)
+            yield rows, self.tensor(unit), self.tensor(visible)
+
+    def tensor(self, array: np.ndarray) -> Tensor:
+        """Items `(n, h, w, c)` as a tensor `(n, c, h, w)` on the model's device."""
+        return torch.from_numpy(np.ascontiguousarray(array.transpose(0, 3, 1, 2))).to(self.device)
+
+    def values(self, unit: Tensor, dtype: np.dtype | str | None = None) -> np.ndarray:
+        """The inverse of `tensor`, in the data's range and `dtype` (default: the training data's)."""
+        return self.schema.from_unit(unit.detach().cpu().numpy().transpose(0, 2, 3, 1), dtype)
+
+
+def standard_normal(generator: np.random.Generator, shape: tuple[int, ...], device: torch.device) -> Tensor:
+    """Normal draws that do not depend on how they are cut into batches (NumPy fills in order, PyTorch doesn't)."""
+    return torch.from_numpy(generator.standard_normal(shape).astype(np.float32)).to(device)

@@ -1,0 +1,89 @@
+"""Convolutional encoder and decoder for images of any size and number of channels.
+
+For 28×28×1 with ReLU and without the visibility channel they are the publication's networks, layer for layer.
+"""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor, nn
+
+from fivefold.config import NetworkConfig
+from fivefold.model.likelihoods import FAMILIES, Likelihood
+from fivefold.model.vae import VAE, Posterior
+from fivefold.schema import ImageSchema
+
+_ACTIVATIONS = {"relu": nn.ReLU, "silu": nn.SiLU}
+_HALVING = {"kernel_size": 3, "stride": 2, "padding": 1}
+
+
+class ConvEncoder(nn.Module):
+    """`(x, visible)`, both `(n, c, h, w)`, → `Posterior`."""
+
+    def __init__(self, schema: ImageSchema, config: NetworkConfig) -> None:
+        super().__init__()
+        sides, widths = _stages(schema, config)
+        activation = _ACTIVATIONS[config.activation]
+        self.sees_visibility = config.visibility
+        layers: list[nn.Module] = []
+        channels = schema.channels * (2 if config.visibility else 1)
+        for width in widths:
+            layers += [nn.Conv2d(channels, width, **_HALVING), activation()]
+            channels = width
+        flat = channels * sides[-1][0] * sides[-1][1]
+        self.features = nn.Sequential(*layers, nn.Flatten(), nn.Linear(flat, config.hidden), activation())
+        self.mu = nn.Linear(config.hidden, config.latent_dim)
+        self.logvar = nn.Linear(config.hidden, config.latent_dim)
+
+    def forward(self, x: Tensor, visible: Tensor) -> Posterior:
+        seen = torch.cat((x, visible.to(x.dtype)), dim=1) if self.sees_visibility else x
+        features = self.features(seen)
+        return Posterior(self.mu(features), self.logvar(features))
+
+
+class ConvDecoder(nn.Module):
+    """`z` `(n, latent_dim)` → `Likelihood` of images `(n, c, h, w)`; the encoder's mirror image."""
+
+    def __init__(self, schema: ImageSchema, config: NetworkConfig) -> None:
+        super().__init__()
+        sides, widths = _stages(schema, config)
+        activation = _ACTIVATIONS[config.activation]
+        self._family = FAMILIES[config.likelihood]
+        self._levels = schema.levels
+        channels, (height, width) = widths[-1], sides[-1]
+        flat = channels * height * width
+        layers: list[nn.Module] = [
+            nn.Linear(config.latent_dim, config.hidden),
+            activation(),
+            nn.Linear(config.hidden, flat),
+            activation(),
+            nn.Unflatten(1, (channels, height, width)),
+        ]
+        outputs = [*widths[-2::-1], schema.channels * self._family.parameters_per_element]
+        for out, side, larger in zip(outputs, sides[:0:-1], sides[-2::-1], strict=True):
+            # a halved side doubles to one less than itself; output padding adds the rest
+            padding = tuple(after - (2 * before - 1) for before, after in zip(side, larger, strict=True))
+            layers += [nn.ConvTranspose2d(channels, out, **_HALVING, output_padding=padding), activation()]
+            channels = out
+        self.layers = nn.Sequential(*layers[:-1])
+
+    def forward(self, z: Tensor) -> Likelihood:
+        return self._family(self.layers(z), self._levels)
+
+
+def build_vae(schema: ImageSchema, config: NetworkConfig, seed: int) -> VAE:
+    """A freshly initialised VAE for items of `schema`; the same seed gives the same weights."""
+    with torch.random.fork_rng(devices=[]):  # layers initialise themselves from the global state
+        torch.manual_seed(seed)
+        return VAE(ConvEncoder(schema, config), ConvDecoder(schema, config), config.latent_dim)
+
+
+def _stages(schema: ImageSchema, config: NetworkConfig) -> tuple[list[tuple[int, int]], list[int]]:
+    """Sizes from the image's down to the smallest, and the channels of each but the first."""
+    sides = [(schema.height, schema.width)]
+    widths: list[int] = []
+    while max(sides[-1]) > config.smallest_side or not widths:
+        height, width = sides[-1]
+        sides.append(((height + 1) // 2, (width + 1) // 2))
+        widths.append(min(config.first_channels * 2 ** len(widths), config.max_channels))
+    return sides, widths

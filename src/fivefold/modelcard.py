@@ -1,0 +1,83 @@
+"""The README.md inside a model folder, and what `fivefold info` prints."""
+
+from __future__ import annotations
+
+from fivefold.model.fitted import FittedModel
+
+
+def describe_units(model: FittedModel) -> str:
+    """How much of the latent code is in use, in plain words."""
+    figures = model.record["figures"].get("held_out") or model.record["figures"].get("test")
+    if figures is None:
+        return "How many latent units are active is unknown: no items were held out."
+    active, total = figures["active_units"], model.latent_dim
+    if active == total:
+        return f"All {total} latent units are active: each carries information about the item."
+    if active == 0:
+        return (
+            f"None of the {total} latent units is active: the posterior has collapsed, codes say nothing about the item. "
+            "Train longer, or with --kl-warmup."
+        )
+    dead = ", ".join(str(unit) for unit, kl in enumerate(figures["kl_per_unit"]) if kl < 0.05) or "the weakest"
+    return (
+        f"{active} of {total} latent units are active; {total - active} (units {dead}) carry nothing and may be left out: "
+        f"--latent-dim {active} would do."
+    )
+
+
+def figure_rows(model: FittedModel) -> list[tuple[str, str]]:
+    """What the model is and how it did, as label and text."""
+    record, training = model.record, model.config.training
+    rows = [
+        ("preset", model.config.preset),
+        ("items", model.schema.describe()),
+        ("latent numbers", f"{model.latent_dim} for {model.schema.size} values"),
+        ("weights", f"{model.parameters:,}"),
+        ("likelihood", model.config.network.likelihood),
+        ("trained on", f"{record['data']['source']}: {record['data']['items']:,} items, seed {training.seed}"),
+        (
+            "training",
+            f"{len(record['history'])} epochs in {record['train_seconds']:.0f} s, best: {record['best_epoch'] + 1}",
+        ),
+    ]
+    for name, figures in record["figures"].items():
+        text = (
+            f"{figures['negative_elbo']:.2f} nats per item = reconstruction {figures['reconstruction']:.2f} + KL "
+            f"{figures['kl']:.2f} ({figures['items']:,} items)"
+        )
+        rows.append((f"negative ELBO, {name.replace('_', '-')}", text))
+    return rows
+
+
+def render_card(model: FittedModel) -> str:
+    """The model card, Markdown."""
+    environment = model.record["environment"]
+    versions = ", ".join(f"{name} {version}" for name, version in environment["versions"].items())
+    table = "\n".join(f"| {label} | {text} |" for label, text in figure_rows(model))
+    return f"""# A Fivefold model
+
+One variational autoencoder that compresses, generates, denoises, finds anomalies and fills in missing values.
+
+| | |
+|---|---|
+{table}
+
+{describe_units(model)}
+
+Fitted on {environment["date"]} with {versions} (Python {environment["python"]}, {environment["cores"]} cores).
+
+## Use
+
+```sh
+fivefold info MODEL
+fivefold generate MODEL -n 64 -o new.png
+fivefold denoise MODEL NOISY -o clean
+fivefold impute MODEL HOLEY --mask MASKS -o whole
+fivefold detect MODEL DATA -o scores.csv
+fivefold encode MODEL DATA -o z.npy
+```
+
+`MODEL` is this folder. `config.json` holds the settings and the training history, `model.safetensors` the weights and the
+held-out items' scores (nothing in here is pickled). Meant for data like that it was trained on; figures are on items that
+it was not trained on.
+"""

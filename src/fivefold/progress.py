@@ -1,0 +1,54 @@
+"""Progress bars on stderr; none when it is not a terminal, or when silenced."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+_silenced = False
+
+
+class Bar:
+    """A running bar."""
+
+    def __init__(self, progress, task) -> None:  # noqa: ANN001  (rich is imported late)
+        self._progress, self._task = progress, task
+
+    def advance(self, text: str | None = None, steps: float = 1) -> None:
+        """Move on, and show `text` in the place of the description."""
+        if self._progress is not None:
+            change = {} if text is None else {"description": text}
+            self._progress.update(self._task, advance=steps, **change)
+
+    def finish_at(self, total: float) -> None:
+        """Set the number of steps, once known."""
+        if self._progress is not None:
+            self._progress.update(self._task, total=total)
+
+
+@contextmanager
+def progress_bar(description: str, total: float | None = None) -> Iterator[Bar]:
+    """Show a bar for as long as the block runs."""
+    from rich.console import Console
+
+    console = Console(stderr=True)
+    if _silenced or not console.is_terminal:
+        yield Bar(None, None)
+        return
+    from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
+
+    columns = (
+        TextColumn("{task.description}"),
+        BarColumn(),
+        TimeElapsedColumn(),
+        TextColumn("/"),
+        TimeRemainingColumn(),
+    )
+    with Progress(*columns, console=console) as progress:
+        yield Bar(progress, progress.add_task(description, total=total))
+
+
+def silence() -> None:
+    """Show no bars from now on."""
+    global _silenced
+    _silenced = True

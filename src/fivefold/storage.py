@@ -1,0 +1,119 @@
+"""The model folder: config.json, model.safetensors, README.md (the model card). No pickle, ever."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from safetensors import SafetensorError
+from safetensors.torch import load_file, save_file
+
+from fivefold.atomic import atomic_folder, check_free
+from fivefold.config import FitConfig
+from fivefold.errors import ModelError, UsageError
+from fivefold.model.fitted import FittedModel
+from fivefold.model.networks import build_vae
+from fivefold.modelcard import render_card
+from fivefold.schema import ImageSchema
+
+FORMAT = "fivefold-model"
+FORMAT_VERSION = 1
+_CONFIG, _WEIGHTS, _CARD = "config.json", "model.safetensors", "README.md"
+_SCORES = "held_out_scores"
+_PREFIX = "vae."
+
+
+def check_model_path(path: str | Path, force: bool = False) -> Path:
+    """Raise `UsageError` if a model can't be saved at `path`; only another model is ever replaced."""
+    path = Path(path)
+    check_free(path, force)
+    if path.exists() and not (path / _CONFIG).is_file() and (not path.is_dir() or any(path.iterdir())):
+        raise UsageError(f"{path} exists and is not a model; --force overwrites models only")
+    return path
+
+
+def save(model: FittedModel, path: str | Path, *, force: bool = False) -> None:
+    """Write the model folder, whole or not at all.
+
+    Raises `UsageError` if `path` exists (with `force`: and is no model).
+    """
+    path = check_model_path(path, force)
+    tensors = {_PREFIX + name: weight.cpu().contiguous() for name, weight in model.vae.state_dict().items()}
+    tensors[_SCORES] = torch.from_numpy(np.ascontiguousarray(model.held_out_scores))
+    with atomic_folder(path, merge=False) as folder:
+        save_file(tensors, folder / _WEIGHTS)
+        config = {
+            "format": FORMAT,
+            "version": FORMAT_VERSION,
+            "weights_sha256": _sha256(folder / _WEIGHTS),
+            "schema": model.schema.to_json(),
+            "fit": model.config.to_json(),
+            "record": model.record,
+        }
+        (folder / _CONFIG).write_text(json.dumps(config, indent=1), encoding="utf-8")
+        (folder / _CARD).write_text(render_card(model), encoding="utf-8")
+
+
+def load(path: str | Path, device: str = "auto") -> FittedModel:
+    """Open a model folder.
+
+    Parameters
+    ----------
+    device : a PyTorch device, or `auto`: the accelerator if there is one
+
+    Raises
+    ------
+    ModelError : if it is damaged, foreign, or newer than this version of the package
+    """
+    path = Path(path)
+    config = _read_config(path)
+    schema = ImageSchema.from_json(config["schema"])
+    fit_config = FitConfig.from_json(config["fit"])
+    weights = path / _WEIGHTS
+    try:
+        if _sha256(weights) != config["weights_sha256"]:
+            raise ModelError(f"{weights} is damaged: its SHA-256 is not the one that {_CONFIG} states")
+        tensors = load_file(weights)
+        scores = tensors.pop(_SCORES).numpy()
+        with torch.device("meta"):  # the weights' sizes are compared before any are allocated
+            vae = build_vae(schema, fit_config.network, seed=0)
+        vae.load_state_dict({name.removeprefix(_PREFIX): value for name, value in tensors.items()}, assign=True)
+    except (SafetensorError, OSError, KeyError, RuntimeError) as error:
+        raise ModelError(f"{weights} is damaged: {str(error).splitlines()[0]}") from None
+    return FittedModel(vae.to(_device(device)).eval(), schema, fit_config, scores, config["record"])
+
+
+def _read_config(path: Path) -> dict[str, Any]:
+    if not path.is_dir():
+        raise ModelError(f"{path}: no such model folder")
+    try:
+        config = json.loads((path / _CONFIG).read_text(encoding="utf-8"))
+    except FileNotFoundError:
+        raise ModelError(f"{path} is not a model folder: it has no {_CONFIG}") from None
+    except (ValueError, OSError) as error:
+        raise ModelError(f"{path / _CONFIG} is damaged: {error}") from None
+    if not isinstance(config, dict) or config.get("format") != FORMAT:
+        raise ModelError(f"{path} is not a model folder: its {_CONFIG} is of another program")
+    if config.get("version") != FORMAT_VERSION:
+        raise ModelError(
+            f"{path} has format version {config.get('version')}, this package reads {FORMAT_VERSION}: upgrade fivefold"
+        )
+    missing = {"weights_sha256", "schema", "fit", "record"} - config.keys()
+    if missing:
+        raise ModelError(f"{path / _CONFIG} is damaged: it lacks {', '.join(sorted(missing))}")
+    return config
+
+
+def _sha256(path: Path) -> str:
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
+
+
+def _device(name: str) -> torch.device:
+    if name != "auto":
+        return torch.device(name)
+    return torch.accelerator.current_accelerator(check_available=True) or torch.device("cpu")

@@ -1,0 +1,1 @@
+"""Training with Lightning, which only the modules in here import."""

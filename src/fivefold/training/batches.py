@@ -1,0 +1,54 @@
+"""Batches cut from arrays by index: no per-item loading, no copy of the data."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+import numpy as np
+import torch
+from torch import Tensor
+from torch.utils.data import DataLoader, Dataset, Sampler
+
+from fivefold.data import Items
+from fivefold.seeds import derive_seed
+
+
+class _Batches(Dataset):
+    """Indexed by arrays of item numbers; gives `(x, visible)`, both `(b, c, h, w)`."""
+
+    def __init__(self, items: Items) -> None:
+        self._items = items
+
+    def __len__(self) -> int:
+        return len(self._items)
+
+    def __getitem__(self, indices: np.ndarray) -> tuple[Tensor, Tensor]:
+        unit, visible = (
+            torch.from_numpy(np.ascontiguousarray(array.transpose(0, 3, 1, 2))) for array in self._items.unit(indices)
+        )
+        return unit, visible
+
+
+class _Indices(Sampler):
+    """Arrays of item numbers; in an order that depends on the seed and the epoch alone, or in theirs."""
+
+    def __init__(self, n: int, batch_size: int, seed: int | None) -> None:
+        self._n, self._batch_size, self._seed, self._epoch = n, batch_size, seed, 0
+
+    def __len__(self) -> int:
+        return -(-self._n // self._batch_size)
+
+    def set_epoch(self, epoch: int) -> None:
+        """Called by Lightning as an epoch starts, after a resume too."""
+        self._epoch = epoch
+
+    def __iter__(self) -> Iterator[np.ndarray]:
+        order = np.arange(self._n)
+        if self._seed is not None:
+            order = np.random.default_rng(derive_seed(self._seed, "order", self._epoch)).permutation(self._n)
+        return (order[start : start + self._batch_size] for start in range(0, self._n, self._batch_size))
+
+
+def make_loader(items: Items, batch_size: int, shuffle_seed: int | None = None) -> DataLoader:
+    """A loader of `(x, visible)` batches, shuffled anew each epoch if there is a seed."""
+    return DataLoader(_Batches(items), batch_size=None, sampler=_Indices(len(items), batch_size, shuffle_seed))

@@ -1,0 +1,59 @@
+"""Lightning's checkpoints as safetensors: the tree of state as JSON, its tensors beside it. No pickle."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+import torch
+from lightning.pytorch.plugins.io import CheckpointIO
+from safetensors import SafetensorError, safe_open
+from safetensors.torch import save_file
+
+from fivefold.atomic import atomic_file
+from fivefold.errors import ModelError
+
+_TREE = "tree"
+
+
+class SafetensorsCheckpointIO(CheckpointIO):
+    """Writes atomically; restores tensors, numbers, text, lists and dicts with any plain keys."""
+
+    def save_checkpoint(self, checkpoint: dict[str, Any], path: str | Path, storage_options: Any = None) -> None:
+        tensors: dict[str, torch.Tensor] = {}
+        tree = json.dumps(_detach(checkpoint, tensors))
+        with atomic_file(Path(path)) as temporary:
+            save_file(tensors, temporary, {_TREE: tree})
+
+    def load_checkpoint(self, path: str | Path, map_location: Any = None, weights_only: bool | None = None) -> dict:
+        try:
+            with safe_open(path, "pt") as file:
+                tensors = {name: file.get_tensor(name) for name in file.keys()}
+                return _attach(json.loads(file.metadata()[_TREE]), tensors)
+        except (SafetensorError, OSError, KeyError, TypeError, ValueError) as error:
+            raise ModelError(f"{path}: the training state is damaged ({error}); fit without --resume") from None
+
+    def remove_checkpoint(self, path: str | Path) -> None:
+        Path(path).unlink(missing_ok=True)
+
+
+def _detach(node: Any, tensors: dict[str, torch.Tensor]) -> Any:
+    """`node` as JSON: a dict as `{"d": [[key, value], …]}`, a tensor as `{"t": its name}`."""
+    if isinstance(node, torch.Tensor):
+        name = f"t{len(tensors)}"
+        tensors[name] = node.detach().clone().contiguous()
+        return {"t": name}
+    if isinstance(node, dict):
+        return {"d": [[key, _detach(value, tensors)] for key, value in node.items()]}
+    if isinstance(node, (list, tuple)):
+        return [_detach(value, tensors) for value in node]
+    return node
+
+
+def _attach(node: Any, tensors: dict[str, torch.Tensor]) -> Any:
+    if isinstance(node, dict):
+        return tensors[node["t"]] if "t" in node else {key: _attach(value, tensors) for key, value in node["d"]}
+    if isinstance(node, list):
+        return [_attach(value, tensors) for value in node]
+    return node

@@ -1,0 +1,210 @@
+"""`fit`: from data to a fitted model."""
+
+from __future__ import annotations
+
+import dataclasses
+import logging
+import os
+import platform
+import tempfile
+import time
+import warnings
+from collections.abc import Iterator
+from contextlib import contextmanager
+from importlib import metadata
+from pathlib import Path
+from typing import Any, Literal
+
+import lightning.pytorch as pl
+import numpy as np
+import torch
+from lightning.pytorch.callbacks import Checkpoint
+from lightning.pytorch.loggers import CSVLogger, Logger, TensorBoardLogger
+from lightning.pytorch.utilities.exceptions import MisconfigurationException
+
+from fivefold.config import FitConfig, configure
+from fivefold.data import Items, read_items, split_items
+from fivefold.data.source import Source
+from fivefold.errors import UsageError
+from fivefold.model.fitted import FittedModel
+from fivefold.model.networks import build_vae
+from fivefold.model.scoring import evaluate_elbo, reconstruction_scores
+from fivefold.progress import Bar, progress_bar
+from fivefold.seeds import derive_seed
+from fivefold.training.batches import make_loader
+from fivefold.training.checkpoint import SafetensorsCheckpointIO
+from fivefold.training.module import VAETraining
+
+LoggerName = Literal["csv", "tensorboard"]
+STATE_FILE = "state.safetensors"
+
+
+def fit(
+    data: Source,
+    *,
+    preset: str = "default",
+    test: Source | None = None,
+    mask: str | Path | np.ndarray | None = None,
+    resize: tuple[int, int] | None = None,
+    accelerator: str = "auto",
+    workdir: Path | None = None,
+    resume: bool = False,
+    logger: LoggerName | None = None,
+    **settings: Any,
+) -> FittedModel:
+    """Fit one VAE.
+
+    Parameters
+    ----------
+    data : anything that `read_items` takes; `mnist` is its training split
+    preset : `default` (one model for all five jobs) or `paper` (the publication's)
+    test : items to report figures on, never trained on; for `mnist` its test split
+    mask, resize : as for `read_items`
+    accelerator : Lightning's: `auto`, `cpu`, `gpu`, `mps`, …
+    workdir : folder for the training state and the logs (default: none are kept)
+    resume : continue from the state in `workdir`
+    logger : write logs to `workdir` as `csv` or for `tensorboard`
+    settings : any field of `NetworkConfig` and `TrainingConfig`, and `corruption` as `CorruptionConfig` or text
+
+    Raises
+    ------
+    UsageError, DataError, TrainingError : with one line that says what to mend
+    """
+    config = configure(preset, **settings)
+    if test is None and isinstance(data, str) and data in ("mnist", "mnist:train"):
+        test = "mnist:test"
+    items = read_items(data, mask=mask, resize=resize, split="train")
+    test_items = None if test is None else read_items(test, items.schema, resize=resize)
+    if workdir is None:
+        with tempfile.TemporaryDirectory() as folder:
+            return fit_items(items, config, Path(folder), test_items, accelerator)
+    return fit_items(items, config, workdir, test_items, accelerator, resume=resume, logger=logger)
+
+
+def fit_items(
+    items: Items,
+    config: FitConfig,
+    workdir: Path,
+    test: Items | None = None,
+    accelerator: str = "auto",
+    *,
+    resume: bool = False,
+    logger: LoggerName | None = None,
+) -> FittedModel:
+    """`fit` for items and a configuration that are at hand."""
+    training = config.training
+    train, validation = split_items(items, training.validation, training.seed)
+    vae = build_vae(items.schema, config.network, derive_seed(training.seed, "weights"))
+    module = VAETraining(vae, config)
+    state = workdir / STATE_FILE
+    if resume and not state.exists():
+        raise UsageError(f"--resume: there is no training state in {workdir}")
+    train_loader = make_loader(train, training.batch_size, training.seed)
+    validation_loader = None if validation is None else make_loader(validation, training.batch_size)
+    total = training.epochs * len(train_loader)
+    with _quiet_lightning(), progress_bar("fit", total) as bar:
+        trainer = _make_trainer(config, workdir, accelerator, logger, [_Report(bar), _SaveState(state)])
+        trainer.fit(module, train_loader, validation_loader, ckpt_path=state if resume else None)
+    vae.load_state_dict(module.progress.best_weights)
+    model = FittedModel(vae.eval(), items.schema, config, np.empty(0))
+    model.record = {
+        "data": {"source": items.source, "items": len(train), "held_out": len(items) - len(train)},
+        "history": module.progress.history,
+        "best_epoch": module.progress.best_epoch,
+        "train_seconds": module.progress.history[-1]["seconds"],
+        "figures": {},
+        "environment": environment(),
+    }
+    if validation is not None:
+        model.held_out_scores = np.sort(reconstruction_scores(model, validation))
+        model.record["figures"]["held_out"] = dataclasses.asdict(evaluate_elbo(model, validation))
+    if test is not None:
+        model.record["figures"]["test"] = dataclasses.asdict(evaluate_elbo(model, test))
+    return model
+
+
+def environment() -> dict[str, Any]:
+    """Versions and the machine, for whoever wants to repeat a figure."""
+    packages = ("fivefold", "torch", "lightning", "numpy", "scikit-learn")
+    return {
+        "python": platform.python_version(),
+        "versions": {name: metadata.version(name) for name in packages},
+        "platform": platform.platform(),
+        "cores": os.cpu_count(),
+        "threads": torch.get_num_threads(),
+        "date": time.strftime("%Y-%m-%d"),
+    }
+
+
+class _Report(pl.Callback):
+    """Moves the progress bar and shows the losses in it."""
+
+    def __init__(self, bar: Bar) -> None:
+        self._bar = bar
+
+    def on_train_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
+        self._bar.advance(steps=trainer.global_step)
+
+    def on_train_batch_end(self, trainer: pl.Trainer, pl_module: VAETraining, outputs: Any, *_: Any) -> None:
+        text = f"fit epoch {trainer.current_epoch + 1}/{trainer.max_epochs}, loss {outputs['loss']:.1f}"
+        history = pl_module.progress.history
+        if history and "validation_negative_elbo" in history[-1]:
+            text += f", held-out {history[-1]['validation_negative_elbo']:.1f}"
+        self._bar.advance(text)
+
+
+class _SaveState(Checkpoint):
+    """Being a `Checkpoint`, it is called after the module has finished its epoch."""
+
+    def __init__(self, path: Path) -> None:
+        self._path = path
+
+    def on_train_epoch_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
+        trainer.save_checkpoint(self._path)
+
+
+def _make_trainer(
+    config: FitConfig, workdir: Path, accelerator: str, logger: LoggerName | None, callbacks: list[pl.Callback]
+) -> pl.Trainer:
+    try:
+        return pl.Trainer(
+            max_epochs=config.training.epochs,
+            accelerator=accelerator,
+            devices=1,
+            logger=_make_logger(logger, workdir),
+            callbacks=callbacks,
+            plugins=[SafetensorsCheckpointIO()],
+            default_root_dir=workdir,
+            enable_progress_bar=False,
+            enable_model_summary=False,
+            num_sanity_val_steps=0,
+        )
+    except (ValueError, MisconfigurationException) as error:
+        raise UsageError(f"--accelerator {accelerator}: {str(error).splitlines()[0]}") from None
+
+
+def _make_logger(name: LoggerName | None, workdir: Path) -> Logger | bool:
+    if name == "csv":
+        return CSVLogger(workdir, name="logs")
+    if name == "tensorboard":
+        try:
+            return TensorBoardLogger(workdir, name="logs")
+        except ModuleNotFoundError:
+            raise UsageError("--logger tensorboard needs an extra: pip install fivefold[tensorboard]") from None
+    return False
+
+
+@contextmanager
+def _quiet_lightning() -> Iterator[None]:
+    """No chatter about accelerators, loggers, and workers that arrays in memory don't need."""
+    talkative = [logging.getLogger(name) for name in ("lightning.pytorch", "lightning.fabric")]
+    levels = [each.level for each in talkative]
+    try:
+        for each in talkative:
+            each.setLevel(logging.ERROR)
+        with warnings.catch_warnings():
+            warnings.filterwarnings("ignore", module="lightning")
+            yield
+    finally:
+        for each, level in zip(talkative, levels, strict=True):
+            each.setLevel(level)

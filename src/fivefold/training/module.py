@@ -1,0 +1,156 @@
+"""What happens in a training step and at the end of an epoch."""
+
+from __future__ import annotations
+
+import math
+import time
+from dataclasses import dataclass, field
+from typing import Any
+
+import lightning.pytorch as pl
+import torch
+from torch import Tensor
+
+from fivefold.config import FitConfig
+from fivefold.errors import TrainingError
+from fivefold.model.corruption import corrupt_for_training
+from fivefold.model.vae import VAE, Elbo
+from fivefold.seeds import derive_seed
+
+_LOWEST_RATE = 0.01  # of the peak
+_RATE_RISE = 0.02  # of the steps
+
+
+@dataclass
+class _Sums:
+    """Sums over the items of an epoch, kept on the device."""
+
+    log_likelihood: Tensor | float = 0.0
+    kl: Tensor | float = 0.0
+    items: int = 0
+
+    def add(self, elbo: Elbo) -> None:
+        self.log_likelihood = self.log_likelihood + elbo.log_likelihood.detach().sum()
+        self.kl = self.kl + elbo.kl.detach().sum()
+        self.items += len(elbo.kl)
+
+    def means(self, prefix: str) -> dict[str, float]:
+        reconstruction, kl = -float(self.log_likelihood) / self.items, float(self.kl) / self.items
+        return {
+            f"{prefix}negative_elbo": reconstruction + kl,
+            f"{prefix}reconstruction": reconstruction,
+            f"{prefix}kl": kl,
+        }
+
+
+@dataclass
+class _Progress:
+    """All that is to survive an interruption besides Lightning's own state."""
+
+    seconds: float = 0.0
+    history: list[dict[str, float]] = field(default_factory=list)
+    best_epoch: int = -1
+    best_weights: dict[str, Tensor] = field(default_factory=dict)
+
+
+class VAETraining(pl.LightningModule):
+    """Maximises the ELBO of the clean item given the corrupted one; keeps the best epoch's weights.
+
+    Random numbers of a step depend on the seed and the step's number alone, so a resumed run repeats them.
+    """
+
+    def __init__(self, vae: VAE, config: FitConfig) -> None:
+        super().__init__()
+        self.vae = vae
+        self.config = config
+        self.progress = _Progress()
+        self._train, self._validation = _Sums(), _Sums()
+        self._clock = time.monotonic()
+
+    @property
+    def seconds(self) -> float:
+        """Time spent in training so far, earlier runs included."""
+        return self.progress.seconds + time.monotonic() - self._clock
+
+    @property
+    def fraction_done(self) -> float:
+        """How much of the fit is over: of its steps, or of its minutes, whichever is more."""
+        training, steps = self.config.training, self.trainer.num_training_batches
+        done = self.global_step / (training.epochs * steps)
+        if training.max_minutes is not None:
+            done = max(done, self.seconds / (60 * training.max_minutes + 1e-9))
+        return min(done, 1.0)
+
+    def configure_optimizers(self) -> torch.optim.Optimizer:
+        return torch.optim.Adam(self.parameters(), lr=self.config.training.learning_rate, fused=True)
+
+    def on_train_start(self) -> None:
+        self._clock = time.monotonic()
+
+    def on_train_batch_start(self, batch: Any, batch_idx: int) -> None:
+        training = self.config.training
+        rising = max(1, round(_RATE_RISE * training.epochs * self.trainer.num_training_batches))
+        falling = max(_LOWEST_RATE, 0.5 * (1 + math.cos(math.pi * self.fraction_done)))
+        rate = training.learning_rate * min(1.0, (self.global_step + 1) / rising) * falling
+        for group in self.optimizers(use_pl_optimizer=False).param_groups:  # pyright: ignore
+            group["lr"] = rate
+
+    def training_step(self, batch: tuple[Tensor, Tensor], batch_idx: int) -> Tensor:
+        x, visible = batch
+        generator = self._generator("step", self.global_step)
+        seen, seen_visible = corrupt_for_training(x, visible, self.config.corruption, generator)
+        noise = torch.randn((len(x), self.vae.latent_dim), generator=generator, device=x.device)
+        elbo = self.vae.elbo(seen, noise, seen_visible, target=x, target_visible=visible)
+        loss = (self._kl_weight() * elbo.kl - elbo.log_likelihood).mean()
+        if not math.isfinite(loss.item()):
+            raise TrainingError(
+                f"the loss became {loss.item()} at step {self.global_step} (epoch {self.current_epoch}); try a lower "
+                f"--learning-rate than {self.config.training.learning_rate:g}, or --kl-warmup 1"
+            )
+        self._train.add(elbo)
+        return loss
+
+    def on_train_batch_end(self, outputs: Any, batch: Any, batch_idx: int) -> None:
+        if self.fraction_done >= 1.0:
+            self.trainer.should_stop = True
+
+    def validation_step(self, batch: tuple[Tensor, Tensor], batch_idx: int) -> None:
+        x, visible = batch
+        generator = self._generator("validation", batch_idx)
+        noise = torch.randn((len(x), self.vae.latent_dim), generator=generator, device=x.device)
+        self._validation.add(self.vae.elbo(x, noise, visible))
+
+    def on_train_epoch_end(self) -> None:
+        row = {"epoch": self.current_epoch, **self._train.means("")}
+        if self._validation.items:
+            row |= self._validation.means("validation_")
+        row["seconds"] = self.seconds
+        self._train, self._validation = _Sums(), _Sums()
+        self.log_dict({name: value for name, value in row.items() if name != "epoch"})
+        progress = self.progress
+        progress.history.append(row)
+        best = progress.history[progress.best_epoch] if progress.best_weights else row
+        if row is best or _score(row) <= _score(best):
+            progress.best_epoch = self.current_epoch
+            progress.best_weights = {name: weight.detach().clone() for name, weight in self.vae.state_dict().items()}
+
+    def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:
+        checkpoint["progress"] = {**vars(self.progress), "seconds": self.seconds}
+
+    def on_load_checkpoint(self, checkpoint: dict[str, Any]) -> None:
+        self.progress = _Progress(**checkpoint["progress"])
+
+    def _kl_weight(self) -> float:
+        epochs = self.config.training.kl_warmup
+        if epochs == 0:
+            return 1.0
+        return min(1.0, self.global_step / (epochs * self.trainer.num_training_batches))
+
+    def _generator(self, stream: str, step: int) -> torch.Generator:
+        seed = derive_seed(self.config.training.seed, stream, step)
+        return torch.Generator(self.device).manual_seed(seed)
+
+
+def _score(row: dict[str, float]) -> float:
+    """What the best epoch has least of; without validation items, later is better."""
+    return row.get("validation_negative_elbo", -row["epoch"])
