@@ -1,2 +1,54 @@
-"""Fivefold: fit one variational autoencoder to your data; it compresses, generates, denoises, finds anomalies and
-fills in missing values."""
+"""Fit one variational autoencoder to your data.
+
+It compresses, generates, denoises, finds anomalies and fills in missing values.
+"""
+
+from __future__ import annotations
+
+from importlib import import_module
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from fivefold.jobs.codes import decode, encode
+    from fivefold.jobs.denoise import denoise
+    from fivefold.jobs.detect import detect
+    from fivefold.jobs.generate import generate, morph
+    from fivefold.jobs.impute import impute
+    from fivefold.model.fitted import FittedModel
+    from fivefold.storage import load, save
+    from fivefold.training.fit import fit
+
+_HOMES = {
+    "FittedModel": "model.fitted",
+    "decode": "jobs.codes",
+    "denoise": "jobs.denoise",
+    "detect": "jobs.detect",
+    "encode": "jobs.codes",
+    "fit": "training.fit",
+    "generate": "jobs.generate",
+    "impute": "jobs.impute",
+    "load": "storage",
+    "morph": "jobs.generate",
+    "save": "storage",
+}
+__all__ = [
+    "FittedModel",
+    "decode",
+    "denoise",
+    "detect",
+    "encode",
+    "fit",
+    "generate",
+    "impute",
+    "load",
+    "morph",
+    "save",
+]
+__version__ = "0.1.0"
+
+
+def __getattr__(name: str) -> Any:
+    """Public names are imported when first used: `import fivefold` alone does not import torch."""
+    if name in _HOMES:
+        return getattr(import_module(f"fivefold.{_HOMES[name]}"), name)
+    raise AttributeError(f"module 'fivefold' has no attribute {name!r}")

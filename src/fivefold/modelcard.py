@@ -15,13 +15,13 @@ def describe_units(model: FittedModel) -> str:
         return f"All {total} latent units are active: each carries information about the item."
     if active == 0:
         return (
-            f"None of the {total} latent units is active: the posterior has collapsed, codes say nothing about the item. "
-            "Train longer, or with --kl-warmup."
+            f"None of the {total} latent units is active: the posterior has collapsed, codes say nothing about the "
+            "item. Train longer, or with --kl-warmup."
         )
     dead = ", ".join(str(unit) for unit, kl in enumerate(figures["kl_per_unit"]) if kl < 0.05) or "the weakest"
     return (
-        f"{active} of {total} latent units are active; {total - active} (units {dead}) carry nothing and may be left out: "
-        f"--latent-dim {active} would do."
+        f"{active} of {total} latent units are active; {total - active} (units {dead}) carry nothing and may be left "
+        f"out: --latent-dim {active} would do."
     )
 
 
@@ -77,7 +77,7 @@ fivefold detect MODEL DATA -o scores.csv
 fivefold encode MODEL DATA -o z.npy
 ```
 
-`MODEL` is this folder. `config.json` holds the settings and the training history, `model.safetensors` the weights and the
-held-out items' scores (nothing in here is pickled). Meant for data like that it was trained on; figures are on items that
-it was not trained on.
+`MODEL` is this folder. `config.json` holds the settings and the training history, `model.safetensors` the weights and
+the held-out items' scores; nothing in here is pickled. The model is meant for data like that it was trained on; the
+figures are of items that it was not trained on.
 """

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import shutil
 from pathlib import Path
 from typing import Any
 
@@ -36,8 +37,8 @@ def check_model_path(path: str | Path, force: bool = False) -> Path:
     return path
 
 
-def save(model: FittedModel, path: str | Path, *, force: bool = False) -> None:
-    """Write the model folder, whole or not at all.
+def save(model: FittedModel, path: str | Path, *, force: bool = False, training: Path | None = None) -> None:
+    """Write the model folder, whole or not at all; a folder `training` (state and logs) is copied into it.
 
     Raises `UsageError` if `path` exists (with `force`: and is no model).
     """
@@ -56,6 +57,8 @@ def save(model: FittedModel, path: str | Path, *, force: bool = False) -> None:
         }
         (folder / _CONFIG).write_text(json.dumps(config, indent=1), encoding="utf-8")
         (folder / _CARD).write_text(render_card(model), encoding="utf-8")
+        if training is not None:
+            shutil.copytree(training, folder / "training")
 
 
 def load(path: str | Path, device: str = "auto") -> FittedModel:

@@ -1,0 +1,1 @@
+"""What the publication compares the VAE with: the plain autoencoder and the GAN."""

@@ -5,6 +5,7 @@ from __future__ import annotations
 import gzip
 import math
 import struct
+from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
@@ -25,24 +26,22 @@ def read_npy(path: Path) -> np.ndarray:
         raise DataError(f"{path}: can't be read as a NumPy array ({error})") from None
 
 
-def read_npz(path: Path) -> tuple[np.ndarray, np.ndarray | None]:
+def read_npz(path: Path, image_names: Sequence[str] = _IMAGE_NAMES) -> tuple[np.ndarray, np.ndarray | None]:
     """The images, and labels if there are any.
 
-    The images are the only array, or that called one of `images`, `values`, `x`, `data`, `x_train`, `arr_0`; labels
-    `labels`, `y` or `y_train`. Raises `DataError`.
+    The images are the only array, or the first called one of `image_names`; labels `labels`, `y` or `y_train`. Raises
+    `DataError`.
     """
     try:
         with np.load(path, allow_pickle=False) as archive:
             by_name = {name.lower(): name for name in archive.files}
             label_name = next((by_name[name] for name in _LABEL_NAMES if name in by_name), None)
             others = [name for name in archive.files if name != label_name]
-            image_name = next((by_name[name] for name in _IMAGE_NAMES if name in by_name), None)
+            image_name = next((by_name[name] for name in image_names if name in by_name), None)
             if image_name is None and len(others) == 1:
                 image_name = others[0]
             if image_name is None:
-                raise DataError(
-                    f"{path}: one array must be called {' or '.join(_IMAGE_NAMES)}; got {', '.join(others)}"
-                )
+                raise DataError(f"{path}: one array must be called {' or '.join(image_names)}; got {', '.join(others)}")
             return archive[image_name], archive[label_name] if label_name else None
     except DataError:
         raise

@@ -16,6 +16,7 @@ from fivefold.errors import DataError, UsageError
 from fivefold.schema import ImageSchema
 
 Source = str | Path | np.ndarray | Items
+Mask = str | Path | np.ndarray | None
 Split = Literal["train", "test"]
 _ALPHA_ENDINGS = (".png", ".webp")
 
@@ -24,7 +25,7 @@ def read_items(
     source: Source,
     schema: ImageSchema | None = None,
     *,
-    mask: str | Path | np.ndarray | None = None,
+    mask: Mask = None,
     resize: tuple[int, int] | None = None,
     split: Split = "test",
 ) -> Items:
@@ -45,6 +46,8 @@ def read_items(
     UsageError : if `resize` is given for what isn't images in files
     """
     if isinstance(source, Items):
+        if source.schema == schema and mask is None:
+            return source
         values, labels, names, name = source.values, source.labels, source.names, source.source
         hidden = source.hidden
     elif isinstance(source, np.ndarray):

@@ -1,0 +1,1 @@
+"""Measuring the five jobs, and the report."""

@@ -5,14 +5,15 @@ from __future__ import annotations
 import numpy as np
 import torch
 
-from fivefold.data import Items
+from fivefold.data.source import Mask, Source
 from fivefold.errors import DataError
 from fivefold.model.fitted import FittedModel
 
 
 @torch.inference_mode()
-def encode(model: FittedModel, items: Items) -> tuple[np.ndarray, np.ndarray]:
+def encode(model: FittedModel, data: Source, *, mask: Mask = None) -> tuple[np.ndarray, np.ndarray]:
     """Posterior means and standard deviations of the items, both `(n, latent_dim)` float32."""
+    items = model.read(data, mask)
     mu, std = np.empty((2, len(items), model.latent_dim), np.float32)
     for rows, x, visible in model.batches(items):
         posterior = model.vae.posterior(x, visible)
@@ -35,8 +36,3 @@ def decode(model: FittedModel, z: np.ndarray, dtype: np.dtype | str | None = Non
         codes = torch.from_numpy(z[rows].astype(np.float32)).to(model.device)
         decoded[rows] = model.values(model.vae.likelihood(codes).mean, decoded.dtype)
     return decoded
-
-
-def reconstruct(model: FittedModel, items: Items) -> np.ndarray:
-    """Items as they come back from their codes: `(n, h, w, c)` in their own dtype."""
-    return decode(model, encode(model, items)[0], items.values.dtype)

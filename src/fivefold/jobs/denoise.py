@@ -2,6 +2,17 @@
 
 from __future__ import annotations
 
-from fivefold.jobs.codes import reconstruct as denoise
+import numpy as np
 
-__all__ = ["denoise"]
+from fivefold.data.source import Mask, Source
+from fivefold.jobs.codes import decode, encode
+from fivefold.model.fitted import FittedModel
+
+
+def denoise(model: FittedModel, data: Source, *, mask: Mask = None) -> np.ndarray:
+    """The clean items that the noisy ones stand for: `(n, h, w, c)` in their own dtype.
+
+    The encoder of a model that was trained with corruption gives the posterior of the clean item; its mean is decoded.
+    """
+    items = model.read(data, mask)
+    return decode(model, encode(model, items)[0], items.values.dtype)

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from fivefold.data import Items
+from fivefold.data.source import Mask, Source
 from fivefold.errors import ModelError, UsageError
 from fivefold.model.fitted import FittedModel
 from fivefold.model.scoring import reconstruction_scores
@@ -29,7 +29,7 @@ class Detection:
     anomaly: np.ndarray
 
 
-def detect(model: FittedModel, items: Items, false_alarm_rate: float = 0.01) -> Detection:
+def detect(model: FittedModel, data: Source, *, false_alarm_rate: float = 0.01, mask: Mask = None) -> Detection:
     """Score items, and flag those that are too strange.
 
     The p-value compares the score with those of the items held out in the fit (split conformal: Laxhammar &
@@ -55,7 +55,7 @@ def detect(model: FittedModel, items: Items, false_alarm_rate: float = 0.01) -> 
             f"nothing can be flagged at a false-alarm rate of {false_alarm_rate:g}",
             stacklevel=2,
         )
-    score = reconstruction_scores(model, items)
+    score = reconstruction_scores(model, model.read(data, mask))
     as_strange = np.searchsorted(calibration, score, side="right")
     p_value = (1 + as_strange) / (1 + len(calibration))
     return Detection(score, p_value, p_value <= false_alarm_rate)

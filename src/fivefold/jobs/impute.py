@@ -5,18 +5,19 @@ from __future__ import annotations
 import numpy as np
 import torch
 
-from fivefold.data import Items
+from fivefold.data.source import Mask, Source
 from fivefold.model.fitted import FittedModel, standard_normal
 from fivefold.seeds import derive_seed
 
 
 @torch.inference_mode()
-def impute(model: FittedModel, items: Items, n_samples: int = 20, seed: int = 0) -> np.ndarray:
+def impute(model: FittedModel, data: Source, *, mask: Mask = None, n_samples: int = 20, seed: int = 0) -> np.ndarray:
     """Complete items: `(n, h, w, c)` in their own dtype, what was visible unchanged.
 
     A missing element becomes its expected value given the visible ones: the mean over `n_samples` codes from the
     posterior, weighted by importance (self-normalised, as in MIWAE: Mattei & Frellsen 2019, arXiv:1812.02633, eq. 12).
     """
+    items = model.read(data, mask)
     completed = np.array(items.values)
     generator = np.random.default_rng(derive_seed(seed, "impute"))
     for rows, x, visible in model.batches(items):

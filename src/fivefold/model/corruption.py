@@ -1,7 +1,7 @@
 """Ways to damage items: elements hidden, or replaced. Seeded, vectorised, a strength per item.
 
-All take `x` `(n, c, h, w)` in [0, 1], a `strength` `(n,)`, and a generator on the same device. A place is damaged in all its
-channels at once. The hiding ones return `visible` `(n, 1, h, w)`, the others the noisy `x`.
+All take `x` `(n, c, h, w)` in [0, 1], a `strength` `(n,)`, and a generator on the same device. A place is damaged in
+all its channels at once. The hiding ones return `visible` `(n, 1, h, w)`, the others the noisy `x`.
 """
 
 from __future__ import annotations

@@ -11,7 +11,8 @@ import torch
 from torch import Tensor
 
 from fivefold.config import FitConfig
-from fivefold.data import Items
+from fivefold.data import Items, read_items
+from fivefold.data.source import Mask, Source
 from fivefold.model.vae import VAE
 from fivefold.schema import ImageSchema
 
@@ -57,6 +58,10 @@ class FittedModel:
     def batch_size(self) -> int:
         """Items per batch that keep memory bounded."""
         return max(1, min(500, _BATCH_ELEMENTS // self.schema.size))
+
+    def read(self, data: Source, mask: Mask = None) -> Items:
+        """`data` as items that fit the model; raises as `read_items` does."""
+        return read_items(data, self.schema, mask=mask)
 
     def batches(self, items: Items) -> Iterator[tuple[slice, Tensor, Tensor]]:
         """`(rows, x, visible)` for all items in turn; the tensors `(b, c, h, w)` on the model's device."""

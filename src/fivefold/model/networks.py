@@ -14,7 +14,6 @@ from fivefold.model.vae import VAE, Posterior
 from fivefold.schema import ImageSchema
 
 _ACTIVATIONS = {"relu": nn.ReLU, "silu": nn.SiLU}
-_HALVING = {"kernel_size": 3, "stride": 2, "padding": 1}
 
 
 class ConvEncoder(nn.Module):
@@ -28,7 +27,7 @@ class ConvEncoder(nn.Module):
         layers: list[nn.Module] = []
         channels = schema.channels * (2 if config.visibility else 1)
         for width in widths:
-            layers += [nn.Conv2d(channels, width, **_HALVING), activation()]
+            layers += [nn.Conv2d(channels, width, 3, stride=2, padding=1), activation()]
             channels = width
         flat = channels * sides[-1][0] * sides[-1][1]
         self.features = nn.Sequential(*layers, nn.Flatten(), nn.Linear(flat, config.hidden), activation())
@@ -62,8 +61,8 @@ class ConvDecoder(nn.Module):
         outputs = [*widths[-2::-1], schema.channels * self._family.parameters_per_element]
         for out, side, larger in zip(outputs, sides[:0:-1], sides[-2::-1], strict=True):
             # a halved side doubles to one less than itself; output padding adds the rest
-            padding = tuple(after - (2 * before - 1) for before, after in zip(side, larger, strict=True))
-            layers += [nn.ConvTranspose2d(channels, out, **_HALVING, output_padding=padding), activation()]
+            padding = (larger[0] - (2 * side[0] - 1), larger[1] - (2 * side[1] - 1))
+            layers += [nn.ConvTranspose2d(channels, out, 3, 2, padding=1, output_padding=padding), activation()]
             channels = out
         self.layers = nn.Sequential(*layers[:-1])
 

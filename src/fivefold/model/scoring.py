@@ -56,8 +56,8 @@ def evaluate_elbo(model: FittedModel, items: Items, seed: int = 0) -> ElboFigure
 def reconstruction_scores(model: FittedModel, items: Items) -> np.ndarray:
     """Log-likelihood of each item under its own reconstruction, `(n,)` float64, nats; higher = more normal.
 
-    Minus the publication's reconstruction error, at the posterior mean. Where elements are missing, the visible ones are
-    scaled up to the whole item.
+    Minus the publication's reconstruction error, at the posterior mean. Where elements are missing, the visible ones
+    are scaled up to the whole item.
     """
     scores = np.empty(len(items))
     for rows, x, visible in model.batches(items):

@@ -18,13 +18,13 @@ from typing import Any, Literal
 import lightning.pytorch as pl
 import numpy as np
 import torch
+from lightning.fabric.utilities.exceptions import MisconfigurationException
 from lightning.pytorch.callbacks import Checkpoint
 from lightning.pytorch.loggers import CSVLogger, Logger, TensorBoardLogger
-from lightning.pytorch.utilities.exceptions import MisconfigurationException
 
 from fivefold.config import FitConfig, configure
 from fivefold.data import Items, read_items, split_items
-from fivefold.data.source import Source
+from fivefold.data.source import Mask, Source
 from fivefold.errors import UsageError
 from fivefold.model.fitted import FittedModel
 from fivefold.model.networks import build_vae
@@ -44,7 +44,7 @@ def fit(
     *,
     preset: str = "default",
     test: Source | None = None,
-    mask: str | Path | np.ndarray | None = None,
+    mask: Mask = None,
     resize: tuple[int, int] | None = None,
     accelerator: str = "auto",
     workdir: Path | None = None,
@@ -95,7 +95,7 @@ def fit_items(
     training = config.training
     train, validation = split_items(items, training.validation, training.seed)
     vae = build_vae(items.schema, config.network, derive_seed(training.seed, "weights"))
-    module = VAETraining(vae, config)
+    module = VAETraining(vae, config, f"{len(items)} items, {items.schema.describe()}")
     state = workdir / STATE_FILE
     if resume and not state.exists():
         raise UsageError(f"--resume: there is no training state in {workdir}")
@@ -103,8 +103,12 @@ def fit_items(
     validation_loader = None if validation is None else make_loader(validation, training.batch_size)
     total = training.epochs * len(train_loader)
     with _quiet_lightning(), progress_bar("fit", total) as bar:
-        trainer = _make_trainer(config, workdir, accelerator, logger, [_Report(bar), _SaveState(state)])
-        trainer.fit(module, train_loader, validation_loader, ckpt_path=state if resume else None)
+        callbacks = [_Report(bar, module), _SaveState(state)]
+        trainer = _make_trainer(config, workdir, accelerator, logger, callbacks)
+        try:
+            trainer.fit(module, train_loader, validation_loader, ckpt_path=state if resume else None)
+        except SystemExit:  # what Lightning makes of Ctrl-C
+            raise KeyboardInterrupt from None
     vae.load_state_dict(module.progress.best_weights)
     model = FittedModel(vae.eval(), items.schema, config, np.empty(0))
     model.record = {
@@ -139,15 +143,17 @@ def environment() -> dict[str, Any]:
 class _Report(pl.Callback):
     """Moves the progress bar and shows the losses in it."""
 
-    def __init__(self, bar: Bar) -> None:
-        self._bar = bar
+    def __init__(self, bar: Bar, module: VAETraining) -> None:
+        self._bar, self._module = bar, module
 
     def on_train_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
         self._bar.advance(steps=trainer.global_step)
 
-    def on_train_batch_end(self, trainer: pl.Trainer, pl_module: VAETraining, outputs: Any, *_: Any) -> None:
+    def on_train_batch_end(
+        self, trainer: pl.Trainer, pl_module: pl.LightningModule, outputs: Any, batch: Any, batch_idx: int
+    ) -> None:
         text = f"fit epoch {trainer.current_epoch + 1}/{trainer.max_epochs}, loss {outputs['loss']:.1f}"
-        history = pl_module.progress.history
+        history = self._module.progress.history
         if history and "validation_negative_elbo" in history[-1]:
             text += f", held-out {history[-1]['validation_negative_elbo']:.1f}"
         self._bar.advance(text)

@@ -12,13 +12,14 @@ import torch
 from torch import Tensor
 
 from fivefold.config import FitConfig
-from fivefold.errors import TrainingError
+from fivefold.errors import TrainingError, UsageError
 from fivefold.model.corruption import corrupt_for_training
 from fivefold.model.vae import VAE, Elbo
 from fivefold.seeds import derive_seed
 
 _LOWEST_RATE = 0.01  # of the peak
 _RATE_RISE = 0.02  # of the steps
+_MAY_CHANGE = {"epochs", "max_minutes"}  # on resuming
 
 
 @dataclass
@@ -56,13 +57,15 @@ class _Progress:
 class VAETraining(pl.LightningModule):
     """Maximises the ELBO of the clean item given the corrupted one; keeps the best epoch's weights.
 
+    `data` describes the items, for a resumed run to compare.
     Random numbers of a step depend on the seed and the step's number alone, so a resumed run repeats them.
     """
 
-    def __init__(self, vae: VAE, config: FitConfig) -> None:
+    def __init__(self, vae: VAE, config: FitConfig, data: str) -> None:
         super().__init__()
         self.vae = vae
         self.config = config
+        self.data = data
         self.progress = _Progress()
         self._train, self._validation = _Sums(), _Sums()
         self._clock = time.monotonic()
@@ -92,7 +95,7 @@ class VAETraining(pl.LightningModule):
         rising = max(1, round(_RATE_RISE * training.epochs * self.trainer.num_training_batches))
         falling = max(_LOWEST_RATE, 0.5 * (1 + math.cos(math.pi * self.fraction_done)))
         rate = training.learning_rate * min(1.0, (self.global_step + 1) / rising) * falling
-        for group in self.optimizers(use_pl_optimizer=False).param_groups:  # pyright: ignore
+        for group in self.optimizers(use_pl_optimizer=False).param_groups:  # pyright: ignore[reportAttributeAccessIssue, reportOptionalMemberAccess]
             group["lr"] = rate
 
     def training_step(self, batch: tuple[Tensor, Tensor], batch_idx: int) -> Tensor:
@@ -135,9 +138,20 @@ class VAETraining(pl.LightningModule):
             progress.best_weights = {name: weight.detach().clone() for name, weight in self.vae.state_dict().items()}
 
     def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:
+        checkpoint["data"] = self.data
+        checkpoint["fit"] = self.config.to_json()
         checkpoint["progress"] = {**vars(self.progress), "seconds": self.seconds}
 
     def on_load_checkpoint(self, checkpoint: dict[str, Any]) -> None:
+        before, now = (
+            {name: value for part in fit.values() if isinstance(part, dict) for name, value in part.items()}
+            for fit in (checkpoint["fit"], self.config.to_json())
+        )
+        if checkpoint["data"] != self.data:
+            raise UsageError(f"--resume: the fit was begun on {checkpoint['data']}, got {self.data}")
+        for name in before.keys() - _MAY_CHANGE:
+            if before[name] != now.get(name):
+                raise UsageError(f"--resume: the fit was begun with {name} {before[name]}, got {now.get(name)}")
         self.progress = _Progress(**checkpoint["progress"])
 
     def _kl_weight(self) -> float:

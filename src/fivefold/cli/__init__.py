@@ -1,0 +1,5 @@
+"""The command line. Nothing heavy is imported before a command runs: help and usage errors answer at once."""
+
+from fivefold.cli.app import main
+
+__all__ = ["main"]

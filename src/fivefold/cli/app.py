@@ -1,0 +1,62 @@
+"""The application: its commands, and how errors end."""
+
+from __future__ import annotations
+
+import json as json_module
+import sys
+import warnings
+from typing import Any
+
+import typer
+
+from fivefold.errors import FivefoldError
+
+app = typer.Typer(
+    name="fivefold",
+    help="Fit one variational autoencoder to your data; it compresses, generates, denoises, finds anomalies and fills "
+    "in missing values.",
+    no_args_is_help=True,
+    add_completion=False,
+    pretty_exceptions_enable=False,
+    context_settings={"help_option_names": ["-h", "--help"]},
+)
+
+
+def main() -> None:
+    """Run the command line: exit code 2 for usage, 1 for data, 130 when interrupted."""
+    from fivefold.cli import models, jobs  # isort: skip # noqa: F401  (they register their commands)
+
+    warnings.showwarning = _show_warning
+    try:
+        app()
+    except FivefoldError as error:
+        _say(f"error: {error}")
+        sys.exit(error.exit_code)
+    except KeyboardInterrupt as interrupt:
+        _say("; ".join(["interrupted", *interrupt.args]))
+        sys.exit(130)
+    except MemoryError:
+        _say("error: the data does not fit into memory")
+        sys.exit(1)
+    except OSError as error:
+        _say(f"error: {error.filename or 'writing'}: {error.strerror or error}")
+        sys.exit(1)
+
+
+def present(figures: dict[str, Any], json: bool, quiet: bool = False) -> None:
+    """Print a command's figures on stdout: for machines, for people, or not at all."""
+    if json:
+        print(json_module.dumps(figures, indent=1))
+    elif not quiet:
+        width = max(len(name) for name in figures)
+        for name, value in figures.items():
+            print(f"{name.replace('_', ' '):<{width}}  {f'{value:.4g}' if isinstance(value, float) else value}")
+
+
+def _show_warning(message: Warning | str, category: type[Warning], *_: Any, **__: Any) -> None:
+    if issubclass(category, UserWarning):
+        _say(f"warning: {message}")
+
+
+def _say(line: str) -> None:
+    print(line, file=sys.stderr)

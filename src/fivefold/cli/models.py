@@ -1,0 +1,149 @@
+"""`fit` and `info`."""
+
+from __future__ import annotations
+
+import shutil
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+
+from fivefold.cli import options
+from fivefold.cli.app import app, present
+from fivefold.config import NetworkConfig, TrainingConfig, configure
+from fivefold.errors import UsageError
+from fivefold.progress import silence
+
+_LOGGERS = ("csv", "tensorboard")
+_TRAINING = "training"  # in the model folder: state and logs
+
+
+@app.command()
+def fit(
+    data: options.Data,
+    output: Annotated[Path, typer.Option("-o", "--output", metavar="MODEL", help="Folder for the model.")],
+    preset: Annotated[
+        str, typer.Option(help="default: one model for all five jobs; paper: the publication's network and loss.")
+    ] = "default",
+    latent_dim: Annotated[int | None, options.setting(NetworkConfig, "latent_dim")] = None,
+    epochs: Annotated[int | None, options.setting(TrainingConfig, "epochs")] = None,
+    max_minutes: Annotated[float | None, options.setting(TrainingConfig, "max_minutes")] = None,
+    batch_size: Annotated[int | None, options.setting(TrainingConfig, "batch_size")] = None,
+    learning_rate: Annotated[float | None, options.setting(TrainingConfig, "learning_rate")] = None,
+    kl_warmup: Annotated[float | None, options.setting(TrainingConfig, "kl_warmup")] = None,
+    likelihood: Annotated[str | None, options.setting(NetworkConfig, "likelihood")] = None,
+    corruption: Annotated[
+        str | None,
+        typer.Option(
+            metavar="KIND=SHARE,…",
+            help="Shares of items to train on corrupted: hide, block, uniform, gaussian, salt_and_pepper; or none.",
+        ),
+    ] = None,
+    validation: Annotated[float | None, options.setting(TrainingConfig, "validation")] = None,
+    test: Annotated[
+        str | None, typer.Option(metavar="DATA", help="Items to report figures on; mnist has its own.")
+    ] = None,
+    mask: options.Mask = None,
+    resize: options.Resize = None,
+    seed: Annotated[int | None, options.setting(TrainingConfig, "seed")] = None,
+    resume: Annotated[bool, typer.Option("--resume", help="Continue an interrupted fit, or a finished one.")] = False,
+    accelerator: Annotated[str, typer.Option(help="auto, cpu, gpu, mps, …")] = "auto",
+    logger: Annotated[str, typer.Option(help="Format of the logs: csv or tensorboard.")] = "csv",
+    force: options.Force = False,
+    json: options.Json = False,
+    quiet: options.Quiet = False,
+) -> None:
+    """Fit a model to DATA (mnist: its training split) and write it to the folder MODEL."""
+    settings: dict[str, Any] = {
+        "latent_dim": latent_dim,
+        "epochs": epochs,
+        "max_minutes": max_minutes,
+        "batch_size": batch_size,
+        "learning_rate": learning_rate,
+        "kl_warmup": kl_warmup,
+        "likelihood": likelihood,
+        "corruption": corruption,
+        "validation": validation,
+        "seed": seed,
+    }
+    configure(preset, **settings)
+    size = options.parse_size(resize)
+    if logger not in _LOGGERS:
+        raise UsageError(f"--logger must be one of {', '.join(_LOGGERS)}; got {logger!r}")
+    workdir = output.with_name(output.name + ".fitting")
+    if quiet:
+        silence()
+    from fivefold.storage import check_model_path, save
+
+    check_model_path(output, force or resume)
+    if resume and not workdir.exists() and (output / _TRAINING).is_dir():
+        shutil.copytree(output / _TRAINING, workdir)
+    if workdir.exists() and not resume:
+        if not force:
+            raise UsageError(f"{workdir} holds an interrupted fit: continue it with --resume, or drop it with --force")
+        shutil.rmtree(workdir)
+
+    from fivefold.training.fit import STATE_FILE, fit
+
+    try:
+        model = fit(
+            data,
+            preset=preset,
+            test=test,
+            mask=mask,
+            resize=size,
+            accelerator=accelerator,
+            workdir=workdir,
+            resume=resume,
+            logger=logger,
+            **settings,
+        )
+    except KeyboardInterrupt:
+        if (workdir / STATE_FILE).exists():
+            raise KeyboardInterrupt("continue with --resume") from None
+        raise
+    finally:
+        if workdir.exists() and not (workdir / STATE_FILE).exists():
+            shutil.rmtree(workdir)
+    save(model, output, force=True, training=workdir)
+    shutil.rmtree(workdir)
+    present(_fit_figures(model, output), json, quiet)
+
+
+def _fit_figures(model: Any, output: Path) -> dict[str, Any]:
+    from fivefold.modelcard import describe_units
+
+    figures = {
+        "model": str(output),
+        "epochs": len(model.record["history"]),
+        "train_seconds": model.record["train_seconds"],
+        "parameters": model.parameters,
+    }
+    for name, values in model.record["figures"].items():
+        figures |= {f"{name}_{part}": values[part] for part in ("negative_elbo", "reconstruction", "kl")}
+    return {**figures, "latent_units": describe_units(model)}
+
+
+@app.command()
+def info(model: options.Model, json: options.Json = False) -> None:
+    """Say what is in MODEL: schema, sizes, training history, figures, active latent units."""
+    from fivefold.modelcard import describe_units, figure_rows
+    from fivefold.storage import load
+
+    fitted = load(model, "cpu")
+    if json:
+        facts = {
+            "schema": fitted.schema.to_json(),
+            "fit": fitted.config.to_json(),
+            "parameters": fitted.parameters,
+            "latent_units": describe_units(fitted),
+            **fitted.record,
+        }
+        present(facts, json=True)
+        return
+    present(dict(figure_rows(fitted)), json=False)
+    print(f"\n{describe_units(fitted)}\n")
+    print("epoch  negative ELBO  held-out  seconds")
+    for row in fitted.record["history"]:
+        held_out = row.get("validation_negative_elbo", float("nan"))
+        print(f"{row['epoch'] + 1:5d}  {row['negative_elbo']:13.2f}  {held_out:8.2f}  {row['seconds']:7.1f}")

@@ -1,0 +1,63 @@
+"""Arguments and options that commands share; those of a fit take their help from the configuration."""
+
+from __future__ import annotations
+
+import dataclasses
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from fivefold.errors import UsageError
+
+
+def setting(config: type, name: str, flag: str | None = None, metavar: str | None = None) -> typer.models.OptionInfo:
+    """The option for a field of a configuration dataclass; not given means the preset's value."""
+    field = next(each for each in dataclasses.fields(config) if each.name == name)
+    default = "none" if field.default is None else field.default
+    help = f"{field.metadata['help']} [default: {default}]"
+    return typer.Option(flag or "--" + name.replace("_", "-"), help=help, show_default=False, metavar=metavar)
+
+
+Model = Annotated[Path, typer.Argument(metavar="MODEL", help="A model folder.", show_default=False)]
+Data = Annotated[
+    str,
+    typer.Argument(
+        metavar="DATA",
+        help="mnist, mnist:train, mnist:test, letters, a folder of images, an image, .npy, .npz or IDX (.gz too).",
+        show_default=False,
+    ),
+]
+Images = Annotated[
+    Path,
+    typer.Option("-o", "--output", metavar="OUT", help="A folder (a PNG per item), .npy, .npz, or .png (a sheet)."),
+]
+Folder = Annotated[Path, typer.Option("-o", "--output", metavar="DIR", help="Folder for the report.")]
+Mask = Annotated[
+    Path | None,
+    typer.Option(
+        "--mask", metavar="MASKS", help="Nonzero = missing: an array or images, for all items or each."
+    ),
+]
+Resize = Annotated[str | None, typer.Option("--resize", metavar="HxW", help="Bring image files to this size.")]
+Seed = Annotated[int, typer.Option("--seed", help="Seed of everything random.")]
+Force = Annotated[bool, typer.Option("--force", help="Overwrite the output.")]
+Json = Annotated[bool, typer.Option("--json", help="Print the figures as JSON.")]
+Quiet = Annotated[bool, typer.Option("--quiet", "-q", help="No progress bar, no summary.")]
+
+
+def parse_size(text: str | None) -> tuple[int, int] | None:
+    """`HxW` as `(height, width)`; raises `UsageError`."""
+    if text is None:
+        return None
+    height, _, width = text.lower().replace("×", "x").partition("x")
+    if not (height.isdecimal() and width.isdecimal() and 0 < int(height) <= 1 << 14 and 0 < int(width) <= 1 << 14):
+        raise UsageError(f"--resize must be HxW with sides from 1 to {1 << 14}, such as 64x48; got {text!r}")
+    return int(height), int(width)
+
+
+def check_seed(seed: int) -> int:
+    """The seed; raises `UsageError` for a negative one."""
+    if seed < 0:
+        raise UsageError(f"--seed must be at least 0, got {seed}")
+    return seed

@@ -1,0 +1,89 @@
+"""The measures of the report; all on values in [0, 1]."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+from sklearn.metrics import pairwise_distances_chunked
+from sklearn.neighbors import NearestNeighbors
+
+_LEAST_ERROR = 1e-10  # 100 dB
+
+
+def psnr(truth: np.ndarray, estimate: np.ndarray) -> np.ndarray:
+    """Peak signal-to-noise ratio of each item in decibels, `(n,)`; an exact copy counts as 100 dB."""
+    error = _per_item(np.square(truth - estimate)).mean(axis=1, dtype=np.float64)
+    return -10 * np.log10(np.maximum(error, _LEAST_ERROR))
+
+
+def ssim(truth: np.ndarray, estimate: np.ndarray) -> np.ndarray:
+    """Structural similarity of images `(n, h, w, c)`, `(n,)` (Wang et al. 2004); small images get a smaller window."""
+    import torch
+    from torchmetrics.functional.image import structural_similarity_index_measure
+
+    side = min(truth.shape[1:3])
+    window = min(11, side - 1 + side % 2)
+    images = (torch.from_numpy(np.ascontiguousarray(a.transpose(0, 3, 1, 2))) for a in (estimate, truth))
+    values = structural_similarity_index_measure(
+        *images, data_range=1.0, gaussian_kernel=window == 11, kernel_size=window, reduction="none"
+    )
+    return np.atleast_1d(np.asarray(values))
+
+
+def hidden_rmse(truth: np.ndarray, estimate: np.ndarray, visible: np.ndarray) -> float:
+    """Root mean squared error over all hidden elements."""
+    return float(np.sqrt(np.square(truth - estimate, dtype=np.float64)[~visible].mean()))
+
+
+def frechet_distance(a: np.ndarray, b: np.ndarray) -> float:
+    """Fréchet distance of normals fitted to two sets of features `(n, d)` (Heusel et al. 2017, arXiv:1706.08500)."""
+    mean_a, mean_b = a.mean(axis=0, dtype=np.float64), b.mean(axis=0, dtype=np.float64)
+    cov_a, cov_b = np.cov(a, rowvar=False), np.cov(b, rowvar=False)
+    # tr √(AB) = Σ √λ(√A B √A): symmetric, hence real and stable
+    values, vectors = np.linalg.eigh(cov_a)
+    root = (vectors * np.sqrt(np.clip(values, 0, None))) @ vectors.T
+    shared = np.sqrt(np.clip(np.linalg.eigvalsh(root @ cov_b @ root), 0, None)).sum()
+    return float(np.square(mean_a - mean_b).sum() + np.trace(cov_a) + np.trace(cov_b) - 2 * shared)
+
+
+@dataclass(frozen=True)
+class ManifoldOverlap:
+    """Precision and recall (Kynkäänniemi et al. 2019, arXiv:1904.06991), density and coverage (Naeem et al. 2020,
+    arXiv:2002.09797)."""
+
+    precision: float
+    recall: float
+    density: float
+    coverage: float
+
+
+def manifold_overlap(real: np.ndarray, generated: np.ndarray, neighbours: int = 5) -> ManifoldOverlap:
+    """How far generated features `(m, d)` fall among the real `(n, d)`, and the other way round.
+
+    An item's ball reaches to its k-th nearest neighbour of its own set.
+    """
+    real_radius, generated_radius = (_radii(features, neighbours) for features in (real, generated))
+    in_real_balls = np.zeros(len(generated), np.int64)
+    recalled, covered, row = [], [], 0
+    for distances in pairwise_distances_chunked(real, generated, working_memory=128):
+        inside = distances < real_radius[row : row + len(distances), None]
+        row += len(distances)
+        in_real_balls += inside.sum(axis=0)
+        covered.append(inside.any(axis=1))
+        recalled.append((distances < generated_radius).any(axis=1))
+    return ManifoldOverlap(
+        precision=float((in_real_balls > 0).mean()),
+        recall=float(np.concatenate(recalled).mean()),
+        density=float(in_real_balls.mean() / neighbours),
+        coverage=float(np.concatenate(covered).mean()),
+    )
+
+
+def _radii(features: np.ndarray, neighbours: int) -> np.ndarray:
+    fitted = NearestNeighbors(n_neighbors=neighbours + 1).fit(features)  # the first neighbour is the item itself
+    return fitted.kneighbors(features)[0][:, -1]
+
+
+def _per_item(values: np.ndarray) -> np.ndarray:
+    return values.reshape(len(values), -1)
