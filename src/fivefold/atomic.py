@@ -58,14 +58,28 @@ def atomic_folder(path: Path, *, merge: bool) -> Iterator[Path]:
                 target.parent.mkdir(parents=True, exist_ok=True)
                 file.replace(target)
         elif path.exists():
-            replaced = Path(tempfile.mkdtemp(dir=path.parent, prefix=f".{path.name}.")) / "replaced"
-            path.rename(replaced)
-            temporary.rename(path)
-            shutil.rmtree(replaced.parent)
+            _replace_folder(path, temporary)
         else:
             temporary.rename(path)
     finally:
         shutil.rmtree(temporary, ignore_errors=True)
+
+
+def _replace_folder(path: Path, new: Path) -> None:
+    aside = Path(tempfile.mkdtemp(dir=path.parent, prefix=f".{path.name}."))
+    replaced = aside / "replaced"
+    try:
+        path.rename(replaced)
+        try:
+            new.rename(path)
+        except BaseException:
+            replaced.rename(path)
+            raise
+    except BaseException:
+        if not replaced.exists():
+            aside.rmdir()
+        raise
+    shutil.rmtree(aside)
 
 
 def _umask() -> int:

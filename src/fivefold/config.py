@@ -3,14 +3,17 @@
 from __future__ import annotations
 
 import dataclasses
+import math
 from dataclasses import dataclass, field
-from typing import Any, Literal
+from typing import Any, ClassVar, Literal, get_args, get_origin, get_type_hints
 
 from fivefold.errors import ModelError, UsageError
 
 LikelihoodName = Literal["bernoulli", "pixels", "gaussian"]
 ActivationName = Literal["silu", "relu"]
 PresetName = Literal["default", "paper"]
+_MAX_WIDTH = 1 << 24
+_MAX_NUMBER = 1 << 63
 
 
 def _setting(default: Any, help: str, at_least: float | None = None, below: float | None = None) -> Any:
@@ -18,14 +21,27 @@ def _setting(default: Any, help: str, at_least: float | None = None, below: floa
 
 
 class _Checked:
-    """Raises `UsageError` when a field lies outside its bounds."""
+    """Raises `UsageError` when a field has the wrong type or lies outside its bounds."""
+
+    _FLAG: ClassVar[str] = "--"
 
     def __post_init__(self) -> None:
+        kinds = get_type_hints(type(self))
         for item in dataclasses.fields(self):  # pyright: ignore[reportArgumentType]
-            value, bounds = getattr(self, item.name), item.metadata
-            if value is None:
+            value, bounds, kind = getattr(self, item.name), item.metadata, kinds[item.name]
+            if value is None and type(None) in get_args(kind):
                 continue
-            flag = "--" + item.name.replace("_", "-")
+            flag = self._FLAG + item.name.replace("_", "-")
+            if get_origin(kind) is Literal:
+                if value not in get_args(kind):
+                    raise UsageError(f"{flag} must be one of {', '.join(get_args(kind))}; got {value!r}")
+            elif kind is bool:
+                if not isinstance(value, bool):
+                    raise UsageError(f"{flag} must be true or false, got {value!r}")
+            elif isinstance(value, bool) or not isinstance(value, int if kind is int else int | float):
+                raise UsageError(f"{flag} must be {'an integer' if kind is int else 'a number'}, got {value!r}")
+            elif not abs(value) < _MAX_NUMBER:
+                raise UsageError(f"{flag} must be a number below {_MAX_NUMBER:g}, got {value}")
             if bounds["at_least"] is not None and not value >= bounds["at_least"]:
                 raise UsageError(f"{flag} must be at least {bounds['at_least']}, got {value}")
             if bounds["below"] is not None and not value < bounds["below"]:
@@ -36,14 +52,16 @@ class _Checked:
 class NetworkConfig(_Checked):
     """The networks' shape. The number of channels doubles with each halving of the image."""
 
-    latent_dim: int = _setting(10, "Numbers that an item is compressed to.", at_least=1)
+    latent_dim: int = _setting(10, "Numbers that an item is compressed to.", at_least=1, below=_MAX_WIDTH)
     likelihood: LikelihoodName = _setting("bernoulli", "Family of p(x | z): bernoulli, pixels or gaussian.")
     visibility: bool = _setting(True, "Whether the encoder is told which elements are visible.")
     activation: ActivationName = _setting("silu", "Between the layers: silu or relu.")
-    first_channels: int = _setting(32, "Channels of the first convolution.", at_least=1)
-    max_channels: int = _setting(128, "Channels of the widest convolution.", at_least=1)
+    first_channels: int = _setting(32, "Channels of the first convolution.", at_least=1, below=_MAX_WIDTH)
+    max_channels: int = _setting(128, "Channels of the widest convolution.", at_least=1, below=_MAX_WIDTH)
     smallest_side: int = _setting(8, "Images are halved until no side is longer than this.", at_least=2)
-    hidden: int = _setting(400, "Width of the linear layer on each side of the latent code.", at_least=1)
+    hidden: int = _setting(
+        400, "Width of the linear layer on each side of the latent code.", at_least=1, below=_MAX_WIDTH
+    )
 
 
 @dataclass(frozen=True)
@@ -55,10 +73,11 @@ class CorruptionConfig(_Checked):
     uniform: float = _setting(0.0, "Elements replaced by uniform values.", at_least=0)
     gaussian: float = _setting(0.0, "Gaussian noise added.", at_least=0)
     salt_and_pepper: float = _setting(0.0, "Elements replaced by black or white.", at_least=0)
+    _FLAG: ClassVar[str] = "--corruption "
 
     def __post_init__(self) -> None:
         super().__post_init__()
-        if (total := sum(dataclasses.astuple(self))) > 1:
+        if (total := math.fsum(dataclasses.astuple(self))) > 1:
             raise UsageError(f"--corruption: the shares must add up to at most 1, got {total:g}")
 
     @classmethod
@@ -112,6 +131,8 @@ class FitConfig:
     def from_json(cls, fields: dict[str, Any]) -> FitConfig:
         """The inverse of `to_json`; raises `ModelError` for anything else."""
         try:
+            if fields["preset"] not in get_args(PresetName):
+                raise UsageError(f"no such preset: {fields['preset']!r}")
             return cls(
                 fields["preset"],
                 NetworkConfig(**fields["network"]),
@@ -151,6 +172,8 @@ def configure(preset: str = "default", **overrides: Any) -> FitConfig:
     corruption = given.pop("corruption", config.corruption)
     if isinstance(corruption, str):
         corruption = CorruptionConfig.parse(corruption)
+    if not isinstance(corruption, CorruptionConfig):
+        raise UsageError(f"--corruption must be a CorruptionConfig or text, got {corruption!r}")
     parts = {}
     for part in ("network", "training"):
         current = getattr(config, part)

@@ -11,6 +11,7 @@ from fivefold.errors import DataError, ModelError
 
 _NUMERIC_KINDS = "buif"
 _MAX_SIDE = 1 << 16
+_MAX_VALUE = float(np.finfo(np.float32).max) / 2
 
 
 @dataclass(frozen=True)
@@ -44,13 +45,22 @@ class ImageSchema:
 
     def to_unit(self, values: np.ndarray) -> np.ndarray:
         """Scale `values` (any shape, the data's own range) to float32 in [0, 1]; outliers are clipped."""
-        unit = (values.astype(np.float32) - np.float32(self.low)) / np.float32(self.high - self.low)
-        return np.clip(unit, 0.0, 1.0, out=unit)
+        wide = np.result_type(values.dtype, np.float32).type  # float64 where float32 would round neighbours together
+        unit = (values.astype(wide) - wide(self.low)) / wide(self.high - self.low)
+        return np.clip(unit, 0.0, 1.0, out=unit).astype(np.float32, copy=False)
 
     def from_unit(self, unit: np.ndarray, dtype: np.dtype | str | None = None) -> np.ndarray:
-        """Scale values in [0, 1] back to the data's range, in `dtype` (default: the training data's)."""
+        """Scale values in [0, 1] back to the data's range, in `dtype` (default: the training data's).
+
+        What an integer `dtype` can't hold becomes its nearest value.
+        """
         target = np.dtype(dtype or self.dtype)
-        values = np.clip(unit, 0.0, 1.0) * (self.high - self.low) + self.low
+        wide = np.float32 if target.itemsize <= 2 else np.float64
+        values = np.clip(unit, 0.0, 1.0).astype(wide) * wide(self.high - self.low) + wide(self.low)
+        if target.kind in "iu":
+            limits = np.iinfo(target)
+            top = wide(limits.max)
+            values = np.clip(values, limits.min, top if int(top) <= limits.max else np.nextafter(top, wide(0)))
         return (values if target.kind == "f" else np.rint(values)).astype(target)
 
     def describe(self) -> str:
@@ -69,11 +79,14 @@ class ImageSchema:
             schema = cls(*rest)
             sane = (
                 kind == "image"
-                and all(isinstance(side, int) and 0 < side <= _MAX_SIDE for side in schema.shape)
+                and all(type(side) is int and 0 < side <= _MAX_SIDE for side in schema.shape)
+                and schema.channels <= 4
+                and isinstance(schema.dtype, str)
                 and np.dtype(schema.dtype).kind in _NUMERIC_KINDS
+                and all(type(bound) in (int, float) and abs(bound) <= _MAX_VALUE for bound in (schema.low, schema.high))
                 and schema.low < schema.high
             )
-        except (KeyError, TypeError, AttributeError) as error:
+        except (KeyError, TypeError, ValueError, SyntaxError, AttributeError) as error:
             raise ModelError(f"the model's schema is damaged: {error!r}") from None
         if not sane:
             raise ModelError(f"the model's schema is damaged: {fields}")
@@ -90,10 +103,17 @@ def infer_schema(values: np.ndarray, low: float, high: float) -> ImageSchema:
     if dtype.kind not in _NUMERIC_KINDS:
         raise DataError(f"values must be numbers, got {dtype}")
     if dtype.kind == "f":
+        if max(-low, high) > _MAX_VALUE:
+            raise DataError(f"values must be below {_MAX_VALUE:g}, got numbers in [{low:g}, {high:g}]")
         if 0.0 <= low and high <= 1.0:
             low, high = 0.0, 1.0
+        elif low == high:
+            high = low + max(1.0, float(np.spacing(abs(low))))
     else:
         low = min(float(low), 0.0)
         bits = max(int(high) - int(low), 1).bit_length()
         high = low + (255 if dtype == np.uint8 or 1 < bits <= 8 else 2**bits - 1)
-    return ImageSchema(*values.shape[1:], dtype.name, float(low), float(high if high > low else low + 1.0))
+        if dtype.kind in "iu":
+            high = min(high, np.iinfo(dtype).max)
+    height, width, channels = values.shape[1:]
+    return ImageSchema(height, width, channels, dtype.name, float(low), float(high))

@@ -35,9 +35,7 @@ Images = Annotated[
 Folder = Annotated[Path, typer.Option("-o", "--output", metavar="DIR", help="Folder for the report.")]
 Mask = Annotated[
     Path | None,
-    typer.Option(
-        "--mask", metavar="MASKS", help="Nonzero = missing: an array or images, for all items or each."
-    ),
+    typer.Option("--mask", metavar="MASKS", help="Nonzero = missing: an array or images, for all items or each."),
 ]
 Resize = Annotated[str | None, typer.Option("--resize", metavar="HxW", help="Bring image files to this size.")]
 Seed = Annotated[int, typer.Option("--seed", help="Seed of everything random.")]

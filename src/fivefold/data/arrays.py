@@ -5,6 +5,7 @@ from __future__ import annotations
 import gzip
 import math
 import struct
+import zlib
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -21,8 +22,8 @@ _LABEL_NAMES = ("labels", "y", "y_train")
 def read_npy(path: Path) -> np.ndarray:
     """The array, memory-mapped. Raises `DataError`."""
     try:
-        return np.load(path, mmap_mode="r", allow_pickle=False)
-    except (ValueError, OSError, EOFError) as error:
+        return np.lib.format.open_memmap(path, mode="r")
+    except Exception as error:  # NumPy raises all kinds of errors on damaged headers
         raise DataError(f"{path}: can't be read as a NumPy array ({error})") from None
 
 
@@ -33,7 +34,7 @@ def read_npz(path: Path, image_names: Sequence[str] = _IMAGE_NAMES) -> tuple[np.
     `DataError`.
     """
     try:
-        with np.load(path, allow_pickle=False) as archive:
+        with path.open("rb") as file, np.load(file, allow_pickle=False) as archive:
             by_name = {name.lower(): name for name in archive.files}
             label_name = next((by_name[name] for name in _LABEL_NAMES if name in by_name), None)
             others = [name for name in archive.files if name != label_name]
@@ -52,7 +53,7 @@ def read_npz(path: Path, image_names: Sequence[str] = _IMAGE_NAMES) -> tuple[np.
 def read_idx(path: Path) -> np.ndarray:
     """An IDX file, plain or gzip (http://yann.lecun.com/exdb/mnist). Raises `DataError`."""
     try:
-        with gzip.open(path) if path.suffix == ".gz" else path.open("rb") as file:
+        with gzip.open(path) if path.suffix.lower() == ".gz" else path.open("rb") as file:
             zeros, code, ndim = struct.unpack(">HBB", file.read(4))
             if zeros != 0 or code not in _IDX_TYPES or not 1 <= ndim <= 4:
                 raise DataError(f"{path}: isn't an IDX file")
@@ -62,7 +63,7 @@ def read_idx(path: Path) -> np.ndarray:
             content = bytearray()
             while chunk := file.read(min(_READ_CHUNK, expected + 1 - len(content))):
                 content += chunk
-    except (OSError, EOFError, struct.error) as error:
+    except (OSError, EOFError, struct.error, zlib.error) as error:
         raise DataError(f"{path}: can't be read as an IDX file ({error})") from None
     if len(content) != expected:
         found = "more" if len(content) > expected else str(len(content))

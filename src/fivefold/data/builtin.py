@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import gzip
 import hashlib
+import zlib
 from importlib.resources import as_file, files
 
 import numpy as np
@@ -36,7 +37,7 @@ def _read(name: str) -> np.ndarray:
     with as_file(files("fivefold.data") / "mnist" / name) as path:
         try:
             digest = hashlib.sha256(gzip.decompress(path.read_bytes())).hexdigest()
-        except (OSError, EOFError) as error:
+        except (OSError, EOFError, zlib.error) as error:
             raise DataError(f"{path}: can't be unpacked ({error}); reinstall fivefold") from None
         if digest != _SHA256[name]:
             raise DataError(f"{path}: SHA-256 must be {_SHA256[name]}, got {digest}; reinstall fivefold")

@@ -40,14 +40,12 @@ def encode_png(pixels: np.ndarray) -> bytes:
     """A PNG of `(h, w, c)`, c from 1 to 4, uint8 or uint16."""
     import imagecodecs
 
-    return imagecodecs.png_encode(np.ascontiguousarray(pixels if pixels.shape[2] > 1 else pixels[..., 0]))
+    return bytes(imagecodecs.png_encode(np.ascontiguousarray(pixels if pixels.shape[2] > 1 else pixels[..., 0])))
 
 
 def _decode(path: Path) -> np.ndarray:
     if path.suffix.lower() in (".tif", ".tiff"):
-        import tifffile
-
-        return tifffile.imread(path)
+        return _decode_tiff(path)
     from PIL import Image, ImageOps
 
     with Image.open(path) as image:
@@ -57,6 +55,21 @@ def _decode(path: Path) -> np.ndarray:
             return imagecodecs.png_decode(path.read_bytes())
         image = ImageOps.exif_transpose(image)
         return np.asarray(image.convert(_plain_mode(image)))
+
+
+def _decode_tiff(path: Path) -> np.ndarray:
+    import tifffile
+
+    with tifffile.TiffFile(path) as tiff:
+        pixels, page = tiff.asarray(), tiff.pages.first
+        palette, inverted = page.colormap, page.photometric == tifffile.PHOTOMETRIC.MINISWHITE
+    if palette is not None:
+        return (palette.T[pixels] >> 8).astype(np.uint8)
+    if pixels.dtype == bool:
+        pixels = pixels.astype(np.uint8) * 255
+    if inverted and pixels.dtype.kind == "u":
+        pixels = np.iinfo(pixels.dtype).max - pixels
+    return pixels
 
 
 def _is_deep_png(path: Path) -> bool:
@@ -75,14 +88,16 @@ def _plain_mode(image) -> str:  # noqa: ANN001  (Pillow is imported late)
 def _resize(pixels: np.ndarray, size: tuple[int, int]) -> np.ndarray:
     from PIL import Image
 
+    height, width = size
     channels = [
-        np.asarray(Image.fromarray(pixels[..., c].astype(np.float32)).resize(size[::-1], Image.Resampling.LANCZOS))
+        np.asarray(Image.fromarray(pixels[..., c].astype(np.float32)).resize((width, height), Image.Resampling.LANCZOS))
         for c in range(pixels.shape[2])
     ]
     resized = np.stack(channels, axis=-1)
     if pixels.dtype.kind == "f":
         return resized.astype(pixels.dtype)
-    return np.rint(np.clip(resized, 0, np.iinfo(pixels.dtype).max)).astype(pixels.dtype)
+    limits = np.iinfo(pixels.dtype)
+    return np.rint(np.clip(resized, limits.min, limits.max)).astype(pixels.dtype)
 
 
 def _first_line(error: Exception) -> str:

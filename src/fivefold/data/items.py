@@ -25,7 +25,7 @@ class Items:
     schema : how to scale them
     source : what to call the set in messages
     hidden : `(n or 1, h, w, c or 1)` bool, further missing elements; or None
-    names : a name per item (file names without their ending, with sub-folder), or None for their index
+    names : a name per item (file names with sub-folder and ending), or None for their index
     labels : `(n,)` class per item, or None
     """
 
@@ -88,16 +88,18 @@ def make_items(
 
     Raises
     ------
-    DataError : no items, a wrong shape, infinite values, an item with nothing visible, values in another
-        scale than the schema's
+    DataError : no items, a wrong shape, an infinite visible value, an item with nothing visible, values in
+        another scale than the schema's
     """
     values = _as_images(np.asarray(values), schema, source)
     if schema is not None and values.shape[1:] != schema.shape:
         raise DataError(
             f"{source}: items must be {_by(schema.shape)} as the model was fitted, got {_by(values.shape[1:])}"
         )
-    if labels is not None and len(labels) != len(values):
-        raise DataError(f"{source}: there must be a label per item, got {len(labels)} for {len(values)} items")
+    if labels is not None:
+        if labels.size != len(values):
+            raise DataError(f"{source}: there must be a label per item, got {labels.size} for {len(values)} items")
+        labels = labels.reshape(len(values))
     hidden = None
     for mask in masks:
         shaped = _shape_mask(np.asarray(mask), values.shape)
@@ -151,12 +153,14 @@ def _as_images(values: np.ndarray, schema: ImageSchema | None, source: str) -> n
 
 def _shape_mask(mask: np.ndarray, shape: tuple[int, ...]) -> np.ndarray:
     n, h, w, c = shape
+    if mask.dtype.kind not in "buif":
+        raise DataError(f"the mask must hold numbers, got {mask.dtype}")
     if mask.ndim >= 2:
         candidates = (mask,) if mask.ndim == 4 else (mask[None], mask[..., None], mask[None, ..., None])
         for candidate in candidates:
-            if candidate.ndim == 4 and candidate.shape[1:3] == (h, w):
-                if candidate.shape[0] in (1, n) and candidate.shape[3] in (1, c):
-                    return candidate != 0
+            fits = candidate.ndim == 4 and candidate.shape[1:3] == (h, w)
+            if fits and candidate.shape[0] in (1, n) and candidate.shape[3] in (1, c):
+                return candidate != 0
     raise DataError(
         f"the mask must have the items' shape {_by(shape)} or one item's {_by(shape[1:])}, got {_by(mask.shape)}"
     )
@@ -165,21 +169,23 @@ def _shape_mask(mask: np.ndarray, shape: tuple[int, ...]) -> np.ndarray:
 def _scan(
     values: np.ndarray, hidden: np.ndarray | None, source: str, names: tuple[str, ...] | None
 ) -> tuple[float, float]:
-    """The values' minimum and maximum, in bounded memory; raises for what can't be learnt from."""
+    """The visible values' minimum and maximum, in bounded memory; raises for what can't be learnt from."""
     step = max(1, _CHUNK_ELEMENTS // values[0].size)
     low, high = np.inf, -np.inf
     for start in range(0, len(values), step):
         chunk = values[start : start + step]
         seen = ~np.isnan(chunk) if chunk.dtype.kind == "f" else np.ones((len(chunk), 1, 1, 1), bool)
         if hidden is not None:
-            seen = seen & ~_rows(hidden, slice(start, start + step))
+            seen = seen & ~(hidden if len(hidden) == 1 else hidden[start : start + step])
         blank = np.flatnonzero(~seen.any(axis=(1, 2, 3)))
         if len(blank):
             index = start + int(blank[0])
             raise DataError(f"{source}: item {names[index] if names else index} has no visible value: all are missing")
-        if chunk.dtype.kind == "f" and np.isinf(chunk).any():
-            index = start + int(np.flatnonzero(np.isinf(chunk).any(axis=(1, 2, 3)))[0])
+        if chunk.dtype.kind == "f" and (infinite := np.isinf(chunk) & seen).any():
+            index = start + int(np.flatnonzero(infinite.any(axis=(1, 2, 3)))[0])
             raise DataError(f"{source}: item {names[index] if names else index} has infinite values")
+        if hidden is not None:
+            chunk = chunk[np.broadcast_to(seen, chunk.shape)]
         low = min(low, float(np.nanmin(chunk)))
         high = max(high, float(np.nanmax(chunk)))
     return low, high

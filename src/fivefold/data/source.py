@@ -132,7 +132,8 @@ def _read_images(
     _check_alike(colours, paths)
     values = np.stack(colours)
     names = tuple(path.relative_to(root).as_posix() for path in paths)
-    if all(alpha is None for alpha in alphas):
+    lacks_alpha = schema is not None and schema.channels == channels + 1 and values.dtype.kind == "u" and keep_alpha
+    if all(alpha is None for alpha in alphas) and not lacks_alpha:
         return values, None, names, None
     opaque = np.full_like(values[0, ..., :1], np.iinfo(values.dtype).max)
     stacked = np.stack([opaque if alpha is None else alpha for alpha in alphas])

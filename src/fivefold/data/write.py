@@ -29,6 +29,8 @@ class Output:
         if path.suffix.lower() not in ("", ".npy", ".npz", ".png"):
             raise UsageError(f"--output must be a folder, .npy, .npz or .png; got {path}")
         check_free(path, force)
+        if path.exists() and path.is_dir() != (path.suffix == ""):
+            raise UsageError(f"{path} is a {'folder' if path.is_dir() else 'file'}; give another --output")
         return cls(path)
 
     def write(self, values: np.ndarray, low: float, high: float, names: Sequence[str] | None = None) -> None:
@@ -45,13 +47,13 @@ class Output:
                     target.parent.mkdir(parents=True, exist_ok=True)
                     target.write_bytes(encode_png(_png_pixels(image, low, high)))
             return
-        with atomic_file(self.path) as temporary:
+        with atomic_file(self.path) as temporary, temporary.open("wb") as file:
             if ending == ".npy":
-                np.save(temporary, values, allow_pickle=False)
+                np.save(file, values, allow_pickle=False)
             elif ending == ".npz":
-                np.savez_compressed(temporary, images=values)
+                np.savez_compressed(file, images=values)
             else:
-                temporary.write_bytes(encode_png(make_sheet(_png_pixels(values, low, high))))
+                file.write(encode_png(make_sheet(_png_pixels(values, low, high))))
 
 
 def make_sheet(images: np.ndarray, columns: int | None = None) -> np.ndarray:
@@ -74,7 +76,10 @@ def _png_pixels(values: np.ndarray, low: float, high: float) -> np.ndarray:
 
 
 def _file_names(names: Sequence[str] | None, n: int) -> list[str]:
-    """A distinct PNG file name per item: its own with the ending exchanged where that is free, else added."""
+    """A distinct PNG file name per item: its own with the ending exchanged where that is free, else added.
+
+    Names that collide still, or differ in case only, get a number.
+    """
     if names is None:
         digits = len(str(n - 1))
         return [f"{index:0{digits}d}.png" for index in range(n)]
@@ -82,4 +87,12 @@ def _file_names(names: Sequence[str] | None, n: int) -> list[str]:
     counts: dict[str, int] = {}
     for name in exchanged:
         counts[name.lower()] = counts.get(name.lower(), 0) + 1
-    return [new if counts[new.lower()] == 1 else f"{name}.png" for name, new in zip(names, exchanged, strict=True)]
+    taken = {name for name, count in counts.items() if count == 1}
+    distinct = []
+    for name, new in zip(names, exchanged, strict=True):
+        if counts[new.lower()] > 1:
+            tries = (f"{name}{number}.png" for number in ("", *(f".{again}" for again in range(2, len(names) + 2))))
+            new = next(each for each in tries if each.lower() not in taken)
+            taken.add(new.lower())
+        distinct.append(new)
+    return distinct

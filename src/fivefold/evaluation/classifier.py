@@ -41,6 +41,7 @@ class Classifier:
 
 def fit_classifier(items: Items, *, device: torch.device, epochs: int = 3, seed: int = 0) -> Classifier:
     """Train on labelled items (one-cycle rate: Smith & Topin 2017, arXiv:1708.07120)."""
+    assert items.labels is not None
     classes, targets = np.unique(items.labels, return_inverse=True)
     labels = torch.from_numpy(targets).to(device)
     with torch.random.fork_rng(devices=[]):

@@ -11,9 +11,9 @@ from sklearn.neighbors import NearestNeighbors
 _LEAST_ERROR = 1e-10  # 100 dB
 
 
-def psnr(truth: np.ndarray, estimate: np.ndarray) -> np.ndarray:
-    """Peak signal-to-noise ratio of each item in decibels, `(n,)`; an exact copy counts as 100 dB."""
-    error = _per_item(np.square(truth - estimate)).mean(axis=1, dtype=np.float64)
+def psnr(truth: np.ndarray, estimate: np.ndarray, seen: np.ndarray) -> np.ndarray:
+    """Peak signal-to-noise ratio of each item over its visible elements, in decibels, `(n,)`; 100 dB for a copy."""
+    error = np.square(truth - estimate).mean(axis=(1, 2, 3), dtype=np.float64, where=seen)
     return -10 * np.log10(np.maximum(error, _LEAST_ERROR))
 
 
@@ -31,9 +31,9 @@ def ssim(truth: np.ndarray, estimate: np.ndarray) -> np.ndarray:
     return np.atleast_1d(np.asarray(values))
 
 
-def hidden_rmse(truth: np.ndarray, estimate: np.ndarray, visible: np.ndarray) -> float:
-    """Root mean squared error over all hidden elements."""
-    return float(np.sqrt(np.square(truth - estimate, dtype=np.float64)[~visible].mean()))
+def root_mean_square(errors: np.ndarray) -> float:
+    """The root of the mean of the squares of all elements."""
+    return float(np.sqrt(np.square(errors, dtype=np.float64).mean()))
 
 
 def frechet_distance(a: np.ndarray, b: np.ndarray) -> float:
@@ -85,5 +85,6 @@ def _radii(features: np.ndarray, neighbours: int) -> np.ndarray:
     return fitted.kneighbors(features)[0][:, -1]
 
 
-def _per_item(values: np.ndarray) -> np.ndarray:
-    return values.reshape(len(values), -1)
+def sharpness(images: np.ndarray) -> float:
+    """Mean absolute difference of neighbouring pixels of `(n, h, w, c)`, in both directions."""
+    return float((np.abs(np.diff(images, axis=1)).mean() + np.abs(np.diff(images, axis=2)).mean()) / 2)

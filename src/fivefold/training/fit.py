@@ -4,20 +4,15 @@ from __future__ import annotations
 
 import dataclasses
 import logging
-import os
-import platform
 import tempfile
-import time
 import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager
-from importlib import metadata
 from pathlib import Path
 from typing import Any, Literal
 
 import lightning.pytorch as pl
 import numpy as np
-import torch
 from lightning.fabric.utilities.exceptions import MisconfigurationException
 from lightning.pytorch.callbacks import Checkpoint
 from lightning.pytorch.loggers import CSVLogger, Logger, TensorBoardLogger
@@ -31,6 +26,7 @@ from fivefold.model.networks import build_vae
 from fivefold.model.scoring import evaluate_elbo, reconstruction_scores
 from fivefold.progress import Bar, progress_bar
 from fivefold.seeds import derive_seed
+from fivefold.system import environment
 from fivefold.training.batches import make_loader
 from fivefold.training.checkpoint import SafetensorsCheckpointIO
 from fivefold.training.module import VAETraining
@@ -125,19 +121,6 @@ def fit_items(
     if test is not None:
         model.record["figures"]["test"] = dataclasses.asdict(evaluate_elbo(model, test))
     return model
-
-
-def environment() -> dict[str, Any]:
-    """Versions and the machine, for whoever wants to repeat a figure."""
-    packages = ("fivefold", "torch", "lightning", "numpy", "scikit-learn")
-    return {
-        "python": platform.python_version(),
-        "versions": {name: metadata.version(name) for name in packages},
-        "platform": platform.platform(),
-        "cores": os.cpu_count(),
-        "threads": torch.get_num_threads(),
-        "date": time.strftime("%Y-%m-%d"),
-    }
 
 
 class _Report(pl.Callback):

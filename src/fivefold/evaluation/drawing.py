@@ -1,0 +1,88 @@
+"""Pictures for reports: rows of images, and plots in one style."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import matplotlib as mpl
+import numpy as np
+from matplotlib.axes import Axes
+from matplotlib.backends.backend_agg import FigureCanvasAgg
+from matplotlib.figure import Figure
+
+COLOUR_MAP = "viridis"
+_STYLE: dict[Any, Any] = {
+    "font.size": 10,
+    "axes.spines.top": False,
+    "axes.spines.right": False,
+    "figure.constrained_layout.use": True,
+    "savefig.dpi": 130,
+}
+_GAP = 0.08  # of an image's side
+
+
+@contextmanager
+def figure(path: Path, width: float, height: float) -> Iterator[Figure]:
+    """A figure of so many inches, saved to `path`."""
+    with mpl.rc_context(_STYLE):
+        drawn = Figure(figsize=(width, height))
+        FigureCanvasAgg(drawn)
+        yield drawn
+        drawn.savefig(path)
+
+
+def image_rows(path: Path, rows: Sequence[tuple[str, np.ndarray]], titles: Sequence[str] = ()) -> None:
+    """Draw rows of images: per row a label and `(k, h, w, c)` in [0, 1], NaN where nothing is to be seen.
+
+    `titles` stand above the columns.
+    """
+    count = max(len(images) for _, images in rows)
+    h, w = rows[0][1].shape[1:3]
+    inch = 0.75 if count > 8 else 0.9
+    label_width = 0.085 * max(len(label) for label, _ in rows) + 0.2
+    with figure(path, label_width + count * inch * (1 + _GAP), (len(rows) * h / w) * inch * (1 + _GAP) + 0.3) as drawn:
+        axes = drawn.subplots(len(rows), 1, squeeze=False)[:, 0]
+        for ax, (label, images) in zip(axes, rows, strict=True):
+            show(ax, tile(images, len(images)))
+            ax.set_xlim(-0.5, count * (w + _gap(w)) - _gap(w) - 0.5)
+            ax.set_ylabel(label, rotation=0, ha="right", va="center")
+        for index, title in enumerate(titles):
+            axes[0].text(index * (w + _gap(w)) + w / 2, -0.08 * h, title, ha="center", va="bottom", fontsize=9)
+
+
+def image_sheet(path: Path, images: np.ndarray, columns: int) -> None:
+    """Draw `(n, h, w, c)` images in [0, 1] as one sheet."""
+    rows = -(-len(images) // columns)
+    with figure(path, columns * 0.6, rows * 0.6 * images.shape[1] / images.shape[2]) as drawn:
+        show(drawn.subplots(), tile(images, columns))
+
+
+def show(ax: Axes, image: np.ndarray) -> None:
+    """One image `(h, w, c)`: a colour map for one channel (or the first of two), colours for three or four."""
+    colour_map = mpl.colormaps[COLOUR_MAP].with_extremes(bad="white")
+    if image.shape[2] >= 3:
+        ax.imshow(np.nan_to_num(image, nan=1.0))
+    else:
+        ax.imshow(image[..., 0], cmap=colour_map, vmin=0, vmax=1)
+    ax.set_xticks([])
+    ax.set_yticks([])
+    ax.spines[:].set_visible(False)
+
+
+def tile(images: np.ndarray, columns: int) -> np.ndarray:
+    """`(n, h, w, c)` images as one, row by row, with gaps of NaN."""
+    n, h, w, c = images.shape
+    gap, rows = _gap(w), -(-n // columns)
+    sheet = np.full((rows, h + gap, columns, w + gap, c), np.nan, np.float32)
+    for index, image in enumerate(images):
+        sheet[index // columns, :h, index % columns, :w] = image
+    return sheet.reshape(rows * (h + gap), columns * (w + gap), c)[
+        : rows * (h + gap) - gap, : columns * (w + gap) - gap
+    ]
+
+
+def _gap(width: int) -> int:
+    return max(1, round(width * _GAP))

@@ -1,0 +1,158 @@
+"""What the sections of a report work on, and what several of them need is made once."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from functools import cached_property
+from pathlib import Path
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from fivefold.data import Items, make_items
+from fivefold.evaluation.classifier import Classifier, fit_classifier
+from fivefold.evaluation.metrics import ManifoldOverlap, frechet_distance, manifold_overlap
+from fivefold.model.fitted import FittedModel
+from fivefold.seeds import derive_seed
+
+_MOST_ITEMS = 10_000
+_MOST_ELEMENTS = 1 << 25
+Damage = Callable[[Tensor, Tensor, torch.Generator], Tensor]
+
+
+@dataclass(frozen=True)
+class Effort:
+    """How long the networks that the model is compared with are trained, in epochs."""
+
+    plane: int = 3
+    autoencoder: int = 4
+    gan: int = 3
+    classifier: int = 2
+
+
+@dataclass
+class Material:
+    """The model under report, the items to report on, and where pictures go.
+
+    Attributes
+    ----------
+    items : test items, at most 10,000
+    train : the training items, for comparisons with other models; or None
+    folder : for the PNG files
+    thorough : repeat over seeds, and more
+    """
+
+    model: FittedModel
+    items: Items
+    train: Items | None
+    folder: Path
+    seed: int = 0
+    thorough: bool = False
+    effort: Effort = field(default_factory=Effort)
+
+    def __post_init__(self) -> None:
+        most = min(_MOST_ITEMS, max(1, _MOST_ELEMENTS // self.model.schema.size))
+        self.items = self._sample(self.items, most, "items")
+
+    @cached_property
+    def truth(self) -> np.ndarray:
+        """The items in [0, 1]: `(n, h, w, c)` float32, 0 where hidden."""
+        return self.items.unit()[0]
+
+    @cached_property
+    def seen(self) -> np.ndarray:
+        """Which elements of the items are visible, like `truth`."""
+        return self.items.visible()
+
+    @cached_property
+    def shown(self) -> np.ndarray:
+        """Indices of the items in pictures: the classes in turn, where there are labels."""
+        labels, rng = self.items.labels, self.rng("shown")
+        order = rng.permutation(len(self.items))
+        if labels is None:
+            return order[:10]
+        turn = np.empty(len(order), np.int64)
+        for label in np.unique(labels):
+            mine = np.flatnonzero(labels[order] == label)
+            turn[mine] = np.arange(len(mine))
+        return order[np.lexsort((labels[order], turn))][:10]
+
+    @property
+    def labelled_train(self) -> Items | None:
+        """The training items if they have at least two classes."""
+        train = self.train
+        return train if train is not None and train.labels is not None and len(np.unique(train.labels)) > 1 else None
+
+    @cached_property
+    def classifier(self) -> Classifier | None:
+        """Trained on the labels of the training items."""
+        if self.labelled_train is None:
+            return None
+        epochs = self.effort.classifier
+        return fit_classifier(self.labelled_train, device=self.model.device, epochs=epochs, seed=self.seed)
+
+    @cached_property
+    def classifier_accuracy(self) -> float | None:
+        """Share of the test items that the classifier gets right."""
+        if self.classifier is None or self.items.labels is None:
+            return None
+        return float((self.classifier.predict(self.items) == self.items.labels).mean())
+
+    @cached_property
+    def _real_features(self) -> np.ndarray:
+        assert self.classifier is not None
+        return self.classifier.features(self.items)
+
+    @cached_property
+    def fid_floor(self) -> float | None:
+        """The distance between as many training items and the test items: what perfect generation would get."""
+        if self.classifier is None or self.train is None:
+            return None
+        sample = self._sample(self.train, len(self.items), "floor")
+        return frechet_distance(self.classifier.features(sample), self._real_features)
+
+    def likeness(self, generated: np.ndarray) -> tuple[float, ManifoldOverlap] | None:
+        """FID and overlap of generated items `(n, h, w, c)` with the test items; None without a classifier."""
+        if self.classifier is None:
+            return None
+        features = self.classifier.features(make_items(generated, self.model.schema, "generated"))
+        return frechet_distance(features, self._real_features), manifold_overlap(self._real_features, features)
+
+    def classes_covered(self, generated: np.ndarray) -> tuple[int, int]:
+        """How many classes have at least a tenth of their fair share among generated items, of how many."""
+        assert self.classifier is not None
+        predicted = self.classifier.predict(make_items(generated, self.model.schema, "generated"))
+        shares = np.array([(predicted == label).mean() for label in self.classifier.classes])
+        return int((shares >= 0.1 / len(shares)).sum()), len(shares)
+
+    def noisy(self, damage: Damage, strength: float, name: str) -> Items:
+        """The items with noise, in their own dtype."""
+        values = np.array(self.items.values)
+        for rows, x, strengths, generator in self._damaging(strength, name):
+            values[rows] = self.model.values(damage(x, strengths, generator), values.dtype)
+        return dataclasses.replace(self.items, values=values)
+
+    def holey(self, hide: Damage, strength: float, name: str) -> Items:
+        """The items with elements hidden."""
+        hidden = np.empty(self.items.values.shape, bool)
+        for rows, x, strengths, generator in self._damaging(strength, name):
+            hidden[rows] = ~hide(x, strengths, generator).cpu().numpy().transpose(0, 2, 3, 1)
+        return dataclasses.replace(self.items, hidden=hidden | ~self.seen)
+
+    def rng(self, name: str) -> np.random.Generator:
+        """Random numbers for one purpose."""
+        return np.random.default_rng(derive_seed(self.seed, name))
+
+    def _damaging(self, strength: float, name: str):  # noqa: ANN202
+        device = self.model.device
+        generator = torch.Generator(device).manual_seed(derive_seed(self.seed, f"{name} {strength}"))
+        for rows, x, _ in self.model.batches(self.items):
+            yield rows, x, torch.full((len(x),), strength, device=device), generator
+
+    def _sample(self, items: Items, most: int, name: str) -> Items:
+        if len(items) <= most:
+            return items
+        return items.select(np.sort(self.rng(name).choice(len(items), most, replace=False)))

@@ -1,0 +1,76 @@
+"""The report: report.html with everything in it, report.json with the figures, and the pictures as PNG."""
+
+from __future__ import annotations
+
+import base64
+import json
+import time
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from jinja2 import Environment, PackageLoader, StrictUndefined
+
+from fivefold.data import Items
+from fivefold.evaluation.material import Material
+from fivefold.evaluation.section import Section
+from fivefold.evaluation.sections import SECTIONS
+from fivefold.model.fitted import FittedModel
+from fivefold.progress import progress_bar
+from fivefold.system import environment
+
+HTML, JSON = "report.html", "report.json"
+
+
+def make_report(
+    model: FittedModel,
+    items: Items,
+    folder: Path,
+    *,
+    train: Items | None = None,
+    seed: int = 0,
+    thorough: bool = False,
+) -> tuple[dict[str, Any], list[tuple[str, str]]]:
+    """Measure the five jobs and write the report into `folder`.
+
+    Parameters
+    ----------
+    items : test items
+    train : training items; with them the model is compared with an autoencoder and a GAN, and, if they have labels,
+        generated items are compared with real ones
+    thorough : three seeds, and the quality by size of code
+
+    Returns
+    -------
+    The content of report.json, and a summary as rows of name and text.
+    """
+    start = time.monotonic()
+    folder.mkdir(parents=True, exist_ok=True)
+    material = Material(model, items, train, folder, seed, thorough)
+    sections: list[Section] = []
+    with progress_bar("report", len(SECTIONS)) as bar:
+        for name, make in SECTIONS.items():
+            bar.advance(f"report: {name}", steps=0)
+            if (section := make(material)) is not None:
+                sections.append(section)
+            bar.advance()
+    figures = {section.key: section.figures for section in sections}
+    about = {"seed": seed, "items": len(material.items), "source": items.source, "seconds": time.monotonic() - start}
+    figures["environment"] = {**environment(), **about}
+    _write(folder, figures, sections)
+    return figures, [row for section in sections for row in section.summary]
+
+
+def _write(folder: Path, figures: dict[str, Any], sections: Sequence[Section]) -> None:
+    environment = Environment(loader=PackageLoader("fivefold.evaluation"), autoescape=True, undefined=StrictUndefined)
+    environment.filters["inline"] = lambda file: base64.b64encode((folder / file).read_bytes()).decode()
+    page = environment.get_template("report.html.j2").render(sections=sections, about=figures["environment"])
+    (folder / HTML).write_text(page, encoding="utf-8")
+    (folder / JSON).write_text(json.dumps(figures, indent=1, default=_plain), encoding="utf-8")
+
+
+def _plain(value: Any) -> Any:
+    if isinstance(value, np.generic):
+        return value.item()
+    raise TypeError(f"not JSON: {type(value)}")

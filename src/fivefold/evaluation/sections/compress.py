@@ -1,0 +1,79 @@
+"""Compression: items beside what their latent numbers give back."""
+
+from __future__ import annotations
+
+import dataclasses
+import tempfile
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from fivefold.evaluation.drawing import figure, image_rows
+from fivefold.evaluation.material import Material
+from fivefold.evaluation.metrics import psnr, ssim
+from fivefold.evaluation.section import Picture, Section
+from fivefold.jobs.codes import decode, encode
+from fivefold.model.fitted import FittedModel
+
+_SIZES = (2, 4, 8, 16, 32)
+
+
+def make(material: Material) -> Section:
+    """The section `compress`."""
+    model, schema = material.model, material.model.schema
+    restored = reconstruct(model, material)
+    quality = psnr(material.truth, restored, material.seen)
+    figures: dict[str, Any] = {
+        "latent_fraction": model.latent_dim / schema.size,
+        "psnr": float(quality.mean()),
+        "ssim": float(ssim(material.truth, restored).mean()),
+    }
+    shown = material.shown
+    image_rows(
+        material.folder / "compress.png",
+        [("original", material.truth[shown]), (f"from {model.latent_dim} numbers", restored[shown])],
+        [f"{quality[index]:.1f} dB" for index in shown],
+    )
+    pictures = [Picture("compress.png", "Items, and what comes back; the PSNR of each above it.")]
+    if material.thorough and material.train is not None:
+        figures["psnr_by_latent_dim"] = by_size = _psnr_by_size(material)
+        with figure(material.folder / "latent_dim.png", 5, 3) as drawn:
+            ax = drawn.subplots()
+            ax.plot([int(size) for size in by_size], list(by_size.values()), "o-")
+            ax.set_xscale("log", base=2)
+            ax.set_xticks(_SIZES, [str(size) for size in _SIZES])
+            ax.set(xlabel="latent numbers", ylabel="PSNR (dB)")
+        pictures.append(Picture("latent_dim.png", "Quality against the size of the code; short fits of equal length."))
+    return Section(
+        "compress",
+        "Compression",
+        figures,
+        [
+            f"{model.latent_dim} numbers stand for {schema.size} values: {figures['latent_fraction']:.2%} of them. What "
+            f"comes back has a mean PSNR of {figures['psnr']:.2f} dB and an SSIM of {figures['ssim']:.3f}."
+        ],
+        pictures=pictures,
+        summary=[("compress", f"{figures['latent_fraction']:.2%} of the numbers, {figures['psnr']:.1f} dB")],
+    )
+
+
+def reconstruct(model: FittedModel, material: Material) -> np.ndarray:
+    """The material's items back from their codes, in [0, 1]."""
+    return model.schema.to_unit(decode(model, encode(model, material.items)[0]))
+
+
+def _psnr_by_size(material: Material) -> dict[str, float]:
+    from fivefold.training.fit import fit_items
+
+    assert material.train is not None
+    config, found = material.model.config, {}
+    training = dataclasses.replace(config.training, epochs=material.effort.plane, max_minutes=None)
+    for size in _SIZES:
+        sized = dataclasses.replace(
+            config, network=dataclasses.replace(config.network, latent_dim=size), training=training
+        )
+        with tempfile.TemporaryDirectory() as folder:
+            model = fit_items(material.train, sized, Path(folder))
+        found[str(size)] = float(psnr(material.truth, reconstruct(model, material), material.seen).mean())
+    return found

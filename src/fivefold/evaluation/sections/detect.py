@@ -1,0 +1,163 @@
+"""Anomaly detection: reconstruction errors of test items and of letters."""
+
+from __future__ import annotations
+
+import numpy as np
+from sklearn.metrics import roc_auc_score
+
+from fivefold.data import Items, read_items
+from fivefold.evaluation.drawing import figure, image_rows
+from fivefold.evaluation.material import Material
+from fivefold.evaluation.section import Picture, Section, Table
+from fivefold.jobs.codes import decode, encode
+from fivefold.jobs.detect import detect
+from fivefold.model.fitted import FittedModel
+from fivefold.schema import ImageSchema
+
+_RATES = (0.01, 0.05)
+_DIGITS = ImageSchema(28, 28, 1, "uint8", 0.0, 255.0)
+
+
+def make(material: Material) -> Section | None:
+    """The section `detect`; None for a model without held-out items."""
+    model = material.model
+    if len(model.held_out_scores) == 0:
+        return None
+    found = detect(model, material.items, false_alarm_rate=0.5)
+    errors = -found.score
+    alarms = {f"{rate:g}": float((found.p_value <= rate).mean()) for rate in _RATES}
+    threshold = -np.quantile(model.held_out_scores, _RATES[0])
+    figures = {"auroc_letters": None, "letters": {}, "threshold": float(threshold), "false_alarms": alarms}
+    sentences = [
+        f"The threshold of the reconstruction error, {threshold:.1f} nats, is passed by 1 % of the held-out items. "
+        + "; ".join(f"{share:.2%} of the test items have p ≤ {float(rate):g}" for rate, share in alarms.items())
+        + "."
+    ]
+    pictures = [_draw_worst(material, errors)]
+    tables, summary, letter_errors = [], [], None
+    if model.schema == _DIGITS:
+        letters = read_items("letters", model.schema)
+        letter_errors = -detect(model, letters, false_alarm_rate=0.5).score
+        labels = np.concatenate([np.zeros(len(errors)), np.ones(len(letter_errors))])
+        figures["auroc_letters"] = float(roc_auc_score(labels, np.concatenate([errors, letter_errors])))
+        figures["letters"] = table = _by_letter(material, letters, letter_errors, errors)
+        capitals = {letter: row for letter, row in table.items() if letter.isupper()}
+        figures["readings"] = readings = _readings(capitals, float(threshold))
+        sentences += [
+            f"Letters against test items: AUROC {figures['auroc_letters']:.3f} ({len(letters):,} letters of both cases).",
+            "The publication's readings, on the capitals: " + "; ".join(readings.values()) + ".",
+        ]
+        tables.append(_letter_table(capitals))
+        pictures.append(_draw_letters(material, letters, letter_errors))
+        summary.append(
+            ("detect", f"letters AUROC {figures['auroc_letters']:.3f}, false alarms {alarms['0.01']:.2%} at 1 %")
+        )
+        letter_errors = {letter: row["error"] for letter, row in capitals.items()}
+    else:
+        summary.append(("detect", f"false alarms {alarms['0.01']:.2%} at 1 %"))
+    pictures.insert(0, _draw_histogram(material, errors, float(threshold), letter_errors))
+    return Section("detect", "Anomaly detection", figures, sentences, tables, pictures, summary)
+
+
+def _by_letter(material: Material, letters: Items, letter_errors: np.ndarray, errors: np.ndarray) -> dict[str, dict]:
+    """Per letter its mean error, the share of test items below that, and the class that most come out as."""
+    assert letters.labels is not None
+    looks = None
+    if material.classifier is not None:
+        restored = decode(material.model, encode(material.model, letters)[0])
+        looks = material.classifier.predict(read_items(restored, letters.schema))
+    table = {}
+    for letter in np.unique(letters.labels):
+        mine = letters.labels == letter
+        error = float(letter_errors[mine].mean())
+        looks_like = None
+        if looks is not None:
+            classes, counts = np.unique(looks[mine], return_counts=True)
+            looks_like = str(classes[counts.argmax()])
+        table[str(letter)] = {
+            "error": error,
+            "percentile": float(100 * (errors < error).mean()),
+            "looks_like": looks_like,
+        }
+    return table
+
+
+def _readings(capitals: dict[str, dict], threshold: float) -> dict[str, str]:
+    """What the publication reads from its histogram, and whether it holds here."""
+    order = sorted(capitals, key=lambda letter: capitals[letter]["error"])
+    anomalous = sum(row["error"] > threshold for row in capitals.values())
+
+    def verdict(claim: str, letter: str, position: int) -> str:
+        found = order[position]
+        return f"{claim} {letter}: " + ("holds" if found == letter else f"does not hold, it is {found}")
+
+    return {
+        "lowest": verdict("lowest error", "Z", 0),
+        "second": verdict("second lowest", "H", 1),
+        "highest": verdict("highest", "M", -1),
+        "most_are_anomalies": f"most letters lie beyond the threshold: {'holds' if anomalous > 13 else 'does not hold'} "
+        f"({anomalous} of 26 by their mean error)",
+    }
+
+
+def _letter_table(capitals: dict[str, dict]) -> Table:
+    rows = [
+        (letter, f"{row['error']:.1f}", f"{row['percentile']:.1f}", row["looks_like"] or "–")
+        for letter, row in sorted(capitals.items(), key=lambda item: item[1]["error"])
+    ]
+    return Table(("letter", "mean error (nats)", "percentile among test items", "comes out as"), rows)
+
+
+def _draw_histogram(
+    material: Material, errors: np.ndarray, threshold: float, letters: dict[str, float] | None
+) -> Picture:
+    with figure(material.folder / "detect.png", 9, 3.6) as drawn:
+        ax = drawn.subplots()
+        highest = max([*(letters or {}).values(), float(np.quantile(errors, 0.999))])
+        ax.hist(np.clip(errors, None, highest), bins=80, color="tab:blue", alpha=0.7, label="test items")
+        ax.axvline(threshold, color="tab:red", label="threshold (1 % false alarms)")
+        if letters:
+            _mark_letters(ax, letters)
+        ax.set(xlabel="reconstruction error (nats)", ylabel="test items")
+        ax.legend(frameon=False, loc="upper right")
+    marked = "; the mean error of each capital letter" if letters else ""
+    return Picture("detect.png", f"Reconstruction errors of the test items, and the threshold{marked}.")
+
+
+def _mark_letters(ax, letters: dict[str, float]) -> None:  # noqa: ANN001
+    """Letters along the axis at their errors, stacked where they would overlap."""
+    top = ax.get_ylim()[1]
+    low, high = ax.get_xlim()
+    last_in_row: list[float] = []
+    for letter, error in sorted(letters.items(), key=lambda item: item[1]):
+        row = next((i for i, last in enumerate(last_in_row) if error - last > 0.018 * (high - low)), len(last_in_row))
+        last_in_row[row : row + 1] = [error]
+        ax.text(error, top * (0.06 + 0.08 * row), letter, ha="center", va="bottom", color="darkorange", weight="bold")
+        ax.plot([error, error], [0, top * (0.05 + 0.08 * row)], color="darkorange", linewidth=0.8)
+
+
+def _draw_worst(material: Material, errors: np.ndarray) -> Picture:
+    worst = np.argsort(errors)[::-1][:10]
+    _draw_pairs(material.folder / "worst.png", material.model, material.items.select(worst), errors[worst])
+    return Picture("worst.png", "The ten test items with the highest error (nats), and their reconstructions.")
+
+
+def _draw_letters(material: Material, letters: Items, errors: np.ndarray) -> Picture:
+    """The first face of each capital, in two rows of 13."""
+    assert letters.labels is not None
+    first = [int(np.flatnonzero(letters.labels == chr(code))[1]) for code in range(ord("A"), ord("Z") + 1)]
+    chosen = letters.select(np.array(first))
+    unit, restored = (
+        chosen.unit()[0],
+        material.model.schema.to_unit(decode(material.model, encode(material.model, chosen)[0])),
+    )
+    rows = []
+    for half in (slice(0, 13), slice(13, 26)):
+        rows += [("letter", unit[half]), ("reconstructed", restored[half])]
+    image_rows(material.folder / "letters.png", rows)
+    return Picture("letters.png", "Capitals A–Z in one face, and what the model makes of them.")
+
+
+def _draw_pairs(path, model: FittedModel, items: Items, errors: np.ndarray) -> None:  # noqa: ANN001
+    restored = model.schema.to_unit(decode(model, encode(model, items)[0]))
+    image_rows(path, [("item", items.unit()[0]), ("reconstructed", restored)], [f"{error:.0f}" for error in errors])

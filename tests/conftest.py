@@ -1,0 +1,146 @@
+"""What several test modules share: data, a small fitted model, and a model whose right answers are known."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+from PIL import Image
+from torch import Tensor, nn
+
+from fivefold.config import FitConfig, NetworkConfig, TrainingConfig
+from fivefold.data.builtin import load_mnist
+from fivefold.model.fitted import FittedModel
+from fivefold.model.likelihoods import Gaussian
+from fivefold.model.vae import VAE, Posterior
+from fivefold.schema import ImageSchema
+
+SMALL = {
+    "hidden": 32,
+    "first_channels": 4,
+    "max_channels": 8,
+    "batch_size": 32,
+    "epochs": 2,
+    "learning_rate": 5e-3,
+    "accelerator": "cpu",
+}
+
+
+@pytest.fixture(scope="session", autouse=True)
+def _one_thread():
+    torch.set_num_threads(1)
+
+
+@pytest.fixture(scope="session")
+def small_settings() -> dict[str, Any]:
+    """Settings of a fit that takes a fraction of a second."""
+    return dict(SMALL)
+
+
+@pytest.fixture(scope="session")
+def digits() -> np.ndarray:
+    """900 MNIST digits `(n, 28, 28, 1)` uint8; the model is fitted on the first 600."""
+    images = load_mnist("test")[0][:900]
+    images.setflags(write=False)
+    return images
+
+
+@pytest.fixture(scope="session")
+def model(digits) -> FittedModel:
+    """4 latent numbers, the default preset; nothing may change it."""
+    from fivefold.training.fit import fit
+
+    settings = SMALL | {"latent_dim": 4, "epochs": 3, "first_channels": 8, "max_channels": 16, "hidden": 64}
+    return fit(digits[:600], **settings)
+
+
+@pytest.fixture(scope="session")
+def colour_folder(tmp_path_factory) -> Path:
+    """24 PNGs of 64×48 pixels and 3 channels: a disc on a gradient."""
+    folder = tmp_path_factory.mktemp("colour")
+    random = np.random.default_rng(0)
+    y, x = np.mgrid[:64, :48]
+    for index in range(24):
+        row, column = random.uniform(10, 40, 2)
+        image = np.stack([4 * y, 5 * x, np.full_like(x, 60)], axis=-1)
+        image[(y - row) ** 2 + (x - column) ** 2 < 60] = random.integers(0, 256, 3)
+        Image.fromarray(image.clip(0, 255).astype(np.uint8)).save(folder / f"{index:02d}.png")
+    return folder
+
+
+class LinearGaussian:
+    """p(z) = N(0, I), p(x | z) = N(Wz + b, σ²I), W with orthogonal columns: the exact posterior is independent normals.
+
+    Items are rows of `features` numbers, as images of `(1, features, 1)`, or `(n, 1, 1, features)` tensors.
+    """
+
+    def __init__(self, weights: Tensor, bias: Tensor, sigma: float) -> None:
+        gram = weights.T @ weights
+        assert torch.allclose(gram, gram.diag().diag(), atol=1e-9)
+        self.weights, self.bias, self.sigma = weights, bias, sigma
+        self.posterior_var = sigma**2 / (gram.diag() + sigma**2)
+        self.covariance = weights @ weights.T + sigma**2 * torch.eye(len(bias), dtype=weights.dtype)
+
+    @property
+    def latent_dim(self) -> int:
+        return self.weights.shape[1]
+
+    def posterior_mean(self, x: Tensor) -> Tensor:
+        """Of rows `(n, features)`."""
+        return (x - self.bias) @ self.weights * self.posterior_var / self.sigma**2
+
+    def log_prob(self, x: Tensor) -> Tensor:
+        """The exact log-likelihood of rows `(n, features)`."""
+        return torch.distributions.MultivariateNormal(self.bias, self.covariance).log_prob(x)
+
+    def expected(self, x: np.ndarray, visible: np.ndarray) -> np.ndarray:
+        """One row with what is hidden replaced by its expected value given the rest, as the normal's theory has it."""
+        covariance, bias = self.covariance.numpy(), self.bias.numpy()
+        gain = covariance[np.ix_(~visible, visible)] @ np.linalg.inv(covariance[np.ix_(visible, visible)])
+        filled = x.copy()
+        filled[~visible] = bias[~visible] + gain @ (x[visible] - bias[visible])
+        return filled
+
+    def vae(self, posterior: Callable[[Tensor], Posterior] | None = None) -> VAE:
+        """With the exact posterior (all elements visible), or another `(n, features)` → `Posterior`."""
+        return VAE(_LinearEncoder(self, posterior), _LinearDecoder(self), self.latent_dim)
+
+    def fitted(self, posterior: Callable[[Tensor], Posterior] | None = None) -> FittedModel:
+        """As a fitted model of float32 items in [0, 1]."""
+        schema = ImageSchema(1, len(self.bias), 1, "float32", 0.0, 1.0)
+        network = NetworkConfig(latent_dim=self.latent_dim, likelihood="gaussian")
+        config = FitConfig("default", network, training=TrainingConfig())
+        return FittedModel(self.vae(posterior).eval(), schema, config, np.empty(0))
+
+
+class _LinearEncoder(nn.Module):
+    def __init__(self, toy: LinearGaussian, posterior: Callable[[Tensor], Posterior] | None) -> None:
+        super().__init__()
+        self._toy, self._posterior = toy, posterior
+
+    def forward(self, x: Tensor, visible: Tensor) -> Posterior:
+        rows = x.flatten(1)
+        if self._posterior is not None:
+            return self._posterior(rows)
+        return Posterior(self._toy.posterior_mean(rows), self._toy.posterior_var.log().expand(len(rows), -1))
+
+
+class _LinearDecoder(nn.Module):
+    def __init__(self, toy: LinearGaussian) -> None:
+        super().__init__()
+        self.weights, self.bias = nn.Parameter(toy.weights), nn.Parameter(toy.bias)
+        self._log_sigma = float(np.log(toy.sigma))
+
+    def forward(self, z: Tensor) -> Gaussian:
+        mean = (z @ self.weights.T + self.bias)[:, None, None]
+        return Gaussian(torch.cat((mean, torch.full_like(mean, self._log_sigma)), dim=1))
+
+
+@pytest.fixture(scope="session")
+def linear_gaussian() -> type[LinearGaussian]:
+    """The class: tests can't import each other's modules."""
+    return LinearGaussian

@@ -1,0 +1,179 @@
+import dataclasses
+import itertools
+import json
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from fivefold.config import PRESETS, CorruptionConfig, FitConfig, NetworkConfig, TrainingConfig, configure
+from fivefold.errors import ModelError, UsageError
+
+NAN, INFINITY = float("nan"), float("inf")
+
+
+@pytest.mark.parametrize(
+    ("text", "shares"),
+    [
+        ("none", {}),
+        ("hide=0.25", {"hide": 0.25}),
+        ("hide=0.1,uniform=0.2", {"hide": 0.1, "uniform": 0.2}),
+        (" block = .5 , gaussian=0 ", {"block": 0.5, "gaussian": 0.0}),
+        ("salt-and-pepper=0.1", {"salt_and_pepper": 0.1}),
+        ("salt_and_pepper=1", {"salt_and_pepper": 1.0}),
+    ],
+)
+def test_parses_corruption(text, shares):
+    assert CorruptionConfig.parse(text) == CorruptionConfig(**shares)
+
+
+@pytest.mark.parametrize(
+    "text",
+    ["", ",", "hide", "hide=", "=0.1", "blur=0.1", "hide=much", "hide=0.1,hide=0.1", "none,hide=0.1", "hide=0.1,"],
+)
+def test_refuses_unreadable_corruption(text):
+    with pytest.raises(UsageError, match=r"must be none or KIND=SHARE.*salt_and_pepper"):
+        CorruptionConfig.parse(text)
+
+
+@pytest.mark.parametrize("text", ["hide=-0.1", "hide=nan", "hide=inf", "hide=1.1", "hide=0.6,block=0.5"])
+def test_refuses_shares_out_of_bounds(text):
+    with pytest.raises(UsageError, match="--corruption"):
+        CorruptionConfig.parse(text)
+
+
+@settings(deadline=None, max_examples=50)
+@given(st.lists(st.integers(0, 100), min_size=4, max_size=4))
+def test_shares_may_add_up_to_one_in_decimals(cuts):
+    edges = [0, *sorted(cuts), 100]
+    shares = [(b - a) / 100 for a, b in itertools.pairwise(edges)]
+    names = [each.name for each in dataclasses.fields(CorruptionConfig)]
+    text = ",".join(f"{name}={share}" for name, share in zip(names, shares, strict=True))
+    assert dataclasses.astuple(CorruptionConfig.parse(text)) == tuple(shares)
+
+
+def test_a_sum_that_floats_round_above_one_is_allowed():
+    assert sum((0.8, 0.05, 0.05, 0.1)) > 1
+    assert CorruptionConfig(0.8, 0.05, 0.05, 0.1).hide == 0.8
+
+
+@pytest.mark.parametrize(
+    ("config", "name", "value", "flag"),
+    [
+        (NetworkConfig, "latent_dim", 0, "--latent-dim"),
+        (NetworkConfig, "latent_dim", 10**30, "--latent-dim"),
+        (NetworkConfig, "latent_dim", 1 << 24, "--latent-dim"),
+        (NetworkConfig, "latent_dim", 1.5, "--latent-dim"),
+        (NetworkConfig, "latent_dim", True, "--latent-dim"),
+        (NetworkConfig, "latent_dim", None, "--latent-dim"),
+        (NetworkConfig, "latent_dim", "x", "--latent-dim"),
+        (NetworkConfig, "likelihood", "poisson", "--likelihood"),
+        (NetworkConfig, "likelihood", 1, "--likelihood"),
+        (NetworkConfig, "likelihood", [], "--likelihood"),
+        (NetworkConfig, "activation", "tanh", "--activation"),
+        (NetworkConfig, "visibility", 1, "--visibility"),
+        (NetworkConfig, "visibility", None, "--visibility"),
+        (NetworkConfig, "first_channels", 0, "--first-channels"),
+        (NetworkConfig, "max_channels", {}, "--max-channels"),
+        (NetworkConfig, "smallest_side", 1, "--smallest-side"),
+        (NetworkConfig, "hidden", "400", "--hidden"),
+        (CorruptionConfig, "salt_and_pepper", -0.1, "--corruption salt-and-pepper"),
+        (CorruptionConfig, "hide", "0.1", "--corruption hide"),
+        (CorruptionConfig, "hide", 10**400, "--corruption hide"),
+        (TrainingConfig, "epochs", 0, "--epochs"),
+        (TrainingConfig, "max_minutes", -1, "--max-minutes"),
+        (TrainingConfig, "max_minutes", INFINITY, "--max-minutes"),
+        (TrainingConfig, "batch_size", 0, "--batch-size"),
+        (TrainingConfig, "learning_rate", -1e-3, "--learning-rate"),
+        (TrainingConfig, "learning_rate", NAN, "--learning-rate"),
+        (TrainingConfig, "kl_warmup", -1, "--kl-warmup"),
+        (TrainingConfig, "validation", 1.0, "--validation"),
+        (TrainingConfig, "validation", -0.1, "--validation"),
+        (TrainingConfig, "seed", -1, "--seed"),
+        (TrainingConfig, "seed", 1 << 63, "--seed"),
+    ],
+)
+class TestBadField:
+    def test_is_a_usage_error(self, config, name, value, flag):
+        with pytest.raises(UsageError, match=f"^{flag} must be"):
+            config(**{name: value})
+
+    def test_in_json_is_a_model_error(self, config, name, value, flag):
+        fields = PRESETS["default"].to_json()
+        part = {NetworkConfig: "network", CorruptionConfig: "corruption", TrainingConfig: "training"}[config]
+        fields[part][name] = value
+        with pytest.raises(ModelError, match="configuration is damaged"):
+            FitConfig.from_json(fields)
+
+
+@pytest.mark.parametrize(
+    ("name", "value"),
+    [("latent_dim", 1), ("max_minutes", 5), ("max_minutes", 0.5), ("validation", 0), ("seed", (1 << 63) - 1)],
+)
+def test_bounds_themselves_are_allowed(name, value):
+    config = configure(**{name: value})
+    assert getattr(config.network if name == "latent_dim" else config.training, name) == value
+
+
+def test_configure_replaces_single_settings():
+    config = configure("paper", latent_dim=3, epochs=None, seed=7, corruption="hide=0.5")
+    paper = PRESETS["paper"]
+    assert config.preset == "paper"
+    assert config.network == dataclasses.replace(paper.network, latent_dim=3)
+    assert config.training == dataclasses.replace(paper.training, seed=7)
+    assert config.corruption == CorruptionConfig(hide=0.5)
+
+
+@pytest.mark.parametrize("preset", PRESETS)
+def test_configure_without_overrides_is_the_preset(preset):
+    assert configure(preset, corruption=None) == PRESETS[preset]
+
+
+def test_configure_takes_a_corruption_object():
+    assert configure(corruption=CorruptionConfig(block=0.5)).corruption == CorruptionConfig(block=0.5)
+
+
+@pytest.mark.parametrize(
+    ("preset", "overrides", "message"),
+    [
+        ("huge", {}, "--preset must be one of default, paper; got 'huge'"),
+        ("default", {"depth": 3, "width": 4}, "unknown setting: depth, width"),
+        ("default", {"latent_dim": 0}, "--latent-dim must be at least 1, got 0"),
+        ("default", {"latent_dim": "ten"}, "--latent-dim must be an integer, got 'ten'"),
+        ("default", {"likelihood": "poisson"}, "--likelihood must be one of bernoulli, pixels, gaussian"),
+        ("default", {"corruption": "blur=1"}, "--corruption must be none or"),
+        ("default", {"corruption": 5}, "--corruption must be a CorruptionConfig or text, got 5"),
+    ],
+)
+def test_configure_refuses(preset, overrides, message):
+    with pytest.raises(UsageError) as caught:
+        configure(preset, **overrides)
+    assert str(caught.value).startswith(message)
+
+
+@pytest.mark.parametrize("config", [*PRESETS.values(), configure(max_minutes=2.5, likelihood="pixels")])
+def test_json_round_trip(config):
+    assert FitConfig.from_json(json.loads(json.dumps(config.to_json()))) == config
+
+
+@pytest.mark.parametrize(
+    "junk",
+    [
+        None,
+        5,
+        "text",
+        [],
+        {},
+        {"preset": "default"},
+        {**FitConfig().to_json(), "preset": "other"},
+        {**FitConfig().to_json(), "preset": []},
+        {**FitConfig().to_json(), "network": None},
+        {**FitConfig().to_json(), "network": [1]},
+        {**FitConfig().to_json(), "corruption": "hide=1"},
+        {**FitConfig().to_json(), "training": {"epochs": 1, "momentum": 2}},
+        {**FitConfig().to_json(), "corruption": {"hide": 0.9, "block": 0.9}},
+    ],
+)
+def test_from_json_refuses_junk(junk):
+    with pytest.raises(ModelError, match="configuration is damaged"):
+        FitConfig.from_json(junk)
