@@ -54,7 +54,7 @@ def model(digits) -> FittedModel:
     """4 latent numbers, the default preset; nothing may change it."""
     from fivefold.training.fit import fit
 
-    settings = SMALL | {"latent_dim": 4, "epochs": 3, "first_channels": 8, "max_channels": 16, "hidden": 64}
+    settings = SMALL | {"latent_dim": 4, "epochs": 5, "first_channels": 8, "max_channels": 16, "hidden": 64}
     return fit(digits[:600], **settings)
 
 

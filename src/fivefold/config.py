@@ -11,6 +11,7 @@ from fivefold.errors import ModelError, UsageError
 
 LikelihoodName = Literal["bernoulli", "pixels", "gaussian"]
 ActivationName = Literal["silu", "relu"]
+LoggerName = Literal["csv", "tensorboard"]
 PresetName = Literal["default", "paper"]
 _MAX_WIDTH = 1 << 24
 _MAX_NUMBER = 1 << 63
@@ -27,7 +28,7 @@ class _Checked:
 
     def __post_init__(self) -> None:
         kinds = get_type_hints(type(self))
-        for item in dataclasses.fields(self):  # pyright: ignore[reportArgumentType]
+        for item in dataclasses.fields(self):  # type: ignore[arg-type]  # each heir is a dataclass
             value, bounds, kind = getattr(self, item.name), item.metadata, kinds[item.name]
             if value is None and type(None) in get_args(kind):
                 continue

@@ -71,6 +71,7 @@ def load(path: str | Path, device: str = "auto") -> FittedModel:
     Raises
     ------
     ModelError : if it is damaged, foreign, or newer than this version of the package
+    UsageError : if there is no such device
     """
     path = Path(path)
     config = _read_config(path)
@@ -82,12 +83,19 @@ def load(path: str | Path, device: str = "auto") -> FittedModel:
             raise ModelError(f"{weights} is damaged: its SHA-256 is not the one that {_CONFIG} states")
         tensors = load_file(weights)
         scores = tensors.pop(_SCORES).numpy()
+        if scores.ndim != 1 or not np.array_equal(scores, np.sort(scores)):
+            raise ModelError(f"{weights} is damaged: the held-out items' scores are not in order")
         with torch.device("meta"):  # the weights' sizes are compared before any are allocated
             vae = build_vae(schema, fit_config.network, seed=0)
         vae.load_state_dict({name.removeprefix(_PREFIX): value for name, value in tensors.items()}, assign=True)
     except (SafetensorError, OSError, KeyError, RuntimeError) as error:
         raise ModelError(f"{weights} is damaged: {str(error).splitlines()[0]}") from None
-    return FittedModel(vae.to(_device(device)).eval(), schema, fit_config, scores, config["record"])
+    model = FittedModel(vae.to(_device(device)).eval(), schema, fit_config, scores, config["record"])
+    try:
+        render_card(model)
+    except (LookupError, TypeError, ValueError, AttributeError) as error:
+        raise ModelError(f"{path / _CONFIG} is damaged: its record can't be told ({error!r})") from None
+    return model
 
 
 def _read_config(path: Path) -> dict[str, Any]:
@@ -97,7 +105,7 @@ def _read_config(path: Path) -> dict[str, Any]:
         config = json.loads((path / _CONFIG).read_text(encoding="utf-8"))
     except FileNotFoundError:
         raise ModelError(f"{path} is not a model folder: it has no {_CONFIG}") from None
-    except (ValueError, OSError) as error:
+    except (ValueError, OSError, RecursionError) as error:
         raise ModelError(f"{path / _CONFIG} is damaged: {error}") from None
     if not isinstance(config, dict) or config.get("format") != FORMAT:
         raise ModelError(f"{path} is not a model folder: its {_CONFIG} is of another program")
@@ -118,5 +126,8 @@ def _sha256(path: Path) -> str:
 
 def _device(name: str) -> torch.device:
     if name != "auto":
-        return torch.device(name)
+        try:
+            return torch.empty(0, device=name).device
+        except (RuntimeError, AssertionError) as error:
+            raise UsageError(f"device {name!r} can't be used: {str(error).splitlines()[0]}") from None
     return torch.accelerator.current_accelerator(check_available=True) or torch.device("cpu")

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import csv
+from collections.abc import Callable
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import IO, TYPE_CHECKING, Annotated
 
 import typer
 
@@ -19,7 +20,6 @@ if TYPE_CHECKING:
     from fivefold.model.fitted import FittedModel
 
 _Codes = Annotated[Path, typer.Option("-o", "--output", metavar="CODES", help="An .npy file, or .npz for both.")]
-_ONE_OF_DATA = "--{flag} must be an item's number from 0 to {last}, got {index}"
 
 
 @app.command()
@@ -37,10 +37,10 @@ def encode(
     ending = output.suffix.lower()
     if ending not in (".npy", ".npz"):
         raise UsageError(f"--output must be .npy or .npz, got {output}")
-    from fivefold.atomic import atomic_file, check_free
+    from fivefold.atomic import check_free
 
-    deviations = output.with_suffix(".std.npy")
-    for path in (output, deviations) if std and ending == ".npy" else (output,):
+    deviations = output.with_suffix(".std.npy") if std and ending == ".npy" else None
+    for path in filter(None, (output, deviations)):
         check_free(path, force)
     fitted, items = _open(model, data, mask, resize)
 
@@ -49,14 +49,12 @@ def encode(
     from fivefold.jobs.codes import encode
 
     mu, sigma = encode(fitted, items)
-    with atomic_file(output) as temporary:
-        if ending == ".npz":
-            np.savez(temporary, mean=mu, std=sigma)
-        else:
-            np.save(temporary, mu)
-    if std and ending == ".npy":
-        with atomic_file(deviations) as temporary:
-            np.save(temporary, sigma)
+    if ending == ".npz":
+        _save(output, lambda file: np.savez(file, mean=mu, std=sigma))
+    else:
+        _save(output, lambda file: np.save(file, mu))
+    if deviations is not None:
+        _save(deviations, lambda file: np.save(file, sigma))
     figures = {"items": len(items), "latent_dim": fitted.latent_dim, "values": fitted.schema.size}
     present({**figures, "latent_fraction": fitted.latent_dim / fitted.schema.size, "output": str(output)}, json)
 
@@ -130,7 +128,7 @@ def morph(
 
     for flag, index in (("from", start), ("to", end)):
         if not 0 <= index < len(items):
-            raise UsageError(_ONE_OF_DATA.format(flag=flag, last=len(items) - 1, index=index))
+            raise UsageError(f"--{flag} must be an item's number from 0 to {len(items) - 1}, got {index}")
     codes, _ = encode(fitted, items.select(np.array([start, end])))
     _write(place, fitted, morph(fitted, codes[0], codes[1], steps), None, json)
 
@@ -222,6 +220,13 @@ def _output(path: Path, force: bool) -> Output:
     from fivefold.data import Output
 
     return Output.at(path, force)
+
+
+def _save(path: Path, write: Callable[[IO[bytes]], None]) -> None:
+    from fivefold.atomic import atomic_file
+
+    with atomic_file(path) as temporary, temporary.open("wb") as file:
+        write(file)
 
 
 def _write(

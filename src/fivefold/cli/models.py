@@ -10,11 +10,10 @@ import typer
 
 from fivefold.cli import options
 from fivefold.cli.app import app, present
-from fivefold.config import NetworkConfig, TrainingConfig, configure
+from fivefold.config import LoggerName, NetworkConfig, TrainingConfig, configure
 from fivefold.errors import UsageError
 from fivefold.progress import silence
 
-_LOGGERS = ("csv", "tensorboard")
 _TRAINING = "training"  # in the model folder: state and logs
 
 
@@ -48,7 +47,7 @@ def fit(
     seed: Annotated[int | None, options.setting(TrainingConfig, "seed")] = None,
     resume: Annotated[bool, typer.Option("--resume", help="Continue an interrupted fit, or a finished one.")] = False,
     accelerator: Annotated[str, typer.Option(help="auto, cpu, gpu, mps, …")] = "auto",
-    logger: Annotated[str, typer.Option(help="Format of the logs: csv or tensorboard.")] = "csv",
+    logger: Annotated[LoggerName, typer.Option(help="Format of the logs.")] = "csv",
     force: options.Force = False,
     json: options.Json = False,
     quiet: options.Quiet = False,
@@ -68,8 +67,6 @@ def fit(
     }
     configure(preset, **settings)
     size = options.parse_size(resize)
-    if logger not in _LOGGERS:
-        raise UsageError(f"--logger must be one of {', '.join(_LOGGERS)}; got {logger!r}")
     workdir = output.with_name(output.name + ".fitting")
     if quiet:
         silence()

@@ -53,8 +53,8 @@ def _decode(path: Path) -> np.ndarray:
             import imagecodecs
 
             return imagecodecs.png_decode(path.read_bytes())
-        image = ImageOps.exif_transpose(image)
-        return np.asarray(image.convert(_plain_mode(image)))
+        upright = ImageOps.exif_transpose(image)
+        return np.asarray(upright.convert(_plain_mode(upright)))
 
 
 def _decode_tiff(path: Path) -> np.ndarray:
@@ -85,6 +85,14 @@ def _plain_mode(image) -> str:  # noqa: ANN001  (Pillow is imported late)
     return "L" if colourless else "RGB"
 
 
+def resize_mask(mask: np.ndarray, size: tuple[int, int]) -> np.ndarray:
+    """`(h, w)` bool at another size, true wherever it touches what was true."""
+    from PIL import Image
+
+    height, width = size
+    return np.asarray(Image.fromarray(mask.astype(np.float32)).resize((width, height), Image.Resampling.BOX)) > 0
+
+
 def _resize(pixels: np.ndarray, size: tuple[int, int]) -> np.ndarray:
     from PIL import Image
 
@@ -97,7 +105,12 @@ def _resize(pixels: np.ndarray, size: tuple[int, int]) -> np.ndarray:
     if pixels.dtype.kind == "f":
         return resized.astype(pixels.dtype)
     limits = np.iinfo(pixels.dtype)
-    return np.rint(np.clip(resized, limits.min, limits.max)).astype(pixels.dtype)
+    resized = np.rint(np.clip(resized, limits.min, limits.max)).astype(pixels.dtype)
+    if pixels.shape[2] in (2, 4):
+        clear, opaque = pixels[..., -1] == 0, pixels[..., -1] == limits.max
+        if (clear | opaque).all():  # alpha that is all or nothing stays so
+            resized[..., -1] = np.where(resize_mask(clear, size), 0, limits.max)
+    return resized
 
 
 def _first_line(error: Exception) -> str:

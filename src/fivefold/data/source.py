@@ -10,7 +10,7 @@ from typing import Literal
 import numpy as np
 
 from fivefold.data.arrays import read_idx, read_npy, read_npz
-from fivefold.data.images import IMAGE_ENDINGS, list_images, read_image
+from fivefold.data.images import IMAGE_ENDINGS, list_images, read_image, resize_mask
 from fivefold.data.items import Items, make_items
 from fivefold.errors import DataError, UsageError
 from fivefold.schema import ImageSchema
@@ -171,8 +171,11 @@ def _read_mask(mask: str | Path | np.ndarray, resize: tuple[int, int] | None) ->
         paths = list_images(path) if path.is_dir() else [path]
         if not paths:
             raise DataError(f"--mask {path}: holds no images")
-        images = [read_image(each, resize) for each in paths]
-        _check_alike(images, paths)
-        colours = slice(0, -1 if images[0].shape[2] in (2, 4) else None)
-        return np.stack([image[..., colours].any(axis=2, keepdims=True) for image in images])
+        images = [read_image(each) for each in paths]
+        colours = [image[..., : -1 if image.shape[2] in (2, 4) else None] for image in images]
+        masks = [(each != 0).max(axis=2, keepdims=True) for each in colours]
+        if resize is not None:
+            masks = [resize_mask(each[..., 0], resize)[..., None] for each in masks]
+        _check_alike(masks, paths)
+        return np.stack(masks)
     return _read_array(path)[0]

@@ -24,9 +24,9 @@ def ssim(truth: np.ndarray, estimate: np.ndarray) -> np.ndarray:
 
     side = min(truth.shape[1:3])
     window = min(11, side - 1 + side % 2)
-    images = (torch.from_numpy(np.ascontiguousarray(a.transpose(0, 3, 1, 2))) for a in (estimate, truth))
+    estimated, true = (torch.from_numpy(np.ascontiguousarray(a.transpose(0, 3, 1, 2))) for a in (estimate, truth))
     values = structural_similarity_index_measure(
-        *images, data_range=1.0, gaussian_kernel=window == 11, kernel_size=window, reduction="none"
+        estimated, true, gaussian_kernel=window == 11, kernel_size=window, reduction="none", data_range=1.0
     )
     return np.atleast_1d(np.asarray(values))
 

@@ -49,9 +49,10 @@ def detect(model: FittedModel, data: Source, *, false_alarm_rate: float = 0.01, 
     calibration = model.held_out_scores
     if len(calibration) == 0:
         raise ModelError("the model has no held-out items to compare with; fit with --validation above 0")
-    if false_alarm_rate * (len(calibration) + 1) < 1:
+    smallest = 1 / (1 + len(calibration))
+    if smallest > false_alarm_rate:
         warnings.warn(
-            f"with {len(calibration)} held-out items no p-value is below {1 / (len(calibration) + 1):.3g}: "
+            f"with {len(calibration)} held-out items no p-value is below {smallest:.3g}: "
             f"nothing can be flagged at a false-alarm rate of {false_alarm_rate:g}",
             stacklevel=2,
         )

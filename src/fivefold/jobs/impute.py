@@ -6,6 +6,7 @@ import numpy as np
 import torch
 
 from fivefold.data.source import Mask, Source
+from fivefold.errors import UsageError
 from fivefold.model.fitted import FittedModel, standard_normal
 from fivefold.seeds import derive_seed
 
@@ -16,7 +17,11 @@ def impute(model: FittedModel, data: Source, *, mask: Mask = None, n_samples: in
 
     A missing element becomes its expected value given the visible ones: the mean over `n_samples` codes from the
     posterior, weighted by importance (self-normalised, as in MIWAE: Mattei & Frellsen 2019, arXiv:1812.02633, eq. 12).
+
+    Raises `UsageError` if `n_samples` is below 1.
     """
+    if n_samples < 1:
+        raise UsageError(f"n_samples must be at least 1, got {n_samples}")
     items = model.read(data, mask)
     completed = np.array(items.values)
     generator = np.random.default_rng(derive_seed(seed, "impute"))

@@ -43,10 +43,12 @@ class _Indices(Sampler):
         self._epoch = epoch
 
     def __iter__(self) -> Iterator[np.ndarray]:
+        # lazy: on resuming, Lightning asks for the iterator before it sets the epoch
         order = np.arange(self._n)
         if self._seed is not None:
             order = np.random.default_rng(derive_seed(self._seed, "order", self._epoch)).permutation(self._n)
-        return (order[start : start + self._batch_size] for start in range(0, self._n, self._batch_size))
+        for start in range(0, self._n, self._batch_size):
+            yield order[start : start + self._batch_size]
 
 
 def make_loader(items: Items, batch_size: int, shuffle_seed: int | None = None) -> DataLoader:

@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import dataclasses
 import logging
+import signal
 import tempfile
 import warnings
+import zlib
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any
 
 import lightning.pytorch as pl
 import numpy as np
@@ -17,7 +19,7 @@ from lightning.fabric.utilities.exceptions import MisconfigurationException
 from lightning.pytorch.callbacks import Checkpoint
 from lightning.pytorch.loggers import CSVLogger, Logger, TensorBoardLogger
 
-from fivefold.config import FitConfig, configure
+from fivefold.config import FitConfig, LoggerName, configure
 from fivefold.data import Items, read_items, split_items
 from fivefold.data.source import Mask, Source
 from fivefold.errors import UsageError
@@ -31,7 +33,6 @@ from fivefold.training.batches import make_loader
 from fivefold.training.checkpoint import SafetensorsCheckpointIO
 from fivefold.training.module import VAETraining
 
-LoggerName = Literal["csv", "tensorboard"]
 STATE_FILE = "state.safetensors"
 
 
@@ -91,7 +92,7 @@ def fit_items(
     training = config.training
     train, validation = split_items(items, training.validation, training.seed)
     vae = build_vae(items.schema, config.network, derive_seed(training.seed, "weights"))
-    module = VAETraining(vae, config, f"{len(items)} items, {items.schema.describe()}")
+    module = VAETraining(vae, config, _describe(items))
     state = workdir / STATE_FILE
     if resume and not state.exists():
         raise UsageError(f"--resume: there is no training state in {workdir}")
@@ -101,9 +102,11 @@ def fit_items(
     with _quiet_lightning(), progress_bar("fit", total) as bar:
         callbacks = [_Report(bar, module), _SaveState(state)]
         trainer = _make_trainer(config, workdir, accelerator, logger, callbacks)
+        on_interrupt = signal.getsignal(signal.SIGINT)
         try:
             trainer.fit(module, train_loader, validation_loader, ckpt_path=state if resume else None)
-        except SystemExit:  # what Lightning makes of Ctrl-C
+        except SystemExit:  # what Lightning makes of Ctrl-C, having switched it off for good
+            signal.signal(signal.SIGINT, on_interrupt)
             raise KeyboardInterrupt from None
     vae.load_state_dict(module.progress.best_weights)
     model = FittedModel(vae.eval(), items.schema, config, np.empty(0))
@@ -121,6 +124,14 @@ def fit_items(
     if test is not None:
         model.record["figures"]["test"] = dataclasses.asdict(evaluate_elbo(model, test))
     return model
+
+
+def _describe(items: Items) -> str:
+    """How many items, of what kind, and a checksum of their values and of what is hidden."""
+    checksum = 0 if items.hidden is None else zlib.crc32(np.ascontiguousarray(items.hidden))
+    for rows in items.batches(1000):
+        checksum = zlib.crc32(np.ascontiguousarray(items.values[rows]), checksum)
+    return f"{len(items)} items, {items.schema.describe()}, checksum {checksum:08x}"
 
 
 class _Report(pl.Callback):
@@ -168,7 +179,7 @@ def _make_trainer(
             enable_model_summary=False,
             num_sanity_val_steps=0,
         )
-    except (ValueError, MisconfigurationException) as error:
+    except (ValueError, ModuleNotFoundError, MisconfigurationException) as error:
         raise UsageError(f"--accelerator {accelerator}: {str(error).splitlines()[0]}") from None
 
 

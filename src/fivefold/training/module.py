@@ -95,7 +95,7 @@ class VAETraining(pl.LightningModule):
         rising = max(1, round(_RATE_RISE * training.epochs * self.trainer.num_training_batches))
         falling = max(_LOWEST_RATE, 0.5 * (1 + math.cos(math.pi * self.fraction_done)))
         rate = training.learning_rate * min(1.0, (self.global_step + 1) / rising) * falling
-        for group in self.optimizers(use_pl_optimizer=False).param_groups:  # pyright: ignore[reportAttributeAccessIssue, reportOptionalMemberAccess]
+        for group in self.trainer.optimizers[0].param_groups:
             group["lr"] = rate
 
     def training_step(self, batch: tuple[Tensor, Tensor], batch_idx: int) -> Tensor:
@@ -152,7 +152,10 @@ class VAETraining(pl.LightningModule):
         for name in before.keys() - _MAY_CHANGE:
             if before[name] != now.get(name):
                 raise UsageError(f"--resume: the fit was begun with {name} {before[name]}, got {now.get(name)}")
-        self.progress = _Progress(**checkpoint["progress"])
+        progress = _Progress(**checkpoint["progress"])
+        if len(progress.history) > self.config.training.epochs:
+            raise UsageError(f"--resume: --epochs must be at least {len(progress.history)}, so many are done")
+        self.progress = progress
 
     def _kl_weight(self) -> float:
         epochs = self.config.training.kl_warmup

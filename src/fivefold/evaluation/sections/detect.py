@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import numpy as np
 from sklearn.metrics import roc_auc_score
 
@@ -27,14 +29,19 @@ def make(material: Material) -> Section | None:
     errors = -found.score
     alarms = {f"{rate:g}": float((found.p_value <= rate).mean()) for rate in _RATES}
     threshold = -np.quantile(model.held_out_scores, _RATES[0])
-    figures = {"auroc_letters": None, "letters": {}, "threshold": float(threshold), "false_alarms": alarms}
+    figures: dict[str, Any] = {
+        "auroc_letters": None,
+        "letters": {},
+        "threshold": float(threshold),
+        "false_alarms": alarms,
+    }
     sentences = [
         f"The threshold of the reconstruction error, {threshold:.1f} nats, is passed by 1 % of the held-out items. "
         + "; ".join(f"{share:.2%} of the test items have p ≤ {float(rate):g}" for rate, share in alarms.items())
         + "."
     ]
     pictures = [_draw_worst(material, errors)]
-    tables, summary, letter_errors = [], [], None
+    tables, summary, marked = [], [], None
     if model.schema == _DIGITS:
         letters = read_items("letters", model.schema)
         letter_errors = -detect(model, letters, false_alarm_rate=0.5).score
@@ -52,10 +59,10 @@ def make(material: Material) -> Section | None:
         summary.append(
             ("detect", f"letters AUROC {figures['auroc_letters']:.3f}, false alarms {alarms['0.01']:.2%} at 1 %")
         )
-        letter_errors = {letter: row["error"] for letter, row in capitals.items()}
+        marked = {letter: row["error"] for letter, row in capitals.items()}
     else:
         summary.append(("detect", f"false alarms {alarms['0.01']:.2%} at 1 %"))
-    pictures.insert(0, _draw_histogram(material, errors, float(threshold), letter_errors))
+    pictures.insert(0, _draw_histogram(material, errors, float(threshold), marked))
     return Section("detect", "Anomaly detection", figures, sentences, tables, pictures, summary)
 
 

@@ -1,0 +1,45 @@
+"""The bound on MNIST's test set, by preset: `python benchmarks/elbo.py [--epochs 8] [--seed 0]`.
+
+Writes benchmarks/results/elbo.json. The test set is looked at once, after the fit.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import sys
+from pathlib import Path
+
+import fivefold
+from fivefold.atomic import atomic_file
+from fivefold.system import environment
+
+RESULT = Path(__file__).parent / "results" / "elbo.json"
+CASES = {
+    "paper": {"preset": "paper"},
+    "default": {"preset": "default"},
+    "default, trained clean": {"preset": "default", "corruption": "none"},
+}
+
+
+def main() -> None:
+    """Fit each case and write down what it gets."""
+    options = argparse.ArgumentParser(description=__doc__)
+    options.add_argument("--epochs", type=int, default=8)
+    options.add_argument("--seed", type=int, default=0)
+    given = options.parse_args()
+    results = {}
+    for name, settings in CASES.items():
+        model = fivefold.fit("mnist", latent_dim=10, epochs=given.epochs, seed=given.seed, **settings)
+        figures = {part: model.record["figures"]["test"][part] for part in ("negative_elbo", "reconstruction", "kl")}
+        results[name] = {**figures, "train_seconds": model.record["train_seconds"], "parameters": model.parameters}
+        print(f"{name}: {figures['negative_elbo']:.2f} nats, {results[name]['train_seconds']:.0f} s", file=sys.stderr)
+    command = f"python benchmarks/elbo.py --epochs {given.epochs} --seed {given.seed}"
+    with atomic_file(RESULT) as temporary:
+        temporary.write_text(
+            json.dumps({"command": command, "results": results, "environment": environment()}, indent=1)
+        )
+
+
+if __name__ == "__main__":
+    main()

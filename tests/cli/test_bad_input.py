@@ -1,0 +1,186 @@
+"""Every mistake ends in one clear line and the right exit code, and leaves nothing behind."""
+
+from __future__ import annotations
+
+import json
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+from PIL import Image
+
+
+@pytest.fixture
+def here(tmp_path, digits):
+    """A folder of the mistakes that users bring."""
+    np.save(tmp_path / "digits.npy", digits[:5])
+    np.save(tmp_path / "wide.npy", np.zeros((3, 28, 30), np.uint8))
+    np.save(tmp_path / "mask_wide.npy", np.ones((28, 30), np.uint8))
+    blank = digits[:3].astype(np.float32)
+    blank[1] = np.nan
+    np.save(tmp_path / "blank.npy", blank)
+    np.save(tmp_path / "codes.npy", np.zeros((2, 7), np.float32))
+    np.save(tmp_path / "letters.npy", np.array(["a", "b"]))
+    (tmp_path / "notes.txt").write_text("hello")
+    (tmp_path / "empty").mkdir()
+    (tmp_path / "mixed").mkdir()
+    for index, size in enumerate(((28, 28), (30, 28))):
+        Image.new("L", size).save(tmp_path / "mixed" / f"{index}.png")
+    (tmp_path / "broken").mkdir()
+    (tmp_path / "broken" / "a.png").write_bytes(b"\x89PNG\r\n\x1a\n not really")
+    (tmp_path / "taken.csv").write_text("precious")
+    (tmp_path / "taken").mkdir()
+    (tmp_path / "taken" / "precious.txt").write_text("precious")
+    return tmp_path
+
+
+# words of the command ("M" is a good model), exit code, what the line must name
+MISTAKES = {
+    "missing path": (("fit", "nowhere", "-o", "new"), 1, ["nowhere", "no such file"]),
+    "empty folder": (("fit", "empty", "-o", "new"), 1, ["empty", "no images"]),
+    "mixed sizes": (("fit", "mixed", "-o", "new"), 1, ["1.png", "28×28×1", "28×30×1", "--resize"]),
+    "unreadable image": (("fit", "broken", "-o", "new"), 1, ["a.png", "can't be read"]),
+    "text file": (("fit", "notes.txt", "-o", "new"), 1, ["notes.txt", ".npy"]),
+    "text array": (("fit", "letters.npy", "-o", "new"), 1, ["letters.npy", "numbers"]),
+    "all missing": (("fit", "blank.npy", "-o", "new"), 1, ["blank.npy", "item 1", "missing"]),
+    "one item": (("denoise", "M", "wide.npy", "-o", "new.npy"), 1, ["28×28×1", "28×30×1"]),
+    "all-NaN item": (("detect", "M", "blank.npy", "-o", "new.csv"), 1, ["item 1", "missing"]),
+    "mask of another shape": (
+        ("impute", "M", "digits.npy", "--mask", "mask_wide.npy", "-o", "new.npy"),
+        1,
+        ["mask", "28×28×1", "28×30"],
+    ),
+    "missing mask": (("impute", "M", "digits.npy", "--mask", "no.npy", "-o", "new.npy"), 1, ["--mask", "no.npy"]),
+    "codes of another size": (("decode", "M", "codes.npy", "-o", "new.npy"), 1, ["(n, 4)", "(2, 7)"]),
+    "no model": (("generate", "nowhere", "-o", "new.npy"), 1, ["nowhere", "no such model folder"]),
+    "not a model": (("info", "taken"), 1, ["taken", "not a model folder"]),
+    "output exists": (("detect", "M", "digits.npy", "-o", "taken.csv"), 2, ["taken.csv", "--force"]),
+    "output folder exists": (("denoise", "M", "digits.npy", "-o", "taken"), 2, ["taken", "--force"]),
+    "forcing over what is no model": (("fit", "digits.npy", "-o", "taken", "--force"), 2, ["taken", "not a model"]),
+    "unknown preset": (("fit", "mnist", "-o", "new", "--preset", "best"), 2, ["--preset", "default, paper", "best"]),
+    "negative epochs": (("fit", "mnist", "-o", "new", "--epochs", "-3"), 2, ["--epochs", "at least 1", "-3"]),
+    "negative latent size": (("fit", "mnist", "-o", "new", "--latent-dim", "-1"), 2, ["--latent-dim", "-1"]),
+    "validation of all": (("fit", "mnist", "-o", "new", "--validation", "1"), 2, ["--validation", "below 1"]),
+    "unknown corruption": (("fit", "mnist", "-o", "new", "--corruption", "rain=1"), 2, ["--corruption", "rain=1"]),
+    "unknown likelihood": (("fit", "mnist", "-o", "new", "--likelihood", "cauchy"), 2, ["--likelihood", "cauchy"]),
+    "bad size": (("fit", "mixed", "-o", "new", "--resize", "0x10"), 2, ["--resize", "0x10"]),
+    "resizing an array": (("denoise", "M", "digits.npy", "--resize", "9x9", "-o", "new.npy"), 2, ["--resize"]),
+    "no items asked for": (("generate", "M", "-n", "-4", "-o", "new.npy"), 2, ["-n", "-4"]),
+    "one step": (
+        ("morph", "M", "digits.npy", "--from", "0", "--to", "1", "--steps", "1", "-o", "n.npy"),
+        2,
+        ["--steps"],
+    ),
+    "item out of range": (
+        ("morph", "M", "digits.npy", "--from", "0", "--to", "9", "-o", "new.npy"),
+        2,
+        ["--to", "0 to 4"],
+    ),
+    "rate of two": (
+        ("detect", "M", "digits.npy", "-o", "new.csv", "--false-alarm-rate", "2"),
+        2,
+        ["--false-alarm-rate"],
+    ),
+    "scores to nowhere": (("detect", "M", "digits.npy", "-o", "scores.xlsx"), 2, [".csv", "scores.xlsx"]),
+    "images to a table": (("denoise", "M", "digits.npy", "-o", "clean.csv"), 2, ["--output", "clean.csv"]),
+    "codes to an image": (("encode", "M", "digits.npy", "-o", "z.png"), 2, [".npy", "z.png"]),
+    "report to a file": (("report", "M", "digits.npy", "-o", "report.pdf"), 2, ["folder", "report.pdf"]),
+    "negative seed": (("generate", "M", "-o", "new.npy", "--seed", "-1"), 2, ["--seed", "-1"]),
+    "nothing to resume": (("fit", "digits.npy", "-o", "new", "--resume"), 2, ["--resume"]),
+    "unknown accelerator": (
+        ("fit", "digits.npy", "-o", "new", "--accelerator", "abacus"),
+        2,
+        ["--accelerator", "abacus"],
+    ),
+}
+
+
+@pytest.mark.parametrize("mistake", MISTAKES)
+def test_mistake_ends_in_one_line(mistake, run, here, model_folder):
+    words, code, named = MISTAKES[mistake]
+    before = sorted(here.rglob("*"))
+
+    outcome = run(*(model_folder if word == "M" else word for word in words))
+
+    assert outcome.code == code, outcome
+    assert outcome.out == ""
+    assert outcome.err.startswith("error: ")
+    assert outcome.err.count("\n") == 1
+    for text in named:
+        assert text in outcome.err
+    assert sorted(here.rglob("*")) == before
+    assert (here / "taken.csv").read_text() == "precious"
+
+
+def _truncate(path: Path) -> None:
+    path.write_bytes(path.read_bytes()[:-100])
+
+
+def _flip(path: Path) -> None:
+    content = bytearray(path.read_bytes())
+    content[len(content) // 2] ^= 1
+    path.write_bytes(content)
+
+
+def _newer(path: Path) -> None:
+    path.write_text(json.dumps(json.loads(path.read_text()) | {"version": 99}))
+
+
+@pytest.mark.parametrize(
+    ("file", "damage", "named"),
+    [
+        ("config.json", _truncate, "damaged"),
+        ("config.json", Path.unlink, "not a model folder"),
+        ("config.json", _newer, "upgrade"),
+        ("model.safetensors", _truncate, "damaged"),
+        ("model.safetensors", _flip, "damaged"),
+        ("model.safetensors", Path.unlink, "damaged"),
+    ],
+)
+def test_damaged_model_says_so(file, damage, named, run, model_folder, tmp_path):
+    copy = tmp_path / "copy"
+    shutil.copytree(model_folder, copy)
+    damage(copy / file)
+
+    outcome = run("generate", copy, "-o", "new.npy")
+
+    assert outcome.code == 1
+    assert named in outcome.err
+    assert outcome.err.count("\n") == 1
+    assert not (tmp_path / "new.npy").exists()
+
+
+@pytest.mark.parametrize(
+    "words", [("frobnicate",), ("fit",), ("generate", "model"), ("fit", "mnist", "--no-such-flag")]
+)
+def test_usage_errors_end_with_2(words, run):
+    outcome = run(*words)
+    assert outcome.code == 2
+    assert "Usage" in outcome.err
+
+
+@pytest.mark.parametrize("words", [("--help",), ("fit", "--help"), ("fit", "mnist", "-o", "x", "--epochs", "-1")])
+def test_help_and_usage_errors_load_nothing_heavy(words):
+    script = (
+        "import sys; from fivefold.cli import main\n"
+        f"sys.argv = ['fivefold', *{words!r}]\n"
+        "try: main()\n"
+        "except SystemExit: pass\n"
+        "heavy = {'torch', 'lightning', 'matplotlib', 'sklearn', 'scipy'} & set(sys.modules)\n"
+        "print(sorted(heavy), file=sys.stderr)"
+    )
+    done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=True)
+    assert done.stderr.splitlines()[-1] == "[]"
+
+
+@pytest.mark.filterwarnings("default")
+def test_warnings_are_one_line_on_stderr(run, model_folder, tmp_path, digits):
+    np.save(tmp_path / "loud.npy", digits[:2].astype(np.float32) * 3)
+    outcome = run("denoise", model_folder, "loud.npy", "-o", "clean.npy")
+    assert outcome.code == 0
+    assert outcome.err.startswith("warning: ")
+    assert "clipped" in outcome.err
+    assert outcome.err.count("\n") == 1

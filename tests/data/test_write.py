@@ -1,0 +1,172 @@
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from fivefold.data import Output, write
+from fivefold.data.images import list_images, read_image
+from fivefold.data.write import make_sheet
+from fivefold.errors import UsageError
+
+VALUES = np.random.default_rng(0).integers(0, 255, (3, 4, 5, 1), np.uint8)
+ENDINGS = ["", ".npy", ".npz", ".png", ".NPY", ".NPZ", ".PNG"]
+
+
+def stored(path):
+    ending = path.suffix.lower()
+    if ending == "":
+        return np.stack([read_image(each) for each in list_images(path)])
+    if ending == ".png":
+        return read_image(path)
+    loaded = np.load(path)
+    return loaded if ending == ".npy" else loaded["images"]
+
+
+def names_in(folder):
+    return sorted(path.relative_to(folder).as_posix() for path in folder.rglob("*") if path.is_file())
+
+
+@pytest.mark.parametrize("ending", ENDINGS)
+def test_each_ending(tmp_path, ending):
+    target = tmp_path / "deep" / f"out{ending}"
+    Output.at(target).write(VALUES, 0.0, 255.0)
+    expected = make_sheet(VALUES) if ending.lower() == ".png" else VALUES
+    np.testing.assert_array_equal(stored(target), expected)
+    assert names_in(tmp_path) == (
+        [f"deep/out/{index}.png" for index in range(3)] if ending == "" else [f"deep/out{ending}"]
+    )
+
+
+@pytest.mark.parametrize("ending", [".npy", ".npz"])
+@pytest.mark.parametrize("dtype", ["float64", "int16", "bool", "uint16"])
+def test_arrays_are_kept_as_they_are(tmp_path, ending, dtype):
+    values = (VALUES / 2).astype(dtype)
+    Output.at(tmp_path / f"out{ending}").write(values, 0.0, 1.0)
+    read = stored(tmp_path / f"out{ending}")
+    assert read.dtype == values.dtype
+    np.testing.assert_array_equal(read, values)
+
+
+@pytest.mark.parametrize(
+    ("values", "low", "high", "expected"),
+    [
+        (np.array([0, 7, 255], np.uint8), 0.0, 15.0, [0, 7, 255]),
+        (np.array([0, 7, 65535], np.uint16), 0.0, 4095.0, [0, 7, 65535]),
+        (np.array([-2.0, 0.0, 2.0, 9.0, -9.0]), -2.0, 2.0, [0, 128, 255, 255, 0]),
+        (np.array([0.0, 0.2, 1.0], np.float32), 0.0, 1.0, [0, 51, 255]),
+        (np.array([False, True]), 0.0, 1.0, [0, 255]),
+        (np.array([0, 1023], np.int64), 0.0, 1023.0, [0, 255]),
+    ],
+)
+def test_pngs_hold_integers_as_they_are_and_others_scaled(tmp_path, values, low, high, expected):
+    Output.at(tmp_path / "out").write(values.reshape(1, 1, -1, 1), low, high)
+    pixels = stored(tmp_path / "out")
+    assert pixels.dtype == (np.uint16 if values.dtype == np.uint16 else np.uint8)
+    assert pixels.ravel().tolist() == expected
+
+
+@pytest.mark.parametrize("ending", [".txt", ".jpg", ".csv", ".v2"])
+def test_other_endings_are_refused(tmp_path, ending):
+    with pytest.raises(UsageError, match=r"--output must be a folder, \.npy, \.npz or \.png"):
+        Output.at(tmp_path / f"out{ending}", force=True)
+
+
+@pytest.mark.parametrize("ending", ENDINGS)
+def test_existing_output_needs_force(tmp_path, ending):
+    target = tmp_path / f"out{ending}"
+    target.touch() if ending else target.mkdir()
+    with pytest.raises(UsageError, match="exists; give --force"):
+        Output.at(target)
+    Output.at(target, force=True).write(VALUES, 0.0, 255.0)
+    assert stored(target).size >= VALUES.size
+
+
+@pytest.mark.parametrize("ending", ENDINGS)
+def test_force_does_not_turn_folders_into_files_nor_back(tmp_path, ending):
+    target = tmp_path / f"out{ending}"
+    target.mkdir() if ending else target.touch()
+    with pytest.raises(UsageError, match=r"out.* is a (folder|file); give another --output"):
+        Output.at(target, force=True)
+
+
+def test_folder_keeps_its_other_files(tmp_path):
+    (tmp_path / "sub").mkdir()
+    for name in ("notes.txt", "1.png", "7.png", "sub/0.png"):
+        (tmp_path / name).write_text("old")
+    Output.at(tmp_path, force=True).write(VALUES, 0.0, 255.0)
+    assert names_in(tmp_path) == ["0.png", "1.png", "2.png", "7.png", "notes.txt", "sub/0.png"]
+    np.testing.assert_array_equal(read_image(tmp_path / "1.png"), VALUES[1])
+    assert {(tmp_path / name).read_text() for name in ("notes.txt", "7.png", "sub/0.png")} == {"old"}
+
+
+@pytest.mark.parametrize(
+    ("names", "files"),
+    [
+        (("b.jpg", "sub/a.tif", "c.png"), ("b.png", "sub/a.png", "c.png")),
+        (("b", "a.v2.png", "c"), ("b.png", "a.v2.png", "c.png")),
+        (("a.png", "a.jpg", "b.jpg"), ("a.png.png", "a.jpg.png", "b.png")),
+        (("x/a.png", "y/a.png", "a.png"), ("x/a.png", "y/a.png", "a.png")),
+        (("a.png", "a.jpg", "a.png.bmp"), ("a.png.2.png", "a.jpg.png", "a.png.png")),
+        (("a.png", "a.png", "a.png"), ("a.png.png", "a.png.2.png", "a.png.3.png")),
+        (("A.png", "a.png", "b.png"), ("A.png.png", "a.png.2.png", "b.png")),
+    ],
+)
+def test_file_names(tmp_path, names, files):
+    Output.at(tmp_path / "out").write(VALUES, 0.0, 255.0, names)
+    assert names_in(tmp_path / "out") == sorted(files)
+    for file, values in zip(files, VALUES, strict=True):
+        np.testing.assert_array_equal(read_image(tmp_path / "out" / file), values)
+
+
+@pytest.mark.parametrize(("n", "first", "last"), [(1, "0", "0"), (10, "0", "9"), (11, "00", "10")])
+def test_numbers_are_padded(tmp_path, n, first, last):
+    Output.at(tmp_path / "out").write(np.zeros((n, 1, 1, 1), np.uint8), 0.0, 255.0)
+    files = names_in(tmp_path / "out")
+    assert (len(files), files[0], files[-1]) == (n, f"{first}.png", f"{last}.png")
+
+
+@pytest.mark.parametrize("target", ["out", "out.png", "out.npy", "out.npz"])
+@pytest.mark.parametrize("existing", [False, True])
+def test_failure_leaves_nothing_half_written(tmp_path, monkeypatch, target, existing):
+    path = tmp_path / target
+    if existing:
+        Output.at(path).write(VALUES[:1] // 2, 0.0, 255.0)
+    before = {name: (tmp_path / name).read_bytes() for name in names_in(tmp_path)}
+    encode, calls = write.encode_png, []
+
+    def fail_late(*args, **_):
+        calls.append(args)
+        if len(calls) > 1 or path.suffix:
+            raise OSError("disk full")
+        return encode(*args)
+
+    monkeypatch.setattr(write, "encode_png", fail_late)
+    monkeypatch.setattr(np, "save", fail_late)
+    monkeypatch.setattr(np, "savez_compressed", fail_late)
+    with pytest.raises(OSError, match="disk full"):
+        Output.at(path, force=True).write(VALUES, 0.0, 255.0)
+    assert {name: (tmp_path / name).read_bytes() for name in names_in(tmp_path)} == before
+    assert len(list(tmp_path.iterdir())) == existing
+
+
+@pytest.mark.parametrize("dtype", [np.uint8, np.uint16])
+@pytest.mark.parametrize(
+    ("n", "columns", "grid"), [(1, None, (1, 1)), (4, None, (2, 2)), (5, None, (2, 3)), (5, 5, (1, 5)), (3, 2, (2, 2))]
+)
+def test_sheet(dtype, n, columns, grid):
+    images = np.random.default_rng(0).integers(0, 99, (n, 4, 6, 3)).astype(dtype)
+    sheet = make_sheet(images, columns)
+    rows, across = grid
+    assert sheet.dtype == dtype
+    assert sheet.shape == (rows * 6 - 2, across * 8 - 2, 3)
+    rest = np.ones(sheet.shape, bool)
+    for index, image in enumerate(images):
+        top, left = index // across * 6, index % across * 8
+        area = np.s_[top : top + 4, left : left + 6]
+        np.testing.assert_array_equal(sheet[area], image)
+        rest[area] = False
+    assert (sheet[rest] == np.iinfo(dtype).max).all()
+
+
+def test_text_paths_are_taken(tmp_path):
+    assert Output.at(str(tmp_path / "out.npy")).path == Path(tmp_path / "out.npy")

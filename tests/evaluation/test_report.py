@@ -1,0 +1,158 @@
+"""The report: complete, consistent, self-contained; for digits with everything, for other images with what applies."""
+
+from __future__ import annotations
+
+import json
+
+import numpy as np
+import pytest
+from bs4 import BeautifulSoup
+
+from fivefold.data import read_items
+from fivefold.data.builtin import load_mnist
+from fivefold.data.items import make_items
+from fivefold.evaluation import report as report_module
+from fivefold.evaluation.material import Effort, Material
+from fivefold.evaluation.report import make_report
+from fivefold.evaluation.sections import detect
+from fivefold.jobs.denoise import denoise
+from fivefold.training.fit import fit
+
+
+@pytest.fixture(scope="module")
+def digit_report(model, tmp_path_factory):
+    """A report on 200 digits, compared with the other models trained on 300."""
+    folder = tmp_path_factory.mktemp("report")
+    values, labels = load_mnist("test")
+    test, train = (
+        make_items(values[rows], model.schema, "digits", labels=labels[rows])
+        for rows in (slice(600, 800), slice(0, 300))
+    )
+    figures, summary = make_report(model, test, folder, train=train, seed=3)
+    return folder, figures, summary, test
+
+
+def test_json_has_every_figure(digit_report):
+    folder, figures, _, test = digit_report
+    written = json.loads((folder / "report.json").read_text())
+    assert written == json.loads(json.dumps(figures))
+    expected = {
+        "model": {
+            "negative_elbo",
+            "reconstruction",
+            "kl",
+            "latent_dim",
+            "parameters",
+            "train_seconds",
+            "train_items_per_second",
+        },
+        "compress": {"latent_fraction", "psnr"},
+        "generate": {"fid", "fid_floor", "precision", "recall", "density", "coverage"},
+        "denoise": {"0.05", "0.1", "0.25", "0.5"},
+        "detect": {"auroc_letters", "letters"},
+        "impute": {"random_0.5", "block"},
+        "autoencoder": {"psnr", "fid", "interpolation_fid", "train_seconds"},
+        "gan": {"fid", "precision", "recall", "density", "coverage", "classes_covered", "train_seconds"},
+        "environment": {"versions", "cores", "seed", "seconds"},
+    }
+    assert set(written) == set(expected)
+    for section, names in expected.items():
+        assert names <= set(written[section]), section
+    assert all({"psnr_noisy", "psnr", "ssim"} <= set(row) for row in written["denoise"].values())
+    assert all({"rmse", "rmse_mean_fill"} <= set(row) for row in written["impute"].values())
+    letters = written["detect"]["letters"]
+    assert {chr(code) for code in range(ord("A"), ord("Z") + 1)} <= set(letters)
+    assert all({"error", "percentile", "looks_like"} <= set(row) for row in letters.values())
+    assert all(row["looks_like"] in "0123456789" for row in letters.values())
+    assert written["environment"]["seed"] == 3
+    assert written["environment"]["items"] == len(test)
+
+
+def test_figures_are_the_jobs_own(digit_report, model):
+    _, figures, _, test = digit_report
+    elbo = figures["model"]
+    assert elbo["negative_elbo"] == pytest.approx(elbo["reconstruction"] + elbo["kl"])
+    assert figures["compress"]["latent_fraction"] == pytest.approx(4 / 784)
+    truth = test.values / 255
+    error = np.square(truth - denoise(model, test) / 255).mean(axis=(1, 2, 3))
+    assert figures["compress"]["psnr"] == pytest.approx((-10 * np.log10(error)).mean(), abs=1e-3)
+    noisy = [row["psnr_noisy"] for row in figures["denoise"].values()]
+    assert noisy == sorted(noisy, reverse=True)
+    assert figures["gan"]["reconstruction"] is None
+
+
+def test_page_stands_alone_and_shows_every_picture(digit_report):
+    folder, figures, summary, _ = digit_report
+    page = BeautifulSoup((folder / "report.html").read_text(encoding="utf-8"), "html.parser")
+    pictures = sorted(path.name for path in folder.glob("*.png"))
+    assert len(page.find_all("img")) == len(pictures) >= 12
+    assert all(image["src"].startswith("data:image/png;base64,") for image in page.find_all("img"))
+    assert all(image["alt"] for image in page.find_all("img"))
+    assert not page.find_all("script")
+    assert not page.find_all("link")
+    assert page.find("meta", attrs={"name": "viewport"})
+    sections = [section["id"] for section in page.find_all("section")]
+    assert sections == [key for key in figures if key != "environment"]
+    for name, text in summary:
+        assert name in page.text
+        assert text in page.text
+
+
+def test_colour_images_without_training_items(colour_folder, tmp_path, small_settings):
+    model = fit(colour_folder, validation=0.25, **small_settings)
+    items = read_items(colour_folder, model.schema)
+    figures, _ = make_report(model, items, tmp_path)
+    assert {"compress", "generate", "denoise", "detect", "impute"} <= set(figures)
+    assert not {"autoencoder", "gan"} & set(figures)
+    assert figures["generate"]["fid"] is None
+    assert figures["detect"]["letters"] == {}
+    text = BeautifulSoup((tmp_path / "report.html").read_text(encoding="utf-8"), "html.parser").text
+    assert not {"NaN", "nan"} & set(text.split())
+
+
+def test_unlabelled_training_items_give_comparisons_without_fid(model, digits, tmp_path):
+    train, test = (make_items(digits[rows], model.schema) for rows in (slice(0, 100), slice(600, 640)))
+    figures, _ = make_report(model, test, tmp_path, train=train)
+    assert figures["gan"]["sharpness"] > 0
+    assert "fid" not in figures["gan"]
+    assert figures["autoencoder"]["psnr"] > 0
+
+
+def test_items_with_holes_are_measured_on_what_is_there(model, digits, tmp_path):
+    values = digits[600:640].astype(np.float32)
+    values[:, :6] = np.nan
+    figures, _ = make_report(model, make_items(values, model.schema), tmp_path)
+    assert np.isfinite([row["rmse"] for row in figures["impute"].values()]).all()
+    assert 0 < figures["compress"]["psnr"] < 100
+
+
+def test_thorough_repeats_over_seeds_and_sizes(model, digits, tmp_path, monkeypatch):
+    monkeypatch.setattr(
+        report_module,
+        "Material",
+        lambda *words: Material(*words, effort=Effort(plane=1, autoencoder=1, gan=1, classifier=1)),
+    )
+    train, test = (make_items(digits[rows], model.schema) for rows in (slice(0, 60), slice(600, 630)))
+    figures, _ = make_report(model, test, tmp_path, train=train, thorough=True)
+    assert [run["seed"] for run in figures["gan"]["seeds"]] == [0, 1, 2]
+    assert len({run["sharpness"] for run in figures["gan"]["vae_seeds"]}) == 3
+    assert list(figures["compress"]["psnr_by_latent_dim"]) == ["2", "4", "8", "16", "32"]
+
+
+def test_readings_say_what_holds():
+    capitals = {chr(code): {"error": 100.0 + code} for code in range(ord("A"), ord("Z") + 1)}
+    capitals["Z"]["error"], capitals["G"]["error"], capitals["M"]["error"] = 1.0, 2.0, 900.0
+    readings = detect._readings(capitals, threshold=150.0)
+    assert readings["lowest"].endswith("Z: holds")
+    assert readings["second"].endswith("H: does not hold, it is G")
+    assert readings["highest"].endswith("M: holds")
+    assert "holds (24 of 26" in readings["most_are_anomalies"]
+
+
+def test_large_sets_are_sampled(model, digits, tmp_path, monkeypatch):
+    monkeypatch.setattr("fivefold.evaluation.material._MOST_ITEMS", 50)
+    material = Material(model, make_items(digits, model.schema), None, tmp_path)
+    again = Material(model, make_items(digits, model.schema), None, tmp_path)
+    assert len(material.items) == 50
+    assert np.array_equal(material.items.values, again.items.values)
+    assert len(set(material.shown)) == len(material.shown) == 10

@@ -1,0 +1,84 @@
+"""What the documents say is so."""
+
+from __future__ import annotations
+
+import re
+import shlex
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from fivefold.data import builtin
+from fivefold.storage import save
+
+ROOT = Path(__file__).parents[1]
+README = (ROOT / "README.md").read_text(encoding="utf-8")
+
+
+def _blocks(language: str) -> list[str]:
+    return re.findall(rf"```{language}\n(.*?)```", README, re.DOTALL)
+
+
+@pytest.fixture
+def as_in_readme(model, tmp_path, monkeypatch):
+    """A folder with all that the README's commands name, MNIST cut short."""
+    whole = builtin.load_mnist
+    monkeypatch.setattr(builtin, "load_mnist", lambda split: tuple(part[:50] for part in whole(split)))
+    monkeypatch.chdir(tmp_path)
+    save(model, "out/demo/model")
+    images = builtin.load_mnist("test")[0]
+    Path("photos").mkdir()
+    for index, image in enumerate(images[:20]):
+        Image.fromarray(image[..., 0]).save(f"photos/{index}.png")
+    holes = np.zeros((28, 28), np.uint8)
+    holes[5:10] = 1
+    np.save("holes.npy", holes)
+    return images, holes
+
+
+@pytest.mark.filterwarnings("ignore:with .* held-out items")
+def test_readme_commands_run(as_in_readme, monkeypatch, capsys):
+    from fivefold.cli import main
+
+    lines = [line for block in _blocks("sh") for line in block.splitlines() if line.startswith("fivefold ")]
+    assert len(lines) >= 9
+    for line in lines:
+        words = shlex.split(line, comments=True)
+        if words[1] == "fit":
+            words += ["--epochs", "1", "--quiet"]
+        monkeypatch.setattr(sys, "argv", words)
+        with pytest.raises(SystemExit) as end:
+            main()
+        assert end.value.code == 0, f"{line}: {capsys.readouterr().err}"
+
+
+@pytest.mark.filterwarnings("ignore:with .* held-out items")
+def test_readme_python_runs(as_in_readme):
+    images, holes = as_in_readme
+    (code,) = _blocks("python")
+    names = {"images": images, "noisy": images, "holes": holes}
+    exec(code.replace("epochs=6", "epochs=1, latent_dim=4, accelerator='cpu'"), names)
+    assert names["found"].score.shape == (50,)
+    assert names["new"].shape == (64, 28, 28, 1)
+
+
+@pytest.mark.parametrize("page", ["README.md", *(f"docs/{path.name}" for path in sorted((ROOT / "docs").glob("*.md")))])
+def test_links_lead_somewhere(page):
+    text = (ROOT / page).read_text(encoding="utf-8")
+    for target in re.findall(r"\]\(([^)#:]+)\)", text):
+        assert (ROOT / page).parent.joinpath(target).exists(), target
+
+
+def test_cli_reference_is_current():
+    made = subprocess.run(
+        [sys.executable, ROOT / "tools" / "cli_reference.py"],
+        capture_output=True,
+        text=True,
+        check=True,
+        encoding="utf-8",
+    )
+    assert made.stdout == (ROOT / "docs" / "cli.md").read_text(encoding="utf-8")
