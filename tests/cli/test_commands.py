@@ -5,6 +5,7 @@ from __future__ import annotations
 import csv
 import json
 import shutil
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -51,7 +52,7 @@ def test_colour_folder_goes_through_fit_and_all_five_jobs(run, colour_folder, tm
     assert whole.dtype == np.uint8
     assert np.array_equal(whole[mask == 0], original[mask == 0])
     assert not np.array_equal(whole[mask != 0], original[mask != 0])
-    with open("scores.csv", newline="") as file:
+    with Path("scores.csv").open(newline="") as file:
         rows = list(csv.DictReader(file))
     assert [row["item"] for row in rows] == names
     for row in rows:

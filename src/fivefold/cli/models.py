@@ -70,25 +70,26 @@ def fit(
     workdir = output.with_name(output.name + ".fitting")
     if quiet:
         silence()
+    from fivefold.data import read_items
     from fivefold.storage import check_model_path, save
 
     check_model_path(output, force or resume)
-    if resume and not workdir.exists() and (output / _TRAINING).is_dir():
-        shutil.copytree(output / _TRAINING, workdir)
+    if workdir.exists() and not (resume or force):
+        raise UsageError(f"{workdir} holds an interrupted fit: continue it with --resume, or drop it with --force")
+    items = read_items(data, mask=mask, resize=size, split="train")
+    test_items = None if test is None else read_items(test, items.schema, resize=size)
     if workdir.exists() and not resume:
-        if not force:
-            raise UsageError(f"{workdir} holds an interrupted fit: continue it with --resume, or drop it with --force")
         shutil.rmtree(workdir)
+    elif not workdir.exists() and resume and (output / _TRAINING).is_dir():
+        shutil.copytree(output / _TRAINING, workdir)
 
     from fivefold.training.fit import STATE_FILE, fit
 
     try:
         model = fit(
-            data,
+            items,
             preset=preset,
-            test=test,
-            mask=mask,
-            resize=size,
+            test=test_items,
             accelerator=accelerator,
             workdir=workdir,
             resume=resume,

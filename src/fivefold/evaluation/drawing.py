@@ -19,6 +19,7 @@ _STYLE: dict[Any, Any] = {
     "axes.spines.top": False,
     "axes.spines.right": False,
     "figure.constrained_layout.use": True,
+    "figure.constrained_layout.w_pad": 0.1,
     "savefig.dpi": 130,
 }
 _GAP = 0.08  # of an image's side
@@ -41,16 +42,22 @@ def image_rows(path: Path, rows: Sequence[tuple[str, np.ndarray]], titles: Seque
     """
     count = max(len(images) for _, images in rows)
     h, w = rows[0][1].shape[1:3]
-    inch = 0.75 if count > 8 else 0.9
-    label_width = 0.085 * max(len(label) for label, _ in rows) + 0.2
-    with figure(path, label_width + count * inch * (1 + _GAP), (len(rows) * h / w) * inch * (1 + _GAP) + 0.3) as drawn:
-        axes = drawn.subplots(len(rows), 1, squeeze=False)[:, 0]
-        for ax, (label, images) in zip(axes, rows, strict=True):
+    across = (0.75 if count > 8 else 0.9) * (1 + _GAP)  # inches from image to image
+    down = across * (h + _gap(w)) / (w + _gap(w))
+    left = 0.09 * max(len(label) for label, _ in rows) + 0.1
+    top = 0.25 if titles else 0.05
+    width, height = left + count * across, top + len(rows) * down
+    with figure(path, width, height) as drawn:
+        drawn.set_layout_engine("none")
+        for row, (label, images) in enumerate(rows):
+            place = (left / width, 1 - (top + (row + 1) * down) / height)
+            size = (len(images) * across / width, down / height)
+            ax = drawn.add_axes((*place, *size), anchor="NW")
             show(ax, tile(images, len(images)))
-            ax.set_xlim(-0.5, count * (w + _gap(w)) - _gap(w) - 0.5)
-            ax.set_ylabel(label, rotation=0, ha="right", va="center")
-        for index, title in enumerate(titles):
-            axes[0].text(index * (w + _gap(w)) + w / 2, -0.08 * h, title, ha="center", va="bottom", fontsize=9)
+            ax.set_ylabel(label, rotation=0, ha="right", va="center", labelpad=3)
+        for column, title in enumerate(titles):
+            middle = left + column * across + across * w / (w + _gap(w)) / 2
+            drawn.text(middle / width, 1 - 0.06 / height, title, ha="center", va="top", fontsize=9)
 
 
 def image_sheet(path: Path, images: np.ndarray, columns: int) -> None:

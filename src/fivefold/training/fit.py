@@ -68,9 +68,9 @@ def fit(
     UsageError, DataError, TrainingError : with one line that says what to mend
     """
     config = configure(preset, **settings)
-    if test is None and isinstance(data, str) and data in ("mnist", "mnist:train"):
-        test = "mnist:test"
     items = read_items(data, mask=mask, resize=resize, split="train")
+    if test is None and items.source in ("mnist", "mnist:train"):
+        test = "mnist:test"
     test_items = None if test is None else read_items(test, items.schema, resize=resize)
     if workdir is None:
         with tempfile.TemporaryDirectory() as folder:
@@ -128,9 +128,9 @@ def fit_items(
 
 def _describe(items: Items) -> str:
     """How many items, of what kind, and a checksum of their values and of what is hidden."""
-    checksum = 0 if items.hidden is None else zlib.crc32(np.ascontiguousarray(items.hidden))
+    checksum = 0 if items.hidden is None else zlib.crc32(np.ascontiguousarray(items.hidden).data)
     for rows in items.batches(1000):
-        checksum = zlib.crc32(np.ascontiguousarray(items.values[rows]), checksum)
+        checksum = zlib.crc32(np.ascontiguousarray(items.values[rows]).data, checksum)
     return f"{len(items)} items, {items.schema.describe()}, checksum {checksum:08x}"
 
 
