@@ -61,7 +61,7 @@ def test_readme_python_runs(as_in_readme):
     images, holes = as_in_readme
     (code,) = _blocks("python")
     names = {"images": images, "noisy": images, "holes": holes}
-    exec(code.replace("epochs=6", "epochs=1, latent_dim=4, accelerator='cpu'"), names)
+    exec(code.replace("epochs=5", "epochs=1, latent_dim=4, accelerator='cpu'"), names)
     assert names["found"].score.shape == (50,)
     assert names["new"].shape == (64, 28, 28, 1)
 

@@ -20,11 +20,6 @@ class Bar:
             change = {} if text is None else {"description": text}
             self._progress.update(self._task, advance=steps, **change)
 
-    def finish_at(self, total: float) -> None:
-        """Set the number of steps, once known."""
-        if self._progress is not None:
-            self._progress.update(self._task, total=total)
-
 
 @contextmanager
 def progress_bar(description: str, total: float | None = None) -> Iterator[Bar]:
@@ -44,7 +39,7 @@ def progress_bar(description: str, total: float | None = None) -> Iterator[Bar]:
         TextColumn("/"),
         TimeRemainingColumn(),
     )
-    with Progress(*columns, console=console) as progress:
+    with Progress(*columns, console=console, refresh_per_second=2) as progress:
         yield Bar(progress, progress.add_task(description, total=total))
 
 

@@ -32,7 +32,8 @@ def check_model_path(path: str | Path, force: bool = False) -> Path:
     """Raise `UsageError` if a model can't be saved at `path`; only another model is ever replaced."""
     path = Path(path)
     check_free(path, force)
-    if path.exists() and not (path / _CONFIG).is_file() and (not path.is_dir() or any(path.iterdir())):
+    is_model = all((path / name).is_file() for name in (_CONFIG, _WEIGHTS))
+    if path.exists() and not is_model and (not path.is_dir() or any(path.iterdir())):
         raise UsageError(f"{path} exists and is not a model; --force overwrites models only")
     return path
 

@@ -4,7 +4,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from fivefold.data import items as module
-from fivefold.data.items import make_items, split_items
+from fivefold.data.items import make_items, split_rows
 from fivefold.errors import DataError
 from fivefold.schema import ImageSchema
 
@@ -247,24 +247,24 @@ def test_split_is_disjoint_complete_and_seeded(n, share, seed):
     items = labelled(n)
     if round(n * share) == n:
         with pytest.raises(DataError, match="too few"):
-            split_items(items, share, seed)
+            split_rows(items, share, seed)
         return
-    train, held_out = split_items(items, share, seed)
-    again, _ = split_items(items, share, seed)
-    assert train.names == again.names
-    held_names = held_out.names if held_out else ()
-    assert len(held_names) == round(n * share)
-    assert sorted(train.names + held_names) == sorted(items.names)
-    assert [int(name.partition(".")[0]) * 10 for name in train.names] == train.labels.tolist()
+    train, held_out = split_rows(items, share, seed)
+    again, _ = split_rows(items, share, seed)
+    assert np.array_equal(train, again)
+    assert len(held_out) == round(n * share)
+    assert sorted([*train, *held_out]) == list(range(n))
+    assert (np.diff(train) > 0).all()
 
 
 def test_split_depends_on_the_seed():
-    held_out = {split_items(labelled(), 0.3, seed)[1].names for seed in range(10)}
+    held_out = {tuple(split_rows(labelled(), 0.3, seed)[1]) for seed in range(10)}
     assert len(held_out) > 5
 
 
 def test_split_of_nothing_and_of_all():
     items = labelled(3)
-    assert split_items(items, 0.1, 0) == (items, None)
+    train, held_out = split_rows(items, 0.1, 0)
+    assert (train.tolist(), held_out.tolist()) == ([0, 1, 2], [])
     with pytest.raises(DataError, match="array: 3 items are too few to hold out 95%"):
-        split_items(items, 0.95, 0)
+        split_rows(items, 0.95, 0)

@@ -11,7 +11,6 @@ from bs4 import BeautifulSoup
 from fivefold.data import read_items
 from fivefold.data.builtin import load_mnist
 from fivefold.data.items import make_items
-from fivefold.evaluation import report as report_module
 from fivefold.evaluation.material import Effort, Material
 from fivefold.evaluation.report import make_report
 from fivefold.evaluation.sections import detect
@@ -127,11 +126,7 @@ def test_items_with_holes_are_measured_on_what_is_there(model, digits, tmp_path)
 
 
 def test_thorough_repeats_over_seeds_and_sizes(model, digits, tmp_path, monkeypatch):
-    monkeypatch.setattr(
-        report_module,
-        "Material",
-        lambda *words: Material(*words, effort=Effort(plane=1, autoencoder=1, gan=1, classifier=1)),
-    )
+    monkeypatch.setattr(Effort, "like", classmethod(lambda cls, _: cls(1, 1, 1, 1)))
     train, test = (make_items(digits[rows], model.schema) for rows in (slice(0, 60), slice(600, 630)))
     figures, _ = make_report(model, test, tmp_path, train=train, thorough=True)
     assert [run["seed"] for run in figures["gan"]["seeds"]] == [0, 1, 2]

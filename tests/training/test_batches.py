@@ -30,7 +30,7 @@ def order_of(loader, items: Items, epoch: int = 0) -> list[int]:
 @settings(max_examples=60, deadline=None)
 def test_every_item_once_per_epoch(n, batch_size, seed, epoch):
     items = numbered(n)
-    loader = make_loader(items, batch_size, seed)
+    loader = make_loader(items, np.arange(n), batch_size, seed)
     order = order_of(loader, items, epoch)
     assert sorted(order) == list(range(n))
     sizes = [len(x) for x, _ in loader]
@@ -45,24 +45,33 @@ def test_order_depends_on_seed_and_epoch_alone():
     orders = {}
     for seed in (0, 1):
         for epoch in (0, 1):
-            loader = make_loader(items, 8, seed)
+            loader = make_loader(items, np.arange(50), 8, seed)
             order_of(loader, items, 5)  # what was drawn before must not matter
             orders[seed, epoch] = order_of(loader, items, epoch)
-            assert order_of(make_loader(items, 8, seed), items, epoch) == orders[seed, epoch]
+            assert order_of(make_loader(items, np.arange(50), 8, seed), items, epoch) == orders[seed, epoch]
     assert len({tuple(order) for order in orders.values()}) == 4
 
 
 def test_order_does_not_depend_on_the_batch_size():
     items = numbered(50)
-    assert order_of(make_loader(items, 8, 3), items) == order_of(make_loader(items, 50, 3), items)
+    assert order_of(make_loader(items, np.arange(50), 8, 3), items) == order_of(
+        make_loader(items, np.arange(50), 50, 3), items
+    )
 
 
 def test_batches_are_channels_first_with_their_visibility():
     values = np.random.default_rng(0).random((5, 4, 3, 2)).astype(np.float32)
     values[1, 2, 0, 1] = np.nan
-    ((x, visible),) = make_loader(make_items(values), 5)
+    ((x, visible),) = make_loader(make_items(values), np.arange(len(values)), 5)
     assert x.shape == visible.shape == (5, 2, 4, 3)
     assert x.dtype == torch.float32
     assert (~visible).nonzero().tolist() == [[1, 1, 2, 0]]
     assert x[1, 1, 2, 0] == 0
     assert x[4, 1, 3, 2].item() == pytest.approx(values[4, 3, 2, 1])
+
+
+def test_only_the_rows_asked_for():
+    items = numbered(50)
+    rows = np.array([3, 7, 20, 49])
+    assert sorted(order_of(make_loader(items, rows, 3, 1), items)) == rows.tolist()
+    assert order_of(make_loader(items, rows, 3), items) == rows.tolist()

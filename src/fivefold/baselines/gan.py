@@ -59,10 +59,12 @@ def fit_gan(like: FittedModel, items: Items, *, epochs: int, seed: int = 0) -> F
         train_discriminator.zero_grad()
         loss.backward()
         train_discriminator.step()
+        discriminator.requires_grad_(False)
         loss = F.softplus(-discriminator(fake)).mean()
         train_generator.zero_grad()
         loss.backward()
         train_generator.step()
+        discriminator.requires_grad_(True)
 
     seconds = run_epochs("GAN", items, step, epochs=epochs, batch_size=_BATCH_SIZE, seed=seed, device=like.device)
     return FittedGAN(generator.eval(), like, seconds)

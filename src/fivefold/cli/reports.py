@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from fivefold.data import Items
     from fivefold.model.fitted import FittedModel
 
-_DEMO_EPOCHS = 6
+_DEMO_EPOCHS = 5
 _MODEL = "model"
 
 

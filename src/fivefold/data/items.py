@@ -112,15 +112,16 @@ def make_items(
     return Items(values, schema, source, hidden, names, labels)
 
 
-def split_items(items: Items, share: float, seed: int) -> tuple[Items, Items | None]:
-    """Cut a random `share` of the items off for validation (None if that is not one item)."""
+def split_rows(items: Items, share: float, seed: int) -> tuple[np.ndarray, np.ndarray]:
+    """Item numbers for training and a random `share` of them for validation, both ascending.
+
+    Raises `DataError` if none are left for training.
+    """
     held_out = round(len(items) * share)
-    if held_out == 0:
-        return items, None
     if held_out == len(items):
         raise DataError(f"{items.source}: {len(items)} items are too few to hold out {share:.0%} for validation")
     order = np.random.default_rng([seed, 0]).permutation(len(items))
-    return items.select(np.sort(order[held_out:])), items.select(np.sort(order[:held_out]))
+    return np.sort(order[held_out:]), np.sort(order[:held_out])
 
 
 def _rows(hidden: np.ndarray | None, indices: np.ndarray | slice) -> np.ndarray | None:

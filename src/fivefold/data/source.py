@@ -46,7 +46,7 @@ def read_items(
     UsageError : if `resize` is given for what isn't images in files
     """
     if isinstance(source, Items):
-        if schema in (None, source.schema) and mask is None:
+        if schema in (None, source.schema) and mask is None and resize is None:
             return source
         values, labels, names, name = source.values, source.labels, source.names, source.source
         hidden = source.hidden

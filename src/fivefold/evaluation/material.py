@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 from collections.abc import Callable
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
 
@@ -15,6 +15,7 @@ from torch import Tensor
 from fivefold.data import Items, make_items
 from fivefold.evaluation.classifier import Classifier, fit_classifier
 from fivefold.evaluation.metrics import ManifoldOverlap, frechet_distance, manifold_overlap
+from fivefold.jobs.generate import generate
 from fivefold.model.fitted import FittedModel
 from fivefold.seeds import derive_seed
 
@@ -25,12 +26,18 @@ Damage = Callable[[Tensor, Tensor, torch.Generator], Tensor]
 
 @dataclass(frozen=True)
 class Effort:
-    """How long the networks that the model is compared with are trained, in epochs."""
+    """How long the networks beside the model are trained, in epochs."""
 
-    plane: int = 3
-    autoencoder: int = 4
-    gan: int = 3
+    plane: int = 2
+    autoencoder: int = 3
+    gan: int = 2
     classifier: int = 2
+
+    @classmethod
+    def like(cls, model: FittedModel) -> Effort:
+        """As long as the model itself."""
+        epochs = len(model.record["history"])
+        return cls(epochs, epochs, epochs, cls.classifier)
 
 
 @dataclass
@@ -42,7 +49,7 @@ class Material:
     items : test items, at most 10,000
     train : the training items, for comparisons with other models; or None
     folder : for the PNG files
-    thorough : repeat over seeds, and more
+    thorough : repeat over seeds, train the others as long as the model, and more
     """
 
     model: FittedModel
@@ -51,9 +58,9 @@ class Material:
     folder: Path
     seed: int = 0
     thorough: bool = False
-    effort: Effort = field(default_factory=Effort)
 
     def __post_init__(self) -> None:
+        self.effort = Effort.like(self.model) if self.thorough else Effort()
         most = min(_MOST_ITEMS, max(1, _MOST_ELEMENTS // self.model.schema.size))
         self.items = self._sample(self.items, most, "items")
 
@@ -113,6 +120,16 @@ class Material:
             return None
         sample = self._sample(self.train, len(self.items), "floor")
         return frechet_distance(self.classifier.features(sample), self._real_features)
+
+    @cached_property
+    def generated(self) -> np.ndarray:
+        """As many items from the model's prior as there are test items: `(n, h, w, c)`."""
+        return generate(self.model, len(self.items), self.seed)
+
+    @cached_property
+    def generated_likeness(self) -> tuple[float, ManifoldOverlap] | None:
+        """`likeness(generated)`."""
+        return self.likeness(self.generated)
 
     def likeness(self, generated: np.ndarray) -> tuple[float, ManifoldOverlap] | None:
         """FID and overlap of generated items `(n, h, w, c)` with the test items; None without a classifier."""

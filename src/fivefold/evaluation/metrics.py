@@ -9,6 +9,7 @@ from sklearn.metrics import pairwise_distances_chunked
 from sklearn.neighbors import NearestNeighbors
 
 _LEAST_ERROR = 1e-10  # 100 dB
+_SSIM_BATCH = 250
 
 
 def psnr(truth: np.ndarray, estimate: np.ndarray, seen: np.ndarray) -> np.ndarray:
@@ -22,13 +23,18 @@ def ssim(truth: np.ndarray, estimate: np.ndarray) -> np.ndarray:
     import torch
     from torchmetrics.functional.image import structural_similarity_index_measure
 
-    side = min(truth.shape[1:3])
-    window = min(11, side - 1 + side % 2)
-    estimated, true = (torch.from_numpy(np.ascontiguousarray(a.transpose(0, 3, 1, 2))) for a in (estimate, truth))
-    values = structural_similarity_index_measure(
-        estimated, true, gaussian_kernel=window == 11, kernel_size=window, reduction="none", data_range=1.0
-    )
-    return np.atleast_1d(np.asarray(values))
+    window = min(11, *(side - 1 + side % 2 for side in truth.shape[1:3]))
+    values = []
+    for start in range(0, len(truth), _SSIM_BATCH):
+        estimated, true = (
+            torch.from_numpy(np.ascontiguousarray(images[start : start + _SSIM_BATCH].transpose(0, 3, 1, 2)))
+            for images in (estimate, truth)
+        )
+        similarity = structural_similarity_index_measure(
+            estimated, true, gaussian_kernel=window == 11, kernel_size=window, reduction="none", data_range=1.0
+        )
+        values.append(np.atleast_1d(np.asarray(similarity)))
+    return np.concatenate(values)
 
 
 def root_mean_square(errors: np.ndarray) -> float:

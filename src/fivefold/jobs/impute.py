@@ -12,7 +12,7 @@ from fivefold.seeds import derive_seed
 
 
 @torch.inference_mode()
-def impute(model: FittedModel, data: Source, *, mask: Mask = None, n_samples: int = 20, seed: int = 0) -> np.ndarray:
+def impute(model: FittedModel, data: Source, *, mask: Mask = None, n_samples: int = 10, seed: int = 0) -> np.ndarray:
     """Complete items: `(n, h, w, c)` in their own dtype, what was visible unchanged.
 
     A missing element becomes its expected value given the visible ones: the mean over `n_samples` codes from the

@@ -32,11 +32,11 @@ class _Batches(Dataset):
 class _Indices(Sampler):
     """Arrays of item numbers; in an order that depends on the seed and the epoch alone, or in theirs."""
 
-    def __init__(self, n: int, batch_size: int, seed: int | None) -> None:
-        self._n, self._batch_size, self._seed, self._epoch = n, batch_size, seed, 0
+    def __init__(self, rows: np.ndarray, batch_size: int, seed: int | None) -> None:
+        self._rows, self._batch_size, self._seed, self._epoch = rows, batch_size, seed, 0
 
     def __len__(self) -> int:
-        return -(-self._n // self._batch_size)
+        return -(-len(self._rows) // self._batch_size)
 
     def set_epoch(self, epoch: int) -> None:
         """Called by Lightning as an epoch starts, after a resume too."""
@@ -44,13 +44,13 @@ class _Indices(Sampler):
 
     def __iter__(self) -> Iterator[np.ndarray]:
         # lazy: on resuming, Lightning asks for the iterator before it sets the epoch
-        order = np.arange(self._n)
+        order = self._rows
         if self._seed is not None:
-            order = np.random.default_rng(derive_seed(self._seed, "order", self._epoch)).permutation(self._n)
-        for start in range(0, self._n, self._batch_size):
+            order = np.random.default_rng(derive_seed(self._seed, "order", self._epoch)).permutation(order)
+        for start in range(0, len(order), self._batch_size):
             yield order[start : start + self._batch_size]
 
 
-def make_loader(items: Items, batch_size: int, shuffle_seed: int | None = None) -> DataLoader:
-    """A loader of `(x, visible)` batches, shuffled anew each epoch if there is a seed."""
-    return DataLoader(_Batches(items), batch_size=None, sampler=_Indices(len(items), batch_size, shuffle_seed))
+def make_loader(items: Items, rows: np.ndarray, batch_size: int, shuffle_seed: int | None = None) -> DataLoader:
+    """A loader of `(x, visible)` batches of the items numbered `rows`, shuffled anew each epoch if there is a seed."""
+    return DataLoader(_Batches(items), batch_size=None, sampler=_Indices(rows, batch_size, shuffle_seed))

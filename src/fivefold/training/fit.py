@@ -20,7 +20,7 @@ from lightning.pytorch.callbacks import Checkpoint
 from lightning.pytorch.loggers import CSVLogger, Logger, TensorBoardLogger
 
 from fivefold.config import FitConfig, LoggerName, configure
-from fivefold.data import Items, read_items, split_items
+from fivefold.data import Items, read_items, split_rows
 from fivefold.data.source import Mask, Source
 from fivefold.errors import UsageError
 from fivefold.model.fitted import FittedModel
@@ -90,14 +90,14 @@ def fit_items(
 ) -> FittedModel:
     """`fit` for items and a configuration that are at hand."""
     training = config.training
-    train, validation = split_items(items, training.validation, training.seed)
+    train, held_out = split_rows(items, training.validation, training.seed)
     vae = build_vae(items.schema, config.network, derive_seed(training.seed, "weights"))
     module = VAETraining(vae, config, _describe(items))
     state = workdir / STATE_FILE
     if resume and not state.exists():
         raise UsageError(f"--resume: there is no training state in {workdir}")
-    train_loader = make_loader(train, training.batch_size, training.seed)
-    validation_loader = None if validation is None else make_loader(validation, training.batch_size)
+    train_loader = make_loader(items, train, training.batch_size, training.seed)
+    validation_loader = make_loader(items, held_out, training.batch_size) if len(held_out) else None
     total = training.epochs * len(train_loader)
     with _quiet_lightning(), progress_bar("fit", total) as bar:
         callbacks = [_Report(bar, module), _SaveState(state)]
@@ -111,14 +111,15 @@ def fit_items(
     vae.load_state_dict(module.progress.best_weights)
     model = FittedModel(vae.eval(), items.schema, config, np.empty(0))
     model.record = {
-        "data": {"source": items.source, "items": len(train), "held_out": len(items) - len(train)},
+        "data": {"source": items.source, "items": len(train), "held_out": len(held_out)},
         "history": module.progress.history,
         "best_epoch": module.progress.best_epoch,
         "train_seconds": module.progress.history[-1]["seconds"],
         "figures": {},
         "environment": environment(),
     }
-    if validation is not None:
+    if len(held_out):
+        validation = items.select(held_out)
         model.held_out_scores = np.sort(reconstruction_scores(model, validation))
         model.record["figures"]["held_out"] = dataclasses.asdict(evaluate_elbo(model, validation))
     if test is not None:

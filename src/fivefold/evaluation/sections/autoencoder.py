@@ -9,7 +9,7 @@ import numpy as np
 from fivefold.baselines.autoencoder import fit_autoencoder
 from fivefold.evaluation.drawing import image_rows
 from fivefold.evaluation.material import Material
-from fivefold.evaluation.metrics import psnr
+from fivefold.evaluation.metrics import ManifoldOverlap, psnr
 from fivefold.evaluation.section import Picture, Section, Table
 from fivefold.evaluation.sections.compress import reconstruct
 from fivefold.jobs.codes import decode, encode
@@ -35,8 +35,9 @@ def make(material: Material) -> Section | None:
         return None
     model = material.model
     plain, seconds = fit_autoencoder(model, material.train, epochs=material.effort.autoencoder, seed=material.seed)
-    ours = {**_measure(material, model), "train_seconds": model.record["train_seconds"]}
-    theirs = {**_measure(material, plain), "train_seconds": seconds}
+    drawn = material.likeness(generate(plain, len(material.items), material.seed))
+    theirs = {**_measure(material, plain, drawn), "train_seconds": seconds}
+    ours = {**_measure(material, model, material.generated_likeness), "train_seconds": model.record["train_seconds"]}
     _draw(material, plain)
     rows = [(label, *(_text(each.get(name)) for each in (ours, theirs))) for name, label in _ROWS.items()]
     epochs = material.effort.autoencoder, len(model.record["history"])
@@ -54,7 +55,8 @@ def make(material: Material) -> Section | None:
     )
 
 
-def _measure(material: Material, model: FittedModel) -> dict[str, float]:
+def _measure(material: Material, model: FittedModel, drawn: tuple[float, ManifoldOverlap] | None) -> dict[str, float]:
+    """`drawn` is the likeness of what it decodes from N(0, I)."""
     codes, _ = encode(model, material.items)
     restored = reconstruct(model, material)
     figures = {
@@ -62,8 +64,8 @@ def _measure(material: Material, model: FittedModel) -> dict[str, float]:
         "reconstruction": float(-reconstruction_scores(model, material.items).mean()),
         "code_deviation": float(codes.std(axis=0).mean()),
     }
-    if (likeness := material.likeness(generate(model, len(codes), material.seed))) is not None:
-        figures |= {"fid": likeness[0], **dataclasses.asdict(likeness[1])}
+    if drawn is not None:
+        figures |= {"fid": drawn[0], **dataclasses.asdict(drawn[1])}
     half_way = (codes + codes[material.rng("pairs").permutation(len(codes))]) / 2
     if (likeness := material.likeness(decode(model, half_way))) is not None:
         figures |= {"interpolation_fid": likeness[0], "interpolation_precision": likeness[1].precision}

@@ -12,7 +12,7 @@ import numpy as np
 from fivefold.baselines.gan import fit_gan
 from fivefold.evaluation.drawing import image_rows
 from fivefold.evaluation.material import Material
-from fivefold.evaluation.metrics import sharpness
+from fivefold.evaluation.metrics import ManifoldOverlap, sharpness
 from fivefold.evaluation.section import Picture, Section, Table
 from fivefold.jobs.generate import generate
 
@@ -75,26 +75,35 @@ def _run_gan(material: Material, seed: int) -> tuple[np.ndarray, dict[str, Any]]
     assert material.train is not None
     gan = fit_gan(material.model, material.train, epochs=material.effort.gan, seed=seed)
     generated = gan.generate(len(material.items), seed)
-    return generated, {"seed": seed, "train_seconds": gan.seconds, **_measure(material, generated)}
+    figures = _measure(material, generated, material.likeness(generated))
+    return generated, {"seed": seed, "train_seconds": gan.seconds, **figures}
 
 
 def _run_vae(material: Material, seed: int) -> tuple[np.ndarray, dict[str, Any]]:
     """The model under report, and for the seeds after the first another fit like it."""
     assert material.train is not None
-    model = material.model
-    if seed != material.seed:
+    model, generated = material.model, material.generated
+    if seed == material.seed:
+        likeness = material.generated_likeness
+    else:
         from fivefold.training.fit import fit_items
 
         training = dataclasses.replace(model.config.training, seed=model.config.training.seed + seed - material.seed)
         with tempfile.TemporaryDirectory() as folder:
             model = fit_items(material.train, dataclasses.replace(model.config, training=training), Path(folder))
-    generated = generate(model, len(material.items), seed)
-    return generated, {"seed": seed, "train_seconds": model.record["train_seconds"], **_measure(material, generated)}
+        generated = generate(model, len(material.items), seed)
+        likeness = material.likeness(generated)
+    figures = _measure(material, generated, likeness)
+    return generated, {"seed": seed, "train_seconds": model.record["train_seconds"], **figures}
 
 
-def _measure(material: Material, generated: np.ndarray) -> dict[str, Any]:
-    figures = {"sharpness": sharpness(material.model.schema.to_unit(generated)) / sharpness(material.truth)}
-    if (likeness := material.likeness(generated)) is not None:
+def _measure(
+    material: Material, generated: np.ndarray, likeness: tuple[float, ManifoldOverlap] | None
+) -> dict[str, Any]:
+    figures: dict[str, Any] = {
+        "sharpness": sharpness(material.model.schema.to_unit(generated)) / sharpness(material.truth)
+    }
+    if likeness is not None:
         figures |= {"fid": likeness[0], **dataclasses.asdict(likeness[1])}
         figures["classes_covered"] = material.classes_covered(generated)[0]
     return figures

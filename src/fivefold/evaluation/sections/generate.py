@@ -12,7 +12,7 @@ from fivefold.evaluation.drawing import figure, image_rows, image_sheet, show, t
 from fivefold.evaluation.material import Material
 from fivefold.evaluation.section import Picture, Section, Table
 from fivefold.jobs.codes import encode
-from fivefold.jobs.generate import generate, latent_grid, morph, traverse
+from fivefold.jobs.generate import latent_grid, morph, traverse
 from fivefold.model.fitted import FittedModel
 from fivefold.model.scoring import evaluate_elbo
 
@@ -32,11 +32,11 @@ def make(material: Material) -> Section:
         "density": None,
         "coverage": None,
     }
-    generated = generate(model, len(material.items), material.seed)
+    generated = material.generated
     image_sheet(material.folder / "generate.png", unit(generated[:80]), columns=16)
     pictures = [Picture("generate.png", "New items: draws from the prior, decoded.")]
     sentences, tables, summary = [], [], []
-    if (likeness := material.likeness(generated)) is not None:
+    if (likeness := material.generated_likeness) is not None:
         fid, overlap = likeness
         covered, classes = material.classes_covered(generated)
         figures |= {"fid": fid, "fid_floor": material.fid_floor, **dataclasses.asdict(overlap)}

@@ -13,8 +13,8 @@ from fivefold.jobs.impute import impute
 from fivefold.model.corruption import hide_at_random, hide_block
 
 _CASES = {
-    "random_0.5": (hide_at_random, 0.5, "half the pixels"),
-    "block": (hide_block, 0.25, "a block, a quarter of the area"),
+    "random_0.5": (hide_at_random, 0.5, "half of it"),
+    "block": (hide_block, 0.25, "a block"),
 }
 
 
@@ -41,7 +41,7 @@ def make(material: Material) -> Section:
         figures,
         [
             "Root mean squared error over the hidden pixels, on the scale from 0 to 1, beside filling them with the "
-            f"mean of the {source} items at that place."
+            f"mean of the {source} items at that place. The block covers a quarter of the area, anywhere."
         ],
         [
             Table(
