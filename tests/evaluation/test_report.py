@@ -126,7 +126,7 @@ def test_items_with_holes_are_measured_on_what_is_there(model, digits, tmp_path)
 
 
 def test_thorough_repeats_over_seeds_and_sizes(model, digits, tmp_path, monkeypatch):
-    monkeypatch.setattr(Effort, "like", classmethod(lambda cls, _: cls(1, 1, 1, 1)))
+    monkeypatch.setattr(Effort, "like", classmethod(lambda cls, _: cls(1, 1, 1, 1, 1)))
     train, test = (make_items(digits[rows], model.schema) for rows in (slice(0, 60), slice(600, 630)))
     figures, _ = make_report(model, test, tmp_path, train=train, thorough=True)
     assert [run["seed"] for run in figures["gan"]["seeds"]] == [0, 1, 2]

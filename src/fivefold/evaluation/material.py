@@ -32,12 +32,13 @@ class Effort:
     autoencoder: int = 3
     gan: int = 2
     classifier: int = 2
+    sizes: int = 2
 
     @classmethod
     def like(cls, model: FittedModel) -> Effort:
         """As long as the model itself."""
         epochs = len(model.record["history"])
-        return cls(epochs, epochs, epochs, cls.classifier)
+        return cls(plane=epochs, autoencoder=epochs, gan=epochs)
 
 
 @dataclass

@@ -68,7 +68,7 @@ def _psnr_by_size(material: Material) -> dict[str, float]:
 
     assert material.train is not None
     config, found = material.model.config, {}
-    training = dataclasses.replace(config.training, epochs=material.effort.plane, max_minutes=None)
+    training = dataclasses.replace(config.training, epochs=material.effort.sizes, max_minutes=None)
     for size in _SIZES:
         sized = dataclasses.replace(
             config, network=dataclasses.replace(config.network, latent_dim=size), training=training
