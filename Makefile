@@ -1,4 +1,5 @@
-# make demo: everything from one command.  make test: lint, types, layers, tests.  Both set up .venv first.
+# make demo: everything from one command.  make test: lint, types, layers, tests.  make bench: the quoted figures.
+# Each sets up .venv first.
 
 PYTHON ?= python3
 VENV := .venv
@@ -30,8 +31,10 @@ lint: $(READY)
 test: lint
 	$(BIN)/python -m pytest
 
-bench: $(READY)
+bench: demo
 	$(BIN)/python benchmarks/elbo.py
+	$(BIN)/python benchmarks/mnist.py out/demo/model
+	$(BIN)/python tools/figures.py
 
 clean:
 	rm -rf $(VENV) out

@@ -6,15 +6,14 @@ Writes benchmarks/results/elbo.json. The test set is looked at once, after the f
 from __future__ import annotations
 
 import argparse
-import json
 import sys
-from pathlib import Path
+
+from results_file import write_result
 
 import fivefold
-from fivefold.atomic import atomic_file
 from fivefold.system import environment
 
-RESULT = Path(__file__).parent / "results" / "elbo.json"
+PARTS = ("negative_elbo", "reconstruction", "kl", "active_units")
 CASES = {
     "paper": {"preset": "paper"},
     "default": {"preset": "default"},
@@ -31,14 +30,10 @@ def main() -> None:
     results = {}
     for name, settings in CASES.items():
         model = fivefold.fit("mnist", latent_dim=10, epochs=given.epochs, seed=given.seed, **settings)
-        figures = {part: model.record["figures"]["test"][part] for part in ("negative_elbo", "reconstruction", "kl")}
+        figures = {part: model.record["figures"]["test"][part] for part in PARTS}
         results[name] = {**figures, "train_seconds": model.record["train_seconds"], "parameters": model.parameters}
         print(f"{name}: {figures['negative_elbo']:.2f} nats, {results[name]['train_seconds']:.0f} s", file=sys.stderr)
-    command = f"python benchmarks/elbo.py --epochs {given.epochs} --seed {given.seed}"
-    with atomic_file(RESULT) as temporary:
-        temporary.write_text(
-            json.dumps({"command": command, "results": results, "environment": environment()}, indent=1)
-        )
+    write_result("elbo", {"results": results, "environment": environment()})
 
 
 if __name__ == "__main__":

@@ -1,6 +1,7 @@
-"""A GAN of DCGAN's size whose generator is the VAE's decoder.
+"""A GAN of DCGAN's size whose generator has the VAE's decoder's layers.
 
-Goodfellow et al. 2014, arXiv:1406.2661; settings of Radford et al. 2015 (DCGAN), arXiv:1511.06434, section 4.
+Goodfellow et al. 2014, arXiv:1406.2661; batch normalisation, activations and settings of Radford et al. 2015 (DCGAN),
+arXiv:1511.06434, sections 3 and 4.
 """
 
 from __future__ import annotations
@@ -27,7 +28,7 @@ _BATCH_SIZE = 128
 class FittedGAN:
     """A trained generator; a GAN has no encoder, hence no reconstruction."""
 
-    generator: ConvDecoder
+    generator: nn.Module
     like: FittedModel
     seconds: float
 
@@ -36,25 +37,23 @@ class FittedGAN:
         """`n` items decoded from normal noise: `(n, h, w, c)` in the data's dtype."""
         draws = np.random.default_rng(derive_seed(seed, "gan")).standard_normal((n, self.like.latent_dim))
         z = torch.from_numpy(draws.astype(np.float32)).to(self.like.device)
-        return np.concatenate([self.like.values(self.generator(part).mean) for part in z.split(self.like.batch_size)])
+        return np.concatenate([self.like.values(self.generator(part)) for part in z.split(self.like.batch_size)])
 
 
 def fit_gan(like: FittedModel, items: Items, *, epochs: int, seed: int = 0) -> FittedGAN:
-    """Train a generator with the decoder of `like`, and a discriminator with the layers of its encoder."""
-    network = dataclasses.replace(like.config.network, visibility=False, likelihood="bernoulli")
+    """Train a generator with the layers of `like`'s decoder against a discriminator with its encoder's convolutions."""
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(derive_seed(seed, "gan"))
-        generator = ConvDecoder(like.schema, network)
-        discriminator = _Discriminator(ConvEncoder(like.schema, network), network.hidden)
-    generator, discriminator = generator.to(like.device), discriminator.to(like.device)
+        generator, discriminator = _build(like)
     train_generator, train_discriminator = (
         torch.optim.Adam(module.parameters(), lr=_LEARNING_RATE, betas=_BETAS, fused=True)
         for module in (generator, discriminator)
     )
 
     def step(x: Tensor, rows: np.ndarray, random: torch.Generator) -> None:
-        z = torch.randn((len(x), like.latent_dim), generator=random, device=x.device)
-        fake = generator(z).mean
+        if len(x) < 2:  # too few to normalise over
+            return
+        fake = generator(torch.randn((len(x), like.latent_dim), generator=random, device=x.device))
         loss = F.softplus(-discriminator(x)).mean() + F.softplus(discriminator(fake.detach())).mean()
         train_discriminator.zero_grad()
         loss.backward()
@@ -70,13 +69,24 @@ def fit_gan(like: FittedModel, items: Items, *, epochs: int, seed: int = 0) -> F
     return FittedGAN(generator.eval(), like, seconds)
 
 
-class _Discriminator(nn.Module):
-    """Images → the logit of being real, `(n,)`."""
-
-    def __init__(self, encoder: ConvEncoder, hidden: int) -> None:
-        super().__init__()
-        self.features = encoder.features
-        self.real = nn.Linear(hidden, 1)
-
-    def forward(self, x: Tensor) -> Tensor:
-        return self.real(self.features(x))[:, 0]
+def _build(like: FittedModel) -> tuple[nn.Module, nn.Module]:
+    """Codes `(n, latent_dim)` → images in [0, 1]; and images → the logit of being real `(n, 1)`."""
+    network = dataclasses.replace(like.config.network, visibility=False, likelihood="bernoulli", activation="relu")
+    generator: list[nn.Module] = []
+    for layer in ConvDecoder(like.schema, network).layers:
+        generator.append(layer)
+        if isinstance(layer, nn.Linear):
+            generator.append(nn.BatchNorm1d(layer.out_features))
+        elif isinstance(layer, nn.ConvTranspose2d):
+            generator.append(nn.BatchNorm2d(layer.out_channels))
+    discriminator: list[nn.Module] = []
+    encoder = ConvEncoder(like.schema, network).features
+    for layer in encoder:
+        if isinstance(layer, nn.Conv2d):
+            normalised = [nn.BatchNorm2d(layer.out_channels)] if discriminator else []
+            discriminator += [layer, *normalised, nn.LeakyReLU(0.2)]
+    flat_size = next(layer.in_features for layer in encoder if isinstance(layer, nn.Linear))
+    discriminator += [nn.Flatten(), nn.Linear(flat_size, 1)]
+    device = like.device
+    generator[-1] = nn.Sigmoid()  # in the place of the output's normalisation
+    return nn.Sequential(*generator).to(device), nn.Sequential(*discriminator).to(device)

@@ -56,9 +56,9 @@ def make(material: Material) -> Section | None:
         "The VAE against a GAN",
         figures,
         [
-            "The GAN's generator is the VAE's decoder, its discriminator has the encoder's layers; trained for "
-            f"{material.effort.gan} epochs with DCGAN's settings{spread}. The GAN has no encoder: it can't reconstruct, "
-            "compress, denoise, detect or impute."
+            "The GAN's generator has the layers of the VAE's decoder, its discriminator the encoder's convolutions, "
+            f"both batch-normalised; trained for {material.effort.gan} epochs with DCGAN's settings{spread}. The GAN has "
+            "no encoder: it can't reconstruct, compress, denoise, detect or impute."
         ],
         [Table(("", "VAE", "GAN"), [*table_rows, ("reconstruction", "yes", "none")])],
         [Picture("gan.png", "Real items, and draws from either.")],

@@ -1,0 +1,20 @@
+"""Results as JSON under benchmarks/results, with the command that made them."""
+
+from __future__ import annotations
+
+import json
+import shlex
+import sys
+from pathlib import Path
+from typing import Any
+
+from fivefold.atomic import atomic_file
+
+RESULTS = Path(__file__).parent / "results"
+
+
+def write_result(name: str, content: dict[str, Any]) -> None:
+    """Write `results/NAME.json`; `content` names its environment."""
+    command = shlex.join(["python", f"benchmarks/{Path(sys.argv[0]).name}", *sys.argv[1:]])
+    with atomic_file(RESULTS / f"{name}.json") as temporary:
+        temporary.write_text(json.dumps({"command": command, **content}, indent=1) + "\n", encoding="utf-8")
