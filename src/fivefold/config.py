@@ -110,7 +110,7 @@ class TrainingConfig(_Checked):
     max_minutes: float | None = _setting(None, "Stop after this long; the learning rate falls accordingly.", at_least=0)
     batch_size: int = _setting(128, "Items per step.", at_least=1)
     learning_rate: float = _setting(1.5e-3, "Peak of Adam's rate; rises at the start, then falls along a cosine.", 0)
-    kl_warmup: float = _setting(0.0, "Epochs over which the weight of the KL term rises from 0 to 1.", at_least=0)
+    kl_warmup: float = _setting(1.0, "Epochs over which the weight of the KL term rises from 0 to 1.", at_least=0)
     validation: float = _setting(0.1, "Share of the items held out to choose the best epoch.", at_least=0, below=1)
     seed: int = _setting(0, "Seed of everything random.", at_least=0)
 
