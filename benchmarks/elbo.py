@@ -13,7 +13,7 @@ from results_file import write_result
 import fivefold
 from fivefold.system import environment
 
-PARTS = ("negative_elbo", "reconstruction", "kl", "active_units")
+PARTS = ("negative_elbo", "reconstruction", "kl", "inactive_units")
 CASES = {
     "paper": {"preset": "paper"},
     "default": {"preset": "default"},
@@ -33,7 +33,7 @@ def main() -> None:
         figures = {part: model.record["figures"]["test"][part] for part in PARTS}
         results[name] = {**figures, "train_seconds": model.record["train_seconds"], "parameters": model.parameters}
         print(f"{name}: {figures['negative_elbo']:.2f} nats, {results[name]['train_seconds']:.0f} s", file=sys.stderr)
-    write_result("elbo", {"results": results, "environment": environment()})
+    write_result("elbo", {"epochs": given.epochs, "results": results, "environment": environment()})
 
 
 if __name__ == "__main__":

@@ -82,3 +82,10 @@ def test_cli_reference_is_current():
         encoding="utf-8",
     )
     assert made.stdout == (ROOT / "docs" / "cli.md").read_text(encoding="utf-8")
+
+
+def test_quoted_figures_are_the_measured_ones():
+    made = subprocess.run(
+        [sys.executable, ROOT / "tools" / "figures.py", "--check"], capture_output=True, text=True, check=False
+    )
+    assert made.returncode == 0, made.stderr

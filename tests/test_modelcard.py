@@ -11,28 +11,31 @@ from fivefold.model.fitted import FittedModel
 from fivefold.modelcard import describe_units, figure_rows, render_card
 
 
-def with_units(model: FittedModel, kl_per_unit: list[float], active: int, name: str = "held_out") -> FittedModel:
+def with_units(model: FittedModel, inactive: list[int], name: str = "held_out", items: int = 60) -> FittedModel:
     """The model with other figures."""
     record = copy.deepcopy(model.record)
-    figures = record["figures"].pop("held_out") | {"kl_per_unit": kl_per_unit, "active_units": active}
+    figures = record["figures"].pop("held_out") | {"inactive_units": inactive, "items": items}
     record["figures"] = {name: figures}
     return dataclasses.replace(model, record=record)
 
 
 @pytest.mark.parametrize("name", ["held_out", "test"])
 @pytest.mark.parametrize(
-    ("kl_per_unit", "active", "expected"),
+    ("inactive", "expected"),
     [
-        ([1.0, 2.0, 0.5, 3.0], 4, ["All 4 latent units are active"]),
-        ([0.0, 0.0, 0.0, 0.0], 0, ["None of the 4 latent units is active", "collapsed", "--kl-warmup"]),
-        ([1.0, 0.001, 0.5, 0.0], 2, ["2 of 4 latent units are active", "units 1, 3", "--latent-dim 2"]),
-        ([1.0, 0.3, 0.5, 0.2], 3, ["3 of 4 latent units are active", "the weakest", "--latent-dim 3"]),
+        ([], ["All 4 latent units are active"]),
+        ([0, 1, 2, 3], ["None of the 4 latent units is active", "collapsed", "--kl-warmup"]),
+        ([1, 3], ["2 of 4 latent units are active", "units 1, 3", "--latent-dim 2"]),
     ],
 )
-def test_units_in_words(model, name, kl_per_unit, active, expected):
-    text = describe_units(with_units(model, kl_per_unit, active, name))
+def test_units_in_words(model, name, inactive, expected):
+    text = describe_units(with_units(model, inactive, name))
     for part in expected:
         assert part in text
+
+
+def test_one_item_says_nothing_about_units(model):
+    assert "too few items" in describe_units(with_units(model, [0, 1, 2, 3], items=1))
 
 
 def test_units_are_unknown_without_held_out_items(model):

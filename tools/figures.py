@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import re
 import statistics
 import sys
 from pathlib import Path
@@ -21,7 +20,8 @@ def main() -> int:
     for name, table in tables.items():
         page = ROOT / name
         text = page.read_text(encoding="utf-8")
-        filled = re.sub(r"(<!-- figures -->\n).*?(<!-- /figures -->)", rf"\g<1>{table}\n\g<2>", text, flags=re.DOTALL)
+        before, rest = text.split("<!-- figures -->\n")
+        filled = f"{before}<!-- figures -->\n{table}\n<!-- /figures -->{rest.partition('<!-- /figures -->')[2]}"
         if filled != text:
             stale.append(name)
             if "--check" not in sys.argv:
@@ -72,7 +72,7 @@ def _readme(elbo: dict[str, Any], report: dict[str, Any]) -> str:
     environment = report["environment"]
     return _table(("", "MNIST test set, 10 latent numbers"), rows) + (
         f"\n\nMeasured on {environment['date']} with {environment['cores']} cores, torch {environment['versions']['torch']}; "
-        f"{report['epochs']} epochs ({elbo['command'].split()[-1] if '--epochs' in elbo['command'] else 6} for the ELBO row). "
+        f"{report['epochs']} epochs ({elbo['epochs']} for the ELBO row). "
         "`make bench` repeats it; the results are in [benchmarks/results](benchmarks/results)."
     )
 

@@ -4,24 +4,26 @@ from __future__ import annotations
 
 from fivefold.model.fitted import FittedModel
 
+_FEWEST = 2  # items that a variance can be taken over
+
 
 def describe_units(model: FittedModel) -> str:
     """How much of the latent code is in use, in plain words."""
     figures = model.record["figures"].get("held_out") or model.record["figures"].get("test")
-    if figures is None:
-        return "How many latent units are active is unknown: no items were held out."
-    active, total = figures["active_units"], model.latent_dim
-    if active == total:
+    if figures is None or figures["items"] < _FEWEST:
+        return "How many latent units are active is unknown: too few items were held out."
+    inactive, total = figures["inactive_units"], model.latent_dim
+    if not inactive:
         return f"All {total} latent units are active: each carries information about the item."
-    if active == 0:
+    if len(inactive) == total:
         return (
             f"None of the {total} latent units is active: the posterior has collapsed, codes say nothing about the "
-            "item. Train longer, or with --kl-warmup."
+            "item. Train longer, or with a longer --kl-warmup."
         )
-    dead = ", ".join(str(unit) for unit, kl in enumerate(figures["kl_per_unit"]) if kl < 0.05) or "the weakest"
+    active = total - len(inactive)
     return (
-        f"{active} of {total} latent units are active; {total - active} (units {dead}) carry nothing and may be left "
-        f"out: --latent-dim {active} would do."
+        f"{active} of {total} latent units are active; units {', '.join(map(str, inactive))} carry nothing and may be "
+        f"left out: --latent-dim {active} would do."
     )
 
 

@@ -22,7 +22,7 @@ class Bar:
 
 
 @contextmanager
-def progress_bar(description: str, total: float | None = None) -> Iterator[Bar]:
+def progress_bar(description: str, total: float) -> Iterator[Bar]:
     """Show a bar for as long as the block runs."""
     from rich.console import Console
 

@@ -11,7 +11,8 @@ from typing import Any
 import numpy as np
 import torch
 from safetensors import SafetensorError
-from safetensors.torch import load_file, save_file
+from safetensors.torch import load as load_tensors
+from safetensors.torch import save as save_tensors
 
 from fivefold.atomic import atomic_folder, check_free
 from fivefold.config import FitConfig
@@ -47,11 +48,12 @@ def save(model: FittedModel, path: str | Path, *, force: bool = False, training:
     tensors = {_PREFIX + name: weight.cpu().contiguous() for name, weight in model.vae.state_dict().items()}
     tensors[_SCORES] = torch.from_numpy(np.ascontiguousarray(model.held_out_scores))
     with atomic_folder(path, merge=False) as folder:
-        save_file(tensors, folder / _WEIGHTS)
+        content = save_tensors(tensors)
+        (folder / _WEIGHTS).write_bytes(content)
         config = {
             "format": FORMAT,
             "version": FORMAT_VERSION,
-            "weights_sha256": _sha256(folder / _WEIGHTS),
+            "weights_sha256": hashlib.sha256(content).hexdigest(),
             "schema": model.schema.to_json(),
             "fit": model.config.to_json(),
             "record": model.record,
@@ -80,9 +82,10 @@ def load(path: str | Path, device: str = "auto") -> FittedModel:
     fit_config = FitConfig.from_json(config["fit"])
     weights = path / _WEIGHTS
     try:
-        if _sha256(weights) != config["weights_sha256"]:
+        content = weights.read_bytes()  # not mapped: the file may be replaced while the model is in use
+        if hashlib.sha256(content).hexdigest() != config["weights_sha256"]:
             raise ModelError(f"{weights} is damaged: its SHA-256 is not the one that {_CONFIG} states")
-        tensors = load_file(weights)
+        tensors = load_tensors(content)
         scores = tensors.pop(_SCORES).numpy()
         if scores.ndim != 1 or not np.array_equal(scores, np.sort(scores)):
             raise ModelError(f"{weights} is damaged: the held-out items' scores are not in order")
@@ -118,11 +121,6 @@ def _read_config(path: Path) -> dict[str, Any]:
     if missing:
         raise ModelError(f"{path / _CONFIG} is damaged: it lacks {', '.join(sorted(missing))}")
     return config
-
-
-def _sha256(path: Path) -> str:
-    with path.open("rb") as file:
-        return hashlib.file_digest(file, "sha256").hexdigest()
 
 
 def _device(name: str) -> torch.device:

@@ -15,8 +15,9 @@ def run(n: int = 23, batch_size: int = 5, epochs: int = 3, seed: int = 0, descri
     items = make_items(np.broadcast_to(np.arange(n, dtype=np.uint8)[:, None, None, None], (n, 3, 4, 1)))
     steps = []
 
-    def step(x, rows, generator):
-        assert x.shape == (len(rows), 1, 3, 4)
+    def step(x, visible, rows, generator):
+        assert x.shape == visible.shape == (len(rows), 1, 3, 4)
+        assert visible.all()
         steps.append((items.schema.from_unit(x[:, 0, 0, 0].numpy()), rows, torch.rand(1, generator=generator).item()))
 
     device = torch.device("cpu")

@@ -141,6 +141,7 @@ def test_impute_fills_nan_and_keeps_floats(run, few, model_folder, tmp_path):
     assert np.array_equal(whole[:, :5], holey[:, :5])
 
 
+@pytest.mark.filterwarnings("default")
 def test_impute_with_nothing_missing_says_so(run, few, model_folder):
     outcome = run("impute", model_folder, "few.npy", "-o", "same.npy")
     assert "nothing is missing" in outcome.err

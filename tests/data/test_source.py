@@ -337,3 +337,14 @@ def test_items_are_checked_against_another_schema_and_keep_their_parts(tmp_path)
     np.testing.assert_array_equal(again.visible(), items.visible() & ~np.eye(*SIZE, dtype=bool)[..., None])
     with pytest.raises(DataError, match="items must be 5×7×3"):
         read_items(items, schema(3))
+
+
+def test_masks_in_a_folder_go_by_name(tmp_path):
+    for folder, names in (("images", "abc"), ("same", "abc"), ("other", "acd")):
+        (tmp_path / folder).mkdir()
+        for name in names:
+            Image.new("L", (4, 3), 9).save(tmp_path / folder / f"{name}.png")
+    with pytest.raises(DataError, match=r"item a.png has no visible value"):
+        read_items(tmp_path / "images", mask=tmp_path / "same")
+    with pytest.raises(DataError, match=r"named like the items, got c.png for b.png"):
+        read_items(tmp_path / "images", mask=tmp_path / "other")

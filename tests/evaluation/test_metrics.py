@@ -29,15 +29,24 @@ def test_ssim_is_one_for_a_copy_and_falls_with_noise(random):
     truth = random.random((3, 20, 16, 2), np.float32)
     noisy = np.clip(truth + 0.2 * random.standard_normal(truth.shape), 0, 1).astype(np.float32)
     noisier = np.clip(truth + 0.5 * random.standard_normal(truth.shape), 0, 1).astype(np.float32)
-    assert ssim(truth, truth) == pytest.approx(np.ones(3), abs=1e-5)
-    assert (ssim(truth, noisier) < ssim(truth, noisy)).all()
-    assert (ssim(truth, noisy) < 0.95).all()
+    assert ssim(truth, truth, np.ones_like(truth, bool)) == pytest.approx(np.ones(3), abs=1e-5)
+    assert (ssim(truth, noisier, np.ones_like(truth, bool)) < ssim(truth, noisy, np.ones_like(truth, bool))).all()
+    assert (ssim(truth, noisy, np.ones_like(truth, bool)) < 0.95).all()
 
 
 @pytest.mark.parametrize("side", [1, 2, 5, 10, 11, 12])
 def test_ssim_takes_small_images(side, random):
     truth = random.random((2, side, side + 3, 1), np.float32)
-    assert ssim(truth, truth) == pytest.approx(np.ones(2), abs=1e-5)
+    assert ssim(truth, truth, np.ones_like(truth, bool)) == pytest.approx(np.ones(2), abs=1e-5)
+
+
+def test_ssim_passes_over_what_is_hidden(random):
+    truth = random.random((2, 20, 16, 1), np.float32)
+    estimate, seen = truth.copy(), np.ones_like(truth, bool)
+    estimate[:, :5] = 0
+    assert (ssim(truth, estimate, seen) < 0.9).all()
+    seen[:, :5] = False
+    assert ssim(truth, estimate, seen) == pytest.approx(np.ones(2), abs=1e-5)
 
 
 def test_root_mean_square():
@@ -87,3 +96,4 @@ def test_sharpness_of_stripes_and_of_nothing():
     stripes[:, ::2] = 1
     assert sharpness(stripes) == pytest.approx(0.5)
     assert sharpness(np.ones((2, 5, 5, 1))) == 0
+    assert sharpness(np.ones((2, 1, 1, 1))) == 0

@@ -15,6 +15,7 @@ from fivefold.evaluation.material import Effort, Material
 from fivefold.evaluation.report import make_report
 from fivefold.evaluation.sections import detect
 from fivefold.jobs.denoise import denoise
+from fivefold.model.corruption import replace_uniform
 from fivefold.training.fit import fit
 
 
@@ -123,6 +124,22 @@ def test_items_with_holes_are_measured_on_what_is_there(model, digits, tmp_path)
     figures, _ = make_report(model, make_items(values, model.schema), tmp_path)
     assert np.isfinite([row["rmse"] for row in figures["impute"].values()]).all()
     assert 0 < figures["compress"]["psnr"] < 100
+
+
+@pytest.mark.parametrize("count", [1, 3, 17])
+def test_few_items_are_enough(model, digits, tmp_path, count):
+    train = make_items(digits[:20], model.schema, labels=np.arange(20) % 2)
+    figures, _ = make_report(model, make_items(digits[600 : 600 + count], model.schema), tmp_path, train=train)
+    assert (figures["generate"]["fid"] is None) == (count <= 5)
+    assert "NaN" not in (tmp_path / "report.json").read_text()
+
+
+def test_noise_leaves_holes_as_they_are(model, digits, tmp_path):
+    values = digits[600:610].astype(np.float32)
+    values[:, :6] = np.nan
+    material = Material(model, make_items(values, model.schema), None, tmp_path)
+    noisy = material.noisy(replace_uniform, 0.5, "noise")
+    assert np.array_equal(noisy.visible(), material.items.visible())
 
 
 def test_thorough_repeats_over_seeds_and_sizes(model, digits, tmp_path, monkeypatch):

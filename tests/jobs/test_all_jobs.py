@@ -51,6 +51,7 @@ def test_a_folder_of_colour_images(colour_folder, small_settings, likelihood, tm
 
 
 @pytest.mark.parametrize("likelihood", ["bernoulli", "pixels"])
+@pytest.mark.filterwarnings("ignore:nothing is missing")
 def test_16_bit_grey(small_settings, likelihood):
     images = np.random.default_rng(0).integers(0, 65536, (30, 9, 11), np.uint16)
     model = fivefold.fit(images, **{**small_settings, "latent_dim": 2, "likelihood": likelihood})

@@ -48,6 +48,7 @@ def test_hidden_values_do_not_matter(model, digits, holes):
     )
 
 
+@pytest.mark.filterwarnings("ignore:nothing is missing")
 def test_nothing_missing_nothing_changed(model, digits):
     np.testing.assert_array_equal(impute(model, digits[600:620]), digits[600:620])
 

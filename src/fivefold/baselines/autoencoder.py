@@ -27,8 +27,8 @@ def fit_autoencoder(like: FittedModel, items: Items, *, epochs: int, seed: int =
     optimizer = torch.optim.Adam(vae.parameters(), lr=training.learning_rate, fused=True)
     schedule = torch.optim.lr_scheduler.CosineAnnealingLR(optimizer, epochs * -(-len(items) // training.batch_size))
 
-    def step(x: Tensor, rows: np.ndarray, generator: torch.Generator) -> None:
-        loss = -vae.likelihood(vae.posterior(x).mu).item_log_prob(x).mean()
+    def step(x: Tensor, visible: Tensor, rows: np.ndarray, generator: torch.Generator) -> None:
+        loss = -vae.likelihood(vae.posterior(x, visible).mu).item_log_prob(x, visible).mean()
         optimizer.zero_grad()
         loss.backward()
         optimizer.step()

@@ -50,7 +50,7 @@ def fit_gan(like: FittedModel, items: Items, *, epochs: int, seed: int = 0) -> F
         for module in (generator, discriminator)
     )
 
-    def step(x: Tensor, rows: np.ndarray, random: torch.Generator) -> None:
+    def step(x: Tensor, visible: Tensor, rows: np.ndarray, random: torch.Generator) -> None:
         if len(x) < 2:  # too few to normalise over
             return
         fake = generator(torch.randn((len(x), like.latent_dim), generator=random, device=x.device))

@@ -10,24 +10,25 @@ import torch
 from torch import Tensor
 
 from fivefold.data import Items
+from fivefold.model.fitted import channels_first
 from fivefold.progress import progress_bar
 from fivefold.seeds import derive_seed
 
-Step = Callable[[Tensor, np.ndarray, torch.Generator], None]
+Step = Callable[[Tensor, Tensor, np.ndarray, torch.Generator], None]
 
 
 def run_epochs(
     description: str, items: Items, step: Step, *, epochs: int, batch_size: int, seed: int, device: torch.device
 ) -> float:
-    """Call `step(x, rows, generator)` on shuffled batches `(b, c, h, w)`; returns the seconds it took."""
+    """Call `step(x, visible, rows, generator)` on shuffled batches `(b, c, h, w)`; returns the seconds it took."""
     start = time.monotonic()
     generator = torch.Generator(device).manual_seed(derive_seed(seed, description))
     batches = -(-len(items) // batch_size)
     with progress_bar(description, epochs * batches) as bar:
         for epoch in range(epochs):
             for rows in _shuffled(len(items), batch_size, derive_seed(seed, description, epoch)):
-                unit = np.ascontiguousarray(items.unit(rows)[0].transpose(0, 3, 1, 2))
-                step(torch.from_numpy(unit).to(device), rows, generator)
+                x, visible = (channels_first(array).to(device) for array in items.unit(rows))
+                step(x, visible, rows, generator)
                 bar.advance(f"{description}, epoch {epoch + 1}/{epochs}")
     return time.monotonic() - start
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json as json_module
 import sys
 import warnings
+from io import TextIOWrapper
 from typing import Any
 
 import typer
@@ -27,14 +28,14 @@ def main() -> None:
     from fivefold.cli import models, jobs, reports  # isort: skip # noqa: F401  (they register their commands)
 
     warnings.showwarning = _show_warning
+    for stream in (sys.stdout, sys.stderr):  # a file on Windows may not hold every character
+        if isinstance(stream, TextIOWrapper):
+            stream.reconfigure(errors="replace")
     try:
         app()
     except FivefoldError as error:
         _say(f"error: {error}")
         sys.exit(error.exit_code)
-    except KeyboardInterrupt as interrupt:
-        _say("; ".join(["interrupted", *interrupt.args]))
-        sys.exit(130)
     except MemoryError:
         _say("error: the data does not fit into memory")
         sys.exit(1)

@@ -169,8 +169,6 @@ def impute(
     from fivefold.jobs.impute import impute
 
     missing = sum(int((~items.visible(rows)).sum()) for rows in items.batches(fitted.batch_size))
-    if missing == 0:
-        typer.echo("warning: nothing is missing: the items come back as they are", err=True)
     _write(place, fitted, impute(fitted, items, seed=seed), items, json, missing=missing)
 
 

@@ -67,6 +67,8 @@ def fit(
     }
     configure(preset, **settings)
     size = options.parse_size(resize)
+    if not output.name:
+        raise UsageError(f"--output must be a folder with a name, got {output}")
     workdir = output.with_name(output.name + ".fitting")
     if quiet:
         silence()
@@ -80,7 +82,8 @@ def fit(
     test_items = None if test is None else read_items(test, items.schema, resize=size)
     if workdir.exists() and not resume:
         shutil.rmtree(workdir)
-    elif not workdir.exists() and resume and (output / _TRAINING).is_dir():
+    copied = resume and not workdir.exists() and (output / _TRAINING).is_dir()
+    if copied:
         shutil.copytree(output / _TRAINING, workdir)
 
     from fivefold.training.fit import STATE_FILE, fit
@@ -96,9 +99,13 @@ def fit(
             logger=logger,
             **settings,
         )
-    except KeyboardInterrupt:
-        if (workdir / STATE_FILE).exists():
-            raise KeyboardInterrupt("continue with --resume") from None
+    except KeyboardInterrupt:  # Typer ends with exit code 130, and says nothing
+        hint = "continue with --resume" if (workdir / STATE_FILE).exists() else "nothing is kept"
+        typer.echo(f"interrupted; {hint}", err=True)
+        raise
+    except UsageError:  # a refused --resume
+        if copied:
+            shutil.rmtree(workdir)
         raise
     finally:
         if workdir.exists() and not (workdir / STATE_FILE).exists():

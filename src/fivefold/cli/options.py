@@ -11,12 +11,12 @@ import typer
 from fivefold.errors import UsageError
 
 
-def setting(config: type, name: str, flag: str | None = None, metavar: str | None = None) -> typer.models.OptionInfo:
+def setting(config: type, name: str) -> typer.models.OptionInfo:
     """The option for a field of a configuration dataclass; not given means the preset's value."""
     field = next(each for each in dataclasses.fields(config) if each.name == name)
     default = "none" if field.default is None else field.default
     help = f"{field.metadata['help']} [default: {default}]"
-    return typer.Option(flag or "--" + name.replace("_", "-"), help=help, show_default=False, metavar=metavar)
+    return typer.Option("--" + name.replace("_", "-"), help=help, show_default=False)
 
 
 Model = Annotated[Path, typer.Argument(metavar="MODEL", help="A model folder.", show_default=False)]
@@ -54,8 +54,7 @@ def parse_size(text: str | None) -> tuple[int, int] | None:
     return int(height), int(width)
 
 
-def check_seed(seed: int) -> int:
-    """The seed; raises `UsageError` for a negative one."""
+def check_seed(seed: int) -> None:
+    """Raise `UsageError` for a negative seed."""
     if seed < 0:
         raise UsageError(f"--seed must be at least 0, got {seed}")
-    return seed

@@ -42,7 +42,9 @@ def read_npz(path: Path, image_names: Sequence[str] = _IMAGE_NAMES) -> tuple[np.
             if image_name is None and len(others) == 1:
                 image_name = others[0]
             if image_name is None:
-                raise DataError(f"{path}: one array must be called {' or '.join(image_names)}; got {', '.join(others)}")
+                raise DataError(
+                    f"{path}: one array must be called {' or '.join(image_names)}; got {', '.join(archive.files)}"
+                )
             return archive[image_name], archive[label_name] if label_name else None
     except DataError:
         raise

@@ -57,7 +57,7 @@ def read_items(
         values, labels, names, hidden = _read_named(name, schema, resize, split)
     if resize is not None and (names is None or isinstance(source, Items)):
         raise UsageError(f"--resize goes with image files; {name} is none")
-    masks = (hidden, None if mask is None else _read_mask(mask, resize))
+    masks = (hidden, None if mask is None else _read_mask(mask, resize, names))
     return make_items(values, schema, name, [each for each in masks if each is not None], names, labels)
 
 
@@ -161,7 +161,9 @@ def _check_alike(images: Sequence[np.ndarray], paths: Sequence[Path]) -> None:
             )
 
 
-def _read_mask(mask: str | Path | np.ndarray, resize: tuple[int, int] | None) -> np.ndarray:
+def _read_mask(
+    mask: str | Path | np.ndarray, resize: tuple[int, int] | None, names: tuple[str, ...] | None
+) -> np.ndarray:
     if isinstance(mask, np.ndarray):
         return mask
     path = Path(mask)
@@ -171,6 +173,10 @@ def _read_mask(mask: str | Path | np.ndarray, resize: tuple[int, int] | None) ->
         paths = list_images(path) if path.is_dir() else [path]
         if not paths:
             raise DataError(f"--mask {path}: holds no images")
+        if names is not None and len(paths) == len(names) > 1:
+            for each, name in zip(paths, names, strict=True):
+                if each.relative_to(path).with_suffix("") != Path(name).with_suffix(""):
+                    raise DataError(f"--mask {path}: masks must be named like the items, got {each.name} for {name}")
         images = [read_image(each) for each in paths]
         colours = [image[..., : -1 if image.shape[2] in (2, 4) else None] for image in images]
         masks = [(each != 0).max(axis=2, keepdims=True) for each in colours]

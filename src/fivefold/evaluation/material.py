@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import tempfile
 from collections.abc import Callable
 from dataclasses import dataclass
 from functools import cached_property
@@ -14,7 +15,7 @@ from torch import Tensor
 
 from fivefold.data import Items, make_items
 from fivefold.evaluation.classifier import Classifier, fit_classifier
-from fivefold.evaluation.metrics import ManifoldOverlap, frechet_distance, manifold_overlap
+from fivefold.evaluation.metrics import NEIGHBOURS, ManifoldOverlap, frechet_distance, manifold_overlap
 from fivefold.jobs.generate import generate
 from fivefold.model.fitted import FittedModel
 from fivefold.seeds import derive_seed
@@ -99,8 +100,7 @@ class Material:
         """Trained on the labels of the training items."""
         if self.labelled_train is None:
             return None
-        epochs = self.effort.classifier
-        return fit_classifier(self.labelled_train, device=self.model.device, epochs=epochs, seed=self.seed)
+        return fit_classifier(self.labelled_train, like=self.model, epochs=self.effort.classifier, seed=self.seed)
 
     @cached_property
     def classifier_accuracy(self) -> float | None:
@@ -133,8 +133,8 @@ class Material:
         return self.likeness(self.generated)
 
     def likeness(self, generated: np.ndarray) -> tuple[float, ManifoldOverlap] | None:
-        """FID and overlap of generated items `(n, h, w, c)` with the test items; None without a classifier."""
-        if self.classifier is None:
+        """FID and overlap of generated items `(n, h, w, c)` with the test items; None without classifier or enough."""
+        if self.classifier is None or len(self.items) <= NEIGHBOURS:
             return None
         features = self.classifier.features(make_items(generated, self.model.schema, "generated"))
         return frechet_distance(features, self._real_features), manifold_overlap(self._real_features, features)
@@ -146,12 +146,30 @@ class Material:
         shares = np.array([(predicted == label).mean() for label in self.classifier.classes])
         return int((shares >= 0.1 / len(shares)).sum()), len(shares)
 
+    def fit_like(
+        self, *, latent_dim: int | None = None, epochs: int | None = None, seed: int | None = None
+    ) -> FittedModel:
+        """Another fit of the training items with the model's settings, but for what is given."""
+        from fivefold.training.fit import fit_items
+
+        assert self.train is not None
+        config = self.model.config
+        network, training = config.network, dataclasses.replace(config.training, max_minutes=None)
+        network = dataclasses.replace(network, latent_dim=latent_dim or network.latent_dim)
+        training = dataclasses.replace(
+            training,
+            epochs=epochs or len(self.model.record["history"]),
+            seed=training.seed if seed is None else seed,
+        )
+        with tempfile.TemporaryDirectory() as folder:
+            return fit_items(self.train, dataclasses.replace(config, network=network, training=training), Path(folder))
+
     def noisy(self, damage: Damage, strength: float, name: str) -> Items:
         """The items with noise, in their own dtype."""
         values = np.array(self.items.values)
         for rows, x, strengths, generator in self._damaging(strength, name):
             values[rows] = self.model.values(damage(x, strengths, generator), values.dtype)
-        return dataclasses.replace(self.items, values=values)
+        return dataclasses.replace(self.items, values=values, hidden=~self.seen)
 
     def holey(self, hide: Damage, strength: float, name: str) -> Items:
         """The items with elements hidden."""

@@ -10,6 +10,7 @@ from sklearn.neighbors import NearestNeighbors
 
 _LEAST_ERROR = 1e-10  # 100 dB
 _SSIM_BATCH = 250
+NEIGHBOURS = 5  # of the manifolds that `manifold_overlap` compares
 
 
 def psnr(truth: np.ndarray, estimate: np.ndarray, seen: np.ndarray) -> np.ndarray:
@@ -18,18 +19,21 @@ def psnr(truth: np.ndarray, estimate: np.ndarray, seen: np.ndarray) -> np.ndarra
     return -10 * np.log10(np.maximum(error, _LEAST_ERROR))
 
 
-def ssim(truth: np.ndarray, estimate: np.ndarray) -> np.ndarray:
-    """Structural similarity of images `(n, h, w, c)`, `(n,)` (Wang et al. 2004); small images get a smaller window."""
-    import torch
+def ssim(truth: np.ndarray, estimate: np.ndarray, seen: np.ndarray) -> np.ndarray:
+    """Structural similarity of images `(n, h, w, c)`, `(n,)` (Wang et al. 2004); small images get a smaller window.
+
+    Elements that are not visible count as equal.
+    """
+    estimate = np.where(seen, estimate, truth)
     from torchmetrics.functional.image import structural_similarity_index_measure
+
+    from fivefold.model.fitted import channels_first
 
     window = min(11, *(side - 1 + side % 2 for side in truth.shape[1:3]))
     values = []
     for start in range(0, len(truth), _SSIM_BATCH):
-        estimated, true = (
-            torch.from_numpy(np.ascontiguousarray(images[start : start + _SSIM_BATCH].transpose(0, 3, 1, 2)))
-            for images in (estimate, truth)
-        )
+        rows = slice(start, start + _SSIM_BATCH)
+        estimated, true = channels_first(estimate[rows]), channels_first(truth[rows])
         similarity = structural_similarity_index_measure(
             estimated, true, gaussian_kernel=window == 11, kernel_size=window, reduction="none", data_range=1.0
         )
@@ -64,7 +68,7 @@ class ManifoldOverlap:
     coverage: float
 
 
-def manifold_overlap(real: np.ndarray, generated: np.ndarray, neighbours: int = 5) -> ManifoldOverlap:
+def manifold_overlap(real: np.ndarray, generated: np.ndarray, neighbours: int = NEIGHBOURS) -> ManifoldOverlap:
     """How far generated features `(m, d)` fall among the real `(n, d)`, and the other way round.
 
     An item's ball reaches to its k-th nearest neighbour of its own set.
@@ -92,5 +96,6 @@ def _radii(features: np.ndarray, neighbours: int) -> np.ndarray:
 
 
 def sharpness(images: np.ndarray) -> float:
-    """Mean absolute difference of neighbouring pixels of `(n, h, w, c)`, in both directions."""
-    return float((np.abs(np.diff(images, axis=1)).mean() + np.abs(np.diff(images, axis=2)).mean()) / 2)
+    """Mean absolute difference of neighbouring pixels of `(n, h, w, c)`, in both directions; 0 for single pixels."""
+    steps = np.concatenate([np.abs(np.diff(images, axis=axis)).ravel() for axis in (1, 2)])
+    return float(steps.mean()) if steps.size else 0.0

@@ -9,7 +9,6 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 from jinja2 import Environment, PackageLoader, StrictUndefined
 
 from fivefold.data import Items
@@ -67,10 +66,4 @@ def _write(folder: Path, figures: dict[str, Any], sections: Sequence[Section]) -
     environment.filters["inline"] = lambda file: base64.b64encode((folder / file).read_bytes()).decode()
     page = environment.get_template("report.html.j2").render(sections=sections, about=figures["environment"])
     (folder / HTML).write_text(page, encoding="utf-8")
-    (folder / JSON).write_text(json.dumps(figures, indent=1, default=_plain), encoding="utf-8")
-
-
-def _plain(value: Any) -> Any:
-    if isinstance(value, np.generic):
-        return value.item()
-    raise TypeError(f"not JSON: {type(value)}")
+    (folder / JSON).write_text(json.dumps(figures, indent=1), encoding="utf-8")

@@ -28,11 +28,15 @@ def decode(model: FittedModel, z: np.ndarray, dtype: np.dtype | str | None = Non
     Raises `DataError` if `z` isn't `(n, latent_dim)` finite numbers.
     """
     z = np.asarray(z)
-    if z.ndim != 2 or z.shape[1] != model.latent_dim or z.dtype.kind not in "biuf" or not np.isfinite(z).all():
-        raise DataError(f"codes must be finite numbers of shape (n, {model.latent_dim}), got {z.dtype} {z.shape}")
+    if z.dtype.kind not in "biuf" or z.ndim != 2 or z.shape[1] != model.latent_dim or len(z) == 0:
+        raise DataError(f"codes must be numbers of shape (n, {model.latent_dim}), got {z.dtype} {z.shape}")
+    with np.errstate(over="ignore"):
+        z = z.astype(np.float32)
+    if len(bad := np.flatnonzero(~np.isfinite(z).all(axis=1))):
+        raise DataError(f"codes must be finite, row {bad[0]} isn't")
     decoded = np.empty((len(z), *model.schema.shape), dtype or model.schema.dtype)
     for start in range(0, len(z), model.batch_size):
         rows = slice(start, start + model.batch_size)
-        codes = torch.from_numpy(z[rows].astype(np.float32)).to(model.device)
+        codes = torch.from_numpy(z[rows]).to(model.device)
         decoded[rows] = model.values(model.vae.likelihood(codes).mean, decoded.dtype)
     return decoded

@@ -48,7 +48,9 @@ def detect(model: FittedModel, data: Source, *, false_alarm_rate: float = 0.01, 
         raise UsageError(f"--false-alarm-rate must be between 0 and 1, got {false_alarm_rate:g}")
     calibration = model.held_out_scores
     if len(calibration) == 0:
-        raise ModelError("the model has no held-out items to compare with; fit with --validation above 0")
+        raise ModelError(
+            "the model has no held-out items to compare with; fit with more items or a larger --validation"
+        )
     smallest = 1 / (1 + len(calibration))
     if smallest > false_alarm_rate:
         warnings.warn(

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import warnings
+
 import numpy as np
 import torch
 
@@ -24,6 +26,9 @@ def impute(model: FittedModel, data: Source, *, mask: Mask = None, n_samples: in
         raise UsageError(f"n_samples must be at least 1, got {n_samples}")
     items = model.read(data, mask)
     completed = np.array(items.values)
+    if all(items.visible(rows).all() for rows in items.batches(model.batch_size)):
+        warnings.warn("nothing is missing: the items come back as they are", stacklevel=2)
+        return completed
     generator = np.random.default_rng(derive_seed(seed, "impute"))
     for rows, x, visible in model.batches(items):
         noise = standard_normal(generator, (len(x), n_samples, model.latent_dim), x.device)

@@ -71,11 +71,16 @@ class FittedModel:
 
     def tensor(self, array: np.ndarray) -> Tensor:
         """Items `(n, h, w, c)` as a tensor `(n, c, h, w)` on the model's device."""
-        return torch.from_numpy(np.ascontiguousarray(array.transpose(0, 3, 1, 2))).to(self.device)
+        return channels_first(array).to(self.device)
 
     def values(self, unit: Tensor, dtype: np.dtype | str | None = None) -> np.ndarray:
         """The inverse of `tensor`, in the data's range and `dtype` (default: the training data's)."""
         return self.schema.from_unit(unit.detach().cpu().numpy().transpose(0, 2, 3, 1), dtype)
+
+
+def channels_first(array: np.ndarray) -> Tensor:
+    """`(n, h, w, c)` as a tensor `(n, c, h, w)`."""
+    return torch.from_numpy(np.ascontiguousarray(array.transpose(0, 3, 1, 2)))
 
 
 def standard_normal(generator: np.random.Generator, shape: tuple[int, ...], device: torch.device) -> Tensor:

@@ -22,13 +22,13 @@ class ElboFigures:
     reconstruction: float
     kl: float
     kl_per_unit: tuple[float, ...]
-    active_units: int
+    inactive_units: tuple[int, ...]
     items: int
 
 
 @torch.inference_mode()
 def evaluate_elbo(model: FittedModel, items: Items, seed: int = 0) -> ElboFigures:
-    """Mean one-sample ELBO of `items`, KL per latent unit, and how many units are active.
+    """Mean one-sample ELBO of `items`, KL per latent unit, and which units are inactive.
 
     A unit is active if its posterior mean varies with the item by more than 0.01 (Burda et al. 2015,
     arXiv:1509.00519, section 5.2).
@@ -39,7 +39,7 @@ def evaluate_elbo(model: FittedModel, items: Items, seed: int = 0) -> ElboFigure
     for rows, x, visible in model.batches(items):
         means[rows] = model.vae.posterior(x, visible).mu.cpu().numpy()
         elbo = model.vae.elbo(x, standard_normal(noise, (len(x), model.latent_dim), x.device), visible)
-        likelihood += elbo.log_likelihood.double().sum().item()
+        likelihood += elbo.log_likelihood.cpu().double().sum().item()
         kl += elbo.kl_per_unit.cpu().double().sum(0)
     per_unit = (kl / len(items)).tolist()
     return ElboFigures(
@@ -47,7 +47,7 @@ def evaluate_elbo(model: FittedModel, items: Items, seed: int = 0) -> ElboFigure
         reconstruction=-likelihood / len(items),
         kl=sum(per_unit),
         kl_per_unit=tuple(per_unit),
-        active_units=int((means.var(axis=0, dtype=np.float64) > _ACTIVE_VARIANCE).sum()),
+        inactive_units=tuple(np.flatnonzero(means.var(axis=0, dtype=np.float64) <= _ACTIVE_VARIANCE).tolist()),
         items=len(items),
     )
 
@@ -62,6 +62,6 @@ def reconstruction_scores(model: FittedModel, items: Items) -> np.ndarray:
     scores = np.empty(len(items))
     for rows, x, visible in model.batches(items):
         likelihood = model.vae.likelihood(model.vae.posterior(x, visible).mu)
-        seen = visible.flatten(1).double().mean(1)
-        scores[rows] = (likelihood.item_log_prob(x, visible).double() / seen).cpu().numpy()
+        seen = visible.flatten(1).cpu().double().mean(1)
+        scores[rows] = (likelihood.item_log_prob(x, visible).cpu().double() / seen).numpy()
     return scores

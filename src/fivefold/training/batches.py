@@ -5,11 +5,11 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 import numpy as np
-import torch
 from torch import Tensor
 from torch.utils.data import DataLoader, Dataset, Sampler
 
 from fivefold.data import Items
+from fivefold.model.fitted import channels_first
 from fivefold.seeds import derive_seed
 
 
@@ -23,10 +23,8 @@ class _Batches(Dataset):
         return len(self._items)
 
     def __getitem__(self, indices: np.ndarray) -> tuple[Tensor, Tensor]:
-        unit, visible = (
-            torch.from_numpy(np.ascontiguousarray(array.transpose(0, 3, 1, 2))) for array in self._items.unit(indices)
-        )
-        return unit, visible
+        unit, visible = self._items.unit(indices)
+        return channels_first(unit), channels_first(visible)
 
 
 class _Indices(Sampler):

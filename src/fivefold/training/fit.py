@@ -109,6 +109,7 @@ def fit_items(
             signal.signal(signal.SIGINT, on_interrupt)
             raise KeyboardInterrupt from None
     vae.load_state_dict(module.progress.best_weights)
+    vae.to(trainer.strategy.root_device)  # Lightning brings it back to the CPU
     model = FittedModel(vae.eval(), items.schema, config, np.empty(0))
     model.record = {
         "data": {"source": items.source, "items": len(train), "held_out": len(held_out)},

@@ -74,16 +74,16 @@ def _measure(material: Material, model: FittedModel, drawn: tuple[float, Manifol
 
 def _draw(material: Material, plain: FittedModel) -> None:
     shown = material.items.select(material.shown)
+    models = {"VAE": material.model, "autoencoder": plain}
     rows = [("test items", material.truth[material.shown])]
-    for kind in ("reconstructed", "from N(0, I)", "morph"):
-        for name, model in (("VAE", material.model), ("autoencoder", plain)):
-            codes, _ = encode(model, shown)
-            images = {
-                "reconstructed": lambda model=model, codes=codes: decode(model, codes),
-                "from N(0, I)": lambda model=model, codes=codes: generate(model, len(codes), material.seed),
-                "morph": lambda model=model, codes=codes: morph(model, codes[0], codes[-1], len(codes)),
-            }[kind]()
-            rows.append((f"{kind}, {name}", model.schema.to_unit(images)))
+    for name, model in models.items():
+        codes, _ = encode(model, shown)
+        drawn = {
+            "reconstructed": decode(model, codes),
+            "from N(0, I)": generate(model, len(codes), material.seed),
+            "morph": morph(model, codes[0], codes[-1], max(2, len(codes))),
+        }
+        rows += [(f"{name}: {kind}", model.schema.to_unit(images)) for kind, images in drawn.items()]
     image_rows(material.folder / "autoencoder.png", rows)
 
 

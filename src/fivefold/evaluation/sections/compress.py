@@ -2,9 +2,6 @@
 
 from __future__ import annotations
 
-import dataclasses
-import tempfile
-from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -27,7 +24,7 @@ def make(material: Material) -> Section:
     figures: dict[str, Any] = {
         "latent_fraction": model.latent_dim / schema.size,
         "psnr": float(quality.mean()),
-        "ssim": float(ssim(material.truth, restored).mean()),
+        "ssim": float(ssim(material.truth, restored, material.seen).mean()),
     }
     shown = material.shown
     image_rows(
@@ -64,16 +61,8 @@ def reconstruct(model: FittedModel, material: Material) -> np.ndarray:
 
 
 def _psnr_by_size(material: Material) -> dict[str, float]:
-    from fivefold.training.fit import fit_items
-
-    assert material.train is not None
-    config, found = material.model.config, {}
-    training = dataclasses.replace(config.training, epochs=material.effort.sizes, max_minutes=None)
+    found = {}
     for size in _SIZES:
-        sized = dataclasses.replace(
-            config, network=dataclasses.replace(config.network, latent_dim=size), training=training
-        )
-        with tempfile.TemporaryDirectory() as folder:
-            model = fit_items(material.train, sized, Path(folder))
+        model = material.fit_like(latent_dim=size, epochs=material.effort.sizes)
         found[str(size)] = float(psnr(material.truth, reconstruct(model, material), material.seen).mean())
     return found

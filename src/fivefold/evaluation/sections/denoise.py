@@ -22,8 +22,8 @@ def make(material: Material) -> Section:
         figures[f"{level:g}"] = {
             "psnr_noisy": float(psnr(truth, seen_noisy, seen).mean()),
             "psnr": float(psnr(truth, clean, seen).mean()),
-            "ssim_noisy": float(ssim(truth, seen_noisy).mean()),
-            "ssim": float(ssim(truth, clean).mean()),
+            "ssim_noisy": float(ssim(truth, seen_noisy, seen).mean()),
+            "ssim": float(ssim(truth, clean, seen).mean()),
         }
         rows += [(f"{level:.0%} noise", seen_noisy[material.shown]), ("denoised", clean[material.shown])]
     image_rows(material.folder / "denoise.png", rows)

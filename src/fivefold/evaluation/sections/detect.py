@@ -5,15 +5,15 @@ from __future__ import annotations
 from typing import Any
 
 import numpy as np
+from matplotlib.axes import Axes
 from sklearn.metrics import roc_auc_score
 
-from fivefold.data import Items, read_items
+from fivefold.data import Items, make_items, read_items
 from fivefold.evaluation.drawing import figure, image_rows
 from fivefold.evaluation.material import Material
 from fivefold.evaluation.section import Picture, Section, Table
 from fivefold.jobs.codes import decode, encode
 from fivefold.jobs.detect import detect
-from fivefold.model.fitted import FittedModel
 from fivefold.schema import ImageSchema
 
 _RATES = (0.01, 0.05)
@@ -72,7 +72,7 @@ def _by_letter(material: Material, letters: Items, letter_errors: np.ndarray, er
     looks = None
     if material.classifier is not None:
         restored = decode(material.model, encode(material.model, letters)[0])
-        looks = material.classifier.predict(read_items(restored, letters.schema))
+        looks = material.classifier.predict(make_items(restored, letters.schema))
     table = {}
     for letter in np.unique(letters.labels):
         mine = letters.labels == letter
@@ -118,34 +118,40 @@ def _letter_table(capitals: dict[str, dict]) -> Table:
 def _draw_histogram(
     material: Material, errors: np.ndarray, threshold: float, letters: dict[str, float] | None
 ) -> Picture:
-    with figure(material.folder / "detect.png", 9, 3.6) as drawn:
-        ax = drawn.subplots()
+    with figure(material.folder / "detect.png", 9, 4.2 if letters else 3.2) as drawn:
+        ratios = [3, 1] if letters else [1]
+        axes = drawn.subplots(len(ratios), 1, sharex=True, squeeze=False, height_ratios=ratios)
+        top, bottom = axes[0, 0], axes[-1, 0]
         highest = max([*(letters or {}).values(), float(np.quantile(errors, 0.999))])
-        ax.hist(np.clip(errors, None, highest), bins=80, color="tab:blue", alpha=0.7, label="test items")
-        ax.axvline(threshold, color="tab:red", label="threshold (1 % false alarms)")
+        top.hist(np.clip(errors, None, highest), bins=80, color="tab:blue", alpha=0.7, label="test items")
+        top.axvline(threshold, color="tab:red", label="threshold (1 % false alarms)")
+        top.set_ylabel("test items")
+        top.legend(frameon=False, loc="upper right")
         if letters:
-            _mark_letters(ax, letters)
-        ax.set(xlabel="reconstruction error (nats)", ylabel="test items")
-        ax.legend(frameon=False, loc="upper right")
+            _mark_letters(bottom, letters)
+            bottom.axvline(threshold, color="tab:red")
+        bottom.set_xlabel("reconstruction error (nats)")
     marked = "; the mean error of each capital letter" if letters else ""
     return Picture("detect.png", f"Reconstruction errors of the test items, and the threshold{marked}.")
 
 
-def _mark_letters(ax, letters: dict[str, float]) -> None:  # noqa: ANN001
-    """Letters along the axis at their errors, stacked where they would overlap."""
-    top = ax.get_ylim()[1]
+def _mark_letters(ax: Axes, letters: dict[str, float]) -> None:
+    """Letters at their errors, stacked where they would overlap."""
     low, high = ax.get_xlim()
     last_in_row: list[float] = []
     for letter, error in sorted(letters.items(), key=lambda item: item[1]):
-        row = next((i for i, last in enumerate(last_in_row) if error - last > 0.018 * (high - low)), len(last_in_row))
+        row = next((i for i, last in enumerate(last_in_row) if error - last > 0.016 * (high - low)), len(last_in_row))
         last_in_row[row : row + 1] = [error]
-        ax.text(error, top * (0.06 + 0.08 * row), letter, ha="center", va="bottom", color="darkorange", weight="bold")
-        ax.plot([error, error], [0, top * (0.05 + 0.08 * row)], color="darkorange", linewidth=0.8)
+        ax.text(error, row, letter, ha="center", va="center", color="tab:brown", weight="bold")
+    ax.set(ylim=(-0.7, len(last_in_row) - 0.3), yticks=[], ylabel="letters")
 
 
 def _draw_worst(material: Material, errors: np.ndarray) -> Picture:
     worst = np.argsort(errors)[::-1][:10]
-    _draw_pairs(material.folder / "worst.png", material.model, material.items.select(worst), errors[worst])
+    items, model = material.items.select(worst), material.model
+    restored = model.schema.to_unit(decode(model, encode(model, items)[0]))
+    rows = [("item", items.unit()[0]), ("reconstructed", restored)]
+    image_rows(material.folder / "worst.png", rows, [f"{error:.0f}" for error in errors[worst]])
     return Picture("worst.png", "The ten test items with the highest error (nats), and their reconstructions.")
 
 
@@ -163,8 +169,3 @@ def _draw_letters(material: Material, letters: Items, errors: np.ndarray) -> Pic
         rows += [("letter", unit[half]), ("reconstructed", restored[half])]
     image_rows(material.folder / "letters.png", rows)
     return Picture("letters.png", "Capitals A–Z in one face, and what the model makes of them.")
-
-
-def _draw_pairs(path, model: FittedModel, items: Items, errors: np.ndarray) -> None:  # noqa: ANN001
-    restored = model.schema.to_unit(decode(model, encode(model, items)[0]))
-    image_rows(path, [("item", items.unit()[0]), ("reconstructed", restored)], [f"{error:.0f}" for error in errors])

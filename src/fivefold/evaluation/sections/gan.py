@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import dataclasses
-import tempfile
-from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -40,7 +38,8 @@ def make(material: Material) -> Section | None:
     unit = material.model.schema.to_unit
     rows = [("test items", material.truth[_spread(len(material.truth))])]
     for name, drawn in (("VAE", vae_items[0]), ("GAN", gan_items[0])):
-        rows += [(name, unit(drawn[start : start + _PER_ROW])) for start in (0, _PER_ROW)]
+        starts = range(0, min(2 * _PER_ROW, len(drawn)), _PER_ROW)
+        rows += [(name, unit(drawn[start : start + _PER_ROW])) for start in starts]
     image_rows(material.folder / "gan.png", rows)
     figures: dict[str, Any] = {**gan_runs[0], "reconstruction": None, "vae": vae_runs[0]}
     if material.thorough:
@@ -81,16 +80,11 @@ def _run_gan(material: Material, seed: int) -> tuple[np.ndarray, dict[str, Any]]
 
 def _run_vae(material: Material, seed: int) -> tuple[np.ndarray, dict[str, Any]]:
     """The model under report, and for the seeds after the first another fit like it."""
-    assert material.train is not None
     model, generated = material.model, material.generated
     if seed == material.seed:
         likeness = material.generated_likeness
     else:
-        from fivefold.training.fit import fit_items
-
-        training = dataclasses.replace(model.config.training, seed=model.config.training.seed + seed - material.seed)
-        with tempfile.TemporaryDirectory() as folder:
-            model = fit_items(material.train, dataclasses.replace(model.config, training=training), Path(folder))
+        model = material.fit_like(seed=model.config.training.seed + seed - material.seed)
         generated = generate(model, len(material.items), seed)
         likeness = material.likeness(generated)
     figures = _measure(material, generated, likeness)
@@ -100,9 +94,9 @@ def _run_vae(material: Material, seed: int) -> tuple[np.ndarray, dict[str, Any]]
 def _measure(
     material: Material, generated: np.ndarray, likeness: tuple[float, ManifoldOverlap] | None
 ) -> dict[str, Any]:
-    figures: dict[str, Any] = {
-        "sharpness": sharpness(material.model.schema.to_unit(generated)) / sharpness(material.truth)
-    }
+    figures: dict[str, Any] = {}
+    if (real := sharpness(material.truth)) > 0:
+        figures["sharpness"] = sharpness(material.model.schema.to_unit(generated)) / real
     if likeness is not None:
         figures |= {"fid": likeness[0], **dataclasses.asdict(likeness[1])}
         figures["classes_covered"] = material.classes_covered(generated)[0]

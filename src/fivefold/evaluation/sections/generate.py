@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
-import tempfile
-from pathlib import Path
+from typing import Any
 
 import numpy as np
 
@@ -24,14 +23,7 @@ _TRAVERSED = 8
 def make(material: Material) -> Section:
     """The section `generate`."""
     model, unit = material.model, material.model.schema.to_unit
-    figures: dict = {
-        "fid": None,
-        "fid_floor": None,
-        "precision": None,
-        "recall": None,
-        "density": None,
-        "coverage": None,
-    }
+    figures: dict[str, Any] = dict.fromkeys(("fid", "fid_floor", "precision", "recall", "density", "coverage"))
     generated = material.generated
     image_sheet(material.folder / "generate.png", unit(generated[:80]), columns=16)
     pictures = [Picture("generate.png", "New items: draws from the prior, decoded.")]
@@ -42,10 +34,11 @@ def make(material: Material) -> Section:
         figures |= {"fid": fid, "fid_floor": material.fid_floor, **dataclasses.asdict(overlap)}
         figures |= {"classes_covered": covered, "classifier_accuracy": material.classifier_accuracy}
         sentences.append(
-            f"Compared in the features of a small classifier (right on {material.classifier_accuracy or 0:.2%} of the "
-            f"test items). FID is {fid:.2f}; as many training items get {material.fid_floor:.2f}, which is the floor. "
-            f"{covered} of {classes} classes are covered."
+            f"Compared in the features of a small classifier, FID is {fid:.2f}; training items get "
+            f"{material.fid_floor:.2f}, which is the floor. {covered} of {classes} classes are covered."
         )
+        if material.classifier_accuracy is not None:
+            sentences.append(f"The classifier is right on {material.classifier_accuracy:.2%} of the test items.")
         tables.append(Table(("measure", "value"), [(name, f"{value:.3f}") for name, value in vars(overlap).items()]))
         summary.append(("generate", f"FID {fid:.1f} (floor {material.fid_floor:.1f}), coverage {overlap.coverage:.2f}"))
     pictures += [_draw_morphs(material), _draw_traversals(material)]
@@ -88,16 +81,7 @@ def _plane_model(material: Material) -> FittedModel | None:
         return material.model
     if material.train is None:
         return None
-    from fivefold.training.fit import fit_items
-
-    config = material.model.config
-    config = dataclasses.replace(
-        config,
-        network=dataclasses.replace(config.network, latent_dim=2),
-        training=dataclasses.replace(config.training, epochs=material.effort.plane, max_minutes=None),
-    )
-    with tempfile.TemporaryDirectory() as folder:
-        return fit_items(material.train, config, Path(folder))
+    return material.fit_like(latent_dim=2, epochs=material.effort.plane)
 
 
 def _draw_plane(material: Material, plane: FittedModel) -> Picture:

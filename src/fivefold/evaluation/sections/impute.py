@@ -56,8 +56,9 @@ def make(material: Material) -> Section:
         [
             (
                 "impute",
-                ", ".join(
-                    f"{k}: RMSE {r['rmse']:.3f} (mean fill {r['rmse_mean_fill']:.3f})" for k, r in figures.items()
+                "; ".join(
+                    f"{label} hidden: RMSE {figures[name]['rmse']:.3f} (mean fill {figures[name]['rmse_mean_fill']:.3f})"
+                    for name, (_, _, label) in _CASES.items()
                 ),
             )
         ],

@@ -21,7 +21,7 @@ def make(material: Material) -> Section:
         "reconstruction": elbo.reconstruction,
         "kl": elbo.kl,
         "kl_per_unit": list(elbo.kl_per_unit),
-        "active_units": elbo.active_units,
+        "inactive_units": list(elbo.inactive_units),
         "latent_dim": model.latent_dim,
         "parameters": model.parameters,
         "train_seconds": seconds,
