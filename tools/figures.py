@@ -15,13 +15,17 @@ RESULTS = ROOT / "benchmarks" / "results"
 def main() -> int:
     """Rewrite the pages, or with `--check` say whether they are current."""
     elbo, report = (json.loads((RESULTS / f"{name}.json").read_text(encoding="utf-8")) for name in ("elbo", "mnist"))
-    tables = {"README.md": _readme(elbo, report), "docs/choosing.md": _choosing(report)}
+    tables = {
+        ("README.md", "figures"): _readme(elbo, report),
+        ("docs/choosing.md", "figures"): _choosing(report),
+        ("docs/choosing.md", "points"): _points(report),
+    }
     stale = []
-    for name, table in tables.items():
+    for (name, marker), table in tables.items():
         page = ROOT / name
         text = page.read_text(encoding="utf-8")
-        before, rest = text.split("<!-- figures -->\n")
-        filled = f"{before}<!-- figures -->\n{table}\n<!-- /figures -->{rest.partition('<!-- /figures -->')[2]}"
+        start, end = f"<!-- {marker} -->", f"<!-- /{marker} -->"
+        filled = f"{text.partition(start)[0]}{start}\n{table}\n{end}{text.partition(end)[2]}"
         if filled != text:
             stale.append(name)
             if "--check" not in sys.argv:
@@ -78,63 +82,115 @@ def _readme(elbo: dict[str, Any], report: dict[str, Any]) -> str:
 
 
 def _choosing(report: dict[str, Any]) -> str:
-    autoencoder, gan = report["autoencoder"], report["gan"]
-    vae_runs, gan_runs = gan["vae_seeds"], gan["seeds"]
-
-    def spread(runs: list[dict[str, float]], name: str, digits: int) -> str:
-        values = [run[name] for run in runs]
-        return f"{statistics.mean(values):.{digits}f} ± {statistics.stdev(values):.{digits}f}"
-
-    vae = autoencoder["vae"]
+    plain, vae = report["autoencoder"], report["autoencoder"]["vae"]
+    vae_runs, gan_runs = _runs(report)
+    classes = [", ".join(str(run["classes_covered"]) for run in runs) for runs in (vae_runs, gan_runs)]
     rows = [
         (
             "training, s",
-            spread(vae_runs, "train_seconds", 0),
-            f"{autoencoder['train_seconds']:.0f}",
-            spread(gan_runs, "train_seconds", 0),
+            _spread(vae_runs, "train_seconds", 0),
+            f"{plain['train_seconds']:.0f}",
+            _spread(gan_runs, "train_seconds", 0),
         ),
-        ("reconstruction, PSNR in dB", f"{vae['psnr']:.2f}", f"{autoencoder['psnr']:.2f}", "none"),
-        (
-            "drawn from N(0, I): FID",
-            spread(vae_runs, "fid", 0),
-            f"{autoencoder['fid']:.0f}",
-            spread(gan_runs, "fid", 0),
-        ),
+        ("reconstruction, PSNR in dB", f"{vae['psnr']:.2f}", f"{plain['psnr']:.2f}", "none"),
+        ("drawn from N(0, I): FID", _spread(vae_runs, "fid", 0), f"{plain['fid']:.0f}", _spread(gan_runs, "fid", 0)),
         *(
             (
                 f"drawn from N(0, I): {name}",
-                spread(vae_runs, name, 2),
-                f"{autoencoder[name]:.2f}",
-                spread(gan_runs, name, 2),
+                _spread(vae_runs, name, 2),
+                f"{plain[name]:.2f}",
+                _spread(gan_runs, name, 2),
             )
             for name in ("precision", "recall", "density", "coverage")
         ),
-        ("classes covered, of 10", _each(vae_runs), "–", _each(gan_runs)),
-        ("sharpness (test images: 1)", spread(vae_runs, "sharpness", 2), "–", spread(gan_runs, "sharpness", 2)),
+        ("classes covered, of 10", classes[0], "–", classes[1]),
+        ("sharpness (test images: 1)", _spread(vae_runs, "sharpness", 2), "–", _spread(gan_runs, "sharpness", 2)),
         (
             "half-way between two items: FID",
             f"{vae['interpolation_fid']:.0f}",
-            f"{autoencoder['interpolation_fid']:.0f}",
-            "no encoder",
+            f"{plain['interpolation_fid']:.0f}",
+            "–",
         ),
         (
             "half-way between two items: precision",
             f"{vae['interpolation_precision']:.2f}",
-            f"{autoencoder['interpolation_precision']:.2f}",
-            "no encoder",
+            f"{plain['interpolation_precision']:.2f}",
+            "–",
         ),
-        (
-            "spread of the codes (prior: 1)",
-            f"{vae['code_deviation']:.2f}",
-            f"{autoencoder['code_deviation']:.2f}",
-            "no encoder",
-        ),
+        ("spread of the codes (prior: 1)", f"{vae['code_deviation']:.2f}", f"{plain['code_deviation']:.2f}", "–"),
     ]
     return _table(("", "VAE", "autoencoder", "GAN"), rows)
 
 
-def _each(runs: list[dict[str, float]]) -> str:
-    return ", ".join(str(run["classes_covered"]) for run in runs)
+def _points(report: dict[str, Any]) -> str:
+    """The publication's points, each with the numbers for or against it."""
+    plain, vae = report["autoencoder"], report["autoencoder"]["vae"]
+    vae_runs, gan_runs = _runs(report)
+
+    def compare(name: str, digits: int) -> str:
+        return f"VAE {_spread(vae_runs, name, digits)}, GAN {_spread(gan_runs, name, digits)}"
+
+    def mean(runs: list[dict[str, Any]], name: str) -> float:
+        return statistics.mean(run[name] for run in runs)
+
+    def deviation(runs: list[dict[str, Any]]) -> float:
+        return statistics.stdev(run["fid"] for run in runs) if len(runs) > 1 else 0.0
+
+    fewest = [min(run["classes_covered"] for run in runs) for runs in (vae_runs, gan_runs)]
+    points = [
+        (
+            "the GAN's images are sharper",
+            compare("sharpness", 2),
+            mean(gan_runs, "sharpness") > mean(vae_runs, "sharpness"),
+        ),
+        (
+            "the VAE's are more consistent",
+            f"precision: {compare('precision', 2)}",
+            mean(vae_runs, "precision") > mean(gan_runs, "precision"),
+        ),
+        (
+            "the VAE trains faster",
+            f"seconds: {compare('train_seconds', 0)}",
+            mean(vae_runs, "train_seconds") < mean(gan_runs, "train_seconds"),
+        ),
+        ("the VAE trains stably", f"FID over seeds: {compare('fid', 0)}", deviation(vae_runs) < deviation(gan_runs)),
+        (
+            "the VAE has no mode collapse",
+            f"fewest classes covered: VAE {fewest[0]}, GAN {fewest[1]}; recall: {compare('recall', 2)}",
+            fewest[0] == 10 and mean(vae_runs, "recall") > mean(gan_runs, "recall"),
+        ),
+        (
+            "the VAE generates, the autoencoder doesn't",
+            f"FID from N(0, I): {vae['fid']:.0f} against {plain['fid']:.0f}; coverage {vae['coverage']:.2f} against {plain['coverage']:.2f}",
+            vae["fid"] < plain["fid"],
+        ),
+        (
+            "the VAE's latent space is structured: the way from item to item leads through items",
+            f"precision half-way: VAE {vae['interpolation_precision']:.2f}, autoencoder {plain['interpolation_precision']:.2f}",
+            vae["interpolation_precision"] > plain["interpolation_precision"],
+        ),
+        (
+            "reconstruction is built in; a GAN has none",
+            f"VAE {vae['psnr']:.1f} dB (autoencoder {plain['psnr']:.1f} dB)",
+            True,
+        ),
+    ]
+    return _table(
+        ("the publication says", "measured", ""),
+        [(claim, numbers, "holds" if holds else "does not hold here") for claim, numbers, holds in points],
+    )
+
+
+def _runs(report: dict[str, Any]) -> tuple[list[dict[str, Any]], list[dict[str, Any]]]:
+    """Figures of the VAE and of the GAN, a row per seed."""
+    gan = report["gan"]
+    return gan.get("vae_seeds", [gan["vae"]]), gan.get("seeds", [gan])
+
+
+def _spread(runs: list[dict[str, Any]], name: str, digits: int) -> str:
+    values = [run[name] for run in runs]
+    deviation = f" ± {statistics.stdev(values):.{digits}f}" if len(values) > 1 else ""
+    return f"{statistics.mean(values):.{digits}f}{deviation}"
 
 
 def _table(header: tuple[str, ...], rows: list[tuple[str, ...]]) -> str:

@@ -126,7 +126,8 @@ def _draw_histogram(
         top.hist(np.clip(errors, None, highest), bins=80, color="tab:blue", alpha=0.7, label="test items")
         top.axvline(threshold, color="tab:red", label="threshold (1 % false alarms)")
         top.set_ylabel("test items")
-        top.legend(frameon=False, loc="upper right")
+        top.set_xlim(float(errors.min()), highest + 0.03 * (highest - float(errors.min())))
+        top.legend(edgecolor="white", framealpha=1, loc="upper right")
         if letters:
             _mark_letters(bottom, letters)
             bottom.axvline(threshold, color="tab:red")
