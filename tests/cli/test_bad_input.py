@@ -90,6 +90,7 @@ MISTAKES = {
     "report to a file": (("report", "M", "digits.npy", "-o", "report.pdf"), 2, ["folder", "report.pdf"]),
     "negative seed": (("generate", "M", "-o", "new.npy", "--seed", "-1"), 2, ["--seed", "-1"]),
     "nothing to resume": (("fit", "digits.npy", "-o", "new", "--resume"), 2, ["--resume"]),
+    "model without a name": (("fit", "digits.npy", "-o", ".", "--force"), 2, ["--output", "folder"]),
     "unknown accelerator": (
         ("fit", "digits.npy", "-o", "new", "--accelerator", "abacus"),
         2,

@@ -87,6 +87,24 @@ def test_fit_again_needs_force_and_resume_goes_on(run, few):
     assert run(*longer).code == 0
     assert len(load("model").record["history"]) == 3
     assert run(*longer, "--learning-rate", "1").code == 2
+    assert sorted(path.name for path in Path.cwd().iterdir()) == ["few.npy", "model"]
+
+
+@pytest.mark.parametrize(("kept", "hint"), [(True, "continue with --resume"), (False, "nothing is kept")])
+def test_an_interrupted_fit_says_how_to_go_on(run, few, monkeypatch, kept, hint):
+    def interrupted(*_, workdir, **__):
+        workdir.mkdir()
+        if kept:
+            (workdir / "state.safetensors").touch()
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr("fivefold.training.fit.fit", interrupted)
+    outcome = run("fit", "few.npy", "-o", "model", *SHORT)
+    assert outcome.code == 130
+    assert outcome.err.strip() == f"interrupted; {hint}"
+    assert Path("model.fitting").exists() == kept
+    if kept:
+        assert "--resume" in run("fit", "few.npy", "-o", "model", *SHORT).err
 
 
 def test_same_seed_gives_same_files(run, few, tmp_path):
