@@ -39,11 +39,8 @@ def report(
     quiet: options.Quiet = False,
 ) -> None:
     """Measure the five jobs on DATA: report.html, report.json and the pictures."""
-    options.check_seed(seed)
-    _check_folder(output, force)
+    _prepare(output, seed, force, quiet)
     size = options.parse_size(resize)
-    if quiet:
-        silence()
     from fivefold.data import read_items
     from fivefold.storage import load
 
@@ -66,10 +63,7 @@ def demo(
     quiet: options.Quiet = False,
 ) -> None:
     """Fit MNIST, do the five jobs, compare with the autoencoder and the GAN: about ten minutes on two cores."""
-    options.check_seed(seed)
-    _check_folder(output, force)
-    if quiet:
-        silence()
+    _prepare(output, seed, force, quiet)
     start = time.monotonic()
     from fivefold.data import read_items
     from fivefold.storage import check_model_path, save
@@ -110,9 +104,12 @@ def _print_summary(rows: list[tuple[str, str]]) -> None:
     Console().print(table)
 
 
-def _check_folder(output: Path, force: bool) -> None:
+def _prepare(output: Path, seed: int, force: bool, quiet: bool) -> None:
     from fivefold.atomic import check_free
 
+    options.check_seed(seed)
     if output.suffix:
         raise UsageError(f"--output must be a folder without an ending, got {output}")
     check_free(output, force)
+    if quiet:
+        silence()
