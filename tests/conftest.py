@@ -12,8 +12,9 @@ import torch
 from PIL import Image
 from torch import Tensor, nn
 
-from fivefold.config import FitConfig, NetworkConfig, TrainingConfig
+from fivefold.config import ContextConfig, FitConfig, NetworkConfig, TrainingConfig, configure
 from fivefold.data.builtin import load_mnist
+from fivefold.model.build import build_networks
 from fivefold.model.fitted import FittedModel
 from fivefold.model.likelihoods import Gaussian
 from fivefold.model.vae import VAE, Posterior
@@ -23,6 +24,9 @@ SMALL = {
     "hidden": 32,
     "first_channels": 4,
     "max_channels": 8,
+    "window": 5,
+    "context_width": 16,
+    "positions": 16,
     "batch_size": 32,
     "epochs": 2,
     "learning_rate": 5e-3,
@@ -51,11 +55,22 @@ def digits() -> np.ndarray:
 
 @pytest.fixture(scope="session")
 def model(digits) -> FittedModel:
-    """4 latent numbers, the default preset; nothing may change it."""
+    """4 latent numbers and a context decoder, the default preset; nothing may change it."""
     from fivefold.training.fit import fit
 
     settings = SMALL | {"latent_dim": 4, "epochs": 5, "first_channels": 8, "max_channels": 16, "hidden": 64}
+    settings |= {"window": 7, "context_width": 32, "positions": 32}
     return fit(digits[:600], **settings)
+
+
+@pytest.fixture(scope="session")
+def untrained() -> FittedModel:
+    """Freshly initialised networks of items of 8×6 pixels and 3 channels, with no prior and no normality."""
+    settings = {name: value for name, value in SMALL.items() if name != "accelerator"}
+    config = configure(**{**settings, "latent_dim": 3})
+    schema = ImageSchema(8, 6, 3, "uint8", 0.0, 255.0)
+    networks = build_networks(schema, config, seed=0).eval()
+    return FittedModel(schema=schema, config=config, **dict(networks.named_children()))
 
 
 @pytest.fixture(scope="session")
@@ -113,8 +128,8 @@ class LinearGaussian:
         """As a fitted model of float32 items in [0, 1]."""
         schema = ImageSchema(1, len(self.bias), 1, "float32", 0.0, 1.0)
         network = NetworkConfig(latent_dim=self.latent_dim, likelihood="gaussian")
-        config = FitConfig("default", network, training=TrainingConfig())
-        return FittedModel(self.vae(posterior).eval(), schema, config, np.empty(0))
+        config = FitConfig("default", network, ContextConfig(window=0), training=TrainingConfig())
+        return FittedModel(self.vae(posterior).eval(), schema, config)
 
 
 class _LinearEncoder(nn.Module):

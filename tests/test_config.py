@@ -6,10 +6,24 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from fivefold.config import PRESETS, CorruptionConfig, FitConfig, NetworkConfig, TrainingConfig, configure
+from fivefold.config import (
+    PRESETS,
+    ContextConfig,
+    CorruptionConfig,
+    FitConfig,
+    NetworkConfig,
+    TrainingConfig,
+    configure,
+)
 from fivefold.errors import ModelError, UsageError
 
 NAN, INFINITY = float("nan"), float("inf")
+PARTS = {
+    NetworkConfig: "network",
+    ContextConfig: "context",
+    CorruptionConfig: "corruption",
+    TrainingConfig: "training",
+}
 
 
 @pytest.mark.parametrize(
@@ -77,6 +91,20 @@ def test_a_sum_that_floats_round_above_one_is_allowed():
         (NetworkConfig, "max_channels", {}, "--max-channels"),
         (NetworkConfig, "smallest_side", 1, "--smallest-side"),
         (NetworkConfig, "hidden", "400", "--hidden"),
+        (ContextConfig, "window", -1, "--window"),
+        (ContextConfig, "window", 4, "--window"),
+        (ContextConfig, "window", 65, "--window"),
+        (ContextConfig, "window", 5.0, "--window"),
+        (ContextConfig, "window", None, "--window"),
+        (ContextConfig, "window", True, "--window"),
+        (ContextConfig, "context_width", 0, "--context-width"),
+        (ContextConfig, "context_width", 1 << 16, "--context-width"),
+        (ContextConfig, "context_depth", 0, "--context-depth"),
+        (ContextConfig, "context_depth", 64, "--context-depth"),
+        (ContextConfig, "context_learning_rate", -1e-3, "--context-learning-rate"),
+        (ContextConfig, "context_learning_rate", NAN, "--context-learning-rate"),
+        (ContextConfig, "positions", 0, "--positions"),
+        (ContextConfig, "positions", "x", "--positions"),
         (CorruptionConfig, "salt_and_pepper", -0.1, "--corruption salt-and-pepper"),
         (CorruptionConfig, "hide", "0.1", "--corruption hide"),
         (CorruptionConfig, "hide", 10**400, "--corruption hide"),
@@ -100,26 +128,39 @@ class TestBadField:
 
     def test_in_json_is_a_model_error(self, config, name, value, flag):
         fields = PRESETS["default"].to_json()
-        part = {NetworkConfig: "network", CorruptionConfig: "corruption", TrainingConfig: "training"}[config]
-        fields[part][name] = value
+        fields[PARTS[config]][name] = value
         with pytest.raises(ModelError, match="configuration is damaged"):
             FitConfig.from_json(fields)
 
 
 @pytest.mark.parametrize(
     ("name", "value"),
-    [("latent_dim", 1), ("max_minutes", 5), ("max_minutes", 0.5), ("validation", 0), ("seed", (1 << 63) - 1)],
+    [
+        ("latent_dim", 1),
+        ("window", 0),
+        ("window", 1),
+        ("window", 63),
+        ("context_width", 1),
+        ("context_depth", 1),
+        ("positions", 1),
+        ("max_minutes", 5),
+        ("max_minutes", 0.5),
+        ("validation", 0),
+        ("seed", (1 << 63) - 1),
+    ],
 )
 def test_bounds_themselves_are_allowed(name, value):
     config = configure(**{name: value})
-    assert getattr(config.network if name == "latent_dim" else config.training, name) == value
+    found = {key: each for part in PARTS.values() for key, each in vars(getattr(config, part)).items()}
+    assert found[name] == value
 
 
 def test_configure_replaces_single_settings():
-    config = configure("paper", latent_dim=3, epochs=None, seed=7, corruption="hide=0.5")
+    config = configure("paper", latent_dim=3, epochs=None, seed=7, window=5, corruption="hide=0.5")
     paper = PRESETS["paper"]
     assert config.preset == "paper"
     assert config.network == dataclasses.replace(paper.network, latent_dim=3)
+    assert config.context == dataclasses.replace(paper.context, window=5)
     assert config.training == dataclasses.replace(paper.training, seed=7)
     assert config.corruption == CorruptionConfig(hide=0.5)
 
@@ -127,6 +168,23 @@ def test_configure_replaces_single_settings():
 @pytest.mark.parametrize("preset", PRESETS)
 def test_configure_without_overrides_is_the_preset(preset):
     assert configure(preset, corruption=None) == PRESETS[preset]
+
+
+def test_the_paper_preset_is_the_publications():
+    paper = PRESETS["paper"]
+    assert paper.context.window == 0
+    assert paper.corruption == CorruptionConfig()
+    assert (paper.network.latent_dim, paper.network.likelihood, paper.network.activation) == (10, "bernoulli", "relu")
+    assert not paper.network.visibility
+
+
+def test_the_default_preset_learns_every_window():
+    default = PRESETS["default"]
+    assert default.network.latent_dim == 16
+    assert default.context.window == 11
+    assert default.corruption.hide + default.corruption.block > 0
+    assert default.corruption.uniform + default.corruption.gaussian + default.corruption.salt_and_pepper > 0
+    assert sum(dataclasses.astuple(default.corruption)) < 1, "some stay clean: causal windows are learnt from them"
 
 
 def test_configure_takes_a_corruption_object():
@@ -140,6 +198,7 @@ def test_configure_takes_a_corruption_object():
         ("default", {"depth": 3, "width": 4}, "unknown setting: depth, width"),
         ("default", {"latent_dim": 0}, "--latent-dim must be at least 1, got 0"),
         ("default", {"latent_dim": "ten"}, "--latent-dim must be an integer, got 'ten'"),
+        ("default", {"window": 6}, "--window must be odd, or 0 for no context decoder; got 6"),
         ("default", {"likelihood": "poisson"}, "--likelihood must be one of bernoulli, pixels, gaussian"),
         ("default", {"corruption": "blur=1"}, "--corruption must be none or"),
         ("default", {"corruption": 5}, "--corruption must be a CorruptionConfig or text, got 5"),
@@ -151,7 +210,7 @@ def test_configure_refuses(preset, overrides, message):
     assert str(caught.value).startswith(message)
 
 
-@pytest.mark.parametrize("config", [*PRESETS.values(), configure(max_minutes=2.5, likelihood="pixels")])
+@pytest.mark.parametrize("config", [*PRESETS.values(), configure(max_minutes=2.5, likelihood="pixels", window=3)])
 def test_json_round_trip(config):
     assert FitConfig.from_json(json.loads(json.dumps(config.to_json()))) == config
 
@@ -169,6 +228,10 @@ def test_json_round_trip(config):
         {**FitConfig().to_json(), "preset": []},
         {**FitConfig().to_json(), "network": None},
         {**FitConfig().to_json(), "network": [1]},
+        {**FitConfig().to_json(), "context": None},
+        {**FitConfig().to_json(), "context": {"window": 2}},
+        {**FitConfig().to_json(), "context": {"side": 3}},
+        {name: value for name, value in FitConfig().to_json().items() if name != "context"},
         {**FitConfig().to_json(), "corruption": "hide=1"},
         {**FitConfig().to_json(), "training": {"epochs": 1, "momentum": 2}},
         {**FitConfig().to_json(), "corruption": {"hide": 0.9, "block": 0.9}},

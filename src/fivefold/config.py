@@ -66,6 +66,26 @@ class NetworkConfig(_Checked):
 
 
 @dataclass(frozen=True)
+class ContextConfig(_Checked):
+    """The context decoder: a network shared by all elements, each seeing what is around it."""
+
+    window: int = _setting(
+        11, "Side of the window that the context decoder sees, odd; 0 for none.", at_least=0, below=64
+    )
+    context_width: int = _setting(128, "Width of the context decoder's layers.", at_least=1, below=1 << 16)
+    context_depth: int = _setting(2, "Number of the context decoder's layers.", at_least=1, below=64)
+    context_learning_rate: float = _setting(8e-3, "Peak of Adam's rate for the context decoder.", at_least=0)
+    positions: int = _setting(
+        128, "Elements per item and step that the context decoder learns from.", at_least=1, below=1 << 20
+    )
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        if self.window and self.window % 2 == 0:
+            raise UsageError(f"--window must be odd, or 0 for no context decoder; got {self.window}")
+
+
+@dataclass(frozen=True)
 class CorruptionConfig(_Checked):
     """Shares of the training items that the encoder sees corrupted, by kind; the rest stay clean."""
 
@@ -121,6 +141,7 @@ class FitConfig:
 
     preset: PresetName = "default"
     network: NetworkConfig = NetworkConfig()
+    context: ContextConfig = ContextConfig()
     corruption: CorruptionConfig = CorruptionConfig()
     training: TrainingConfig = TrainingConfig()
 
@@ -137,6 +158,7 @@ class FitConfig:
             return cls(
                 fields["preset"],
                 NetworkConfig(**fields["network"]),
+                ContextConfig(**fields["context"]),
                 CorruptionConfig(**fields["corruption"]),
                 TrainingConfig(**fields["training"]),
             )
@@ -147,9 +169,10 @@ class FitConfig:
 PRESETS: dict[str, FitConfig] = {
     "default": FitConfig(
         "default",
+        NetworkConfig(latent_dim=16),
         corruption=CorruptionConfig(hide=0.1, block=0.1, uniform=0.15, gaussian=0.05, salt_and_pepper=0.05),
     ),
-    "paper": FitConfig("paper", NetworkConfig(visibility=False, activation="relu")),
+    "paper": FitConfig("paper", NetworkConfig(visibility=False, activation="relu"), ContextConfig(window=0)),
 }
 
 
@@ -159,7 +182,7 @@ def configure(preset: str = "default", **overrides: Any) -> FitConfig:
     Parameters
     ----------
     preset : `default` or `paper`
-    overrides : fields of `NetworkConfig` and `TrainingConfig` by name, and `corruption` (a `CorruptionConfig` or
+    overrides : fields of `NetworkConfig`, `ContextConfig` and `TrainingConfig` by name, and `corruption` (a `CorruptionConfig` or
         its text form)
 
     Raises
@@ -176,7 +199,7 @@ def configure(preset: str = "default", **overrides: Any) -> FitConfig:
     if not isinstance(corruption, CorruptionConfig):
         raise UsageError(f"--corruption must be a CorruptionConfig or text, got {corruption!r}")
     parts = {}
-    for part in ("network", "training"):
+    for part in ("network", "context", "training"):
         current = getattr(config, part)
         mine = {name: given.pop(name) for name in list(given) if name in current.__dataclass_fields__}
         parts[part] = dataclasses.replace(current, **mine)

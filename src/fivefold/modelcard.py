@@ -42,6 +42,11 @@ def figure_rows(model: FittedModel) -> list[tuple[str, str]]:
             f"{len(record['history'])} epochs in {record['train_seconds']:.0f} s, best: {record['best_epoch'] + 1}",
         ),
     ]
+    if model.context is not None:
+        side, best = model.context.side, record["history"][record["best_epoch"]]
+        held_out = best.get("validation_context")
+        measured = "" if held_out is None else f", {held_out:.4f} nats per held-out element"
+        rows.append(("context decoder", f"windows of {side}×{side}{measured}"))
     for name, figures in record["figures"].items():
         text = (
             f"{figures['negative_elbo']:.2f} nats per item = reconstruction {figures['reconstruction']:.2f} + KL "
@@ -80,6 +85,6 @@ fivefold encode MODEL DATA -o z.npy
 ```
 
 `MODEL` is this folder. `config.json` holds the settings and the training history, `model.safetensors` the weights and
-the held-out items' scores; nothing in here is pickled. The model is meant for data like that it was trained on; the
+what was learnt from the held-out items; nothing in here is pickled. The model is meant for data like that it was trained on; the
 figures are of items that it was not trained on.
 """

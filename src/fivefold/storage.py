@@ -17,16 +17,17 @@ from safetensors.torch import save as save_tensors
 from fivefold.atomic import atomic_folder, check_free
 from fivefold.config import FitConfig
 from fivefold.errors import ModelError, UsageError
+from fivefold.model.build import build_networks
 from fivefold.model.fitted import FittedModel
-from fivefold.model.networks import build_vae
+from fivefold.model.normality import Normality
+from fivefold.model.prior import FittedPrior
 from fivefold.modelcard import render_card
 from fivefold.schema import ImageSchema
 
 FORMAT = "fivefold-model"
-FORMAT_VERSION = 1
+FORMAT_VERSION = 2
 _CONFIG, _WEIGHTS, _CARD = "config.json", "model.safetensors", "README.md"
-_SCORES = "held_out_scores"
-_PREFIX = "vae."
+_FITTED: dict[str, type[FittedPrior] | type[Normality]] = {"prior": FittedPrior, "normality": Normality}
 
 
 def check_model_path(path: str | Path, force: bool = False) -> Path:
@@ -45,8 +46,11 @@ def save(model: FittedModel, path: str | Path, *, force: bool = False, training:
     Raises `UsageError` if `path` exists (with `force`: and is no model).
     """
     path = check_model_path(path, force)
-    tensors = {_PREFIX + name: weight.cpu().contiguous() for name, weight in model.vae.state_dict().items()}
-    tensors[_SCORES] = torch.from_numpy(np.ascontiguousarray(model.held_out_scores))
+    tensors = {name: weight.cpu().contiguous() for name, weight in model.networks.state_dict().items()}
+    for part in _FITTED:
+        if (fitted := getattr(model, part)) is not None:
+            arrays = {name: np.ascontiguousarray(array) for name, array in vars(fitted).items()}
+            tensors |= {f"{part}.{name}": torch.from_numpy(array) for name, array in arrays.items()}
     with atomic_folder(path, merge=False) as folder:
         content = save_tensors(tensors)
         (folder / _WEIGHTS).write_bytes(content)
@@ -86,20 +90,34 @@ def load(path: str | Path, device: str = "auto") -> FittedModel:
         if hashlib.sha256(content).hexdigest() != config["weights_sha256"]:
             raise ModelError(f"{weights} is damaged: its SHA-256 is not the one that {_CONFIG} states")
         tensors = load_tensors(content)
-        scores = tensors.pop(_SCORES).numpy()
-        if scores.ndim != 1 or not np.array_equal(scores, np.sort(scores)):
-            raise ModelError(f"{weights} is damaged: the held-out items' scores are not in order")
+        fitted = {part: _take(tensors, part, kind) for part, kind in _FITTED.items()}
         with torch.device("meta"):  # the weights' sizes are compared before any are allocated
-            vae = build_vae(schema, fit_config.network, seed=0)
-        vae.load_state_dict({name.removeprefix(_PREFIX): value for name, value in tensors.items()}, assign=True)
+            networks = build_networks(schema, fit_config, seed=0)
+        networks.load_state_dict(tensors, assign=True)
     except (SafetensorError, OSError, KeyError, RuntimeError) as error:
         raise ModelError(f"{weights} is damaged: {str(error).splitlines()[0]}") from None
-    model = FittedModel(vae.to(_device(device)).eval(), schema, fit_config, scores, config["record"])
+    networks.to(_device(device)).eval()
+    if fitted["prior"] is not None and fitted["prior"].means.shape[1] != fit_config.network.latent_dim:
+        raise ModelError(f"{weights} is damaged: its prior is of other codes")
+    parts = {**dict(networks.named_children()), **fitted}
+    model = FittedModel(schema=schema, config=fit_config, record=config["record"], **parts)
     try:
         render_card(model)
     except (LookupError, TypeError, ValueError, AttributeError) as error:
         raise ModelError(f"{path / _CONFIG} is damaged: its record can't be told ({error!r})") from None
     return model
+
+
+def _take(tensors: dict[str, torch.Tensor], part: str, kind: type[Any]) -> Any:
+    """Take the arrays of a part out of `tensors`; None if there are none."""
+    mine = [name for name in tensors if name.startswith(part + ".")]
+    if not mine:
+        return None
+    try:
+        arrays = {name.removeprefix(part + "."): tensors.pop(name).numpy() for name in mine}
+        return kind(**arrays)
+    except (TypeError, ValueError) as error:
+        raise ModelError(f"the model's {part} is damaged: {error}") from None
 
 
 def _read_config(path: Path) -> dict[str, Any]:
@@ -113,10 +131,11 @@ def _read_config(path: Path) -> dict[str, Any]:
         raise ModelError(f"{path / _CONFIG} is damaged: {error}") from None
     if not isinstance(config, dict) or config.get("format") != FORMAT:
         raise ModelError(f"{path} is not a model folder: its {_CONFIG} is of another program")
-    if config.get("version") != FORMAT_VERSION:
-        raise ModelError(
-            f"{path} has format version {config.get('version')}, this package reads {FORMAT_VERSION}: upgrade fivefold"
-        )
+    version = config.get("version")
+    if version != FORMAT_VERSION:
+        older = isinstance(version, int) and version < FORMAT_VERSION
+        advice = "fit it again" if older else "upgrade fivefold"
+        raise ModelError(f"{path} has format version {version}, this package reads {FORMAT_VERSION}: {advice}")
     missing = {"weights_sha256", "schema", "fit", "record"} - config.keys()
     if missing:
         raise ModelError(f"{path / _CONFIG} is damaged: it lacks {', '.join(sorted(missing))}")

@@ -17,6 +17,7 @@ from fivefold.model.corruption import (
 )
 
 KINDS = ["hide", "block", "uniform", "gaussian", "salt_and_pepper"]
+HIDING = ["hide", "block"]
 ALL = [hide_at_random, hide_block, replace_uniform, add_gaussian, salt_and_pepper]
 BY_PLACE = [hide_at_random, replace_uniform, salt_and_pepper]
 
@@ -112,19 +113,21 @@ def test_salt_and_pepper_are_at_even_odds():
 
 def test_nothing_is_touched_without_corruption():
     x, visible = grey(), torch.rand(40, 3, 20, 30) < 0.9
-    seen, seen_visible = corrupt_for_training(x, visible, CorruptionConfig(), generator())
-    assert torch.equal(seen, x)
-    assert torch.equal(seen_visible, visible)
+    seen = corrupt_for_training(x, visible, CorruptionConfig(), generator())
+    assert torch.equal(seen.x, x)
+    assert torch.equal(seen.visible, visible)
+    assert seen.hidden.shape == seen.noisy.shape == (40,)
+    assert not (seen.hidden | seen.noisy).any()
 
 
 @pytest.mark.parametrize("kind", KINDS)
 def test_the_share_of_items_is_damaged_and_the_rest_clean(kind):
     x = grey(3000, 1, 6, 6)
     visible = torch.ones_like(x, dtype=torch.bool)
-    seen, seen_visible = corrupt_for_training(x, visible, CorruptionConfig(**{kind: 0.3}), generator())
-    hit = ((seen != x) | ~seen_visible).flatten(1).any(1)
+    seen = corrupt_for_training(x, visible, CorruptionConfig(**{kind: 0.3}), generator())
+    hit = ((seen.x != x) | ~seen.visible).flatten(1).any(1)
     assert hit.float().mean().item() == pytest.approx(0.3, abs=0.05)
-    assert seen_visible.all() == (kind not in ("hide", "block"))
+    assert seen.visible.all() == (kind not in HIDING)
     assert (x == 0.4).all(), "the clean items, which are the target, were changed"
     assert visible.all()
 
@@ -133,19 +136,42 @@ def test_kinds_share_the_items_out():
     """With shares that add up to 1 each item is damaged by one kind: none is hidden and noisy at once."""
     x = grey(3000, 1, 8, 8)
     config = CorruptionConfig(hide=0.5, uniform=0.5)
-    seen, visible = corrupt_for_training(x, torch.ones_like(x, dtype=torch.bool), config, generator())
-    hidden = (~visible).flatten(1).any(1)
-    noisy = ((seen != x) & visible).flatten(1).any(1)
+    seen = corrupt_for_training(x, torch.ones_like(x, dtype=torch.bool), config, generator())
+    hidden = (~seen.visible).flatten(1).any(1)
+    noisy = ((seen.x != x) & seen.visible).flatten(1).any(1)
     assert not (hidden & noisy).any()
     assert (hidden | noisy).float().mean() > 0.97
     assert hidden.float().mean().item() == pytest.approx(0.5, abs=0.05)
 
 
+@pytest.mark.parametrize("kind", KINDS)
+def test_it_says_what_was_done_to_whom(kind):
+    """The flags are those of the items that changed, but for a few that a weak corruption leaves as they are."""
+    x = grey(1000, 1, 12, 12)
+    config = CorruptionConfig(**{kind: 0.4})
+    seen = corrupt_for_training(x, torch.ones_like(x, dtype=torch.bool), config, generator())
+    said, other = (seen.hidden, seen.noisy) if kind in HIDING else (seen.noisy, seen.hidden)
+    changed = ((seen.x != x) | ~seen.visible).flatten(1).any(1)
+    assert not (changed & ~said).any()
+    assert (said & ~changed).float().mean() < 0.01
+    assert not other.any()
+
+
+def test_each_kind_has_its_flag():
+    x = grey(2000, 1, 8, 8)
+    config = CorruptionConfig(hide=0.2, block=0.2, uniform=0.1, gaussian=0.2, salt_and_pepper=0.1)
+    seen = corrupt_for_training(x, torch.ones_like(x, dtype=torch.bool), config, generator())
+    assert not (seen.hidden & seen.noisy).any()
+    assert not ((~seen.visible).flatten(1).any(1) & ~seen.hidden).any()
+    assert seen.hidden.float().mean().item() == pytest.approx(0.4, abs=0.05)
+    assert seen.noisy.float().mean().item() == pytest.approx(0.4, abs=0.05)
+
+
 def test_strengths_vary_from_item_to_item():
     x = grey(500, 1, 20, 20)
     config = CorruptionConfig(hide=1.0)
-    _, visible = corrupt_for_training(x, torch.ones_like(x, dtype=torch.bool), config, generator())
-    share = (~visible).float().mean(dim=(1, 2, 3))
+    seen = corrupt_for_training(x, torch.ones_like(x, dtype=torch.bool), config, generator())
+    share = (~seen.visible).float().mean(dim=(1, 2, 3))
     assert share.min() < 0.15
     assert share.max() > 0.8
 
@@ -154,7 +180,7 @@ def test_strengths_vary_from_item_to_item():
 def test_hidden_elements_are_zero_and_stay_hidden(kind):
     visible = torch.rand(200, 1, 9, 9, generator=generator(9)) < 0.7
     x = torch.where(visible, 0.4, 0.0)
-    seen, seen_visible = corrupt_for_training(x, visible, CorruptionConfig(**{kind: 1.0}), generator())
-    assert not (seen_visible & ~visible).any()
-    assert (seen[~seen_visible] == 0).all()
-    assert (seen != x).any()
+    seen = corrupt_for_training(x, visible, CorruptionConfig(**{kind: 1.0}), generator())
+    assert not (seen.visible & ~visible).any()
+    assert (seen.x[~seen.visible] == 0).all()
+    assert (seen.x != x).any()

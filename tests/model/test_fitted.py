@@ -10,15 +10,24 @@ import torch
 
 from fivefold.data import make_items
 from fivefold.errors import DataError
-from fivefold.model.fitted import standard_normal
+from fivefold.model.fitted import standard_normal, uniform
 from fivefold.schema import ImageSchema
 
 
 def test_sizes(model):
     assert model.latent_dim == 4
-    assert model.parameters == sum(weight.numel() for weight in model.vae.state_dict().values())
     assert model.device == torch.device("cpu")
     assert not model.vae.training
+    assert not model.context.training
+
+
+def test_parameters_are_those_of_all_networks(model):
+    vae, context = (sum(w.numel() for w in each.state_dict().values()) for each in (model.vae, model.context))
+    assert model.parameters == vae + context
+    assert list(dict(model.networks.named_children())) == ["vae", "context"]
+    without = dataclasses.replace(model, context=None)
+    assert without.parameters == vae
+    assert list(dict(without.networks.named_children())) == ["vae"]
 
 
 @pytest.mark.parametrize(("side", "expected"), [(1, 500), (28, 500), (100, 52), (2000, 1)])
@@ -60,9 +69,27 @@ def test_reading_refuses_other_items(model):
 
 
 @pytest.mark.parametrize("cuts", [(1,) * 10, (3, 7), (10,)])
-def test_normal_draws_do_not_depend_on_the_cuts(cuts):
+@pytest.mark.parametrize("draw", [standard_normal, uniform])
+@pytest.mark.parametrize("size", [(2, 3), (3,)])
+def test_draws_do_not_depend_on_the_cuts(draw, cuts, size):
     generator = np.random.default_rng(0)
-    parts = [standard_normal(generator, (n, 2, 3), torch.device("cpu")) for n in cuts]
-    whole = standard_normal(np.random.default_rng(0), (10, 2, 3), torch.device("cpu"))
+    parts = [draw(generator, (n, *size), torch.device("cpu")) for n in cuts]
+    whole = draw(np.random.default_rng(0), (10, *size), torch.device("cpu"))
     assert torch.equal(torch.cat(parts), whole)
     assert whole.dtype == torch.float32
+
+
+def test_uniform_draws_are_uniform():
+    draws = uniform(np.random.default_rng(0), (10_000,), torch.device("cpu")).sort().values
+    assert (draws - torch.arange(10_000) / 10_000).abs().max() < 0.02
+
+
+@pytest.mark.parametrize("extreme", [0.0, 1 - 2.0**-24])
+def test_uniform_draws_lie_between_0_and_1(extreme):
+    class Extreme:
+        def random(self, shape, dtype):
+            return np.full(shape, extreme, dtype)
+
+    draws = uniform(Extreme(), (3,), torch.device("cpu"))
+    assert ((draws > 0) & (draws < 1)).all()
+    assert draws.log().isfinite().all()

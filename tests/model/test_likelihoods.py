@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 from torch import Tensor
 
 from fivefold.errors import UsageError
-from fivefold.model.likelihoods import FAMILIES, Likelihood
+from fivefold.model.likelihoods import FAMILIES, Likelihood, bisect
 
 DISCRETE = [("bernoulli", 2), ("pixels", 2), ("pixels", 16), ("pixels", 256)]
 ALL = [*DISCRETE, ("gaussian", None)]
@@ -33,6 +33,12 @@ def constant(family: str, levels: int | None, parameters: list[float], copies: i
     """A likelihood of `copies` single elements with the same parameters."""
     tensor = torch.tensor(parameters, dtype=torch.float64).view(1, -1, 1, 1).expand(copies, -1, 1, 1).contiguous()
     return FAMILIES[family](tensor, levels)
+
+
+def draw(likelihood: Likelihood, seed: int = 0) -> Tensor:
+    """One draw of each element: the quantiles of uniform numbers."""
+    generator = torch.Generator().manual_seed(seed)
+    return likelihood.quantile(torch.rand(likelihood.mean.shape, generator=generator, dtype=torch.float64))
 
 
 def level_values(levels: int) -> Tensor:
@@ -77,8 +83,8 @@ def test_gaussian_density_integrates_to_one():
 @every
 def test_shapes(family, levels):
     likelihood = some(family, levels)
-    drawn = likelihood.sample(torch.Generator().manual_seed(0))
-    assert drawn.shape == likelihood.mean.shape == SHAPE
+    drawn = draw(likelihood)
+    assert drawn.shape == likelihood.mean.shape == likelihood.variance.shape == SHAPE
     assert likelihood.log_prob(drawn).shape == likelihood.cdf(drawn).shape == SHAPE
     assert likelihood.item_log_prob(drawn).shape == SHAPE[:1]
 
@@ -99,7 +105,7 @@ def test_elements_get_their_own_parameters(family, levels):
 
 
 @discrete
-def test_samples_are_levels_as_frequent_as_probable(family, levels):
+def test_quantiles_of_uniform_numbers_are_levels_as_frequent_as_probable(family, levels):
     copies = 40_000
     single = some(family, levels, (1, 1, 1, 1), seed=3)
     generator = torch.Generator().manual_seed(3)
@@ -107,7 +113,7 @@ def test_samples_are_levels_as_frequent_as_probable(family, levels):
         1, FAMILIES[family].parameters_per_element, 1, 1, generator=generator, dtype=torch.float64
     )
     many = constant(family, levels, parameters.flatten().tolist(), copies)
-    drawn = many.sample(torch.Generator().manual_seed(0)).flatten()
+    drawn = draw(many).flatten()
     index = (drawn * (levels - 1)).round().long()
     torch.testing.assert_close(drawn, level_values(levels)[index].to(drawn.dtype))
     frequency = torch.bincount(index, minlength=levels) / copies
@@ -116,18 +122,101 @@ def test_samples_are_levels_as_frequent_as_probable(family, levels):
     assert ((frequency - pmf).abs() <= tolerance).all()
 
 
-def test_gaussian_samples_have_its_moments():
-    drawn = constant("gaussian", None, [0.3, math.log(0.2)], 40_000).sample(torch.Generator().manual_seed(0))
+def test_gaussian_draws_have_its_moments():
+    drawn = draw(constant("gaussian", None, [0.3, math.log(0.2)], 40_000))
     assert drawn.mean().item() == pytest.approx(0.3, abs=5 * 0.2 / 200)
     assert drawn.std().item() == pytest.approx(0.2, rel=0.02)
 
 
 @every
-def test_samples_depend_on_the_generator_alone(family, levels):
+def test_quantile_is_the_inverse_of_the_cdf(family, levels):
     likelihood = some(family, levels)
-    first, again, other = (likelihood.sample(torch.Generator().manual_seed(seed)) for seed in (1, 1, 2))
-    assert torch.equal(first, again)
-    assert not torch.equal(first, other)
+    probability = torch.rand((50, *SHAPE), generator=torch.Generator().manual_seed(2), dtype=torch.float64)
+    for each in probability:
+        value = likelihood.quantile(each)
+        if levels is None:
+            torch.testing.assert_close(likelihood.cdf(value), each)
+        else:
+            below = value - 1 / (levels - 1)
+            assert (likelihood.cdf(value) >= each).all()
+            assert (likelihood.cdf(below) < each).all(), "there is a smaller level"
+
+
+@discrete
+def test_quantile_of_a_levels_own_probability_is_that_level(family, levels):
+    likelihood = some(family, levels)
+    for value in level_values(levels)[:-1]:
+        at = torch.full(SHAPE, value.item(), dtype=torch.float64)
+        likely = likelihood.log_prob(at) > math.log(1e-6)
+        cdf = likelihood.cdf(at)
+        torch.testing.assert_close(likelihood.quantile(cdf)[likely], at[likely], rtol=0, atol=1e-12)
+        above = likelihood.quantile((cdf + 1e-9).clamp(max=1 - 1e-15))
+        assert (above > at)[likely & (cdf < 1 - 1e-6)].all()
+
+
+@pytest.mark.parametrize("levels", [256, 4096, 65536])
+def test_single_precision_tells_levels_apart(levels):
+    """Around the middle, where the cdf is steepest, it steps at each level, and the quantile finds it."""
+    parameters = [0.0] * 12 + [-3.0] * 5
+    likelihood = constant("pixels", levels, parameters)
+    single = FAMILIES["pixels"](likelihood.parameters.float(), levels)
+    middle = torch.arange(levels // 2 - 100, levels // 2 + 100).view(1, 1, 1, -1)
+    value = middle.float() / (levels - 1)
+    exact = likelihood.cdf(middle.double() / (levels - 1))
+    found = single.cdf(value)
+    step = exact.diff().min().item()
+    torch.testing.assert_close(found, exact.float(), rtol=0, atol=step / 2)
+    torch.testing.assert_close(single.quantile((exact - step / 2).float()), value, rtol=0, atol=0)
+
+
+@every
+def test_single_elements_have_the_same_distributions(family, levels):
+    likelihood = some(family, levels)
+    x = draw(likelihood)
+    n, c, h, w = SHAPE
+    generator = torch.Generator().manual_seed(4)
+    items, elements = torch.randint(n, (50,), generator=generator), torch.randint(c * h * w, (50,), generator=generator)
+    row, column, channel = elements // c // w, elements // c % w, elements % c
+    single = likelihood.at(items, elements)
+    values = x[items, channel, row, column].view(-1, 1, 1, 1)
+    assert type(single) is type(likelihood)
+    assert single.levels == levels
+    for measure in ("log_prob", "cdf"):
+        expected = getattr(likelihood, measure)(x)[items, channel, row, column]
+        torch.testing.assert_close(getattr(single, measure)(values), expected.view(-1, 1, 1, 1))
+    for moment in ("mean", "variance"):
+        expected = getattr(likelihood, moment)[items, channel, row, column]
+        torch.testing.assert_close(getattr(single, moment), expected.view(-1, 1, 1, 1))
+
+
+def test_bisect_among_levels():
+    """Against a search through all of them, with steps that many levels share."""
+    generator = torch.Generator().manual_seed(0)
+    for levels in (2, 3, 7, 256):
+        steps = torch.rand(levels, generator=generator, dtype=torch.float64) * (torch.arange(levels) % 3 == 1)
+        table = steps.cumsum(0) / steps.sum()
+        probability = torch.cat((torch.rand(300, generator=generator, dtype=torch.float64), table[table > 0]))
+
+        def cdf(x, table=table, levels=levels):
+            return table[(x * (levels - 1)).round().long()]
+
+        expected = torch.searchsorted(table, probability).double() / (levels - 1)
+        torch.testing.assert_close(bisect(cdf, probability, levels), expected)
+
+
+def test_bisect_among_real_numbers():
+    probability = torch.linspace(0.001, 0.999, 99, dtype=torch.float64)
+    assert (bisect(torch.square, probability, None) - probability.sqrt()).abs().max() < 1e-6
+    assert (bisect(lambda x: x, probability.float(), None) - probability).abs().max() < 1e-6
+
+
+@pytest.mark.parametrize("levels", [2, 5, 256, None])
+def test_bisect_stays_between_0_and_1(levels):
+    """A density may have some of its mass outside."""
+    probability = torch.tensor([1e-9, 0.1, 0.9, 1 - 1e-9], dtype=torch.float64)
+    found = bisect(lambda x: 0.3 + 0.4 * x, probability, levels)
+    assert found[:2].tolist() == [0, 0]
+    assert found[2:].tolist() == [1, 1]
 
 
 @discrete
@@ -136,6 +225,37 @@ def test_mean_is_the_expected_level(family, levels):
     expected = (pmf_of(likelihood, SHAPE, levels) * level_values(levels).view(-1, 1, 1, 1, 1)).sum(0)
     tolerance = 1e-9 if family == "bernoulli" else 0.5 / (levels - 1)
     assert (likelihood.mean - expected).abs().max().item() <= tolerance
+
+
+@discrete
+def test_variance_is_that_of_the_levels(family, levels):
+    likelihood = some(family, levels)
+    pmf, values = pmf_of(likelihood, SHAPE, levels), level_values(levels).view(-1, 1, 1, 1, 1)
+    mean = (pmf * values).sum(0)
+    expected = (pmf * (values - mean).square()).sum(0)
+    error = likelihood.variance - expected
+    if (family, levels) == ("pixels", 2):
+        assert error.abs().max().item() < 0.17  # logistics are coarse for bits
+    else:
+        assert (error.abs() <= (1e-9 if family == "bernoulli" else 0.08) * expected).all()
+        assert error.mean().abs().item() < 0.002
+
+
+def test_variance_of_narrow_pixels():
+    """Two sharp components of different places, and masses at both ends."""
+    likelihood = constant("pixels", 256, [0.0, 0.0, -40, -40, -40, 0.0, 0.0, -2, 2, 0, 0, 0, -6, -6, 0, 0, 0])
+    places = [*torch.sigmoid(torch.tensor([-2.0, 2.0])).tolist(), 0.0, 1.0]
+    assert likelihood.variance.item() == pytest.approx(torch.tensor(places).var(correction=0).item(), rel=1e-3)
+    single = constant("pixels", 256, [0.0, *[-40] * 6, 0.3, 0, 0, 0, 0, -6.5, 0, 0, 0, 0])
+    assert 0 <= single.variance.item() < 0.01**2
+    assert FAMILIES["pixels"](single.parameters.float(), 256).variance.item() >= 0
+
+
+def test_variance_of_gaussian_is_its_scales_square():
+    likelihood = constant("gaussian", None, [0.37, -2.0])
+    grid = torch.linspace(-3, 4, 100_001, dtype=torch.float64)
+    density = likelihood.log_prob(grid.view(1, 1, 1, -1)).exp().flatten()
+    assert likelihood.variance.item() == pytest.approx(torch.trapezoid(density * (grid - 0.37) ** 2, grid).item())
 
 
 def test_mean_of_gaussian_is_its_location():
@@ -174,7 +294,7 @@ def test_cdf_of_gaussian_has_its_density_as_slope():
 @every
 def test_masked_log_prob_is_that_of_the_visible_elements(family, levels):
     likelihood = some(family, levels)
-    x = likelihood.sample(torch.Generator().manual_seed(0))
+    x = draw(likelihood)
     visible = torch.rand(SHAPE, generator=torch.Generator().manual_seed(1)) < 0.5
     expected = [likelihood.log_prob(x)[item][visible[item]].sum() for item in range(len(x))]
     torch.testing.assert_close(likelihood.item_log_prob(x, visible), torch.stack(expected))
@@ -207,10 +327,11 @@ def test_extreme_parameters_leave_log_prob_and_gradients_finite(family, levels, 
     likelihood = FAMILIES[family](parameters, levels)
     log_prob = likelihood.log_prob(x)
     assert log_prob.isfinite().all()
-    (log_prob.sum() + likelihood.mean.sum()).backward()
+    (log_prob.sum() + likelihood.mean.sum() + likelihood.variance.sum()).backward()
     assert parameters.grad is not None
     assert parameters.grad.isfinite().all()
-    assert likelihood.sample(torch.Generator().manual_seed(0)).isfinite().all()
+    assert draw(likelihood).isfinite().all()
+    assert (likelihood.variance >= 0).all()
     assert likelihood.cdf(x).isfinite().all()
 
 
@@ -222,7 +343,7 @@ def test_bernoulli_is_minus_binary_cross_entropy_between_black_and_white():
 
 
 def test_pixels_put_point_masses_on_black_and_white():
-    masses = [-30.0, -30.0, -30.0, math.log(0.25), math.log(0.75)] + [0.0] * 6
+    masses = [-30.0] * 5 + [math.log(0.25), math.log(0.75)] + [0.0] * 10
     likelihood = constant("pixels", 256, masses)
     pmf = pmf_of(likelihood, (1, 1, 1, 1), 256).flatten()
     assert pmf[0].item() == pytest.approx(0.25)

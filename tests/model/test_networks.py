@@ -111,3 +111,20 @@ def test_weights_depend_on_the_seed_alone():
     assert all(torch.equal(first[name], again[name]) for name in first)
     assert not all(torch.equal(first[name], other[name]) for name in first)
     assert torch.equal(torch.random.get_rng_state(), state)
+
+
+@pytest.mark.parametrize("shape", SIZES)
+@pytest.mark.parametrize("likelihood", ["bernoulli", "pixels", "gaussian"])
+def test_what_the_context_decoder_is_told(shape, likelihood):
+    height, width, _ = shape
+    vae = build_vae(schema_of(shape), small(likelihood=likelihood), seed=0)
+    z = torch.randn(2, 3, generator=torch.Generator().manual_seed(0), requires_grad=True)
+    found, guide = vae.guided(z)
+    torch.testing.assert_close(found.parameters, vae.likelihood(z).parameters)
+    assert torch.equal(guide.mean, found.mean)
+    assert guide.coarse.shape[:2] == (2, vae.decoder.coarse_channels)
+    assert guide.coarse.shape[2:] == ((height + 1) // 2, (width + 1) // 2)
+    torch.testing.assert_close(vae.decoder.layers[-1](guide.coarse), found.parameters)
+    assert found.parameters.requires_grad
+    assert not guide.coarse.requires_grad
+    assert not guide.mean.requires_grad

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import csv
+import dataclasses
 import shutil
 import signal
 from collections import Counter
@@ -13,13 +14,17 @@ import pytest
 import torch
 
 from fivefold.config import configure
-from fivefold.data import make_items
+from fivefold.data import make_items, split_rows
 from fivefold.errors import DataError, ModelError, TrainingError, UsageError
 from fivefold.jobs.generate import generate
+from fivefold.model.build import build_networks
+from fivefold.model.conditional import Conditional
+from fivefold.model.context import Window
 from fivefold.model.fitted import FittedModel
 from fivefold.model.likelihoods import Likelihood
-from fivefold.model.scoring import evaluate_elbo, reconstruction_scores
-from fivefold.model.vae import Posterior
+from fivefold.model.scoring import encode_items, evaluate_elbo
+from fivefold.model.statistics import item_statistics
+from fivefold.model.vae import VAE, Posterior
 from fivefold.training import fit as fit_module
 from fivefold.training.fit import STATE_FILE, fit, fit_items
 from fivefold.training.module import VAETraining
@@ -55,12 +60,24 @@ def workdir(done, tmp_path) -> Path:
 
 
 def weights_of(model) -> dict[str, torch.Tensor]:
-    return model.vae.state_dict()
+    return model.networks.state_dict()
+
+
+def same_weights(one, other) -> bool:
+    first, second = one.state_dict(), other.state_dict()
+    return first.keys() == second.keys() and all(torch.equal(first[name], second[name]) for name in first)
+
+
+def same_arrays(one, other) -> bool:
+    if one is None or other is None:
+        return one is other
+    return all(np.array_equal(a, b) for a, b in zip(vars(one).values(), vars(other).values(), strict=True))
 
 
 def identical(one, other) -> bool:
-    first, second = weights_of(one), weights_of(other)
-    return first.keys() == second.keys() and all(torch.equal(first[name], second[name]) for name in first)
+    """The same networks, prior and normality, to the bit."""
+    fitted = same_arrays(one.prior, other.prior) and same_arrays(one.normality, other.normality)
+    return fitted and same_weights(one.networks, other.networks)
 
 
 def interrupt_at(monkeypatch, step: int, error: type[BaseException] = KeyboardInterrupt):
@@ -79,7 +96,6 @@ def test_same_seed_same_model(fit_small, whole):
     one, again = whole, fit_small(seed=0)
     assert identical(one, again)
     np.testing.assert_array_equal(generate(one, 3, seed=1), generate(again, 3, seed=1))
-    np.testing.assert_array_equal(one.held_out_scores, again.held_out_scores)
 
 
 def test_other_seed_other_model(fit_small, whole):
@@ -102,6 +118,7 @@ def test_record(fit_small, digits):
         for prefix in ("", "validation_"):
             total = row[f"{prefix}reconstruction"] + row[f"{prefix}kl"]
             assert row[f"{prefix}negative_elbo"] == pytest.approx(total)
+            assert np.isfinite(row[f"{prefix}context"])
     seconds = [row["seconds"] for row in record["history"]]
     assert seconds == sorted(seconds)
     assert record["train_seconds"] == seconds[-1] > 0
@@ -111,22 +128,99 @@ def test_record(fit_small, digits):
     assert record["figures"]["test"]["negative_elbo"] == pytest.approx(expected.negative_elbo, rel=1e-5)
     assert record["environment"]["versions"].keys() >= {"fivefold", "torch", "lightning"}
     assert not model.vae.training
+    assert not model.context.training
 
 
 def test_training_helps(fit_small):
     history = fit_small(epochs=6, batch_size=8).record["history"]
     assert history[-1]["negative_elbo"] < 0.8 * history[0]["negative_elbo"]
     assert history[-1]["validation_negative_elbo"] < history[0]["validation_negative_elbo"]
+    assert history[-1]["context"] < 0.8 * history[0]["context"]
+    assert history[-1]["validation_context"] < history[0]["validation_context"]
 
 
-def test_held_out_scores_are_sorted_scores_of_held_out_items(whole, digits):
-    model = whole
-    assert model.held_out_scores.shape == (10,)
-    assert (np.diff(model.held_out_scores) >= 0).all()
-    everyone = reconstruction_scores(model, make_items(digits[:100], model.schema))
-    nearest = np.abs(everyone[:, None] - model.held_out_scores).argmin(axis=0)
-    np.testing.assert_allclose(everyone[nearest], model.held_out_scores, rtol=1e-5)
-    assert len(set(nearest)) == 10
+@pytest.mark.parametrize("likelihood", ["bernoulli", "pixels"])
+def test_the_vae_is_the_same_with_and_without_a_context_decoder(fit_small, likelihood):
+    """No gradient, no random number, and no choice of the best epoch comes from the context decoder."""
+    one, none = (fit_small(likelihood=likelihood, window=window) for window in (5, 0))
+    other = fit_small(likelihood=likelihood, window=3, context_learning_rate=0.1)
+    assert one.context is not None
+    assert none.context is None
+    assert same_weights(one.vae, none.vae)
+    assert same_weights(one.vae, other.vae)
+    assert same_arrays(one.prior, none.prior)
+    assert one.record["best_epoch"] == none.record["best_epoch"]
+    assert "context" not in none.record["history"][0]
+    for name in ("negative_elbo", "validation_negative_elbo"):
+        assert [row[name] for row in one.record["history"]] == [row[name] for row in none.record["history"]]
+
+
+def test_the_context_decoder_learns_and_is_kept(fit_small, whole):
+    assert not same_weights(whole.context, fit_small(epochs=1).context)
+    assert same_weights(whole.context, fit_small().context)
+
+
+@pytest.mark.parametrize(("corruption", "learnt"), [("none", {0}), ("hide=0.5", {0, 1}), ("uniform=0.5", {0, 2})])
+def test_windows_of_corruptions_that_were_not_met_are_not_learnt(fit_small, whole, corruption, learnt):
+    """Each window has layers of its own, which move only where the fit met it."""
+    model = fit_small(corruption=corruption, epochs=1)
+    fresh = build_networks(model.schema, model.config, 0)["context"]
+    for window in Window:
+        assert model.has_learnt(window) == (window in learnt)
+        assert same_weights(model.context.layers[window], fresh.layers[window]) == (window not in learnt)
+
+
+def nats_per_element(model, images, window, shown=None, explained=None) -> float:
+    """Mean over the `explained` elements, given the `shown` ones."""
+    items = make_items(images, model.schema)
+    x, every = (model.tensor(part) for part in items.unit())
+    shown = every if shown is None else shown
+    explained = every if explained is None else explained
+    with torch.inference_mode():
+        z = model.vae.posterior(torch.where(shown, x, 0.0), shown).mu
+        return -Conditional(model, window, x, shown, z).log_prob(x)[explained].mean().item()
+
+
+def test_the_context_decoder_beats_how_frequent_values_are(model, digits):
+    """On digits that it was not fitted on, with every window."""
+    train, test = digits[:600], digits[600:660]
+    frequency = (np.bincount(train.ravel(), minlength=256) + 0.5) / (train.size + 128)
+    constant = -np.log(frequency)[test].mean()
+    assert nats_per_element(model, test, Window.CAUSAL) < 0.95 * constant
+    hidden = torch.rand((60, 1, 28, 28), generator=torch.Generator().manual_seed(0)) < 0.3
+    assert nats_per_element(model, test, Window.MISSING, ~hidden, hidden) < 0.95 * constant
+
+
+def test_the_context_decoder_beats_the_vae(digits, small_settings):
+    settings = {**small_settings, "latent_dim": 4, "epochs": 4, "likelihood": "pixels"}
+    model = fit(digits[:300], **settings)
+    alone = dataclasses.replace(model, context=None)
+    test = digits[600:660]
+    assert nats_per_element(model, test, Window.CAUSAL) < 0.9 * nats_per_element(alone, test, Window.CAUSAL)
+
+
+def test_normality_is_of_the_held_out_items(whole, digits):
+    """Half of them shape it, the others calibrate; no training item has a part in it."""
+    _, held_out = split_rows(make_items(digits[:100]), 0.1, 0)
+    statistics = item_statistics(whole, make_items(digits[held_out], whole.schema))
+    scores = whole.normality.score(statistics)
+    assert whole.normality.calibration.shape == (5,)
+    nearest = np.abs(scores[:, None] - whole.normality.calibration).argmin(axis=0)
+    np.testing.assert_allclose(scores[nearest], whole.normality.calibration, rtol=1e-3, atol=1e-3)
+    assert len(set(nearest)) == 5
+    shaping = np.setdiff1d(np.arange(10), nearest)
+    np.testing.assert_allclose(whole.normality.centre, statistics[shaping].mean(axis=0), rtol=1e-3, atol=1e-5)
+    assert set(nearest) != set(range(5, 10)), "held-out items are to be taken in random order"
+
+
+def test_prior_is_of_the_training_items_codes(whole, digits):
+    train, _ = split_rows(make_items(digits[:100]), 0.1, 0)
+    mu, std = encode_items(whole, make_items(digits[train], whole.schema))
+    expected_mean, expected_var = mu.mean(axis=0), mu.var(axis=0) + np.square(std).mean(axis=0)
+    drawn = whole.prior.sample(20_000, np.random.default_rng(0))
+    assert drawn.shape == (20_000, 3)
+    np.testing.assert_allclose(drawn.mean(axis=0), expected_mean, atol=0.4)
+    np.testing.assert_allclose(drawn.var(axis=0), expected_var, rtol=0.5)
 
 
 def test_the_best_epoch_is_kept(digits, small_settings, monkeypatch, tmp_path):
@@ -136,7 +230,7 @@ def test_the_best_epoch_is_kept(digits, small_settings, monkeypatch, tmp_path):
     end = VAETraining.on_train_epoch_end
 
     def with_given_loss(self):
-        seen.append({name: weight.clone() for name, weight in self.vae.state_dict().items()})
+        seen.append({name: weight.clone() for name, weight in self.networks.state_dict().items()})
         monkeypatch.setattr(
             type(self._validation), "means", lambda sums, prefix: {f"{prefix}negative_elbo": next(given)}
         )
@@ -156,7 +250,8 @@ def test_without_validation_the_last_epoch_is_kept(fit_small):
     model = fit_small(validation=0)
     assert model.record["best_epoch"] == 2
     assert model.record["figures"] == {}
-    assert len(model.held_out_scores) == 0
+    assert model.normality is None
+    assert model.prior.components == 1
     assert model.record["data"] == {"source": "array", "items": 100, "held_out": 0}
     assert "validation_negative_elbo" not in model.record["history"][0]
 
@@ -181,22 +276,28 @@ def test_no_minutes_at_all(fit_small):
     assert generate(model, 2).shape == (2, 28, 28, 1)
 
 
-def learning_rates(monkeypatch) -> list[float]:
-    """A list that each step's learning rate is added to."""
+def learning_rates(monkeypatch) -> list[list[float]]:
+    """A list that each step's learning rates are added to, the VAE's and the context decoder's."""
     rates, start = [], VAETraining.on_train_batch_start
 
     def noting(self, batch, batch_idx):
         start(self, batch, batch_idx)
-        rates.append(self.optimizers(use_pl_optimizer=False).param_groups[0]["lr"])
+        groups = self.optimizers(use_pl_optimizer=False).param_groups
+        rates.append([group["lr"] for group in groups])
+        networks = (self.vae, self.context)
+        for group, network in zip(groups, networks, strict=True):
+            assert all(one is other for one, other in zip(group["params"], network.parameters(), strict=True))
 
     monkeypatch.setattr(VAETraining, "on_train_batch_start", noting)
     return rates
 
 
 def test_learning_rate_rises_then_falls(fit_small, monkeypatch):
-    rates = learning_rates(monkeypatch)
-    fit_small(epochs=30, validation=0, batch_size=100, learning_rate=1e-3)
+    both = learning_rates(monkeypatch)
+    fit_small(epochs=30, validation=0, batch_size=100, learning_rate=1e-3, context_learning_rate=5e-3)
+    rates = [vae for vae, _ in both]
     assert len(rates) == 30
+    assert [context for _, context in both] == pytest.approx([5 * rate for rate in rates])
     assert max(rates) == pytest.approx(1e-3, rel=0.01)
     assert rates[-1] < 0.02 * max(rates)
     peak = rates.index(max(rates))
@@ -248,26 +349,33 @@ def test_kl_warmup_weighs_the_kl_less_at_first(fit_small, monkeypatch):
     assert warmed.record["history"][0]["kl"] > plain.record["history"][0]["kl"]
 
 
-def test_corruption_reaches_the_encoder_but_not_the_target(fit_small, monkeypatch):
-    calls = []
+@pytest.mark.parametrize(
+    ("corruption", "other_values", "other_visibility"),
+    [("uniform=1", True, False), ("hide=1", True, True), ("none", False, False)],
+)
+def test_corruption_reaches_the_encoder_but_not_the_target(
+    fit_small, monkeypatch, corruption, other_values, other_visibility
+):
+    shown, explained = [], []
+    posterior, item_log_prob = VAE.posterior, Likelihood.item_log_prob
+    training_step = VAETraining.training_step
 
-    def noting(self, x, noise, visible=None, *, target=None, target_visible=None):
-        if target is not None:
-            calls.append(((x != target).any().item(), (visible == target_visible).all().item()))
-        return elbo(self, x, noise, visible, target=target, target_visible=target_visible)
+    def noting(self, batch, batch_idx):
+        with pytest.MonkeyPatch.context() as patch:
+            patch.setattr(VAE, "posterior", lambda vae, *seen: shown.append(seen) or posterior(vae, *seen))
+            patch.setattr(
+                Likelihood, "item_log_prob", lambda p, *target: explained.append(target) or item_log_prob(p, *target)
+            )
+            loss = training_step(self, batch, batch_idx)
+        assert all(torch.equal(one, other) for one, other in zip(explained[-1], batch, strict=True))
+        return loss
 
-    from fivefold.model.vae import VAE
-
-    elbo = VAE.elbo
-    monkeypatch.setattr(VAE, "elbo", noting)
-    fit_small(epochs=1, corruption="uniform=1")
-    assert calls == [(True, True)] * 3
-    calls.clear()
-    fit_small(epochs=1, corruption="hide=1")
-    assert calls == [(True, False)] * 3
-    calls.clear()
-    fit_small(epochs=1, corruption="none")
-    assert calls == [(False, True)] * 3
+    monkeypatch.setattr(VAETraining, "training_step", noting)
+    fit_small(epochs=1, corruption=corruption)
+    assert len(shown) == len(explained) == 3
+    for (seen, seen_visible), (x, visible) in zip(shown, explained, strict=True):
+        assert (seen != x).any().item() == other_values
+        assert (seen_visible != visible).any().item() == other_visibility
 
 
 def test_missing_values_are_never_explained(fit_small, whole, digits):
@@ -283,6 +391,14 @@ def test_missing_values_are_never_explained(fit_small, whole, digits):
 def test_other_families(fit_small, likelihood):
     history = fit_small(likelihood=likelihood).record["history"]
     assert history[-1]["negative_elbo"] < history[0]["negative_elbo"]
+
+
+def test_real_numbers(fit_small, digits):
+    """The context decoder gives densities then, whatever the VAE's family."""
+    model = fit_small(digits[:100] / np.float32(255), validation=0)
+    history = model.record["history"]
+    assert history[-1]["context"] < history[0]["context"]
+    assert nats_per_element(model, digits[600:610] / np.float32(255), Window.CAUSAL) < 1
 
 
 def test_pixels_need_integers(fit_small, digits):
@@ -302,7 +418,6 @@ def test_resumed_is_bit_identical_to_uninterrupted(fit_small, whole, monkeypatch
     timeless = [[{**row, "seconds": 0} for row in model.record["history"]] for model in (resumed, whole)]
     assert timeless[0] == timeless[1]
     assert resumed.record["best_epoch"] == whole.record["best_epoch"]
-    np.testing.assert_array_equal(resumed.held_out_scores, whole.held_out_scores)
 
 
 def test_resumed_with_warmup_is_bit_identical(fit_small, monkeypatch, tmp_path):
@@ -360,7 +475,19 @@ def test_resuming_after_the_time_was_up(fit_small, tmp_path, monkeypatch):
 
 @pytest.mark.parametrize(
     "change",
-    [{"latent_dim": 4}, {"learning_rate": 1e-3}, {"seed": 1}, {"corruption": "none"}, {"likelihood": "gaussian"}],
+    [
+        {"latent_dim": 4},
+        {"learning_rate": 1e-3},
+        {"seed": 1},
+        {"corruption": "none"},
+        {"likelihood": "gaussian"},
+        {"window": 0},
+        {"window": 7},
+        {"context_width": 8},
+        {"context_depth": 3},
+        {"context_learning_rate": 1e-3},
+        {"positions": 8},
+    ],
 )
 def test_resume_refuses_another_configuration(fit_small, workdir, change):
     with pytest.raises(UsageError, match="--resume: the fit was begun with"):
@@ -441,3 +568,6 @@ def test_fit_items_is_what_fit_does(whole, digits, small_settings, tmp_path):
 def test_one_item(fit_small, digits):
     model = fit_small(digits[:1], epochs=1)
     assert model.record["data"] == {"source": "array", "items": 1, "held_out": 0}
+    assert model.normality is None
+    assert model.prior.components == 1
+    assert generate(model, 2).shape == (2, 28, 28, 1)

@@ -37,4 +37,4 @@ def fit_autoencoder(like: FittedModel, items: Items, *, epochs: int, seed: int =
     seconds = run_epochs(
         "autoencoder", items, step, epochs=epochs, batch_size=training.batch_size, seed=seed, device=device
     )
-    return FittedModel(vae.eval(), like.schema, like.config, np.empty(0)), seconds
+    return FittedModel(vae.eval(), like.schema, like.config), seconds

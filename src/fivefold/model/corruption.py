@@ -7,6 +7,7 @@ all its channels at once. The hiding ones return `visible` `(n, 1, h, w)`, the o
 from __future__ import annotations
 
 import dataclasses
+from dataclasses import dataclass
 
 import torch
 from torch import Tensor
@@ -57,7 +58,7 @@ def _chosen(x: Tensor, strength: Tensor, generator: torch.Generator) -> Tensor:
 
 _HIDING = {"hide": hide_at_random, "block": hide_block}
 _NOISE = {"uniform": replace_uniform, "gaussian": add_gaussian, "salt_and_pepper": salt_and_pepper}
-_STRENGTHS = {  # ranges drawn from in training; wide, since the strength met in use is unknown
+STRENGTHS = {  # ranges drawn from in training; wide, since the strength met in use is unknown
     "hide": (0.05, 0.9),
     "block": (0.02, 0.5),
     "uniform": (0.02, 0.6),
@@ -66,33 +67,43 @@ _STRENGTHS = {  # ranges drawn from in training; wide, since the strength met in
 }
 
 
-def corrupt_for_training(
-    x: Tensor, visible: Tensor, config: CorruptionConfig, generator: torch.Generator
-) -> tuple[Tensor, Tensor]:
+@dataclass(frozen=True)
+class Corrupted:
+    """Items as the encoder is to see them: `x` `(n, c, h, w)` and `visible`, 0 where hidden.
+
+    `hidden` and `noisy` `(n,)` bool say whose elements were hidden or replaced.
+    """
+
+    x: Tensor
+    visible: Tensor
+    hidden: Tensor
+    noisy: Tensor
+
+
+def corrupt_for_training(x: Tensor, visible: Tensor, config: CorruptionConfig, generator: torch.Generator) -> Corrupted:
     """Damage a share of the items by each kind, each item at a strength of its own.
 
     Parameters
     ----------
     x, visible : `(n, c, h, w)` float and bool; items in random order
     config : the share of items per kind; the rest stay clean
-
-    Returns
-    -------
-    `(x, visible)` as the encoder is to see them, 0 where hidden
     """
     shares = {kind: share for kind, share in dataclasses.asdict(config).items() if share > 0}
+    hidden, noisy = torch.zeros((2, len(x)), dtype=torch.bool, device=x.device)
     if not shares:
-        return x, visible
+        return Corrupted(x, visible, hidden, noisy)
     x, visible = x.clone(), visible.clone()
     place = torch.rand(len(x), generator=generator, device=x.device)
     low = 0.0
     for kind, share in shares.items():
         rows = ((place >= low) & (place < low + share)).nonzero()[:, 0]
         low += share
-        weakest, strongest = _STRENGTHS[kind]
+        weakest, strongest = STRENGTHS[kind]
         strength = weakest + (strongest - weakest) * torch.rand(len(rows), generator=generator, device=x.device)
         if kind in _HIDING:
             visible[rows] &= _HIDING[kind](x[rows], strength, generator)
+            hidden[rows] = True
         else:
             x[rows] = _NOISE[kind](x[rows], strength, generator)
-    return torch.where(visible, x, 0.0), visible
+            noisy[rows] = True
+    return Corrupted(torch.where(visible, x, 0.0), visible, hidden, noisy)

@@ -8,11 +8,14 @@ from typing import Any
 
 import numpy as np
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 from fivefold.config import FitConfig
 from fivefold.data import Items, read_items
 from fivefold.data.source import Mask, Source
+from fivefold.model.context import ContextDecoder, Window
+from fivefold.model.normality import Normality
+from fivefold.model.prior import FittedPrior
 from fivefold.model.vae import VAE
 from fivefold.schema import ImageSchema
 
@@ -28,7 +31,9 @@ class FittedModel:
     vae : the networks, in evaluation mode
     schema : what an item is
     config : how it was fitted
-    held_out_scores : `(m,)` float64, ascending: `detect`'s scores of the items that were held out from training
+    context : the context decoder, in evaluation mode; or None
+    prior : fitted to the codes of the training items; or None
+    normality : how the statistics of normal items lie, from the items held out in the fit; or None
     record : JSON values: `data` (its source and size), `history` (a row per epoch), `figures` (of the held-out
         items, and of the test set if there was one), `environment`
     """
@@ -36,7 +41,9 @@ class FittedModel:
     vae: VAE
     schema: ImageSchema
     config: FitConfig
-    held_out_scores: np.ndarray
+    context: ContextDecoder | None = None
+    prior: FittedPrior | None = None
+    normality: Normality | None = None
     record: dict[str, Any] = field(default_factory=dict)
 
     @property
@@ -47,7 +54,25 @@ class FittedModel:
     @property
     def parameters(self) -> int:
         """Number of trained weights."""
-        return sum(weight.numel() for weight in self.vae.parameters())
+        return sum(weight.numel() for weight in self.networks.parameters())
+
+    @property
+    def networks(self) -> nn.ModuleDict:
+        """All trained networks by name."""
+        modules: dict[str, nn.Module] = {"vae": self.vae}
+        if self.context is not None:
+            modules["context"] = self.context
+        return nn.ModuleDict(modules)
+
+    def has_learnt(self, window: Window) -> bool:
+        """Whether the context decoder met this kind of window in the fit."""
+        corruption = self.config.corruption
+        met = {
+            Window.CAUSAL: 1.0,
+            Window.MISSING: corruption.hide + corruption.block,
+            Window.NOISY: corruption.uniform + corruption.gaussian + corruption.salt_and_pepper,
+        }
+        return self.context is not None and met[window] > 0
 
     @property
     def device(self) -> torch.device:
@@ -86,3 +111,9 @@ def channels_first(array: np.ndarray) -> Tensor:
 def standard_normal(generator: np.random.Generator, shape: tuple[int, ...], device: torch.device) -> Tensor:
     """Normal draws that do not depend on how they are cut into batches (NumPy fills in order, PyTorch doesn't)."""
     return torch.from_numpy(generator.standard_normal(shape).astype(np.float32)).to(device)
+
+
+def uniform(generator: np.random.Generator, shape: tuple[int, ...], device: torch.device) -> Tensor:
+    """Uniform draws in (0, 1), likewise."""
+    draws = generator.random(shape, np.float32)
+    return torch.from_numpy(draws.clip(2.0**-24, 1 - 2.0**-24)).to(device)

@@ -8,8 +8,10 @@ from __future__ import annotations
 
 import math
 from abc import ABC, abstractmethod
+from collections.abc import Callable
 from typing import ClassVar, final
 
+import numpy as np
 import torch
 import torch.nn.functional as F
 from torch import Tensor
@@ -22,6 +24,17 @@ class Likelihood(ABC):
 
     parameters_per_element: ClassVar[int]
 
+    def __init__(self, parameters: Tensor, levels: int | None) -> None:
+        self.parameters, self.levels = parameters, levels
+
+    @final
+    def at(self, items: Tensor, elements: Tensor) -> Likelihood:
+        """The same for single `elements` `(m,)` of `items` `(m,)`, numbered in raster order, channels last; as `(m, 1, 1, 1)`."""
+        n, _, h, w = self.parameters.shape
+        split = self.parameters.view(n, -1, self.parameters_per_element, h, w).permute(0, 3, 4, 1, 2)
+        chosen = split.reshape(n, -1, self.parameters_per_element)[items, elements]
+        return type(self)(chosen[:, :, None, None], self.levels)
+
     @abstractmethod
     def log_prob(self, x: Tensor) -> Tensor:
         """Log probability (or density) of each element in nats."""
@@ -31,13 +44,18 @@ class Likelihood(ABC):
     def mean(self) -> Tensor:
         """Expected value of each element."""
 
+    @property
     @abstractmethod
-    def sample(self, generator: torch.Generator) -> Tensor:
-        """One draw of each element."""
+    def variance(self) -> Tensor:
+        """Variance of each element."""
 
     @abstractmethod
     def cdf(self, x: Tensor) -> Tensor:
         """P(X ≤ x) for each element."""
+
+    @abstractmethod
+    def quantile(self, probability: Tensor) -> Tensor:
+        """The smallest x with P(X ≤ x) ≥ `probability`, for each element; with uniform numbers in (0, 1), a draw."""
 
     @final
     def item_log_prob(self, x: Tensor, visible: Tensor | None = None) -> Tensor:
@@ -58,6 +76,7 @@ class Bernoulli(Likelihood):
     parameters_per_element = 1
 
     def __init__(self, parameters: Tensor, levels: int | None = None) -> None:
+        super().__init__(parameters, levels)
         self.logits = parameters
 
     def log_prob(self, x: Tensor) -> Tensor:
@@ -67,11 +86,15 @@ class Bernoulli(Likelihood):
     def mean(self) -> Tensor:
         return torch.sigmoid(self.logits)
 
-    def sample(self, generator: torch.Generator) -> Tensor:
-        return torch.bernoulli(self.mean, generator=generator)
+    @property
+    def variance(self) -> Tensor:
+        return self.mean * (1 - self.mean)
 
     def cdf(self, x: Tensor) -> Tensor:
         return torch.where(x >= 1, 1.0, torch.where(x >= 0, 1 - self.mean, 0.0))
+
+    def quantile(self, probability: Tensor) -> Tensor:
+        return (probability > 1 - self.mean).to(self.logits.dtype)
 
 
 @final
@@ -82,32 +105,34 @@ class DiscretizedLogisticMixture(Likelihood):
     full of. The tails beyond the ends belong to the end levels.
     """
 
-    components: ClassVar[int] = 3
+    components: ClassVar[int] = 5
     parameters_per_element = 3 * components + 2
     _MIN_LOG_SCALE = -7.0
+    _FEW = 32
 
     def __init__(self, parameters: Tensor, levels: int | None) -> None:
         if levels is None or levels < 2:
             raise UsageError("--likelihood pixels needs integer data; use bernoulli or gaussian for real numbers")
+        super().__init__(parameters, levels)
+        self._top = levels - 1
         n, _, h, w = parameters.shape
         k = self.components
         logits, means, log_scales = parameters.view(n, -1, self.parameters_per_element, h, w).split(
             (k + 2, k, k), dim=2
         )
-        self.levels = levels
         self._log_weights = F.log_softmax(logits, dim=2)  # components, then black, then white
-        self._locations = torch.sigmoid(means) * (levels - 1)
-        self._scales = torch.exp(log_scales.clamp(self._MIN_LOG_SCALE, 2.0)) * (levels - 1)
+        self._locations = torch.sigmoid(means) * self._top
+        self._scales = torch.exp(log_scales.clamp(self._MIN_LOG_SCALE, 2.0)) * self._top
 
     def _index(self, x: Tensor) -> Tensor:
         """The level of each element, with an axis for the components: `(n, c, 1, h, w)`."""
-        return torch.round(x * (self.levels - 1)).unsqueeze(2)
+        return torch.round(x * self._top).unsqueeze(2)
 
     def log_prob(self, x: Tensor) -> Tensor:
         index = self._index(x)
         upper = (index + 0.5 - self._locations) / self._scales
         lower = (index - 0.5 - self._locations) / self._scales
-        first, last = index <= 0, index >= self.levels - 1
+        first, last = index <= 0, index >= self._top
         # log(σ(u) − σ(l)) = log σ(u) + log σ(−l) + log(1 − e^(l − u)), without cancellation
         inside = F.logsigmoid(upper) + F.logsigmoid(-lower) + torch.log(-torch.expm1(-1 / self._scales))
         binned = torch.where(first, F.logsigmoid(upper), torch.where(last, F.logsigmoid(-lower), inside))
@@ -116,32 +141,52 @@ class DiscretizedLogisticMixture(Likelihood):
 
     @property
     def mean(self) -> Tensor:
-        """Expected value, to within half a level: Σ P(X > j) over the levels, as an integral."""
-        top = self.levels - 1
+        """Expected value: Σ P(X > j) over the levels; of more than 32, as an integral, to within half a level."""
+        if self._top <= self._FEW:
+            return torch.stack([self._beyond(j) for j in range(self._top)]).sum(0) / self._top
         integral = self._scales * (
-            F.softplus(self._locations / self._scales) - F.softplus((self._locations - top) / self._scales)
+            F.softplus(self._locations / self._scales) - F.softplus((self._locations - self._top) / self._scales)
         )
-        values = torch.cat(
-            (integral / top, torch.zeros_like(integral[:, :, :1]), torch.ones_like(integral[:, :, :1])), 2
-        )
-        return (self._log_weights.exp() * values).sum(2)
+        return self._mix(integral / self._top)
 
-    def sample(self, generator: torch.Generator) -> Tensor:
-        weights = self._log_weights.movedim(2, -1).exp()
-        choice = torch.multinomial(weights.flatten(0, -2), 1, generator=generator).view(weights.shape[:-1]).unsqueeze(2)
-        uniform = torch.rand(self._locations.shape, generator=generator, device=choice.device).clamp(1e-6, 1 - 1e-6)
-        top = self.levels - 1
-        drawn = torch.round(self._locations + self._scales * torch.logit(uniform)).clamp(0, top) / top
-        values = torch.cat((drawn, torch.zeros_like(drawn[:, :, :1]), torch.ones_like(drawn[:, :, :1])), 2)
-        return values.gather(2, choice).squeeze(2)
+    @property
+    def variance(self) -> Tensor:
+        """E[X²] − mean²: Σ (2j + 1) P(X > j); of more than 32 levels, by quadrature over each component's quantiles."""
+        if self._top <= self._FEW:
+            square = torch.stack([(2 * j + 1) * self._beyond(j) for j in range(self._top)]).sum(0) / self._top**2
+        else:
+            squares = torch.zeros_like(self._locations)
+            for node, weight in zip(*self._quadrature(), strict=True):
+                squares += weight * ((self._locations + self._scales * node) / self._top).clamp(0, 1).square()
+            square = self._mix(squares)
+        return (square - self.mean.square()).clamp_min(0)
+
+    def _beyond(self, level: int) -> Tensor:
+        """P(X > level)."""
+        return 1 - self.cdf(torch.full_like(self._locations[:, :, 0], level / self._top))
+
+    def _mix(self, values: Tensor) -> Tensor:
+        """The mixture's mean of the components' `values`, with 0 and 1 for the ends."""
+        ends = torch.zeros_like(values[:, :, :1]), torch.ones_like(values[:, :, :1])
+        return (self._log_weights.exp() * torch.cat((values, *ends), dim=2)).sum(2)
+
+    @staticmethod
+    def _quadrature() -> tuple[list[float], list[float]]:
+        """Gauss–Legendre over the quantiles of the standard logistic: its values there, and their weights."""
+        places, weights = np.polynomial.legendre.leggauss(16)
+        quantiles = (places + 1) / 2
+        return np.log(quantiles / (1 - quantiles)).tolist(), (weights / 2).tolist()
 
     def cdf(self, x: Tensor) -> Tensor:
-        index = torch.floor(x * (self.levels - 1) + 1e-4).unsqueeze(2)
-        last = index >= self.levels - 1
+        index = torch.floor(x * self._top + 1e-4).unsqueeze(2)
+        last = index >= self._top
         below = torch.sigmoid((index + 0.5 - self._locations) / self._scales)
         binned = torch.where(last, 1.0, torch.where(index >= 0, below, 0.0))
         ends = torch.cat((index >= 0, last), dim=2).to(binned.dtype)
         return (self._log_weights.exp() * torch.cat((binned, ends), dim=2)).sum(2).clamp(0, 1)
+
+    def quantile(self, probability: Tensor) -> Tensor:
+        return bisect(self.cdf, probability, self.levels)
 
 
 @final
@@ -152,7 +197,9 @@ class Gaussian(Likelihood):
     _MIN_LOG_SCALE = -5.0  # below, a constant element's density grows without bound
 
     def __init__(self, parameters: Tensor, levels: int | None = None) -> None:
-        self._mean, log_scale = parameters.chunk(2, dim=1)
+        super().__init__(parameters, levels)
+        n, _, h, w = parameters.shape
+        self._mean, log_scale = parameters.view(n, -1, 2, h, w).unbind(2)
         self.log_scale = log_scale.clamp(self._MIN_LOG_SCALE, 2.0)
 
     def log_prob(self, x: Tensor) -> Tensor:
@@ -163,12 +210,26 @@ class Gaussian(Likelihood):
     def mean(self) -> Tensor:
         return self._mean
 
-    def sample(self, generator: torch.Generator) -> Tensor:
-        noise = torch.randn(self._mean.shape, generator=generator, device=self._mean.device)
-        return self._mean + noise * self.log_scale.exp()
+    @property
+    def variance(self) -> Tensor:
+        return torch.exp(2 * self.log_scale)
 
     def cdf(self, x: Tensor) -> Tensor:
         return torch.special.ndtr((x - self._mean) * torch.exp(-self.log_scale))
+
+    def quantile(self, probability: Tensor) -> Tensor:
+        return self._mean + torch.special.ndtri(probability) * self.log_scale.exp()
+
+
+def bisect(cdf: Callable[[Tensor], Tensor], probability: Tensor, levels: int | None) -> Tensor:
+    """The smallest x in [0, 1] with `cdf(x) ≥ probability`; among `levels` equidistant values, or to within 1e-6."""
+    steps = 1 << 20 if levels is None else levels - 1
+    low, high = torch.zeros_like(probability), torch.full_like(probability, steps)
+    for _ in range(steps.bit_length()):
+        middle = torch.floor((low + high) / 2)
+        enough = cdf(middle / steps) >= probability
+        low, high = torch.where(enough, low, torch.minimum(middle + 1, high)), torch.where(enough, middle, high)
+    return high / steps
 
 
 FAMILIES: dict[str, type[Bernoulli] | type[DiscretizedLogisticMixture] | type[Gaussian]] = {

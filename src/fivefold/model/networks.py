@@ -10,7 +10,7 @@ from torch import Tensor, nn
 
 from fivefold.config import NetworkConfig
 from fivefold.model.likelihoods import FAMILIES, Likelihood
-from fivefold.model.vae import VAE, Posterior
+from fivefold.model.vae import VAE, Guide, Posterior
 from fivefold.schema import ImageSchema
 
 _ACTIVATIONS = {"relu": nn.ReLU, "silu": nn.SiLU}
@@ -63,11 +63,17 @@ class ConvDecoder(nn.Module):
             # a halved side doubles to one less than itself; output padding adds the rest
             padding = (larger[0] - (2 * side[0] - 1), larger[1] - (2 * side[1] - 1))
             layers += [nn.ConvTranspose2d(channels, out, 3, 2, padding=1, output_padding=padding), activation()]
-            channels = out
+            self.coarse_channels, channels = channels, out
         self.layers = nn.Sequential(*layers[:-1])
 
     def forward(self, z: Tensor) -> Likelihood:
-        return self._family(self.layers(z), self._levels)
+        return self.guided(z)[0]
+
+    def guided(self, z: Tensor) -> tuple[Likelihood, Guide]:
+        """The likelihood, and what the context decoder is told of z; no gradient flows back through the latter."""
+        coarse = self.layers[:-1](z)
+        likelihood = self._family(self.layers[-1](coarse), self._levels)
+        return likelihood, Guide(coarse.detach(), likelihood.mean.detach())
 
 
 def build_vae(schema: ImageSchema, config: NetworkConfig, seed: int) -> VAE:

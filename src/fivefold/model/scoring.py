@@ -53,6 +53,16 @@ def evaluate_elbo(model: FittedModel, items: Items, seed: int = 0) -> ElboFigure
 
 
 @torch.inference_mode()
+def encode_items(model: FittedModel, items: Items) -> tuple[np.ndarray, np.ndarray]:
+    """Posterior means and standard deviations of the items, both `(n, latent_dim)` float32."""
+    mu, std = np.empty((2, len(items), model.latent_dim), np.float32)
+    for rows, x, visible in model.batches(items):
+        posterior = model.vae.posterior(x, visible)
+        mu[rows], std[rows] = posterior.mu.cpu().numpy(), posterior.std.cpu().numpy()
+    return mu, std
+
+
+@torch.inference_mode()
 def reconstruction_scores(model: FittedModel, items: Items) -> np.ndarray:
     """Log-likelihood of each item under its own reconstruction, `(n,)` float64, nats; higher = more normal.
 

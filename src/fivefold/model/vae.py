@@ -58,13 +58,21 @@ class Elbo:
         return self.log_likelihood - self.kl
 
 
+@dataclass(frozen=True)
+class Guide:
+    """h(z): the decoder's last hidden map `(n, f, h', w')`, and the mean item `(n, c, h, w)`."""
+
+    coarse: Tensor
+    mean: Tensor
+
+
 class VAE(nn.Module):
     """An encoder and a decoder, joined.
 
     Parameters
     ----------
     encoder : module, `(x, visible)` → `Posterior`
-    decoder : module, `z` → `Likelihood`
+    decoder : module, `z` → `Likelihood`; its method `guided` gives the `Guide` too, where a context decoder needs it
     latent_dim : numbers per code
 
     `x` is `(n, c, h, w)` float in [0, 1], 0 where hidden; `visible` bool of the same shape.
@@ -84,27 +92,14 @@ class VAE(nn.Module):
         """p(x | z) for `z` `(n, latent_dim)`."""
         return self.decoder(z)
 
-    def elbo(
-        self,
-        x: Tensor,
-        noise: Tensor,
-        visible: Tensor | None = None,
-        *,
-        target: Tensor | None = None,
-        target_visible: Tensor | None = None,
-    ) -> Elbo:
-        """One-sample estimate of the bound.
+    def guided(self, z: Tensor) -> tuple[Likelihood, Guide]:
+        """`likelihood(z)`, and what the context decoder is told of `z`."""
+        return self.decoder.guided(z)  # type: ignore[operator]  # a module's attributes have no types
 
-        Parameters
-        ----------
-        x, visible : what the encoder sees
-        noise : standard normal, `(n, latent_dim)`
-        target, target_visible : what the decoder explains; `x, visible` unless the input is corrupted
-        """
-        if target is None:
-            target, target_visible = x, visible
+    def elbo(self, x: Tensor, noise: Tensor, visible: Tensor | None = None) -> Elbo:
+        """One-sample estimate of the bound, with standard normal `noise` `(n, latent_dim)`."""
         posterior = self.posterior(x, visible)
-        log_likelihood = self.likelihood(posterior.at(noise)).item_log_prob(target, target_visible)
+        log_likelihood = self.likelihood(posterior.at(noise)).item_log_prob(x, visible)
         return Elbo(log_likelihood, posterior.kl_per_unit())
 
     def forward(self, x: Tensor, generator: torch.Generator | None = None) -> tuple[Tensor, Tensor, Tensor]:

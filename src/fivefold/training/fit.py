@@ -23,9 +23,12 @@ from fivefold.config import FitConfig, LoggerName, configure
 from fivefold.data import Items, read_items, split_rows
 from fivefold.data.source import Mask, Source
 from fivefold.errors import UsageError
+from fivefold.model.build import build_networks
 from fivefold.model.fitted import FittedModel
-from fivefold.model.networks import build_vae
-from fivefold.model.scoring import evaluate_elbo, reconstruction_scores
+from fivefold.model.normality import fit_normality
+from fivefold.model.prior import FittedPrior, fit_prior
+from fivefold.model.scoring import encode_items, evaluate_elbo
+from fivefold.model.statistics import item_statistics
 from fivefold.progress import Bar, progress_bar
 from fivefold.seeds import derive_seed
 from fivefold.system import environment
@@ -34,6 +37,7 @@ from fivefold.training.checkpoint import SafetensorsCheckpointIO
 from fivefold.training.module import VAETraining
 
 STATE_FILE = "state.safetensors"
+_MOST_CODES = 20_000
 
 
 def fit(
@@ -91,8 +95,8 @@ def fit_items(
     """`fit` for items and a configuration that are at hand."""
     training = config.training
     train, held_out = split_rows(items, training.validation, training.seed)
-    vae = build_vae(items.schema, config.network, derive_seed(training.seed, "weights"))
-    module = VAETraining(vae, config, _describe(items))
+    networks = build_networks(items.schema, config, training.seed)
+    module = VAETraining(networks, config, _describe(items))
     state = workdir / STATE_FILE
     if resume and not state.exists():
         raise UsageError(f"--resume: there is no training state in {workdir}")
@@ -108,9 +112,9 @@ def fit_items(
         except SystemExit:  # what Lightning makes of Ctrl-C, having switched it off for good
             signal.signal(signal.SIGINT, on_interrupt)
             raise KeyboardInterrupt from None
-    vae.load_state_dict(module.progress.best_weights)
-    vae.to(trainer.strategy.root_device)  # Lightning brings it back to the CPU
-    model = FittedModel(vae.eval(), items.schema, config, np.empty(0))
+    networks.load_state_dict(module.progress.best_weights)
+    networks.to(trainer.strategy.root_device).eval()  # Lightning brings them back to the CPU
+    model = FittedModel(module.vae, items.schema, config, module.context)
     model.record = {
         "data": {"source": items.source, "items": len(train), "held_out": len(held_out)},
         "history": module.progress.history,
@@ -119,13 +123,33 @@ def fit_items(
         "figures": {},
         "environment": environment(),
     }
+    validation = items.select(held_out)
+    model.prior = _fit_prior(model, items.select(_some(train, training.seed)), validation)
     if len(held_out):
-        validation = items.select(held_out)
-        model.held_out_scores = np.sort(reconstruction_scores(model, validation))
+        order = np.random.default_rng(derive_seed(training.seed, "normality")).permutation(len(held_out))
+        model.normality = fit_normality(item_statistics(model, validation)[order])
         model.record["figures"]["held_out"] = dataclasses.asdict(evaluate_elbo(model, validation))
     if test is not None:
         model.record["figures"]["test"] = dataclasses.asdict(evaluate_elbo(model, test))
     return model
+
+
+def _some(rows: np.ndarray, seed: int) -> np.ndarray:
+    """A random share of the rows, in random order: enough for a density of codes."""
+    return np.random.default_rng(derive_seed(seed, "codes")).permutation(rows)[:_MOST_CODES]
+
+
+def _fit_prior(model: FittedModel, train: Items, held_out: Items) -> FittedPrior:
+    """To a draw from the posterior of each item, which is what the decoder is used to."""
+    seed = model.config.training.seed
+
+    def draw(items: Items, stream: str) -> np.ndarray:
+        if len(items) == 0:
+            return np.empty((0, model.latent_dim))
+        mu, std = encode_items(model, items)
+        return mu + std * np.random.default_rng(derive_seed(seed, f"prior {stream}")).standard_normal(mu.shape)
+
+    return fit_prior(draw(train, "train"), draw(held_out, "held out"), derive_seed(seed, "prior"))
 
 
 def _describe(items: Items) -> str:

@@ -5,17 +5,19 @@ from __future__ import annotations
 import math
 import time
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, cast
 
 import lightning.pytorch as pl
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 from fivefold.config import FitConfig
 from fivefold.errors import TrainingError, UsageError
+from fivefold.model.context import ContextDecoder
 from fivefold.model.corruption import corrupt_for_training
 from fivefold.model.vae import VAE, Elbo
 from fivefold.seeds import derive_seed
+from fivefold.training.elements import context_log_prob
 
 _LOWEST_RATE = 0.01  # of the peak
 _RATE_RISE = 0.02  # of the steps
@@ -28,20 +30,26 @@ class _Sums:
 
     log_likelihood: Tensor | float = 0.0
     kl: Tensor | float = 0.0
+    context: Tensor | float = 0.0
     items: int = 0
 
-    def add(self, elbo: Elbo) -> None:
+    def add(self, elbo: Elbo, context: Tensor | None) -> None:
         self.log_likelihood = self.log_likelihood + elbo.log_likelihood.detach().sum()
         self.kl = self.kl + elbo.kl.detach().sum()
         self.items += len(elbo.kl)
+        if context is not None:
+            self.context = self.context + len(elbo.kl) * context.detach()
 
     def means(self, prefix: str) -> dict[str, float]:
         reconstruction, kl = -float(self.log_likelihood) / self.items, float(self.kl) / self.items
-        return {
+        means = {
             f"{prefix}negative_elbo": reconstruction + kl,
             f"{prefix}reconstruction": reconstruction,
             f"{prefix}kl": kl,
         }
+        if isinstance(self.context, Tensor):
+            means[f"{prefix}context"] = -float(self.context) / self.items
+        return means
 
 
 @dataclass
@@ -57,18 +65,30 @@ class _Progress:
 class VAETraining(pl.LightningModule):
     """Maximises the ELBO of the clean item given the corrupted one; keeps the best epoch's weights.
 
+    The context decoder learns beside it, on what the VAE's decoder says, with no gradient back into the VAE.
+
     `data` describes the items, for a resumed run to compare.
     Random numbers of a step depend on the seed and the step's number alone, so a resumed run repeats them.
     """
 
-    def __init__(self, vae: VAE, config: FitConfig, data: str) -> None:
+    def __init__(self, networks: nn.ModuleDict, config: FitConfig, data: str) -> None:
         super().__init__()
-        self.vae = vae
+        self.networks = networks
         self.config = config
         self.data = data
         self.progress = _Progress()
         self._train, self._validation = _Sums(), _Sums()
         self._clock = time.monotonic()
+
+    @property
+    def vae(self) -> VAE:
+        """The VAE under training."""
+        return cast(VAE, self.networks["vae"])
+
+    @property
+    def context(self) -> ContextDecoder | None:
+        """The context decoder under training, if there is one."""
+        return cast(ContextDecoder, self.networks["context"]) if "context" in self.networks else None
 
     @property
     def seconds(self) -> float:
@@ -85,7 +105,12 @@ class VAETraining(pl.LightningModule):
         return min(done, 1.0)
 
     def configure_optimizers(self) -> torch.optim.Optimizer:
-        return torch.optim.Adam(self.parameters(), lr=self.config.training.learning_rate, fused=True)
+        peaks = {"vae": self.config.training.learning_rate, "context": self.config.context.context_learning_rate}
+        groups = [
+            {"params": list(network.parameters()), "lr": peaks[name], "peak": peaks[name]}
+            for name, network in self.networks.named_children()
+        ]
+        return torch.optim.Adam(groups, fused=True)
 
     def on_train_start(self) -> None:
         self._clock = time.monotonic()
@@ -94,34 +119,51 @@ class VAETraining(pl.LightningModule):
         training = self.config.training
         rising = max(1, round(_RATE_RISE * training.epochs * self.trainer.num_training_batches))
         falling = max(_LOWEST_RATE, 0.5 * (1 + math.cos(math.pi * self.fraction_done)))
-        rate = training.learning_rate * min(1.0, (self.global_step + 1) / rising) * falling
+        share = min(1.0, (self.global_step + 1) / rising) * falling
         for group in self.trainer.optimizers[0].param_groups:
-            group["lr"] = rate
+            group["lr"] = group["peak"] * share
 
     def training_step(self, batch: tuple[Tensor, Tensor], batch_idx: int) -> Tensor:
-        x, visible = batch
-        generator = self._generator("step", self.global_step)
-        seen, seen_visible = corrupt_for_training(x, visible, self.config.corruption, generator)
-        noise = torch.randn((len(x), self.vae.latent_dim), generator=generator, device=x.device)
-        elbo = self.vae.elbo(seen, noise, seen_visible, target=x, target_visible=visible)
+        elbo, context = self._evaluate(batch, "step", self.global_step)
         loss = (self._kl_weight() * elbo.kl - elbo.log_likelihood).mean()
+        self._check(loss, "learning-rate", self.config.training.learning_rate, ", or --kl-warmup 1")
+        if context is not None:
+            self._check(context, "context-learning-rate", self.config.context.context_learning_rate)
+            loss = loss - context
+        self._train.add(elbo, context)
+        return loss
+
+    def _check(self, loss: Tensor, flag: str, rate: float, otherwise: str = "") -> None:
         if not math.isfinite(loss.item()):
             raise TrainingError(
                 f"the loss became {loss.item()} at step {self.global_step} (epoch {self.current_epoch}); try a lower "
-                f"--learning-rate than {self.config.training.learning_rate:g}, or --kl-warmup 1"
+                f"--{flag} than {rate:g}{otherwise}"
             )
-        self._train.add(elbo)
-        return loss
+
+    def _evaluate(self, batch: tuple[Tensor, Tensor], stream: str, step: int) -> tuple[Elbo, Tensor | None]:
+        """The ELBO of each item, and the mean log probability of an element under the context decoder, nats."""
+        x, visible = batch
+        generator = self._generator(stream, step)
+        seen = corrupt_for_training(x, visible, self.config.corruption, generator)
+        posterior = self.vae.posterior(seen.x, seen.visible)
+        noise = torch.randn(posterior.mu.shape, generator=generator, device=x.device)
+        likelihood, guide = self.vae.guided(posterior.at(noise))
+        elbo = Elbo(likelihood.item_log_prob(x, visible), posterior.kl_per_unit())
+        if self.context is None:
+            return elbo, None
+        positions = self.config.context.positions
+        return elbo, context_log_prob(self.context, guide, seen, x, visible, positions, generator)
 
     def on_train_batch_end(self, outputs: Any, batch: Any, batch_idx: int) -> None:
         if self.fraction_done >= 1.0:
             self.trainer.should_stop = True
 
     def validation_step(self, batch: tuple[Tensor, Tensor], batch_idx: int) -> None:
+        _, context = self._evaluate(batch, "held-out context", batch_idx)
         x, visible = batch
         generator = self._generator("validation", batch_idx)
         noise = torch.randn((len(x), self.vae.latent_dim), generator=generator, device=x.device)
-        self._validation.add(self.vae.elbo(x, noise, visible))
+        self._validation.add(self.vae.elbo(x, noise, visible), context)
 
     def on_train_epoch_end(self) -> None:
         row = {"epoch": self.current_epoch, **self._train.means("")}
@@ -135,7 +177,9 @@ class VAETraining(pl.LightningModule):
         best = progress.history[progress.best_epoch] if progress.best_weights else row
         if row is best or _score(row) <= _score(best):
             progress.best_epoch = self.current_epoch
-            progress.best_weights = {name: weight.detach().clone() for name, weight in self.vae.state_dict().items()}
+            progress.best_weights = {
+                name: weight.detach().clone() for name, weight in self.networks.state_dict().items()
+            }
 
     def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:
         checkpoint["data"] = self.data

@@ -1,0 +1,67 @@
+"""p(xᵢ | z, what is around i) of a fitted model: by its context decoder, or p(xᵢ | z) where it has none for the purpose."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import torch
+from torch import Tensor
+
+from fivefold.model.context import Window, by_element, column
+from fivefold.model.fitted import FittedModel
+from fivefold.model.likelihoods import Likelihood
+
+_CHUNK = 1 << 13  # elements evaluated at once: more would not stay in the cache
+
+Measure = Callable[[Likelihood, Tensor, Tensor], Tensor]
+
+
+class Conditional:
+    """The distributions of single elements of a batch of items.
+
+    Elements are numbered in raster order, channels last.
+
+    Parameters
+    ----------
+    x, visible : `(n, c, h, w)` float in [0, 1] and bool: what the windows show
+    z : `(n, latent_dim)`; or None to do without z, which takes a context decoder
+    """
+
+    def __init__(self, model: FittedModel, window: Window, x: Tensor, visible: Tensor, z: Tensor | None) -> None:
+        n, c, h, w = x.shape
+        self.shape, self.size, self.device = (n, h, w, c), c * h * w, x.device
+        self._context, self._around, self._likelihood = model.context, None, None
+        if model.context is not None and model.has_learnt(window):
+            guide = None if z is None else model.vae.guided(z)[1]
+            self._around = model.context.surroundings(x, visible, window, guide)
+        elif z is not None:
+            self._likelihood = model.vae.likelihood(z)
+        else:
+            raise ValueError("without z there must be a context decoder that has learnt the window")
+
+    def __call__(self, items: Tensor, elements: Tensor) -> Likelihood:
+        """The distribution of `elements` `(m,)` of `items` `(m,)`, as tensors `(m, 1, 1, 1)`."""
+        if self._context is not None and self._around is not None:
+            return self._context(self._around, items, elements)
+        assert self._likelihood is not None
+        return self._likelihood.at(items, elements)
+
+    def put(self, items: Tensor, elements: Tensor, values: Tensor) -> None:
+        """Let the windows show `values` `(m,)`."""
+        if self._around is not None:
+            self._around.put(items, elements, values)
+
+    def map(self, measure: Measure) -> Tensor:
+        """`measure(likelihood, items, elements)` of all elements, k numbers `(m, k)` each: `(k, n, c, h, w)`."""
+        n, h, w, c = self.shape
+        parts = []
+        for start in range(0, n * self.size, _CHUNK):
+            index = torch.arange(start, min(start + _CHUNK, n * self.size), device=self.device)
+            items, elements = index // self.size, index % self.size
+            parts.append(measure(self(items, elements), items, elements))
+        return torch.cat(parts).view(n, h, w, c, -1).permute(4, 0, 3, 1, 2)
+
+    def log_prob(self, x: Tensor) -> Tensor:
+        """Log probability of each element of `x` `(n, c, h, w)`, nats, likewise."""
+        values = by_element(x)
+        return self.map(lambda p, items, elements: p.log_prob(column(values[items, elements])).view(-1, 1))[0]

@@ -1,0 +1,222 @@
+"""The context decoder, p(xᵢ | z, what is around i): small networks, one per kind of window, that all elements share.
+
+The VAE says what; the context decoder says exactly where. For an element it sees what the decoder makes of z there, a
+window of the neighbours with their visibility, and the kind of window:
+
+- causal: the elements that come earlier in raster order, channels last, as in PixelCNN (van den Oord et al. 2016,
+  arXiv:1601.06759);
+- missing: the visible elements around a hidden one;
+- noisy: all elements around, and the element itself, corrupted.
+"""
+
+from __future__ import annotations
+
+import math
+from enum import IntEnum
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from fivefold.config import ContextConfig
+from fivefold.model.likelihoods import DiscretizedLogisticMixture, Gaussian, Likelihood
+from fivefold.model.vae import Guide
+from fivefold.schema import ImageSchema
+
+_GUIDE_WINDOW = 5
+_FREQUENCIES = (0.5, 1.0, 2.0, 4.0)
+_MAPS = 3  # per channel: the value, whether it is visible, whether it is visible and at the low end
+
+
+class Window(IntEnum):
+    """Which neighbours an element sees."""
+
+    CAUSAL = 0
+    MISSING = 1
+    NOISY = 2
+
+
+class Surroundings:
+    """A batch of items with borders, from which the windows of single elements are cut.
+
+    Parameters
+    ----------
+    x, visible : `(n, c, h, w)` float in [0, 1] and bool, as the windows are to show them
+    window : the kind of window
+    guide : h(z) of each item; or None to do without z
+    guided : `(n,)` bool, which items' guide counts (default: all)
+    side : of the window
+    """
+
+    def __init__(
+        self, x: Tensor, visible: Tensor, window: Window, guide: Guide | None, side: int, guided: Tensor | None = None
+    ) -> None:
+        n, self.channels, self.height, self.width = x.shape
+        self.window, self._side = window, side
+        visible = visible.to(x.dtype)
+        maps = torch.cat((x * visible, visible, visible * (x <= 0)), dim=1)
+        self._maps = _bordered(maps, side // 2)
+        self._views = _windows(self._maps, side)[:, :, :, : _rows_shown(window, side)]
+        self._mask = _mask(window, side, self.channels, x)
+        known = torch.zeros((n, 1), device=x.device) if guide is None else torch.ones((n, 1), device=x.device)
+        if guided is not None:
+            known = known * guided[:, None]
+        self._known = known
+        self._coarse = self._mean = None
+        if guide is not None:
+            switch = known[:, :, None, None]
+            self._coarse = (guide.coarse * switch).permute(0, 2, 3, 1).contiguous()
+            self._mean = _windows(_bordered(guide.mean * switch, _GUIDE_WINDOW // 2), _GUIDE_WINDOW)
+        self._rows, self._columns = (_waves(size, x) for size in (self.height, self.width))
+
+    def __len__(self) -> int:
+        return len(self._known)
+
+    @property
+    def device(self) -> torch.device:
+        """Where the items are."""
+        return self._maps.device
+
+    @property
+    def size(self) -> int:
+        """Elements of an item; they are numbered in raster order, channels last."""
+        return self.height * self.width * self.channels
+
+    def place(self, elements: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+        """Row, column and channel of elements by number."""
+        pixel = elements // self.channels
+        return pixel // self.width, pixel % self.width, elements % self.channels
+
+    def put(self, items: Tensor, elements: Tensor, values: Tensor) -> None:
+        """Make elements visible as `values`; all three `(m,)`."""
+        row, column, channel = self.place(elements)
+        border = self._side // 2
+        place = items, row + border, column + border
+        self._maps[(*place, channel)] = values
+        self._maps[(*place, channel + self.channels)] = 1.0
+        self._maps[(*place, channel + 2 * self.channels)] = (values <= 0).to(values.dtype)
+
+    def features(self, items: Tensor, elements: Tensor, coarse_channels: int) -> Tensor:
+        """What the network is told of elements `(m,)` of items `(m,)`: `(m, features)`."""
+        row, column, channel = self.place(elements)
+        around = self._views[items, row, column].flatten(1)
+        if self._mask is not None:
+            around *= self._mask[channel] if self.channels > 1 else self._mask
+        parts = [around, self._known[items], self._rows[row], self._columns[column]]
+        if self.channels > 1:
+            parts.append(F.one_hot(channel, self.channels).to(around.dtype))
+        if self._coarse is None or self._mean is None:
+            told = coarse_channels + _GUIDE_WINDOW**2 * self.channels
+            parts.append(torch.zeros((len(items), told), dtype=around.dtype, device=around.device))
+        else:
+            height, width = self._coarse.shape[1:3]
+            parts.append(self._coarse[items, row * height // self.height, column * width // self.width])
+            parts.append(self._mean[items, row, column].flatten(1))
+        return torch.cat(parts, dim=1)
+
+    @staticmethod
+    def count_features(window: Window, side: int, channels: int, coarse_channels: int) -> int:
+        """How many numbers `features` gives per element."""
+        around = _rows_shown(window, side) * side * _MAPS * channels
+        told = coarse_channels + _GUIDE_WINDOW**2 * channels
+        waves = 2 * (1 + 2 * len(_FREQUENCIES))
+        return around + 1 + waves + (channels if channels > 1 else 0) + told
+
+
+class ContextDecoder(nn.Module):
+    """Surroundings and numbers of elements → `Likelihood` of those elements, as tensors `(m, p, 1, 1)`.
+
+    Integers get a mixture of discretised logistics with masses at both ends, reals a normal density.
+    """
+
+    def __init__(self, schema: ImageSchema, config: ContextConfig, coarse_channels: int) -> None:
+        super().__init__()
+        self.side = config.window
+        self._coarse_channels = coarse_channels
+        self._levels = schema.levels
+        self._family = Gaussian if schema.levels is None else DiscretizedLogisticMixture
+        outputs = self._family.parameters_per_element
+        self.layers = nn.ModuleList(
+            [
+                _perceptron(
+                    Surroundings.count_features(kind, config.window, schema.channels, coarse_channels), config, outputs
+                )
+                for kind in Window
+            ]
+        )
+
+    def surroundings(
+        self, x: Tensor, visible: Tensor, window: Window, guide: Guide | None, guided: Tensor | None = None
+    ) -> Surroundings:
+        """`Surroundings` for this network."""
+        return Surroundings(x, visible, window, guide, self.side, guided)
+
+    def forward(self, surroundings: Surroundings, items: Tensor, elements: Tensor) -> Likelihood:
+        """The distribution of each of `elements` `(m,)` of `items` `(m,)`."""
+        features = surroundings.features(items, elements, self._coarse_channels)
+        return self._family(self.layers[surroundings.window](features)[:, :, None, None], self._levels)
+
+
+def _perceptron(inputs: int, config: ContextConfig, outputs: int) -> nn.Sequential:
+    width, layers = config.context_width, list[nn.Module]()
+    for size in (inputs, *(width,) * (config.context_depth - 1)):
+        layers += [nn.Linear(size, width), nn.ReLU()]
+    return nn.Sequential(*layers, nn.Linear(width, outputs))
+
+
+def by_element(x: Tensor) -> Tensor:
+    """`(n, c, h, w)` as `(n, h * w * c)`, in the order in which elements are numbered."""
+    return x.permute(0, 2, 3, 1).flatten(1)
+
+
+def as_items(values: Tensor, like: Tensor) -> Tensor:
+    """The inverse of `by_element`, in the shape of `like`."""
+    n, c, h, w = like.shape
+    return values.view(n, h, w, c).permute(0, 3, 1, 2)
+
+
+def column(values: Tensor) -> Tensor:
+    """`(m,)` values in the shape of single elements' likelihoods, `(m, 1, 1, 1)`."""
+    return values.view(-1, 1, 1, 1)
+
+
+def _bordered(maps: Tensor, border: int) -> Tensor:
+    """`(n, c, h, w)` as `(n, h + 2 border, w + 2 border, c)`, zero outside."""
+    return F.pad(maps, (border,) * 4).permute(0, 2, 3, 1).contiguous()
+
+
+def _windows(bordered: Tensor, side: int) -> Tensor:
+    """The window around each place, as a view: `(n, h, w, side, side * c)`."""
+    n, height, width, c = bordered.shape
+    stride = bordered.stride()
+    shape = n, height - side + 1, width - side + 1, side, side * c
+    return bordered.as_strided(shape, (stride[0], stride[1], stride[2], stride[1], 1))
+
+
+def _rows_shown(window: Window, side: int) -> int:
+    """A causal window ends with the row of the element."""
+    return side // 2 + 1 if window is Window.CAUSAL else side
+
+
+def _mask(window: Window, side: int, channels: int, like: Tensor) -> Tensor | None:
+    """Which cells a window shows for an element of each channel: `(channels, cells * 3 channels)`, 0 or 1; None: all."""
+    if window is Window.NOISY:
+        return None
+    middle = side * side // 2
+    cells = _rows_shown(window, side) * side
+    shown = torch.ones((channels, cells, channels), dtype=like.dtype, device=like.device)
+    for channel in range(channels):
+        shown[channel, middle, channel : channels if window is Window.CAUSAL else channel + 1] = 0
+    if window is Window.CAUSAL:
+        shown[:, middle + 1 :] = 0
+    return shown.repeat(1, 1, _MAPS).flatten(1)
+
+
+def _waves(size: int, like: Tensor) -> Tensor:
+    """Where an element is along one axis, smoothly, and whether its number is odd: `(size, 1 + 2 frequencies)`."""
+    place = torch.arange(size, device=like.device)
+    along = math.pi * place / max(size - 1, 1)
+    parts = [(place % 2).to(like.dtype)]
+    for frequency in _FREQUENCIES:
+        parts += [torch.sin(frequency * along), torch.cos(frequency * along)]
+    return torch.stack(parts, dim=1).to(like.dtype)

@@ -1,0 +1,56 @@
+"""Which elements the context decoder learns from, and how well it explains them."""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor
+
+from fivefold.model.context import ContextDecoder, Window, by_element, column
+from fivefold.model.corruption import Corrupted
+from fivefold.model.vae import Guide
+
+_WITHOUT_Z = 0.4  # of the causal windows: z must pay for itself, so there must be code lengths without it
+
+
+def context_log_prob(
+    context: ContextDecoder,
+    guide: Guide,
+    seen: Corrupted,
+    x: Tensor,
+    visible: Tensor,
+    positions: int,
+    generator: torch.Generator,
+) -> Tensor:
+    """Mean log probability of random elements, nats: a number.
+
+    They are `positions` per item for causal windows, the hardest to learn, and half as many for the others.
+
+    The kind of window follows from what was done to the item: nothing: causal; elements hidden: missing, and the hidden
+    ones are to be explained; else noisy. So each kind meets the z that it will meet in use.
+
+    Parameters
+    ----------
+    guide : h(z), z drawn from the posterior of what was `seen`
+    x, visible : the clean items `(n, c, h, w)`, and which of their elements are known
+    """
+    kinds = {Window.CAUSAL: ~(seen.hidden | seen.noisy), Window.MISSING: seen.hidden, Window.NOISY: seen.noisy}
+    log_probs = []
+    for window, chosen in kinds.items():
+        rows = chosen.nonzero()[:, 0]
+        if len(rows) == 0:
+            continue
+        shown = seen.visible[rows]
+        told = torch.rand(len(rows), generator=generator, device=x.device) >= _WITHOUT_Z
+        guided = told if window is Window.CAUSAL else None
+        around = context.surroundings(
+            seen.x[rows], shown, window, Guide(guide.coarse[rows], guide.mean[rows]), guided=guided
+        )
+        known = by_element(visible[rows])
+        wanted = known & ~by_element(shown) if window is Window.MISSING else known
+        weights = wanted + 1e-6 * known  # something, if nothing was hidden
+        number = positions if window is Window.CAUSAL else max(1, positions // 2)
+        elements = torch.multinomial(weights, number, replacement=True, generator=generator)
+        items = torch.arange(len(rows), device=x.device).repeat_interleave(number)
+        targets = by_element(x[rows]).gather(1, elements).flatten()
+        log_probs.append(context(around, items, elements.flatten()).log_prob(column(targets)))
+    return torch.cat(log_probs).mean()
