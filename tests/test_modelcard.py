@@ -54,6 +54,18 @@ def test_rows(model):
     assert f"best: {model.record['best_epoch'] + 1}" in rows["training"]
     assert f"{figures['negative_elbo']:.2f} nats" in rows["negative ELBO, held-out"]
     assert "(60 items)" in rows["negative ELBO, held-out"]
+    assert "windows of 7×7" in rows["context decoder"]
+    assert (
+        f"{model.record['history'][model.record['best_epoch']]['validation_context']:.4f} nats"
+        in rows["context decoder"]
+    )
+
+
+def test_the_context_decoder_where_nothing_was_held_out_and_where_there_is_none(model):
+    history = [{"epoch": row["epoch"]} for row in model.record["history"]]
+    rows = dict(figure_rows(dataclasses.replace(model, record=model.record | {"history": history})))
+    assert rows["context decoder"] == "windows of 7×7"
+    assert "context decoder" not in dict(figure_rows(dataclasses.replace(model, context=None)))
 
 
 def test_card_has_all_rows_and_the_units(model):

@@ -17,9 +17,11 @@ from safetensors.torch import load_file, save_file
 from fivefold import storage
 from fivefold.errors import ModelError, UsageError
 from fivefold.jobs.codes import encode
+from fivefold.jobs.denoise import denoise
 from fivefold.jobs.detect import detect
 from fivefold.jobs.generate import generate
 from fivefold.storage import load, save
+from fivefold.training.fit import fit
 
 FILES = ["README.md", "config.json", "model.safetensors"]
 
@@ -72,15 +74,32 @@ def test_round_trip(model, saved, digits):
     items = digits[600:620]
     for one, other in zip(encode(model, items), encode(back, items), strict=True):
         np.testing.assert_array_equal(one, other)
-    np.testing.assert_array_equal(generate(model, 3, seed=5), generate(back, 3, seed=5))
+    for prior in ("standard", "fitted"):
+        np.testing.assert_array_equal(generate(model, 3, 5, prior=prior), generate(back, 3, 5, prior=prior))
     before, after = (detect(each, items, false_alarm_rate=0.1) for each in (model, back))
     np.testing.assert_array_equal(before.score, after.score)
     np.testing.assert_array_equal(before.p_value, after.p_value)
-    np.testing.assert_array_equal(back.held_out_scores, model.held_out_scores)
-    assert back.held_out_scores.dtype == np.float64
+    before, after = (denoise(each, items) for each in (model, back))
+    np.testing.assert_array_equal(before.items, after.items)
+    np.testing.assert_array_equal(before.std, after.std)
     assert (back.schema, back.config) == (model.schema, model.config)
     assert back.record == json.loads(json.dumps(model.record))
     assert not back.vae.training
+    assert not back.context.training
+
+
+def test_round_trip_of_weights_and_arrays(model, saved):
+    back = load(saved, "cpu")
+    ours, theirs = model.networks.state_dict(), back.networks.state_dict()
+    assert ours.keys() == theirs.keys()
+    assert all(torch.equal(ours[name], theirs[name]) for name in ours)
+    assert any(name.startswith("context.") for name in ours)
+    for part in ("prior", "normality"):
+        mine, other = (vars(getattr(each, part)) for each in (model, back))
+        assert mine.keys() == other.keys()
+        for name in mine:
+            np.testing.assert_array_equal(mine[name], other[name])
+            assert mine[name].dtype == other[name].dtype == np.float64
 
 
 @pytest.mark.parametrize("device", ["auto", "cpu"])
@@ -94,9 +113,25 @@ def test_loaded_weights_can_be_trained_on(saved):
     assert all(weight.grad is not None for weight in back.vae.parameters())
 
 
-def test_model_without_held_out_items(model, tmp_path):
-    save(dataclasses.replace(model, held_out_scores=np.empty(0)), tmp_path / "model")
-    assert load(tmp_path / "model").held_out_scores.shape == (0,)
+@pytest.mark.parametrize("part", ["prior", "normality"])
+def test_model_without_a_part(model, tmp_path, part):
+    save(dataclasses.replace(model, **{part: None}), tmp_path / "model")
+    back = load(tmp_path / "model")
+    assert getattr(back, part) is None
+    assert {"prior", "normality"} - {part} == {each for each in ("prior", "normality") if getattr(back, each)}
+    assert generate(back, 2).shape == (2, 28, 28, 1)
+
+
+def test_model_without_a_context_decoder(digits, small_settings, tmp_path):
+    fitted = fit(digits[:60], **{**small_settings, "window": 0, "epochs": 1})
+    save(fitted, tmp_path / "model")
+    back = load(tmp_path / "model", "cpu")
+    assert fitted.context is None
+    assert back.context is None
+    assert not any(name.startswith("context.") for name in load_file(tmp_path / "model" / "model.safetensors"))
+    np.testing.assert_array_equal(generate(fitted, 3), generate(back, 3))
+    damaged = digits[600:603]
+    np.testing.assert_array_equal(denoise(fitted, damaged).items, denoise(back, damaged).items)
 
 
 def test_files(saved):
@@ -152,7 +187,7 @@ def test_foreign_config(folder, content):
     assert "config.json" in refused(folder)
 
 
-@pytest.mark.parametrize("version", [2, 0, None, "1", 1.5, []])
+@pytest.mark.parametrize("version", [1, 3, 0, None, "2", 1.5, []])
 def test_other_version(folder, version):
     edit(folder, "version", value=version)
     assert "version" in refused(folder)
@@ -161,6 +196,14 @@ def test_other_version(folder, version):
 def test_newer_version_says_what_to_do(folder):
     edit(folder, "version", value=storage.FORMAT_VERSION + 1)
     assert "upgrade fivefold" in refused(folder)
+
+
+@pytest.mark.parametrize("version", [0, 1])
+def test_older_version_says_what_to_do(folder, version):
+    edit(folder, "version", value=version)
+    message = refused(folder)
+    assert f"format version {version}" in message
+    assert "fit it again" in message
 
 
 JUNK = [None, "junk", -1, 1.5, [], {}, [1, 2], {"a": 1}, True, 10**30, float("nan")]
@@ -183,6 +226,9 @@ JUNK = [None, "junk", -1, 1.5, [], {}, [1, 2], {"a": 1}, True, 10**30, float("na
         ("fit", "network", "activation"),
         ("fit", "network", "hidden"),
         ("fit", "network", "smallest_side"),
+        ("fit", "context"),
+        ("fit", "context", "window"),
+        ("fit", "context", "context_width"),
         ("fit", "corruption"),
         ("fit", "training"),
         ("weights_sha256",),
@@ -222,6 +268,11 @@ def test_lacking_entry(folder, key):
         (("fit", "network", "likelihood"), "gaussian"),
         (("schema", "height"), 1 << 16),
         (("schema", "channels"), 3),
+        (("fit", "context", "window"), 0),
+        (("fit", "context", "window"), 9),
+        (("fit", "context", "window"), 63),
+        (("fit", "context", "context_width"), (1 << 16) - 1),
+        (("fit", "context", "context_depth"), 63),
     ],
 )
 def test_weights_of_another_shape(folder, keys, value):
@@ -244,20 +295,17 @@ def with_another_weight(tensors):
     tensors["vae.more"] = torch.zeros(1)
 
 
-def without_scores(tensors):
-    tensors.pop("held_out_scores")
+def lacking_a_weight_of_the_context_decoder(tensors):
+    tensors.pop(max(name for name in tensors if name.startswith("context.")))
 
 
-def with_scores_of_another_shape(tensors):
-    tensors["held_out_scores"] = torch.zeros(3, 3, dtype=torch.float64)
+def lacking_the_context_decoder(tensors):
+    for name in [each for each in tensors if each.startswith("context.")]:
+        tensors.pop(name)
 
 
-def with_scores_that_are_no_numbers(tensors):
-    tensors["held_out_scores"] = torch.full((3,), float("nan"), dtype=torch.float64)
-
-
-def with_unsorted_scores(tensors):
-    tensors["held_out_scores"] = torch.tensor([3.0, 1.0], dtype=torch.float64)
+def with_a_part_of_another_program(tensors):
+    tensors["flow.weights"] = torch.zeros(1)
 
 
 def with_integer_weights(tensors):
@@ -269,14 +317,135 @@ def with_integer_weights(tensors):
     [
         lacking_a_weight,
         with_another_weight,
-        without_scores,
-        with_scores_of_another_shape,
-        with_scores_that_are_no_numbers,
-        with_unsorted_scores,
+        lacking_a_weight_of_the_context_decoder,
+        lacking_the_context_decoder,
+        with_a_part_of_another_program,
         with_integer_weights,
     ],
 )
 def test_unsound_weights(folder, change):
+    edit_weights(folder, change)
+    refused(folder)
+
+
+ARRAYS = [
+    "prior.weights",
+    "prior.means",
+    "prior.roots",
+    "normality.centre",
+    "normality.scale",
+    "normality.root",
+    "normality.calibration",
+]
+
+
+def without(tensor):
+    return None
+
+
+def of_one_more_dimension(tensor):
+    return tensor[None].contiguous()
+
+
+def without_the_first(tensor):
+    return tensor[1:].contiguous()
+
+
+def empty(tensor):
+    return tensor[:0].contiguous()
+
+
+def a_number(tensor):
+    return torch.tensor(1.0, dtype=torch.float64)
+
+
+def not_a_number(tensor):
+    changed = tensor.clone()
+    changed.view(-1)[0] = float("nan")
+    return changed
+
+
+def endless(tensor):
+    changed = tensor.clone()
+    changed.view(-1)[0] = float("inf")
+    return changed
+
+
+def negative(tensor):
+    return -tensor
+
+
+def of_another_type(tensor):
+    return tensor.to(torch.bfloat16)
+
+
+@pytest.mark.parametrize(
+    "damage",
+    [
+        without,
+        of_one_more_dimension,
+        without_the_first,
+        empty,
+        a_number,
+        not_a_number,
+        endless,
+        negative,
+        of_another_type,
+    ],
+)
+@pytest.mark.parametrize("name", ARRAYS)
+def test_damaged_arrays(folder, name, damage):
+    """Refused, unless it makes as good an array."""
+    meant = {
+        "prior.means": (negative,),
+        "normality.centre": (negative,),
+        "normality.calibration": (without_the_first, empty),
+    }.get(name, ())
+
+    def change(tensors):
+        tensor = damage(tensors.pop(name))
+        if tensor is not None:
+            tensors[name] = tensor
+
+    edit_weights(folder, change)
+    if damage in meant:
+        load(folder, "cpu")
+    else:
+        assert any(part in refused(folder) for part in ("prior", "normality", "held-out"))
+
+
+def with_unsorted_scores(tensors):
+    tensors["normality.calibration"] = tensors["normality.calibration"].flip(0).contiguous()
+
+
+def with_a_further_array_of_the_prior(tensors):
+    tensors["prior.more"] = torch.zeros(1)
+
+
+def with_a_further_array_of_the_normality(tensors):
+    tensors["normality.more"] = torch.zeros(1)
+
+
+def with_a_prior_of_other_codes(tensors):
+    tensors["prior.means"] = tensors["prior.means"][:, 1:].contiguous()
+    tensors["prior.roots"] = tensors["prior.roots"][:, 1:, 1:].contiguous()
+
+
+def with_weights_that_do_not_add_up(tensors):
+    tensors["prior.weights"] = tensors["prior.weights"] / 2
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        with_unsorted_scores,
+        with_a_further_array_of_the_prior,
+        with_a_further_array_of_the_normality,
+        with_a_prior_of_other_codes,
+        with_weights_that_do_not_add_up,
+    ],
+)
+def test_arrays_that_do_not_go_together(folder, change):
     edit_weights(folder, change)
     refused(folder)
 

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from fivefold.jobs.codes import decode, encode
     from fivefold.jobs.denoise import denoise
-    from fivefold.jobs.detect import detect
+    from fivefold.jobs.detect import detect, surprise
     from fivefold.jobs.generate import generate, morph
     from fivefold.jobs.impute import impute
     from fivefold.model.fitted import FittedModel
@@ -30,6 +30,7 @@ _HOMES = {
     "load": "storage",
     "morph": "jobs.generate",
     "save": "storage",
+    "surprise": "jobs.detect",
 }
 __all__ = [
     "FittedModel",
@@ -43,6 +44,7 @@ __all__ = [
     "load",
     "morph",
     "save",
+    "surprise",
 ]
 __version__ = "0.1.0"
 

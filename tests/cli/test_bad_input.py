@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import json
 import shutil
 import subprocess
@@ -11,6 +12,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 from PIL import Image
+
+from fivefold.storage import save
 
 
 @pytest.fixture
@@ -22,6 +25,7 @@ def here(tmp_path, digits):
     blank = digits[:3].astype(np.float32)
     blank[1] = np.nan
     np.save(tmp_path / "blank.npy", blank)
+    np.save(tmp_path / "hole.npy", np.eye(28, dtype=np.uint8))
     np.save(tmp_path / "codes.npy", np.zeros((2, 7), np.float32))
     np.save(tmp_path / "letters.npy", np.array(["a", "b"]))
     (tmp_path / "notes.txt").write_text("hello")
@@ -31,7 +35,8 @@ def here(tmp_path, digits):
         Image.new("L", size).save(tmp_path / "mixed" / f"{index}.png")
     (tmp_path / "broken").mkdir()
     (tmp_path / "broken" / "a.png").write_bytes(b"\x89PNG\r\n\x1a\n not really")
-    (tmp_path / "taken.csv").write_text("precious")
+    for name in ("taken.csv", "taken.npy", "new-nearest.npy", "late-draw2.npy", "last-upper.npy", "taken.json"):
+        (tmp_path / name).write_text("precious")
     (tmp_path / "taken").mkdir()
     (tmp_path / "taken" / "precious.txt").write_text("precious")
     return tmp_path
@@ -84,6 +89,88 @@ MISTAKES = {
         2,
         ["--false-alarm-rate"],
     ),
+    "discovery rate of two": (("detect", "M", "digits.npy", "-o", "new.csv", "--fdr", "2"), 2, ["--fdr"]),
+    "two kinds of rate": (
+        ("detect", "M", "digits.npy", "-o", "new.csv", "--fdr", "0.1", "--false-alarm-rate", "0.1"),
+        2,
+        ["--fdr", "--false-alarm-rate"],
+    ),
+    "even the usual rate": (
+        ("detect", "M", "digits.npy", "-o", "new.csv", "--fdr", "0.1", "--false-alarm-rate", "0.01"),
+        2,
+        ["--fdr", "--false-alarm-rate"],
+    ),
+    "heatmaps exist": (("detect", "M", "digits.npy", "-o", "new.csv", "--heatmaps", "taken"), 2, ["taken", "--force"]),
+    "heatmaps to a table": (("detect", "M", "digits.npy", "-o", "new.csv", "--heatmaps", "maps.csv"), 2, ["maps.csv"]),
+    "deviations exist": (
+        ("denoise", "M", "digits.npy", "-o", "new.npy", "--std", "taken.npy"),
+        2,
+        ["taken.npy", "--force"],
+    ),
+    "deviations to an image": (
+        ("denoise", "M", "digits.npy", "-o", "new.npy", "--std", "s.png"),
+        2,
+        ["--std", "s.png"],
+    ),
+    "a draw exists": (
+        ("impute", "M", "digits.npy", "--mask", "hole.npy", "-o", "late.npy", "--draws", "2"),
+        2,
+        ["late-draw2.npy", "--force"],
+    ),
+    "an interval exists": (
+        ("impute", "M", "digits.npy", "--mask", "hole.npy", "-o", "last.npy", "--interval", "0.9"),
+        2,
+        ["last-upper.npy", "--force"],
+    ),
+    "interval of all": (
+        ("impute", "M", "digits.npy", "--mask", "hole.npy", "-o", "new.npy", "--interval", "1"),
+        2,
+        ["--interval", "1"],
+    ),
+    "negative draws": (
+        ("impute", "M", "digits.npy", "--mask", "hole.npy", "-o", "new.npy", "--draws", "-1"),
+        2,
+        ["--draws", "-1"],
+    ),
+    "nearest items exist": (
+        ("generate", "M", "-n", "2", "-o", "new.npy", "--nearest", "digits.npy"),
+        2,
+        ["new-nearest.npy", "--force"],
+    ),
+    "nearest of nothing": (("generate", "M", "-o", "fresh.npy", "--nearest", "no.npy"), 1, ["no.npy", "no such file"]),
+    "nearest of another shape": (("generate", "M", "-o", "fresh.npy", "--nearest", "wide.npy"), 1, ["28×30×1"]),
+    "near five items": (("generate", "M", "-o", "fresh.npy", "--like", "digits.npy"), 2, ["--like", "one item", "5"]),
+    "near an item too far": (
+        ("generate", "M", "-o", "fresh.npy", "--like", "digits.npy#5"),
+        2,
+        ["--like", "digits.npy#5", "0 to 4"],
+    ),
+    "near nothing": (("generate", "M", "-o", "fresh.npy", "--like", "no.png"), 1, ["no.png", "no such file"]),
+    "near an item and from a prior": (
+        ("generate", "M", "-o", "fresh.npy", "--like", "digits.npy#1", "--prior", "fitted"),
+        2,
+        ["--like", "--prior"],
+    ),
+    "negative temperature": (("generate", "M", "-o", "fresh.npy", "--temperature", "-1"), 2, ["--temperature", "-1"]),
+    "even window": (("fit", "mnist", "-o", "new", "--window", "4"), 2, ["--window", "odd", "4"]),
+    "negative window": (("fit", "mnist", "-o", "new", "--window", "-1"), 2, ["--window", "-1"]),
+    "unknown job": (("evaluate", "M", "digits.npy", "--jobs", "denoise,dance"), 2, ["--jobs", "'dance'", "impute"]),
+    "no job": (("evaluate", "M", "digits.npy", "--jobs", ""), 2, ["--jobs"]),
+    "unknown opponents": (("evaluate", "M", "digits.npy", "--against", "gods"), 2, ["--against", "gods"]),
+    "unknown opponents of a report": (
+        ("report", "M", "digits.npy", "-o", "new", "--against", "gods"),
+        2,
+        ["--against"],
+    ),
+    "opponents without training items": (
+        ("evaluate", "M", "digits.npy", "--against", "specialists", "--jobs", "compress"),
+        2,
+        ["--against", "--train"],
+    ),
+    "figures exist": (("evaluate", "M", "digits.npy", "--json", "taken.json"), 2, ["taken.json", "--force"]),
+    "figures to a table": (("evaluate", "M", "digits.npy", "--json", "figures.csv"), 2, ["--json", "figures.csv"]),
+    "training items of another shape": (("evaluate", "M", "digits.npy", "--train", "wide.npy"), 1, ["28×30×1"]),
+    "evaluation's negative seed": (("evaluate", "M", "digits.npy", "--seed", "-1"), 2, ["--seed", "-1"]),
     "scores to nowhere": (("detect", "M", "digits.npy", "-o", "scores.xlsx"), 2, [".csv", "scores.xlsx"]),
     "images to a table": (("denoise", "M", "digits.npy", "-o", "clean.csv"), 2, ["--output", "clean.csv"]),
     "codes to an image": (("encode", "M", "digits.npy", "-o", "z.png"), 2, [".npy", "z.png"]),
@@ -113,7 +200,35 @@ def test_mistake_ends_in_one_line(mistake, run, here, model_folder):
     for text in named:
         assert text in outcome.err
     assert sorted(here.rglob("*")) == before
-    assert (here / "taken.csv").read_text() == "precious"
+    assert (here / "taken.csv").read_text() == (here / "taken.npy").read_text() == "precious"
+
+
+@pytest.mark.parametrize(
+    ("words", "named"),
+    [(("--sharp",), ["--sharp", "--window 0"]), (("--prior", "fitted"), ["--prior fitted"])],
+)
+def test_a_model_without_the_parts_says_so(run, model, tmp_path, words, named):
+    save(dataclasses.replace(model, prior=None, **without_context(model)), tmp_path / "plain")
+    outcome = run("generate", "plain", "-o", "new.npy", *words)
+    assert outcome.code == 1
+    assert outcome.err.count("\n") == 1
+    for text in named:
+        assert text in outcome.err
+    assert [path.name for path in tmp_path.iterdir()] == ["plain"]
+
+
+def without_context(model):
+    context = dataclasses.replace(model.config.context, window=0)
+    return {"context": None, "config": dataclasses.replace(model.config, context=context), "normality": None}
+
+
+def test_detect_without_held_out_items_writes_nothing(run, model, tmp_path, digits):
+    save(dataclasses.replace(model, normality=None), tmp_path / "plain")
+    np.save(tmp_path / "few.npy", digits[:3])
+    outcome = run("detect", "plain", "few.npy", "-o", "new.csv", "--heatmaps", "maps")
+    assert outcome.code == 1
+    assert "--validation" in outcome.err
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["few.npy", "plain"]
 
 
 def _truncate(path: Path) -> None:
@@ -130,12 +245,17 @@ def _newer(path: Path) -> None:
     path.write_text(json.dumps(json.loads(path.read_text()) | {"version": 99}))
 
 
+def _older(path: Path) -> None:
+    path.write_text(json.dumps(json.loads(path.read_text()) | {"version": 1}))
+
+
 @pytest.mark.parametrize(
     ("file", "damage", "named"),
     [
         ("config.json", _truncate, "damaged"),
         ("config.json", Path.unlink, "not a model folder"),
         ("config.json", _newer, "upgrade"),
+        ("config.json", _older, "fit it again"),
         ("model.safetensors", _truncate, "damaged"),
         ("model.safetensors", _flip, "damaged"),
         ("model.safetensors", Path.unlink, "damaged"),

@@ -11,9 +11,15 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from fivefold.jobs.codes import decode, encode
+from fivefold.jobs.denoise import denoise
+from fivefold.jobs.detect import detect, surprise
+from fivefold.jobs.generate import generate
+from fivefold.jobs.impute import impute
 from fivefold.storage import load
 
-SHORT = ("--epochs", "1", "--latent-dim", "3", "--batch-size", "8", "--quiet")
+SMALL = ("--window", "5", "--context-width", "16", "--positions", "16", "--batch-size", "8")
+SHORT = ("--epochs", "1", "--latent-dim", "3", *SMALL, "--quiet")
 
 
 def _pixels(path):
@@ -35,7 +41,7 @@ def test_colour_folder_goes_through_fit_and_all_five_jobs(run, colour_folder, tm
     Image.fromarray(mask).save(tmp_path / "mask.png")
     names = sorted(path.name for path in images.iterdir())
 
-    assert run("fit", images, "-o", "model", *SHORT, "--validation", "0.25").code == 0
+    assert run("fit", images, "-o", "model", *SHORT, "--validation", "0.5").code == 0
     assert run("encode", "model", images, "-o", "z.npy").code == 0
     assert run("decode", "model", "z.npy", "-o", "decoded").code == 0
     assert run("generate", "model", "-n", 5, "-o", "new").code == 0
@@ -134,6 +140,152 @@ def test_morph_ends_at_the_two_items_codes(run, few, model_folder):
     walked, back = np.load("morph.npy"), np.load("back.npy")
     assert walked.shape == (7, 28, 28, 1)
     assert np.abs(walked[[0, -1]].astype(int) - back[[1, 4]]).max() <= 1
+
+
+def test_generate_from_a_prior_and_near_an_item(run, few, model_folder):
+    words = ("generate", model_folder, "-n", 3, "--seed", 2)
+    for name, more in {
+        "standard": (),
+        "fitted": ("--prior", "fitted"),
+        "warm": ("--temperature", "2"),
+        "near": ("--like", "few.npy#4"),
+        "same": ("--like", "few.npy#4", "--temperature", "0"),
+    }.items():
+        assert run(*words, "-o", f"{name}.npy", *more).code == 0
+    drawn = {path.stem: np.load(path) for path in Path.cwd().glob("*.npy")}
+    model = load(model_folder)
+    expected = {
+        "standard": generate(model, 3, 2),
+        "fitted": generate(model, 3, 2, prior="fitted"),
+        "warm": generate(model, 3, 2, temperature=2),
+        "near": generate(model, 3, 2, like=few[4:5]),
+        "same": np.repeat(decode(model, encode(model, few[4:5])[0]), 3, axis=0),
+    }
+    for name, items in expected.items():
+        np.testing.assert_array_equal(drawn[name], items)
+    assert len({items.tobytes() for items in expected.values()}) == 5
+
+
+def test_generate_near_an_image_of_a_file_and_of_a_set(run, few, model_folder):
+    Image.fromarray(few[4, ..., 0]).save("four.png")
+    words = ("generate", model_folder, "-n", 2, "--temperature", "0")
+    assert run(*words, "-o", "file.npy", "--like", "four.png").code == 0
+    assert run(*words, "-o", "set.npy", "--like", "mnist#4").code == 0
+    assert np.array_equal(np.load("file.npy"), np.load("set.npy"))
+
+
+def test_generate_sharply(run, model_folder):
+    assert run("generate", model_folder, "-n", 2, "--sharp", "-o", "sharp.npy").code == 0
+    items = np.load("sharp.npy")
+    assert items.shape == (2, 28, 28, 1)
+    assert items.dtype == np.uint8
+    assert not np.array_equal(items, generate(load(model_folder), 2))
+
+
+@pytest.mark.parametrize("out", ["new.npy", "new.png", "new"])
+def test_generate_with_the_nearest_items_beside(run, few, model_folder, out):
+    words = ("generate", model_folder, "-n", 4, "--prior", "fitted", "--nearest", "few.npy", "--json")
+    outcome = run(*words, "-o", out)
+    figures = json.loads(outcome.out)
+    nearest = out.replace("new", "new-nearest")
+    assert figures["nearest"] == nearest
+    assert 0 < figures["smallest_distance"] < 28
+    drawn = generate(load(model_folder), 4, prior="fitted")
+    distances = np.square(drawn[:, None] / 255 - few / 255).sum(axis=(2, 3, 4))
+    expected = few[distances.argmin(axis=1)]
+    assert figures["smallest_distance"] == pytest.approx(np.sqrt(distances.min()), rel=1e-3)
+    if out == "new.npy":
+        np.testing.assert_array_equal(np.load(nearest), expected)
+    elif out == "new.png":
+        assert np.array_equal(_pixels(nearest)[:28, :28], expected[0, ..., 0])
+    else:
+        assert np.array_equal(_pixels("new-nearest/3.png"), expected[3, ..., 0])
+    assert run(*words, "-o", out).code == 2
+    assert run(*words, "-o", out, "--force").code == 0
+
+
+def test_denoise_writes_deviations(run, few, model_folder):
+    assert run("denoise", model_folder, "few.npy", "-o", "clean", "--std", "std.npy", "--seed", 3).code == 0
+    expected = denoise(load(model_folder), few, seed=3)
+    np.testing.assert_array_equal(np.load("std.npy"), expected.std)
+    assert np.array_equal(_pixels("clean/5.png"), expected.items[5, ..., 0])
+
+
+@pytest.mark.parametrize("out", ["whole.npy", "whole.png", "whole"])
+def test_impute_writes_draws_and_intervals_beside(run, few, model_folder, out):
+    np.save("hole.npy", np.eye(28, dtype=np.uint8))
+    words = ("impute", model_folder, "few.npy", "--mask", "hole.npy", "-o", out)
+    assert run(*words, "--draws", 2, "--interval", "0.8", "--seed", 1).code == 0
+    expected = impute(load(model_folder), few, mask=np.eye(28), n_draws=2, interval=0.8, seed=1)
+    stem, ending = Path(out).stem, Path(out).suffix
+    parts = {"": expected.items, "-lower": expected.lower, "-upper": expected.upper}
+    parts |= {f"-draw{number}": draw for number, draw in enumerate(expected.draws, 1)}
+    assert sorted(path.name for path in Path.cwd().glob("whole*")) == sorted(f"{stem}{part}{ending}" for part in parts)
+    for part, items in parts.items():
+        path = Path(f"{stem}{part}{ending}")
+        if ending == ".npy":
+            np.testing.assert_array_equal(np.load(path), items)
+        elif ending == ".png":
+            assert np.array_equal(_pixels(path)[:28, :28], items[0, ..., 0])
+        else:
+            assert [each.name for each in sorted(path.iterdir())] == [f"{index}.png" for index in range(6)]
+            assert np.array_equal(_pixels(path / "5.png"), items[5, ..., 0])
+
+
+def _detected():
+    with Path("scores.csv").open(newline="") as file:
+        return list(csv.DictReader(file))
+
+
+def test_detect_by_false_discoveries(run, few, model_folder):
+    np.save("mixed.npy", np.concatenate([few, 255 - few]))
+    outcome = run("detect", model_folder, "mixed.npy", "-o", "scores.csv", "--fdr", "0.1", "--json")
+    figures = json.loads(outcome.out)
+    found = detect(load(model_folder), np.load("mixed.npy"), fdr=0.1)
+    assert figures["fdr"] == 0.1
+    assert "false_alarm_rate" not in figures
+    assert figures["anomalies"] == found.anomaly.sum() >= 6
+    assert figures["calibrated_on"] == found.calibrated_on == 30
+    assert [row["anomaly"] == "true" for row in _detected()] == found.anomaly.tolist()
+    assert [float(row["score"]) for row in _detected()] == pytest.approx(found.score, abs=1e-6)
+
+
+@pytest.mark.filterwarnings("ignore:with 30 held-out")
+def test_detect_draws_heatmaps(run, colour_free_folder, model_folder):
+    words = ("detect", model_folder, "photos", "-o", "scores.csv")
+    outcome = run(*words, "--heatmaps", "maps", "--json")
+    figures = json.loads(outcome.out)
+    assert figures["heatmaps"] == "maps"
+    assert figures["false_alarm_rate"] == 0.01
+    names = sorted(path.name for path in Path("maps").iterdir())
+    assert names == [row["item"] for row in _detected()] == ["a.png", "b.png", "c.png"]
+    assert run(*words, "--heatmaps", "maps.npy", "--force").code == 0
+    bits = np.load("maps.npy")
+    assert bits.dtype == np.float32
+    items = np.stack([_pixels(f"photos/{name}") for name in names])[..., None]
+    np.testing.assert_allclose(bits, surprise(load(model_folder), items), rtol=1e-4, atol=1e-4)
+    for index, name in enumerate(names):
+        shown = _pixels(f"maps/{name}")
+        np.testing.assert_allclose(shown, (bits[index, ..., 0] / bits.max()).clip(0) * 255, atol=0.6)
+
+
+@pytest.fixture
+def colour_free_folder(tmp_path, digits):
+    """Three digits as images with names, the second spoilt."""
+    (tmp_path / "photos").mkdir()
+    for name, image in zip("abc", digits[[0, 1, 2]].copy(), strict=True):
+        if name == "b":
+            image[2:5, 2:5] = 255
+        Image.fromarray(image[..., 0]).save(tmp_path / "photos" / f"{name}.png")
+
+
+def test_fit_without_a_context_decoder(run, few):
+    words = [word for word in SHORT if word not in ("--window", "5")]
+    assert run("fit", "few.npy", "-o", "model", *words, "--window", "0", "--validation", "0.5").code == 0
+    assert load("model").context is None
+    assert "context decoder" not in run("info", "model").out
+    assert run("denoise", "model", "few.npy", "-o", "clean.npy", "--std", "std.npy").code == 0
+    assert run("generate", "model", "-o", "new.npy", "--sharp").code == 1
 
 
 def test_output_kinds(run, model_folder):

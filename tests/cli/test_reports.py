@@ -1,15 +1,34 @@
-"""`report` and `demo`, on few items."""
+"""`evaluate`, `report` and `demo`, on few items."""
 
 from __future__ import annotations
 
 import json
+from pathlib import Path
 
 import numpy as np
 import pytest
 
-from fivefold.data import builtin
+from fivefold.data import builtin, letters
+from fivefold.evaluation import material
 
 FILES = {"report.html", "report.json", "compress.png", "generate.png", "denoise.png", "detect.png", "impute.png"}
+
+
+@pytest.fixture(scope="module", autouse=True)
+def _few_letters():
+    """Three of each."""
+    values, labels = letters.render_letters()
+    few = np.concatenate([np.flatnonzero(labels == label)[::13] for label in np.unique(labels)])
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(letters, "render_letters", lambda: (values[few], labels[few]))
+        yield
+
+
+@pytest.fixture
+def _blurry(monkeypatch):
+    """Items are not drawn element by element, which takes seconds."""
+    generate = material.generate
+    monkeypatch.setattr(material, "generate", lambda *words, sharp=False, **settings: generate(*words, **settings))
 
 
 @pytest.fixture
@@ -20,6 +39,7 @@ def small_mnist(monkeypatch):
     monkeypatch.setattr(builtin, "load_mnist", lambda split: tuple(part[: sizes[split]] for part in whole(split)))
 
 
+@pytest.mark.usefixtures("_blurry")
 def test_report_on_an_array(run, model_folder, digits, tmp_path):
     np.save("test.npy", digits[600:640])
     outcome = run("report", model_folder, "test.npy", "-o", "report")
@@ -30,13 +50,82 @@ def test_report_on_an_array(run, model_folder, digits, tmp_path):
     assert run("report", model_folder, "test.npy", "-o", "report").code == 2
 
 
-@pytest.mark.filterwarnings("ignore:with 30 held-out")
+def test_report_needs_training_items_to_compare_with_specialists(run, model_folder, digits, tmp_path):
+    np.save("test.npy", digits[600:640])
+    outcome = run("report", model_folder, "test.npy", "-o", "report", "--against", "specialists")
+    assert outcome.code == 2
+    assert "--train" in outcome.err
+    assert [path.name for path in tmp_path.iterdir()] == ["test.npy"]
+
+
+def test_evaluate_prints_tables_and_writes_figures(run, model_folder, digits):
+    np.save("test.npy", digits[600:612])
+    words = ("evaluate", model_folder, "test.npy", "--jobs", "denoise, detect", "--seed", 4)
+    outcome = run(*words, "--json", "figures.json")
+    assert outcome.code == 0, outcome.err
+    figures = json.loads(Path("figures.json").read_text())
+    assert set(figures) == {"denoise", "detect", "fit_minutes", "environment"}
+    assert figures["environment"]["source"] == "test.npy"
+    assert figures["environment"]["seed"] == 4
+    for text in ("Noise reduction", "Fivefold", "uniform 0.25", "items are flagged"):
+        assert text in outcome.out
+    assert f"{figures['denoise']['uniform']['0.25']['psnr']['Fivefold']:.2f} dB" in outcome.out
+    assert run(*words, "--json", "figures.json").code == 2
+    again = run(*words, "--json", "figures.json", "--force", "--quiet")
+    assert (again.code, again.out) == (0, "")
+
+
+@pytest.mark.usefixtures("_blurry")
+def test_evaluate_measures_generation_with_labelled_training_items(run, model_folder, digits):
+    values, labels = builtin.load_mnist("test")
+    np.save("test.npy", digits[600:612])
+    np.savez("train.npz", images=values[:60], labels=labels[:60])
+    words = ("evaluate", model_folder, "test.npy", "--jobs", "generate", "--json", "figures.json")
+    assert "no measure" in run(*words).out
+    outcome = run(*words, "--train", "train.npz", "--force")
+    assert outcome.code == 0, outcome.err
+    assert json.loads(Path("figures.json").read_text())["generate"]["Fivefold"]["fid"] > 0
+
+
+def test_evaluate_beside_codecs(run, model_folder, digits):
+    np.save("test.npy", digits[600:612])
+    np.save("train.npy", digits[:20])
+    words = ("evaluate", model_folder, "test.npy", "--against", "specialists", "--jobs", "compress")
+    outcome = run(*words, "--train", "train.npy")
+    assert outcome.code == 0, outcome.err
+    assert "JPEG XL" in outcome.out
+    assert "ideal code length" in outcome.out
+
+
+def test_an_evaluation_that_fails_leaves_nothing(run, model_folder, digits, tmp_path, monkeypatch):
+    np.save("test.npy", digits[600:603])
+    monkeypatch.setattr("fivefold.cli.reports.json_module.dumps", lambda *_, **__: 1 / 0)
+    with pytest.raises(ZeroDivisionError):
+        run("evaluate", model_folder, "test.npy", "--jobs", "denoise", "--json", "figures.json")
+    assert [path.name for path in tmp_path.iterdir()] == ["test.npy"]
+
+
+def test_what_is_not_installed_is_told_before_any_work(run, model_folder, digits, monkeypatch):
+    def missing(module):
+        raise ModuleNotFoundError(module)
+
+    np.save("test.npy", digits[600:603])
+    monkeypatch.setattr("fivefold.evaluation.specialists.extra.import_module", missing)
+    words = (model_folder, "test.npy", "--train", "test.npy", "--against", "specialists")
+    for outcome in (run("evaluate", *words, "--json", "figures.json"), run("report", *words, "-o", "report")):
+        assert outcome.code == 2
+        assert "pip install fivefold[bench]" in outcome.err
+        assert outcome.out == ""
+
+
+@pytest.mark.filterwarnings("ignore:with .* held-out")
 def test_demo_makes_everything(run, small_mnist, tmp_path):
     outcome = run("demo", "-o", "demo", "--seed", "2", "--json")
     assert outcome.code == 0, outcome.err
     figures = json.loads(outcome.out)
     assert {"model", "autoencoder", "gan", "environment"} <= set(figures)
     assert figures["generate"]["fid_floor"] > 0
+    assert figures["generate"]["Fivefold"]["fid"] > 0
     folder = tmp_path / "demo"
     assert {path.name for path in folder.iterdir()} >= FILES | {
         "model",
@@ -44,11 +133,15 @@ def test_demo_makes_everything(run, small_mnist, tmp_path):
         "letters.png",
         "worst.png",
         "gan.png",
+        "sharp.png",
+        "nearest.png",
+        "surprise.png",
     }
     assert run("info", folder / "model").code == 0
     assert run("demo", "-o", "demo").code == 2
 
 
+@pytest.mark.usefixtures("_blurry")
 def test_a_report_that_fails_leaves_nothing(run, model_folder, digits, tmp_path, monkeypatch):
     np.save("test.npy", digits[600:640])
     monkeypatch.setattr("fivefold.evaluation.report.json.dumps", lambda *_, **__: 1 / 0)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import csv
 from collections.abc import Callable
 from pathlib import Path
-from typing import IO, TYPE_CHECKING, Annotated
+from typing import IO, TYPE_CHECKING, Annotated, Any, Literal
 
 import typer
 
@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     from fivefold.data import Items, Output
     from fivefold.model.fitted import FittedModel
 
+PriorName = Literal["standard", "fitted"]
 _Codes = Annotated[Path, typer.Option("-o", "--output", metavar="CODES", help="An .npy file, or .npz for both.")]
 
 
@@ -87,6 +88,19 @@ def generate(
     model: options.Model,
     output: options.Images,
     n: Annotated[int, typer.Option("-n", "--items", help="How many.")] = 64,
+    prior: Annotated[
+        PriorName, typer.Option(help="Where codes come from: the standard normal, or a density fitted to real codes.")
+    ] = "standard",
+    sharp: Annotated[bool, typer.Option("--sharp", help="Draw the elements too, instead of their means.")] = False,
+    like: Annotated[
+        str | None,
+        typer.Option(metavar="ITEM", help="Draw near one item: an image or an array; NUMBER of a set as DATA#NUMBER."),
+    ] = None,
+    temperature: Annotated[float, typer.Option(help="Factor on how far codes stray; 0: not at all.")] = 1.0,
+    nearest: Annotated[
+        str | None,
+        typer.Option(metavar="DATA", help="Write the nearest of these items beside: as OUT-nearest."),
+    ] = None,
     seed: options.Seed = 0,
     force: options.Force = False,
     json: options.Json = False,
@@ -96,11 +110,23 @@ def generate(
     if n < 1:
         raise UsageError(f"-n must be at least 1, got {n}")
     place = _output(output, force)
+    beside = None if nearest is None else _output(output.with_name(f"{output.stem}-nearest{output.suffix}"), force)
+    from fivefold.data import read_items
     from fivefold.jobs.generate import generate
     from fivefold.storage import load
 
     fitted = load(model)
-    _write(place, fitted, generate(fitted, n, seed), None, json)
+    item = None if like is None else _read_one(like, fitted)
+    known = None if nearest is None else read_items(nearest, fitted.schema, split="train")
+    figures: dict[str, Any] = {}
+    drawn = generate(fitted, n, seed, prior=prior, sharp=sharp, like=item, temperature=temperature)
+    if beside is not None and known is not None:
+        from fivefold.jobs.generate import nearest_items
+
+        index, distance = nearest_items(fitted.read(drawn), known)
+        beside.write(known.values[index], fitted.schema.low, fitted.schema.high, None)
+        figures = {"nearest": str(beside.path), "smallest_distance": float(distance.min())}
+    _write(place, fitted, drawn, None, json, **figures)
 
 
 @app.command()
@@ -138,17 +164,29 @@ def denoise(
     model: options.Model,
     data: options.Data,
     output: options.Images,
+    std: Annotated[
+        Path | None, typer.Option(metavar="FILE", help="Write the standard deviations too, .npy, in the data's units.")
+    ] = None,
     mask: options.Mask = None,
     resize: options.Resize = None,
+    seed: options.Seed = 0,
     force: options.Force = False,
     json: options.Json = False,
 ) -> None:
     """Remove noise; its kind and level need not be known."""
+    options.check_seed(seed)
     place = _output(output, force)
+    _check_npy("std", std, force)
     fitted, items = _open(model, data, mask, resize)
+
+    import numpy as np
+
     from fivefold.jobs.denoise import denoise
 
-    _write(place, fitted, denoise(fitted, items), items, json)
+    found = denoise(fitted, items, seed=seed)
+    if std is not None:
+        _save(std, lambda file: np.save(file, found.std))
+    _write(place, fitted, found.items, items, json)
 
 
 @app.command()
@@ -156,6 +194,13 @@ def impute(
     model: options.Model,
     data: options.Data,
     output: options.Images,
+    draws: Annotated[int, typer.Option(help="Write so many draws too: OUT-draw1, OUT-draw2, …")] = 0,
+    interval: Annotated[
+        float | None,
+        typer.Option(
+            metavar="SHARE", help="Write the interval of each element too, such as 0.9: OUT-lower, OUT-upper."
+        ),
+    ] = None,
     mask: options.Mask = None,
     resize: options.Resize = None,
     seed: options.Seed = 0,
@@ -165,11 +210,17 @@ def impute(
     """Fill in what is missing: NaN, transparent, or marked by --mask. The rest comes back untouched."""
     options.check_seed(seed)
     place = _output(output, force)
+    further = [f"draw{number}" for number in range(1, draws + 1)] + (["lower", "upper"] if interval is not None else [])
+    places = [_output(output.with_name(f"{output.stem}-{name}{output.suffix}"), force) for name in further]
     fitted, items = _open(model, data, mask, resize)
     from fivefold.jobs.impute import impute
 
     missing = sum(int((~items.visible(rows)).sum()) for rows in items.batches(fitted.batch_size))
-    _write(place, fitted, impute(fitted, items, seed=seed), items, json, missing=missing)
+    found = impute(fitted, items, n_draws=draws, interval=interval, seed=seed)
+    bounds = [each for each in (found.lower, found.upper) if each is not None]
+    for beside, values in zip(places, [*found.draws, *bounds], strict=True):
+        beside.write(values, fitted.schema.low, fitted.schema.high, items.names)
+    _write(place, fitted, found.items, items, json, missing=missing)
 
 
 @app.command()
@@ -177,32 +228,52 @@ def detect(
     model: options.Model,
     data: options.Data,
     output: Annotated[Path, typer.Option("-o", "--output", metavar="CSV", help="item, score, p_value, anomaly.")],
-    false_alarm_rate: Annotated[float, typer.Option(help="Share of normal items that may be flagged.")] = 0.01,
+    false_alarm_rate: Annotated[
+        float | None,
+        typer.Option(help="Share of normal items that may be flagged. [default: 0.01]", show_default=False),
+    ] = None,
+    fdr: Annotated[
+        float | None, typer.Option(help="Instead: share of normal items among those flagged (Benjamini–Hochberg).")
+    ] = None,
+    heatmaps: Annotated[
+        Path | None,
+        typer.Option(metavar="OUT", help="Write the surprise of each element: a folder of PNGs, or .npy in bits."),
+    ] = None,
     mask: options.Mask = None,
     resize: options.Resize = None,
     force: options.Force = False,
     json: options.Json = False,
 ) -> None:
     """Score each item (higher = more normal), and flag the anomalies."""
-    if not 0 < false_alarm_rate < 1:
-        raise UsageError(f"--false-alarm-rate must be between 0 and 1, got {false_alarm_rate:g}")
+    if fdr is not None and false_alarm_rate is not None:
+        raise UsageError("--fdr and --false-alarm-rate exclude each other")
+    for flag, rate in (("false-alarm-rate", false_alarm_rate), ("fdr", fdr)):
+        if rate is not None and not 0 < rate < 1:
+            raise UsageError(f"--{flag} must be between 0 and 1, got {rate:g}")
     if output.suffix.lower() != ".csv":
         raise UsageError(f"--output must be .csv, got {output}")
     from fivefold.atomic import atomic_file, check_free
 
     check_free(output, force)
+    maps = None if heatmaps is None else _output(heatmaps, force)
     fitted, items = _open(model, data, mask, resize)
-    from fivefold.jobs.detect import detect
+    from fivefold.jobs.detect import detect, surprise
 
-    found = detect(fitted, items, false_alarm_rate=false_alarm_rate)
+    rate = 0.01 if false_alarm_rate is None else false_alarm_rate
+    found = detect(fitted, items, false_alarm_rate=rate, fdr=fdr)
     with atomic_file(output) as temporary, temporary.open("w", newline="", encoding="utf-8") as file:
         rows = csv.writer(file, lineterminator="\n")
         rows.writerow(("item", "score", "p_value", "anomaly"))
         for index in range(len(items)):
             flag = "true" if found.anomaly[index] else "false"
             rows.writerow((items.name(index), f"{found.score[index]:.6f}", f"{found.p_value[index]:.6g}", flag))
-    figures = {"items": len(items), "anomalies": int(found.anomaly.sum()), "false_alarm_rate": false_alarm_rate}
-    present({**figures, "held_out": len(fitted.held_out_scores), "output": str(output)}, json)
+    aim = {"false_alarm_rate": rate} if fdr is None else {"fdr": fdr}
+    figures: dict[str, Any] = {"items": len(items), "anomalies": int(found.anomaly.sum()), **aim}
+    if maps is not None:
+        bits = surprise(fitted, items)
+        maps.write(bits, 0.0, max(float(bits.max()), 1.0), items.names)
+        figures["heatmaps"] = str(maps.path)
+    present({**figures, "calibrated_on": found.calibrated_on, "output": str(output)}, json)
 
 
 def _open(model: Path, data: str, mask: Path | None, resize: str | None) -> tuple[FittedModel, Items]:
@@ -212,6 +283,28 @@ def _open(model: Path, data: str, mask: Path | None, resize: str | None) -> tupl
 
     fitted = load(model)
     return fitted, read_items(data, fitted.schema, mask=mask, resize=size)
+
+
+def _read_one(text: str, fitted: FittedModel) -> Items:
+    """One item: `DATA`, or `DATA#NUMBER` of a set."""
+    name, separator, number = text.rpartition("#")
+    from fivefold.data import read_items
+
+    if not separator or not number.isdecimal():
+        return read_items(text, fitted.schema)
+    items = read_items(name, fitted.schema)
+    if int(number) >= len(items):
+        raise UsageError(f"--like {text}: the number must be from 0 to {len(items) - 1}")
+    return items.select(slice(int(number), int(number) + 1))
+
+
+def _check_npy(flag: str, path: Path | None, force: bool) -> None:
+    if path is not None:
+        from fivefold.atomic import check_free
+
+        if path.suffix.lower() != ".npy":
+            raise UsageError(f"--{flag} must be .npy, got {path}")
+        check_free(path, force)
 
 
 def _output(path: Path, force: bool) -> Output:
@@ -228,7 +321,7 @@ def _save(path: Path, write: Callable[[IO[bytes]], None]) -> None:
 
 
 def _write(
-    place: Output, fitted: FittedModel, values: np.ndarray, items: Items | None, json: bool, **figures: int
+    place: Output, fitted: FittedModel, values: np.ndarray, items: Items | None, json: bool, **figures: Any
 ) -> None:
     place.write(values, fitted.schema.low, fitted.schema.high, items.names if items else None)
     present({"items": len(values), **figures, "output": str(place.path)}, json)

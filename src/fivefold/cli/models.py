@@ -10,7 +10,7 @@ import typer
 
 from fivefold.cli import options
 from fivefold.cli.app import app, present
-from fivefold.config import LoggerName, NetworkConfig, TrainingConfig, configure
+from fivefold.config import ContextConfig, LoggerName, NetworkConfig, TrainingConfig, configure
 from fivefold.errors import UsageError
 from fivefold.progress import silence
 
@@ -31,6 +31,11 @@ def fit(
     learning_rate: Annotated[float | None, options.setting(TrainingConfig, "learning_rate")] = None,
     kl_warmup: Annotated[float | None, options.setting(TrainingConfig, "kl_warmup")] = None,
     likelihood: Annotated[str | None, options.setting(NetworkConfig, "likelihood")] = None,
+    window: Annotated[int | None, options.setting(ContextConfig, "window")] = None,
+    context_width: Annotated[int | None, options.setting(ContextConfig, "context_width")] = None,
+    context_depth: Annotated[int | None, options.setting(ContextConfig, "context_depth")] = None,
+    context_learning_rate: Annotated[float | None, options.setting(ContextConfig, "context_learning_rate")] = None,
+    positions: Annotated[int | None, options.setting(ContextConfig, "positions")] = None,
     corruption: Annotated[
         str | None,
         typer.Option(
@@ -61,6 +66,11 @@ def fit(
         "learning_rate": learning_rate,
         "kl_warmup": kl_warmup,
         "likelihood": likelihood,
+        "window": window,
+        "context_width": context_width,
+        "context_depth": context_depth,
+        "context_learning_rate": context_learning_rate,
+        "positions": positions,
         "corruption": corruption,
         "validation": validation,
         "seed": seed,

@@ -1,8 +1,10 @@
-"""`report` and `demo`."""
+"""`evaluate`, `report` and `demo`."""
 
 from __future__ import annotations
 
+import json as json_module
 import time
+from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -15,10 +17,15 @@ from fivefold.progress import silence
 
 if TYPE_CHECKING:
     from fivefold.data import Items
+    from fivefold.evaluation.comparison import Comparison
     from fivefold.model.fitted import FittedModel
 
 _DEMO_EPOCHS = 5
 _MODEL = "model"
+_Against = Annotated[
+    str | None, typer.Option(metavar="specialists", help="Compare with specialists, trained here where they train.")
+]
+_JOBS = ("compress", "generate", "denoise", "detect", "impute")
 
 
 @app.command()
@@ -31,6 +38,7 @@ def report(
         typer.Option(metavar="DATA", help="Training items, for comparisons with other models; mnist has its own."),
     ] = None,
     thorough: Annotated[bool, typer.Option("--thorough", help="Three seeds, and quality by size of code.")] = False,
+    against: _Against = None,
     mask: options.Mask = None,
     resize: options.Resize = None,
     seed: options.Seed = 0,
@@ -39,19 +47,65 @@ def report(
     quiet: options.Quiet = False,
 ) -> None:
     """Measure the five jobs on DATA: report.html, report.json and the pictures."""
+    _check_against(against)
     _prepare(output, seed, force, quiet)
     size = options.parse_size(resize)
-    from fivefold.data import read_items
     from fivefold.storage import load
 
     fitted = load(model)
-    items = read_items(data, fitted.schema, mask=mask, resize=size)
-    if train is None and data in ("mnist", "mnist:test"):
-        train = "mnist:train"
-    train_items = None if train is None else read_items(train, fitted.schema, resize=size, split="train")
-    figures = _report(fitted, items, train_items, output, seed, thorough, json or quiet)
+    items, train_items = _read_sets(fitted, data, train, mask, size)
+    if against is not None:
+        _check_specialists(_JOBS, train_items)
+    extent = {"thorough": thorough, "against": against is not None}
+    figures = _report(fitted, items, train_items, output, seed, json or quiet, **extent)
     if json:
         present(figures, json=True)
+
+
+@app.command()
+def evaluate(
+    model: options.Model,
+    data: options.Data,
+    against: _Against = None,
+    jobs: Annotated[str, typer.Option(metavar="JOB,…", help="Which of the five.")] = ",".join(_JOBS),
+    train: Annotated[
+        str | None, typer.Option(metavar="DATA", help="Training items, for the specialists; mnist has its own.")
+    ] = None,
+    json: Annotated[Path | None, typer.Option("--json", metavar="FILE", help="Write the figures here, JSON.")] = None,
+    mask: options.Mask = None,
+    resize: options.Resize = None,
+    seed: options.Seed = 0,
+    force: options.Force = False,
+    quiet: options.Quiet = False,
+) -> None:
+    """Measure the five jobs on DATA, each beside its specialists, and say where others do better."""
+    options.check_seed(seed)
+    _check_against(against)
+    chosen = [job.strip() for job in jobs.split(",")]
+    if unknown := [job for job in chosen if job not in _JOBS]:
+        raise UsageError(f"--jobs must be some of {', '.join(_JOBS)}; got {unknown[0]!r}")
+    size = options.parse_size(resize)
+    if quiet:
+        silence()
+    from fivefold.atomic import atomic_file, check_free
+
+    if json is not None:
+        if json.suffix.lower() != ".json":
+            raise UsageError(f"--json must be a .json file, got {json}")
+        check_free(json, force)
+    from fivefold.evaluation.evaluate import evaluate
+    from fivefold.storage import load
+
+    fitted = load(model)
+    items, train_items = _read_sets(fitted, data, train, mask, size)
+    if against is not None:
+        _check_specialists(chosen, train_items)
+    figures, comparisons = evaluate(fitted, items, chosen, train=train_items, against=against is not None, seed=seed)
+    if json is not None:
+        with atomic_file(json) as temporary:
+            temporary.write_text(json_module.dumps(figures, indent=1), encoding="utf-8")
+    if not quiet:
+        _print_comparisons(comparisons)
 
 
 @app.command()
@@ -73,7 +127,7 @@ def demo(
     fitted = fit("mnist", epochs=_DEMO_EPOCHS, seed=seed)
     save(fitted, output / _MODEL, force=force)
     train, test = (read_items(f"mnist:{split}", fitted.schema) for split in ("train", "test"))
-    figures = _report(fitted, test, train, output, seed, False, json or quiet)
+    figures = _report(fitted, test, train, output, seed, json or quiet)
     if json:
         present(figures, json=True)
     elif not quiet:
@@ -81,17 +135,58 @@ def demo(
 
 
 def _report(
-    fitted: FittedModel, items: Items, train: Items | None, output: Path, seed: int, thorough: bool, silent: bool
+    fitted: FittedModel, items: Items, train: Items | None, output: Path, seed: int, silent: bool, **extent: bool
 ) -> dict[str, Any]:
     from fivefold.atomic import atomic_folder
     from fivefold.evaluation.report import HTML, make_report
 
     with atomic_folder(output, merge=True) as folder:
-        figures, summary = make_report(fitted, items, folder, train=train, seed=seed, thorough=thorough)
+        figures, summary = make_report(fitted, items, folder, train=train, seed=seed, **extent)
     if not silent:
         _print_summary(summary)
         print(f"Report: {output / HTML}")
     return figures
+
+
+def _check_against(against: str | None) -> None:
+    if against not in (None, "specialists"):
+        raise UsageError(f"--against must be specialists, got {against!r}")
+
+
+def _check_specialists(jobs: Sequence[str], train: Items | None) -> None:
+    from fivefold.evaluation.evaluate import check_specialists
+
+    check_specialists(jobs)
+    if train is None:
+        raise UsageError("--against specialists needs --train DATA: they are trained on the model's training items")
+
+
+def _read_sets(
+    fitted: FittedModel, data: str, train: str | None, mask: Path | None, size: tuple[int, int] | None
+) -> tuple[Items, Items | None]:
+    """The items to measure on, and the training items; `mnist` has its own."""
+    from fivefold.data import read_items
+
+    items = read_items(data, fitted.schema, mask=mask, resize=size)
+    if train is None and data in ("mnist", "mnist:test"):
+        train = "mnist:train"
+    return items, None if train is None else read_items(train, fitted.schema, resize=size, split="train")
+
+
+def _print_comparisons(comparisons: Sequence[Comparison]) -> None:
+    from rich.console import Console
+    from rich.table import Table
+
+    console = Console()
+    for comparison in comparisons:
+        for table in comparison.tables:
+            drawn = Table(*table.header, title=comparison.title, title_justify="left")
+            for row in table.rows:
+                drawn.add_row(*row)
+            console.print(drawn)
+        for sentence in comparison.sentences:
+            console.print(sentence, highlight=False)
+        console.print()
 
 
 def _print_summary(rows: list[tuple[str, str]]) -> None:

@@ -8,17 +8,12 @@ import torch
 from fivefold.data.source import Mask, Source
 from fivefold.errors import DataError
 from fivefold.model.fitted import FittedModel
+from fivefold.model.scoring import encode_items
 
 
-@torch.inference_mode()
 def encode(model: FittedModel, data: Source, *, mask: Mask = None) -> tuple[np.ndarray, np.ndarray]:
     """Posterior means and standard deviations of the items, both `(n, latent_dim)` float32."""
-    items = model.read(data, mask)
-    mu, std = np.empty((2, len(items), model.latent_dim), np.float32)
-    for rows, x, visible in model.batches(items):
-        posterior = model.vae.posterior(x, visible)
-        mu[rows], std[rows] = posterior.mu.cpu().numpy(), posterior.std.cpu().numpy()
-    return mu, std
+    return encode_items(model, model.read(data, mask))
 
 
 @torch.inference_mode()

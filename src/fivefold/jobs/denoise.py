@@ -2,17 +2,57 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
+
 import numpy as np
+import torch
+from torch import Tensor
 
 from fivefold.data.source import Mask, Source
-from fivefold.jobs.codes import decode, encode
-from fivefold.model.fitted import FittedModel
+from fivefold.errors import UsageError
+from fivefold.model.conditional import Conditional
+from fivefold.model.context import Window
+from fivefold.model.fitted import FittedModel, standard_normal
+from fivefold.model.likelihoods import Likelihood
+from fivefold.seeds import derive_seed
 
 
-def denoise(model: FittedModel, data: Source, *, mask: Mask = None) -> np.ndarray:
-    """The clean items that the noisy ones stand for: `(n, h, w, c)` in their own dtype.
+@dataclass(frozen=True)
+class Denoised:
+    """`items` `(n, h, w, c)` in their own dtype; `std` likewise, float32, in the data's units."""
 
-    The encoder of a model that was trained with corruption gives the posterior of the clean item; its mean is decoded.
+    items: np.ndarray
+    std: np.ndarray
+
+
+@torch.inference_mode()
+def denoise(model: FittedModel, data: Source, *, mask: Mask = None, n_samples: int = 2, seed: int = 0) -> Denoised:
+    """The clean items that the noisy ones stand for, and how sure that is, element by element.
+
+    The encoder, trained with corruption, gives the posterior of the clean item; the context decoder, E[x | z, noisy
+    neighbours] and the variance, which are averaged over `n_samples` draws of z. A model without one decodes the
+    posterior mean.
+
+    Raises `UsageError` if `n_samples` is below 1.
     """
+    if n_samples < 1:
+        raise UsageError(f"n_samples must be at least 1, got {n_samples}")
     items = model.read(data, mask)
-    return decode(model, encode(model, items)[0], items.values.dtype)
+    cleaned = np.empty_like(items.values)
+    std = np.empty(items.values.shape, np.float32)
+    generator = np.random.default_rng(derive_seed(seed, "denoise"))
+    for rows, x, visible in model.batches(items):
+        posterior = model.vae.posterior(x, visible)
+        noise = standard_normal(generator, (len(x), n_samples, model.latent_dim), x.device)
+        draws = [posterior.at(draw) for draw in noise.unbind(1)] if model.has_learnt(Window.NOISY) else [posterior.mu]
+        moments = [Conditional(model, Window.NOISY, x, visible, z).map(_moments) for z in draws]
+        mean, square = torch.stack(moments).mean(0)
+        cleaned[rows] = model.values(mean, items.values.dtype)
+        deviation = (square - mean.square()).clamp_min(0).sqrt().cpu().numpy().transpose(0, 2, 3, 1)
+        std[rows] = deviation * (model.schema.high - model.schema.low)
+    return Denoised(cleaned, std)
+
+
+def _moments(likelihood: Likelihood, items: Tensor, elements: Tensor) -> Tensor:
+    mean = likelihood.mean
+    return torch.stack((mean, likelihood.variance + mean.square())).view(2, -1).T

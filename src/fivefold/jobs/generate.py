@@ -2,23 +2,109 @@
 
 from __future__ import annotations
 
-import numpy as np
+from typing import Literal
 
-from fivefold.errors import UsageError
-from fivefold.jobs.codes import decode
-from fivefold.model.fitted import FittedModel
+import numpy as np
+import torch
+
+from fivefold.data import Items
+from fivefold.data.source import Source
+from fivefold.errors import ModelError, UsageError
+from fivefold.jobs.codes import decode, encode
+from fivefold.model.conditional import Conditional
+from fivefold.model.context import Window, as_items
+from fivefold.model.fitted import FittedModel, uniform
 from fivefold.seeds import derive_seed
 
+PriorName = Literal["standard", "fitted"]
+_WIDER = 4  # batches for drawing: their steps are many and small
 
-def generate(model: FittedModel, n: int, seed: int = 0) -> np.ndarray:
-    """`n` new items, decoded from draws of the standard normal prior: `(n, h, w, c)` in the data's dtype.
 
-    The first items do not depend on `n`. Raises `UsageError` if `n` is below 1.
+def generate(
+    model: FittedModel,
+    n: int,
+    seed: int = 0,
+    *,
+    prior: PriorName = "standard",
+    sharp: bool = False,
+    like: Source | None = None,
+    temperature: float = 1.0,
+) -> np.ndarray:
+    """`n` new items: `(n, h, w, c)` in the data's dtype; the first do not depend on `n`.
+
+    Parameters
+    ----------
+    prior : where codes are drawn from: `standard`, the normal distribution that the VAE was trained with, or `fitted`,
+        the density fitted to the training items' codes
+    sharp : draw the elements too, one after the other through the causal context decoder, instead of their means
+    like : one item; codes are then drawn from its posterior instead
+    temperature : factor on the deviation of the codes from their centre, `like`'s or the prior's; 0 for the centre
+
+    Raises
+    ------
+    UsageError : if `n` is below 1, `temperature` negative, or `like` goes with a prior or is not one item
+    ModelError : if the model has no fitted prior, or no context decoder to be sharp with
     """
     if n < 1:
         raise UsageError(f"-n must be at least 1, got {n}")
-    draws = np.random.default_rng(derive_seed(seed, "generate")).standard_normal((n, model.latent_dim))
-    return decode(model, draws)
+    if not 0 <= temperature < float("inf"):
+        raise UsageError(f"--temperature must be at least 0, got {temperature:g}")
+    if sharp and not model.has_learnt(Window.CAUSAL):
+        raise ModelError("--sharp needs a model with a context decoder, this one was fitted with --window 0")
+    codes = _draw_codes(model, n, np.random.default_rng(derive_seed(seed, "generate")), prior, like, temperature)
+    return _draw_elements(model, codes, seed) if sharp else decode(model, codes)
+
+
+def _draw_codes(
+    model: FittedModel, n: int, rng: np.random.Generator, prior: PriorName, like: Source | None, temperature: float
+) -> np.ndarray:
+    if like is not None:
+        if prior != "standard":
+            raise UsageError("--like and --prior fitted exclude each other: codes come from the item's posterior")
+        items = model.read(like)
+        if len(items) != 1:
+            raise UsageError(f"--like must be one item, got {len(items)}")
+        mu, std = encode(model, items)
+        return mu + temperature * std * rng.standard_normal((n, model.latent_dim))
+    if prior == "fitted":
+        if model.prior is None:
+            raise ModelError("--prior fitted needs a model with a fitted prior, this one has none")
+        return model.prior.sample(n, rng, temperature)
+    return temperature * rng.standard_normal((n, model.latent_dim))
+
+
+@torch.inference_mode()
+def _draw_elements(model: FittedModel, codes: np.ndarray, seed: int) -> np.ndarray:
+    """Items drawn element by element in raster order, all items of a batch at once."""
+    rng = np.random.default_rng(derive_seed(seed, "sharp"))
+    size, device = model.schema.size, model.device
+    height, width, channels = model.schema.shape
+    drawn = np.empty((len(codes), *model.schema.shape), model.schema.dtype)
+    batch = _WIDER * model.batch_size
+    for start in range(0, len(codes), batch):
+        z = torch.from_numpy(codes[start : start + batch].astype(np.float32)).to(device)
+        chances = uniform(rng, (len(z), size), device)
+        x = torch.zeros((len(z), channels, height, width), device=device)
+        given = Conditional(model, Window.CAUSAL, x, torch.zeros_like(x, dtype=torch.bool), z)
+        items, values = torch.arange(len(z), device=device), torch.zeros_like(chances)
+        for element in range(size):
+            here = torch.full_like(items, element)
+            chance = chances[:, element].view(-1, 1, 1, 1)
+            values[:, element] = given(items, here).quantile(chance).view(-1).clamp(0, 1)
+            given.put(items, here, values[:, element])
+        drawn[start : start + batch] = model.values(as_items(values, x))
+    return drawn
+
+
+def nearest_items(items: Items, among: Items) -> tuple[np.ndarray, np.ndarray]:
+    """For each of `items` the nearest of `among`: its index and its distance, both `(n,)`.
+
+    The distance is the Euclidean one of the values in [0, 1], hidden ones counting as 0.
+    """
+    from sklearn.metrics import pairwise_distances_argmin_min
+
+    flat = (each.unit()[0].reshape(len(each), -1) for each in (items, among))
+    return pairwise_distances_argmin_min(*flat)
 
 
 def morph(model: FittedModel, start: np.ndarray, end: np.ndarray, steps: int) -> np.ndarray:

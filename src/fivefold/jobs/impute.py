@@ -3,47 +3,161 @@
 from __future__ import annotations
 
 import warnings
+from collections.abc import Callable
+from dataclasses import dataclass
 
 import numpy as np
 import torch
+from torch import Tensor
 
 from fivefold.data.source import Mask, Source
 from fivefold.errors import UsageError
-from fivefold.model.fitted import FittedModel, standard_normal
+from fivefold.model.conditional import Conditional
+from fivefold.model.context import Window, as_items, by_element
+from fivefold.model.fitted import FittedModel, standard_normal, uniform
+from fivefold.model.likelihoods import Likelihood, bisect
 from fivefold.seeds import derive_seed
+
+_ROUNDS = 16  # in which a draw is completed; the elements of a round don't see each other
+_CHUNK = 1 << 13  # missing elements filled in at once
+
+
+@dataclass(frozen=True)
+class Imputed:
+    """Completed items in their own dtype; what was visible is unchanged in all of them, bit for bit.
+
+    Attributes
+    ----------
+    items : `(n, h, w, c)`: missing elements are their expected values
+    draws : `(n_draws, n, h, w, c)`: missing elements are drawn together, so that neighbours agree
+    lower, upper : `(n, h, w, c)`: the interval in which a missing element lies with the probability asked for; or None
+    """
+
+    items: np.ndarray
+    draws: np.ndarray
+    lower: np.ndarray | None = None
+    upper: np.ndarray | None = None
 
 
 @torch.inference_mode()
-def impute(model: FittedModel, data: Source, *, mask: Mask = None, n_samples: int = 10, seed: int = 0) -> np.ndarray:
-    """Complete items: `(n, h, w, c)` in their own dtype, what was visible unchanged.
+def impute(
+    model: FittedModel,
+    data: Source,
+    *,
+    mask: Mask = None,
+    n_samples: int = 10,
+    n_draws: int = 0,
+    interval: float | None = None,
+    seed: int = 0,
+) -> Imputed:
+    """Complete items from p(missing | visible).
 
-    A missing element becomes its expected value given the visible ones: the mean over `n_samples` codes from the
-    posterior, weighted by importance (self-normalised, as in MIWAE: Mattei & Frellsen 2019, arXiv:1812.02633, eq. 12).
+    Codes z are drawn from the posterior given what is visible and weighted by importance (self-normalised, as in
+    MIWAE: Mattei & Frellsen 2019, arXiv:1812.02633, eq. 12); given z and the visible elements around it, each missing
+    one has a distribution of its own. Draws take one code each, by weight, and the elements in random order in 16
+    rounds, each seeing those before.
 
-    Raises `UsageError` if `n_samples` is below 1.
+    Parameters
+    ----------
+    n_samples : codes per item
+    n_draws : completed items to draw, besides the expected one
+    interval : probability of each missing element's interval, such as 0.9: the narrowest of the central one and those
+        that leave out one tail only
+
+    Raises
+    ------
+    UsageError : if a number is out of its range
     """
     if n_samples < 1:
         raise UsageError(f"n_samples must be at least 1, got {n_samples}")
+    if n_draws < 0:
+        raise UsageError(f"--draws must be at least 0, got {n_draws}")
+    if interval is not None and not 0 < interval < 1:
+        raise UsageError(f"--interval must be between 0 and 1, got {interval:g}")
     items = model.read(data, mask)
-    completed = np.array(items.values)
+    values = items.values
     if all(items.visible(rows).all() for rows in items.batches(model.batch_size)):
         warnings.warn("nothing is missing: the items come back as they are", stacklevel=2)
-        return completed
-    generator = np.random.default_rng(derive_seed(seed, "impute"))
+    found = np.repeat(values[None], 1 + n_draws + (0 if interval is None else 2), axis=0)
+    for_codes, for_choices, for_elements = (
+        np.random.default_rng(derive_seed(seed, f"impute {stream}")) for stream in ("codes", "choices", "elements")
+    )
     for rows, x, visible in model.batches(items):
-        noise = standard_normal(generator, (len(x), n_samples, model.latent_dim), x.device)
+        noise = standard_normal(for_codes, (len(x), n_samples, model.latent_dim), x.device)
+        choices = uniform(for_choices, (len(x), n_draws), x.device)
+        # a place in the order and a quantile for each element of each draw
+        chances = uniform(for_elements, (len(x), n_draws, 2, model.schema.size), x.device)
         if visible.all():
             continue
-        posterior = model.vae.posterior(x, visible)
-        log_weights, means = [], []
-        for draw in noise.unbind(1):
-            z = posterior.at(draw)
-            likelihood = model.vae.likelihood(z)
-            prior = -0.5 * z.square().sum(1)
-            log_weights.append(likelihood.item_log_prob(x, visible) + prior - posterior.log_prob(z))
-            means.append(likelihood.mean)
-        weights = torch.softmax(torch.stack(log_weights), dim=0)
-        expected = torch.einsum("kn,knchw->nchw", weights, torch.stack(means))
-        filled = model.values(expected, items.values.dtype)
-        completed[rows] = np.where(items.visible(rows), items.values[rows], filled)
-    return completed
+        weights, codes = _weigh(model, x, visible, noise)
+        filled = [*_summarise(model, x, visible, weights, codes, interval)]
+        for draw in range(n_draws):
+            chosen = (choices[:, draw, None] > weights.cumsum(1)).sum(1).clamp_max(n_samples - 1)
+            z = codes[torch.arange(len(x)), chosen]
+            filled.insert(1 + draw, _draw(model, x, visible, z, *chances[:, draw].unbind(1)))
+        seen = items.visible(rows)
+        for place, unit in enumerate(filled):
+            found[place, rows] = np.where(seen, values[rows], model.values(unit, values.dtype))
+    bounds = found[1 + n_draws :]
+    return Imputed(found[0], found[1 : 1 + n_draws], *bounds)
+
+
+def _weigh(model: FittedModel, x: Tensor, visible: Tensor, noise: Tensor) -> tuple[Tensor, Tensor]:
+    """Importance weights `(n, s)`, sum 1, of codes `(n, s, latent_dim)` from the posterior."""
+    posterior = model.vae.posterior(x, visible)
+    log_weights, codes = [], []
+    for draw in noise.unbind(1):
+        z = posterior.at(draw)
+        prior = -0.5 * z.square().sum(1)
+        log_weights.append(model.vae.likelihood(z).item_log_prob(x, visible) + prior - posterior.log_prob(z))
+        codes.append(z)
+    return torch.softmax(torch.stack(log_weights, dim=1), dim=1), torch.stack(codes, dim=1)
+
+
+def _summarise(
+    model: FittedModel, x: Tensor, visible: Tensor, weights: Tensor, codes: Tensor, interval: float | None
+) -> list[Tensor]:
+    """Expected values of the missing elements, then the ends of their intervals: each `(n, c, h, w)`, 0 elsewhere."""
+    given = [Conditional(model, Window.MISSING, x, visible, z) for z in codes.unbind(1)]
+    summaries = torch.zeros((1 if interval is None else 3, *by_element(x).shape), device=x.device)
+    for where in (~by_element(visible)).nonzero().split(_CHUNK):
+        rows, elements = where.unbind(1)
+        mixed = [(p(rows, elements), weights[rows, s].view(-1, 1, 1, 1)) for s, p in enumerate(given)]
+        summaries[0, rows, elements] = _mix(mixed, lambda p: p.mean).view(-1)
+        if interval is not None:
+            summaries[1:, rows, elements] = _interval(mixed, interval, model.schema.levels)
+    return [as_items(summary, x) for summary in summaries]
+
+
+_Mixed = list[tuple[Likelihood, Tensor]]
+
+
+def _mix(mixed: _Mixed, measure: Callable[[Likelihood], Tensor]) -> Tensor:
+    return torch.stack([weight * measure(likelihood) for likelihood, weight in mixed]).sum(0)
+
+
+def _interval(mixed: _Mixed, share: float, levels: int | None) -> Tensor:
+    """Lower and upper ends of the narrowest of three intervals that hold `share` of the probability, `(2, m)`."""
+
+    def quantile(probability: float) -> Tensor:
+        level = torch.full_like(mixed[0][1], probability)
+        return bisect(lambda x: _mix(mixed, lambda p: p.cdf(x)), level, levels).view(-1)
+
+    tail = 1 - share
+    lower = torch.stack((torch.zeros_like(mixed[0][1]).view(-1), quantile(tail / 2), quantile(tail)))
+    upper = torch.stack((quantile(share), quantile(1 - tail / 2), torch.ones_like(lower[0])))
+    narrowest = (upper - lower).argmin(0, keepdim=True)
+    return torch.cat((lower.gather(0, narrowest), upper.gather(0, narrowest)))
+
+
+def _draw(model: FittedModel, x: Tensor, visible: Tensor, z: Tensor, order: Tensor, chance: Tensor) -> Tensor:
+    """The items `(n, c, h, w)` with their missing elements drawn, round by round."""
+    given = Conditional(model, Window.MISSING, x, visible, z)
+    hidden, drawn = ~by_element(visible), by_element(x).clone()
+    for turn in range(_ROUNDS):
+        rows, elements = (hidden & (order * _ROUNDS).floor().eq(turn)).nonzero().unbind(1)
+        if len(rows):
+            values = given(rows, elements).quantile(chance[rows, elements].view(-1, 1, 1, 1)).view(-1).clamp(0, 1)
+            given.put(rows, elements, values)
+            drawn[rows, elements] = values
+    return as_items(drawn, x)
