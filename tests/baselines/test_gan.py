@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
+import itertools
+from types import SimpleNamespace
+
 import numpy as np
 import pytest
 import torch
 
 import fivefold
+from fivefold.baselines import loop
 from fivefold.baselines.gan import fit_gan
 from fivefold.data import make_items
 
@@ -50,6 +54,19 @@ def test_generator_comes_closer_to_the_data(model, digits, items):
     target = digits[:200].mean()
     untrained, trained = (fit_gan(model, items, epochs=epochs).generate(50).mean() for epochs in (0, 30))
     assert abs(trained - target) < abs(untrained - target)
+
+
+@pytest.mark.parametrize(("minutes", "steps"), [(3 / 60, 3), (0, 0)])
+def test_trained_for_minutes(model, items, monkeypatch, minutes, steps):
+    """By a clock that each look at it moves on by a second: a step takes one."""
+    seconds = itertools.count()
+    monkeypatch.setattr(loop, "time", SimpleNamespace(monotonic=lambda: float(next(seconds))))
+    trained = fit_gan(model, items, minutes=minutes)
+    assert trained.seconds == steps + 1
+    untrained = fit_gan(model, items, epochs=0).generator.state_dict()
+    same = [torch.equal(weight, untrained[name]) for name, weight in trained.generator.state_dict().items()]
+    assert all(same) == (steps == 0)
+    assert trained.generate(2).shape == (2, 28, 28, 1)
 
 
 @pytest.mark.parametrize("likelihood", ["pixels", "gaussian"])

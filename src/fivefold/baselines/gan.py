@@ -8,13 +8,14 @@ from __future__ import annotations
 
 import dataclasses
 from dataclasses import dataclass
+from functools import partial
 
 import numpy as np
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from fivefold.baselines.loop import run_epochs
+from fivefold.baselines.loop import run_epochs, run_minutes
 from fivefold.data import Items
 from fivefold.model.fitted import FittedModel
 from fivefold.model.networks import ConvDecoder, ConvEncoder
@@ -40,8 +41,13 @@ class FittedGAN:
         return np.concatenate([self.like.values(self.generator(part)) for part in z.split(self.like.batch_size)])
 
 
-def fit_gan(like: FittedModel, items: Items, *, epochs: int, seed: int = 0) -> FittedGAN:
-    """Train a generator with the layers of `like`'s decoder against a discriminator with its encoder's convolutions."""
+def fit_gan(
+    like: FittedModel, items: Items, *, epochs: int | None = None, minutes: float = 5, seed: int = 0
+) -> FittedGAN:
+    """Train a generator with the layers of `like`'s decoder against a discriminator with its encoder's convolutions.
+
+    For so many epochs; if they are None, for `minutes`.
+    """
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(derive_seed(seed, "gan"))
         generator, discriminator = _build(like)
@@ -50,7 +56,7 @@ def fit_gan(like: FittedModel, items: Items, *, epochs: int, seed: int = 0) -> F
         for module in (generator, discriminator)
     )
 
-    def step(x: Tensor, visible: Tensor, rows: np.ndarray, random: torch.Generator) -> None:
+    def step(x: Tensor, visible: Tensor, rows: np.ndarray, random: torch.Generator, passed: float = 0) -> None:
         if len(x) < 2:  # too few to normalise over
             return
         fake = generator(torch.randn((len(x), like.latent_dim), generator=random, device=x.device))
@@ -65,7 +71,8 @@ def fit_gan(like: FittedModel, items: Items, *, epochs: int, seed: int = 0) -> F
         train_generator.step()
         discriminator.requires_grad_(True)
 
-    seconds = run_epochs("GAN", items, step, epochs=epochs, batch_size=_BATCH_SIZE, seed=seed, device=like.device)
+    run = partial(run_minutes, minutes=minutes) if epochs is None else partial(run_epochs, epochs=epochs)
+    seconds = run("GAN", items, step, batch_size=_BATCH_SIZE, seed=seed, device=like.device)
     return FittedGAN(generator.eval(), like, seconds)
 
 

@@ -13,14 +13,17 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from fivefold.config import ContextConfig
 from fivefold.data import Items, make_items
 from fivefold.evaluation.classifier import Classifier, fit_classifier
 from fivefold.evaluation.metrics import NEIGHBOURS, ManifoldOverlap, frechet_distance, manifold_overlap
-from fivefold.jobs.generate import generate
+from fivefold.jobs.generate import PriorName, generate
+from fivefold.model.context import Window
 from fivefold.model.fitted import FittedModel
 from fivefold.seeds import derive_seed
 
 _MOST_ITEMS = 10_000
+_FEW_ITEMS = 2_000  # for a report that is to be quick
 _MOST_ELEMENTS = 1 << 25
 Damage = Callable[[Tensor, Tensor, torch.Generator], Tensor]
 
@@ -52,6 +55,7 @@ class Material:
     train : the training items, for comparisons with other models; or None
     folder : for the PNG files
     thorough : repeat over seeds, train the others as long as the model, and more
+    against : compare with specialists, those trained for the purpose included
     """
 
     model: FittedModel
@@ -60,6 +64,7 @@ class Material:
     folder: Path
     seed: int = 0
     thorough: bool = False
+    against: bool = False
 
     def __post_init__(self) -> None:
         self.effort = Effort.like(self.model) if self.thorough else Effort()
@@ -75,6 +80,39 @@ class Material:
     def seen(self) -> np.ndarray:
         """Which elements of the items are visible, like `truth`."""
         return self.items.visible()
+
+    @property
+    def fit_minutes(self) -> float:
+        """How long the model was trained."""
+        return self.model.record["train_seconds"] / 60
+
+    @property
+    def peer_minutes(self) -> float:
+        """How long a specialist is trained: the one fit replaces at least three of them."""
+        return self.fit_minutes / 3
+
+    @cached_property
+    def _moments(self) -> tuple[np.ndarray, np.ndarray]:
+        """Mean and variance of the visible training values at each place, or of the items' own, `(h, w, c)`."""
+        items = self.items if self.train is None else self.train
+        total, square, count = np.zeros((3, *items.schema.shape))
+        for rows in items.batches(self.model.batch_size):
+            unit, seen = items.unit(rows)
+            total += unit.sum(axis=0, dtype=np.float64)
+            square += np.square(unit, dtype=np.float64).sum(axis=0)
+            count += seen.sum(axis=0)
+        mean = total / np.maximum(count, 1)
+        return mean, square / np.maximum(count, 1) - np.square(mean)
+
+    @property
+    def mean_item(self) -> np.ndarray:
+        """The mean of the training items at each place, in [0, 1]: `(h, w, c)` float32."""
+        return self._moments[0].astype(np.float32)
+
+    @property
+    def varying(self) -> np.ndarray:
+        """The places that are not the same in all training items: `(h, w, c)` bool."""
+        return self._moments[1] > 1e-12
 
     @cached_property
     def shown(self) -> np.ndarray:
@@ -117,7 +155,7 @@ class Material:
     @cached_property
     def fid_floor(self) -> float | None:
         """The distance between as many training items and the test items: what perfect generation would get."""
-        if self.classifier is None or self.train is None:
+        if self.classifier is None or self.train is None or len(self.items) <= NEIGHBOURS:
             return None
         sample = self._sample(self.train, len(self.items), "floor")
         return frechet_distance(self.classifier.features(sample), self._real_features)
@@ -128,9 +166,24 @@ class Material:
         return generate(self.model, len(self.items), self.seed)
 
     @cached_property
+    def best_generated(self) -> np.ndarray:
+        """As many from the fitted prior, drawn sharply, where the model has the parts for it."""
+        prior: PriorName = "standard" if self.model.prior is None else "fitted"
+        sharp = self.model.has_learnt(Window.CAUSAL)
+        return generate(self.model, len(self.items), self.seed, prior=prior, sharp=sharp)
+
+    @cached_property
     def generated_likeness(self) -> tuple[float, ManifoldOverlap] | None:
         """`likeness(generated)`."""
         return self.likeness(self.generated)
+
+    def quick(self) -> Material:
+        """`fewer`, for what takes long, unless this is to be thorough."""
+        return self if self.thorough or self.against else self.fewer()
+
+    def fewer(self) -> Material:
+        """The same with at most 2,000 items."""
+        return dataclasses.replace(self, items=self._sample(self.items, _FEW_ITEMS, "few"))
 
     def likeness(self, generated: np.ndarray) -> tuple[float, ManifoldOverlap] | None:
         """FID and overlap of generated items `(n, h, w, c)` with the test items; None without classifier or enough."""
@@ -149,7 +202,7 @@ class Material:
     def fit_like(
         self, *, latent_dim: int | None = None, epochs: int | None = None, seed: int | None = None
     ) -> FittedModel:
-        """Another fit of the training items with the model's settings, but for what is given."""
+        """Another fit of the training items with the model's settings, but for what is given; no context decoder."""
         from fivefold.training.fit import fit_items
 
         assert self.train is not None
@@ -162,7 +215,8 @@ class Material:
             seed=training.seed if seed is None else seed,
         )
         with tempfile.TemporaryDirectory() as folder:
-            return fit_items(self.train, dataclasses.replace(config, network=network, training=training), Path(folder))
+            like = dataclasses.replace(config, network=network, training=training, context=ContextConfig(window=0))
+            return fit_items(self.train, like, Path(folder))
 
     def noisy(self, damage: Damage, strength: float, name: str) -> Items:
         """The items with noise, in their own dtype."""

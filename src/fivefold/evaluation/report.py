@@ -30,6 +30,7 @@ def make_report(
     train: Items | None = None,
     seed: int = 0,
     thorough: bool = False,
+    against: bool = False,
 ) -> tuple[dict[str, Any], list[tuple[str, str]]]:
     """Measure the five jobs and write the report into `folder`.
 
@@ -39,6 +40,7 @@ def make_report(
     train : training items; with them the model is compared with an autoencoder and a GAN, and, if they have labels,
         generated items are compared with real ones
     thorough : three seeds, and the quality by size of code
+    against : compare each job with specialists
 
     Returns
     -------
@@ -46,7 +48,7 @@ def make_report(
     """
     start = time.monotonic()
     folder.mkdir(parents=True, exist_ok=True)
-    material = Material(model, items, train, folder, seed, thorough)
+    material = Material(model, items, train, folder, seed, thorough, against)
     sections: list[Section] = []
     with progress_bar("report", len(SECTIONS)) as bar:
         for name, make in SECTIONS.items():

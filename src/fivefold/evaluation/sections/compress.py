@@ -6,6 +6,7 @@ from typing import Any
 
 import numpy as np
 
+from fivefold.evaluation.comparisons import compress as comparison
 from fivefold.evaluation.drawing import figure, image_rows
 from fivefold.evaluation.material import Material
 from fivefold.evaluation.metrics import psnr, ssim
@@ -19,9 +20,11 @@ _SIZES = (2, 4, 8, 16, 32)
 def make(material: Material) -> Section:
     """The section `compress`."""
     model, schema = material.model, material.model.schema
+    compared = comparison.compare(material.quick())
     restored = reconstruct(model, material)
     quality = psnr(material.truth, restored, material.seen)
     figures: dict[str, Any] = {
+        **compared.figures,
         "latent_fraction": model.latent_dim / schema.size,
         "psnr": float(quality.mean()),
         "ssim": float(ssim(material.truth, restored, material.seen).mean()),
@@ -48,8 +51,10 @@ def make(material: Material) -> Section:
         figures,
         [
             f"{model.latent_dim} numbers stand for {schema.size} values: {figures['latent_fraction']:.2%} of them. What "
-            f"comes back has a mean PSNR of {figures['psnr']:.2f} dB and an SSIM of {figures['ssim']:.3f}."
+            f"comes back has a mean PSNR of {figures['psnr']:.2f} dB and an SSIM of {figures['ssim']:.3f}.",
+            *compared.sentences,
         ],
+        compared.tables,
         pictures=pictures,
         summary=[("compress", f"{figures['latent_fraction']:.2%} of the numbers, {figures['psnr']:.1f} dB")],
     )

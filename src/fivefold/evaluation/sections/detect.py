@@ -2,68 +2,52 @@
 
 from __future__ import annotations
 
-from typing import Any
-
 import numpy as np
 from matplotlib.axes import Axes
-from sklearn.metrics import roc_auc_score
 
 from fivefold.data import Items, make_items, read_items
+from fivefold.evaluation.comparison import OURS
+from fivefold.evaluation.comparisons import detect as comparison
 from fivefold.evaluation.drawing import figure, image_rows
 from fivefold.evaluation.material import Material
 from fivefold.evaluation.section import Picture, Section, Table
 from fivefold.jobs.codes import decode, encode
-from fivefold.jobs.detect import detect
-from fivefold.schema import ImageSchema
+from fivefold.jobs.detect import detect, surprise
+from fivefold.model.scoring import reconstruction_scores
 
-_RATES = (0.01, 0.05)
-_DIGITS = ImageSchema(28, 28, 1, "uint8", 0.0, 255.0)
+_THRESHOLD = 0.01
 
 
 def make(material: Material) -> Section | None:
     """The section `detect`; None for a model without held-out items."""
     model = material.model
-    if len(model.held_out_scores) == 0:
+    if model.normality is None:
         return None
-    found = detect(model, material.items, false_alarm_rate=0.5)
-    errors = -found.score
-    alarms = {f"{rate:g}": float((found.p_value <= rate).mean()) for rate in _RATES}
-    threshold = -np.quantile(model.held_out_scores, _RATES[0])
-    figures: dict[str, Any] = {
-        "auroc_letters": None,
-        "letters": {},
-        "threshold": float(threshold),
-        "false_alarms": alarms,
-    }
-    sentences = [
-        f"The threshold of the reconstruction error, {threshold:.1f} nats, is passed by 1 % of the held-out items. "
-        + "; ".join(f"{share:.2%} of the test items have p ≤ {float(rate):g}" for rate, share in alarms.items())
-        + "."
-    ]
-    pictures = [_draw_worst(material, errors)]
-    tables, summary, marked = [], [], None
-    if model.schema == _DIGITS:
+    compared = comparison.compare(material)
+    figures, sentences = dict(compared.figures), list(compared.sentences)
+    errors = -reconstruction_scores(model, material.items)
+    threshold = float(np.quantile(errors, 1 - _THRESHOLD))
+    figures["threshold"] = threshold
+    pictures = [_draw_worst(material)]
+    tables, marked = list(compared.tables), None
+    alarms = compared.figures["false_alarms"]["0.01"]
+    summary = f"false alarms {alarms:.2%} at 1 %"
+    if model.schema == comparison.DIGITS:
         letters = read_items("letters", model.schema)
-        letter_errors = -detect(model, letters, false_alarm_rate=0.5).score
-        labels = np.concatenate([np.zeros(len(errors)), np.ones(len(letter_errors))])
-        figures["auroc_letters"] = float(roc_auc_score(labels, np.concatenate([errors, letter_errors])))
+        letter_errors = -reconstruction_scores(model, letters)
         figures["letters"] = table = _by_letter(material, letters, letter_errors, errors)
         capitals = {letter: row for letter, row in table.items() if letter.isupper()}
-        figures["readings"] = readings = _readings(capitals, float(threshold))
-        sentences += [
-            f"Letters against test items: AUROC {figures['auroc_letters']:.3f} ({len(letters):,} letters of both cases).",
-            "The publication's readings, on the capitals: " + "; ".join(readings.values()) + ".",
-        ]
-        tables.append(_letter_table(capitals))
-        pictures.append(_draw_letters(material, letters, letter_errors))
-        summary.append(
-            ("detect", f"letters AUROC {figures['auroc_letters']:.3f}, false alarms {alarms['0.01']:.2%} at 1 %")
+        figures["readings"] = readings = _readings(capitals, threshold)
+        sentences.append(
+            f"The publication looks at the reconstruction error alone; 1 % of the test items have more than "
+            f"{threshold:.1f} nats. Its readings, on the capitals: " + "; ".join(readings.values()) + "."
         )
+        tables.append(_letter_table(capitals))
+        pictures += [_draw_letters(material, letters), _draw_surprise(material, letters)]
+        summary = f"letters AUROC {figures['auroc'][OURS]:.3f}, {summary}"
         marked = {letter: row["error"] for letter, row in capitals.items()}
-    else:
-        summary.append(("detect", f"false alarms {alarms['0.01']:.2%} at 1 %"))
-    pictures.insert(0, _draw_histogram(material, errors, float(threshold), marked))
-    return Section("detect", "Anomaly detection", figures, sentences, tables, pictures, summary)
+    pictures.insert(0, _draw_histogram(material, errors, threshold, marked))
+    return Section("detect", "Anomaly detection", figures, sentences, tables, pictures, [("detect", summary)])
 
 
 def _by_letter(material: Material, letters: Items, letter_errors: np.ndarray, errors: np.ndarray) -> dict[str, dict]:
@@ -124,7 +108,7 @@ def _draw_histogram(
         top, bottom = axes[0, 0], axes[-1, 0]
         highest = max([*(letters or {}).values(), float(np.quantile(errors, 0.999))])
         top.hist(np.clip(errors, None, highest), bins=80, color="tab:blue", alpha=0.7, label="test items")
-        top.axvline(threshold, color="tab:red", label="threshold (1 % false alarms)")
+        top.axvline(threshold, color="tab:red", label="exceeded by 1 % of the items")
         top.set_ylabel("test items")
         top.set_xlim(float(errors.min()), highest + 0.03 * (highest - float(errors.min())))
         top.legend(edgecolor="white", framealpha=1, loc="upper right")
@@ -133,7 +117,7 @@ def _draw_histogram(
             bottom.axvline(threshold, color="tab:red")
         bottom.set_xlabel("reconstruction error (nats)")
     marked = "; the mean error of each capital letter" if letters else ""
-    return Picture("detect.png", f"Reconstruction errors of the test items, and the threshold{marked}.")
+    return Picture("detect.png", f"Reconstruction errors of the test items{marked}.")
 
 
 def _mark_letters(ax: Axes, letters: dict[str, float]) -> None:
@@ -147,16 +131,34 @@ def _mark_letters(ax: Axes, letters: dict[str, float]) -> None:
     ax.set(ylim=(-0.7, len(last_in_row) - 0.3), yticks=[], ylabel="letters")
 
 
-def _draw_worst(material: Material, errors: np.ndarray) -> Picture:
-    worst = np.argsort(errors)[::-1][:10]
-    items, model = material.items.select(worst), material.model
+def _draw_worst(material: Material) -> Picture:
+    score = detect(material.model, material.items, false_alarm_rate=0.5).score
+    worst = np.argsort(score)[:10]
+    rows = _with_surprise(material, material.items.select(worst))
+    image_rows(material.folder / "worst.png", rows, [f"{value:.0f}" for value in score[worst]])
+    return Picture(
+        "worst.png", "The ten strangest test items by their score, their reconstructions, and what surprises in them."
+    )
+
+
+def _draw_surprise(material: Material, letters: Items) -> Picture:
+    """Every fourth capital of one face."""
+    assert letters.labels is not None
+    first = [int(np.flatnonzero(letters.labels == chr(code))[1]) for code in range(ord("A"), ord("Z") + 1, 3)]
+    image_rows(material.folder / "surprise.png", _with_surprise(material, letters.select(np.array(first))))
+    return Picture("surprise.png", "Letters, their reconstructions, and the bits that each pixel costs (yellow: many).")
+
+
+def _with_surprise(material: Material, items: Items) -> list[tuple[str, np.ndarray]]:
+    """Items, reconstructions and heat maps as rows of a picture."""
+    model = material.model
     restored = model.schema.to_unit(decode(model, encode(model, items)[0]))
-    rows = [("item", items.unit()[0]), ("reconstructed", restored)]
-    image_rows(material.folder / "worst.png", rows, [f"{error:.0f}" for error in errors[worst]])
-    return Picture("worst.png", "The ten test items with the highest error (nats), and their reconstructions.")
+    bits = surprise(model, items)
+    scale = max(float(np.quantile(bits, 0.995)), 1e-6)
+    return [("item", items.unit()[0]), ("reconstructed", restored), ("surprise", (bits / scale).clip(0, 1))]
 
 
-def _draw_letters(material: Material, letters: Items, errors: np.ndarray) -> Picture:
+def _draw_letters(material: Material, letters: Items) -> Picture:
     """The first face of each capital, in two rows of 13."""
     assert letters.labels is not None
     first = [int(np.flatnonzero(letters.labels == chr(code))[1]) for code in range(ord("A"), ord("Z") + 1)]

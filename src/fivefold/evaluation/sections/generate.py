@@ -2,45 +2,55 @@
 
 from __future__ import annotations
 
-import dataclasses
 from typing import Any
 
 import numpy as np
 
+from fivefold.data import Items, make_items
+from fivefold.evaluation.comparison import OURS
+from fivefold.evaluation.comparisons import generate as comparison
 from fivefold.evaluation.drawing import figure, image_rows, image_sheet, show, tile
 from fivefold.evaluation.material import Material
-from fivefold.evaluation.section import Picture, Section, Table
+from fivefold.evaluation.section import Picture, Section
 from fivefold.jobs.codes import encode
-from fivefold.jobs.generate import latent_grid, morph, traverse
+from fivefold.jobs.generate import latent_grid, morph, nearest_items, traverse
 from fivefold.model.fitted import FittedModel
 from fivefold.model.scoring import evaluate_elbo
 
 _MORPHS = 5
 _STEPS = 12
 _TRAVERSED = 8
+_NEAREST = 10
 
 
 def make(material: Material) -> Section:
     """The section `generate`."""
     model, unit = material.model, material.model.schema.to_unit
-    figures: dict[str, Any] = dict.fromkeys(("fid", "fid_floor", "precision", "recall", "density", "coverage"))
-    generated = material.generated
-    image_sheet(material.folder / "generate.png", unit(generated[:80]), columns=16)
-    pictures = [Picture("generate.png", "New items: draws from the prior, decoded.")]
-    sentences, tables, summary = [], [], []
-    if (likeness := material.generated_likeness) is not None:
-        fid, overlap = likeness
-        covered, classes = material.classes_covered(generated)
-        figures |= {"fid": fid, "fid_floor": material.fid_floor, **dataclasses.asdict(overlap)}
-        figures |= {"classes_covered": covered, "classifier_accuracy": material.classifier_accuracy}
-        sentences.append(
-            f"Compared in the features of a small classifier, FID is {fid:.2f}; training items get "
-            f"{material.fid_floor:.2f}, which is the floor. {covered} of {classes} classes are covered."
+    compared = comparison.compare(material)
+    figures: dict[str, Any] = {**compared.figures, "classifier_accuracy": material.classifier_accuracy}
+    for name, generated in (("generate", material.generated), ("sharp", material.best_generated)):
+        image_sheet(material.folder / f"{name}.png", unit(generated[:80]), columns=16)
+    pictures = [
+        Picture("generate.png", "New items: draws from the standard normal prior, decoded."),
+        Picture("sharp.png", "New items: codes from the fitted prior, elements drawn through the context decoder."),
+    ]
+    if material.train is not None:
+        pictures.append(_draw_nearest(material, material.train))
+    sentences, summary = list(compared.sentences), []
+    if OURS in figures:
+        ours = figures[OURS]
+        covered, classes = material.classes_covered(material.best_generated)
+        figures |= {"classes_covered": covered}
+        sentences.insert(
+            0,
+            "Generated items are compared with the test items in the features of a small classifier. "
+            f"Training items get an FID of {material.fid_floor:.2f}, which is the floor. {OURS} draws codes from the "
+            f"fitted prior and the elements through the context decoder; {covered} of {classes} classes are covered.",
         )
         if material.classifier_accuracy is not None:
             sentences.append(f"The classifier is right on {material.classifier_accuracy:.2%} of the test items.")
-        tables.append(Table(("measure", "value"), [(name, f"{value:.3f}") for name, value in vars(overlap).items()]))
-        summary.append(("generate", f"FID {fid:.1f} (floor {material.fid_floor:.1f}), coverage {overlap.coverage:.2f}"))
+        floor = material.fid_floor
+        summary.append(("generate", f"FID {ours['fid']:.1f} (floor {floor:.1f}), coverage {ours['coverage']:.2f}"))
     pictures += [_draw_morphs(material), _draw_traversals(material)]
     plane = _plane_model(material)
     if plane is not None:
@@ -49,7 +59,15 @@ def make(material: Material) -> Section:
             "The plane shows a model of 2 latent numbers"
             + ("." if plane is model else f", trained for {len(plane.record['history'])} epochs beside this one.")
         )
-    return Section("generate", "Generation", figures, sentences, tables, pictures, summary)
+    return Section("generate", "Generation", figures, sentences, compared.tables, pictures, summary)
+
+
+def _draw_nearest(material: Material, train: Items) -> Picture:
+    drawn = make_items(material.best_generated[:_NEAREST], material.model.schema, "generated")
+    index, distance = nearest_items(drawn, train)
+    rows = [("generated", drawn.unit()[0]), ("nearest in training", train.unit(index)[0])]
+    image_rows(material.folder / "nearest.png", rows, [f"{value:.1f}" for value in distance])
+    return Picture("nearest.png", "Generated items, the nearest training items, and their distances.")
 
 
 def _draw_morphs(material: Material) -> Picture:

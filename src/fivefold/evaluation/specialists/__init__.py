@@ -1,0 +1,1 @@
+"""The tools that a user would otherwise pick, at their sensible defaults."""
