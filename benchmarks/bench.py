@@ -1,0 +1,74 @@
+"""All quoted figures on MNIST, part by part: `python benchmarks/bench.py [PART …] [--again]`.
+
+One `default` model is fitted once, into out/bench/model; each part measures something on it and writes
+benchmarks/results/PART.json. A part whose results are of this very model is skipped, so an interrupted run goes on where
+it was; `--again` measures anew.
+"""
+
+from __future__ import annotations
+
+import argparse
+import hashlib
+import json
+import sys
+import time
+from collections.abc import Callable
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import colour
+import cost
+import one_class
+from results_file import RESULTS, write_result
+
+import fivefold
+from fivefold.data import Items, read_items
+from fivefold.evaluation.evaluate import evaluate
+from fivefold.model.fitted import FittedModel
+
+MODEL = Path("out/bench/model")
+_MINUTES = 14.5  # of training; what is fitted afterwards takes seconds
+JOBS = ("compress", "generate", "denoise", "impute", "detect")
+
+
+def main() -> None:
+    """Run the parts that are not done."""
+    options = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    options.add_argument("parts", nargs="*", metavar="PART", help=f"{', '.join(PARTS)}; all by default")
+    options.add_argument("--again", action="store_true")
+    given = options.parse_args()
+    if unknown := set(given.parts) - PARTS.keys():
+        options.error(f"no such part: {', '.join(unknown)}")
+    if not MODEL.exists():
+        MODEL.parent.mkdir(parents=True, exist_ok=True)
+        fivefold.save(fivefold.fit("mnist", max_minutes=_MINUTES), MODEL)
+    model, fingerprint = fivefold.load(MODEL), hashlib.sha256((MODEL / "model.safetensors").read_bytes()).hexdigest()
+    test, train = (read_items(f"mnist:{split}", model.schema) for split in ("test", "train"))
+    for name in given.parts or PARTS:
+        if _of_model(name) == fingerprint and not given.again:
+            print(f"{name}: done", file=sys.stderr)
+            continue
+        start = time.monotonic()
+        write_result(name, {**PARTS[name](model, test, train), "model": fingerprint})
+        print(f"{name}: {time.monotonic() - start:.0f} s", file=sys.stderr)
+
+
+def _of_model(name: str) -> str | None:
+    path = RESULTS / f"{name}.json"
+    return json.loads(path.read_text(encoding="utf-8")).get("model") if path.exists() else None
+
+
+def _measure(job: str, model: FittedModel, test: Items, train: Items) -> dict[str, Any]:
+    return evaluate(model, test, [job], train=train, against=True)[0]
+
+
+PARTS: dict[str, Callable[[FittedModel, Items, Items], dict[str, Any]]] = {
+    **{job: partial(_measure, job) for job in JOBS},
+    "cost": cost.measure,
+    "one_class": one_class.measure,
+    "colour": colour.measure,
+}
+
+if __name__ == "__main__":
+    main()
