@@ -158,9 +158,12 @@ class ContextDecoder(nn.Module):
 
 
 def _perceptron(inputs: int, config: ContextConfig, outputs: int) -> nn.Sequential:
+    """Initialised after He et al. 2015, arXiv:1502.01852: the usual smaller weights learn slower here."""
     width, layers = config.context_width, list[nn.Module]()
     for size in (inputs, *(width,) * (config.context_depth - 1)):
-        layers += [nn.Linear(size, width), nn.ReLU()]
+        hidden = nn.Linear(size, width)
+        nn.init.kaiming_normal_(hidden.weight, nonlinearity="relu")
+        layers += [hidden, nn.ReLU()]
     return nn.Sequential(*layers, nn.Linear(width, outputs))
 
 
