@@ -1,4 +1,5 @@
-# make demo: everything from one command.  make test: lint, types, layers, tests.  make bench: the quoted figures.
+# make demo: everything from one command.  make test: lint, types, layers, tests.  make bench: the quoted
+# figures, part by part (interrupted, it goes on where it was); make bench-publication: those of docs/choosing.md.
 # Each sets up .venv first.
 
 PYTHON ?= python3
@@ -6,7 +7,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 READY := $(VENV)/.ready
 
-.PHONY: setup demo test lint bench clean
+.PHONY: setup demo test lint bench bench-publication clean
 
 setup: $(READY)
 
@@ -31,7 +32,11 @@ lint: $(READY)
 test: lint
 	$(BIN)/python -m pytest
 
-bench: demo
+bench: $(READY)
+	$(BIN)/python benchmarks/bench.py
+	$(BIN)/python tools/figures.py
+
+bench-publication: demo
 	$(BIN)/python benchmarks/elbo.py
 	$(BIN)/python benchmarks/mnist.py out/demo/model
 	$(BIN)/python tools/figures.py

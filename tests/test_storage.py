@@ -20,6 +20,7 @@ from fivefold.jobs.codes import encode
 from fivefold.jobs.denoise import denoise
 from fivefold.jobs.detect import detect
 from fivefold.jobs.generate import generate
+from fivefold.model.normality import Normality
 from fivefold.storage import load, save
 from fivefold.training.fit import fit
 
@@ -514,3 +515,11 @@ def test_a_failed_save_leaves_things_as_they_were(model, folder, monkeypatch, fo
         save(model, target, force=force)
     assert {path: path.read_bytes() for path in folder.parent.rglob("*") if path.is_file()} == before
     assert [each.name for each in folder.parent.iterdir()] == ["model"]
+
+
+def test_normality_of_other_statistics(model, tmp_path):
+    k = len(model.normality.centre) + 1
+    other = Normality(np.zeros(k), np.ones(k), np.eye(k), np.zeros(3))
+    save(dataclasses.replace(model, normality=other), tmp_path / "model")
+    with pytest.raises(ModelError, match="normality is of other statistics"):
+        load(tmp_path / "model")

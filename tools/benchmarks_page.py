@@ -24,6 +24,10 @@ def render(results: dict[str, Any]) -> str:
         chapters.append(f"## Colour\n\n{_colour(results['colour'])}")
     if "cost" in results:
         chapters.append(f"## What the context decoder costs\n\n{_cost(results['cost'])}")
+    if "about" not in results["denoise"]["denoise"]:
+        chapters.insert(
+            0, "**The specialists have not been measured beside this model yet**; what follows is the model by itself."
+        )
     environment = results["denoise"]["environment"]
     versions = ", ".join(f"{name} {version}" for name, version in environment["versions"].items())
     chapters.append(

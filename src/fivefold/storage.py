@@ -21,6 +21,7 @@ from fivefold.model.build import build_networks
 from fivefold.model.fitted import FittedModel
 from fivefold.model.normality import Normality
 from fivefold.model.prior import FittedPrior
+from fivefold.model.statistics import count_statistics
 from fivefold.modelcard import render_card
 from fivefold.schema import ImageSchema
 
@@ -101,6 +102,8 @@ def load(path: str | Path, device: str = "auto") -> FittedModel:
         raise ModelError(f"{weights} is damaged: its prior is of other codes")
     parts = {**dict(networks.named_children()), **fitted}
     model = FittedModel(schema=schema, config=fit_config, record=config["record"], **parts)
+    if model.normality is not None and len(model.normality.centre) != count_statistics(model):
+        raise ModelError(f"{weights} is damaged: its normality is of other statistics")
     try:
         render_card(model)
     except (LookupError, TypeError, ValueError, AttributeError) as error:

@@ -101,7 +101,21 @@ MISTAKES = {
         ["--fdr", "--false-alarm-rate"],
     ),
     "heatmaps exist": (("detect", "M", "digits.npy", "-o", "new.csv", "--heatmaps", "taken"), 2, ["taken", "--force"]),
-    "heatmaps to a table": (("detect", "M", "digits.npy", "-o", "new.csv", "--heatmaps", "maps.csv"), 2, ["maps.csv"]),
+    "heatmaps to a table": (
+        ("detect", "M", "digits.npy", "-o", "new.csv", "--heatmaps", "maps.csv"),
+        2,
+        ["--heatmaps", "maps.csv"],
+    ),
+    "deviations over the items": (
+        ("denoise", "M", "digits.npy", "-o", "new.npy", "--std", "./new.npy"),
+        2,
+        ["--std", "--output"],
+    ),
+    "nearest items beside no name": (
+        ("generate", "M", "-n", "2", "-o", ".", "--force", "--nearest", "digits.npy"),
+        2,
+        ["--output", "name"],
+    ),
     "deviations exist": (
         ("denoise", "M", "digits.npy", "-o", "new.npy", "--std", "taken.npy"),
         2,

@@ -264,3 +264,8 @@ def test_traverse_moves_one_unit_at_a_time(ramp):
     assert codes.shape == (2, 3, 2)
     np.testing.assert_allclose(codes[0], [[0.5, -2], [0.5, 0], [0.5, 2]], atol=1e-5)
     np.testing.assert_allclose(codes[1], [[-2, -1], [0, -1], [2, -1]], atol=1e-5)
+
+
+def test_unknown_prior(model):
+    with pytest.raises(UsageError, match="--prior must be one of standard, fitted; got 'flat'"):
+        generate(model, 2, prior="flat")

@@ -110,7 +110,7 @@ def generate(
     if n < 1:
         raise UsageError(f"-n must be at least 1, got {n}")
     place = _output(output, force)
-    beside = None if nearest is None else _output(output.with_name(f"{output.stem}-nearest{output.suffix}"), force)
+    beside = None if nearest is None else _beside(output, "nearest", force)
     from fivefold.data import read_items
     from fivefold.jobs.generate import generate
     from fivefold.storage import load
@@ -176,6 +176,8 @@ def denoise(
     """Remove noise; its kind and level need not be known."""
     options.check_seed(seed)
     place = _output(output, force)
+    if std is not None and std.resolve() == output.resolve():
+        raise UsageError(f"--std must be another file than --output, got {std} for both")
     _check_npy("std", std, force)
     fitted, items = _open(model, data, mask, resize)
 
@@ -211,7 +213,7 @@ def impute(
     options.check_seed(seed)
     place = _output(output, force)
     further = [f"draw{number}" for number in range(1, draws + 1)] + (["lower", "upper"] if interval is not None else [])
-    places = [_output(output.with_name(f"{output.stem}-{name}{output.suffix}"), force) for name in further]
+    places = [_beside(output, name, force) for name in further]
     fitted, items = _open(model, data, mask, resize)
     from fivefold.jobs.impute import impute
 
@@ -255,12 +257,13 @@ def detect(
     from fivefold.atomic import atomic_file, check_free
 
     check_free(output, force)
-    maps = None if heatmaps is None else _output(heatmaps, force)
+    maps = None if heatmaps is None else _output(heatmaps, force, "heatmaps")
     fitted, items = _open(model, data, mask, resize)
     from fivefold.jobs.detect import detect, surprise
 
     rate = 0.01 if false_alarm_rate is None else false_alarm_rate
     found = detect(fitted, items, false_alarm_rate=rate, fdr=fdr)
+    bits = None if maps is None else surprise(fitted, items)
     with atomic_file(output) as temporary, temporary.open("w", newline="", encoding="utf-8") as file:
         rows = csv.writer(file, lineterminator="\n")
         rows.writerow(("item", "score", "p_value", "anomaly"))
@@ -269,8 +272,7 @@ def detect(
             rows.writerow((items.name(index), f"{found.score[index]:.6f}", f"{found.p_value[index]:.6g}", flag))
     aim = {"false_alarm_rate": rate} if fdr is None else {"fdr": fdr}
     figures: dict[str, Any] = {"items": len(items), "anomalies": int(found.anomaly.sum()), **aim}
-    if maps is not None:
-        bits = surprise(fitted, items)
+    if maps is not None and bits is not None:
         maps.write(bits, 0.0, max(float(bits.max()), 1.0), items.names)
         figures["heatmaps"] = str(maps.path)
     present({**figures, "calibrated_on": found.calibrated_on, "output": str(output)}, json)
@@ -298,6 +300,13 @@ def _read_one(text: str, fitted: FittedModel) -> Items:
     return items.select(slice(int(number), int(number) + 1))
 
 
+def _beside(output: Path, name: str, force: bool) -> Output:
+    """A further output: `OUT-name`."""
+    if not output.name:
+        raise UsageError(f"--output must have a name for the others to be called after, got {output}")
+    return _output(output.with_name(f"{output.stem}-{name}{output.suffix}"), force)
+
+
 def _check_npy(flag: str, path: Path | None, force: bool) -> None:
     if path is not None:
         from fivefold.atomic import check_free
@@ -307,10 +316,10 @@ def _check_npy(flag: str, path: Path | None, force: bool) -> None:
         check_free(path, force)
 
 
-def _output(path: Path, force: bool) -> Output:
+def _output(path: Path, force: bool, flag: str = "output") -> Output:
     from fivefold.data import Output
 
-    return Output.at(path, force)
+    return Output.at(path, force, flag)
 
 
 def _save(path: Path, write: Callable[[IO[bytes]], None]) -> None:

@@ -185,7 +185,7 @@ def _print_comparisons(comparisons: Sequence[Comparison]) -> None:
                 drawn.add_row(*row)
             console.print(drawn)
         for sentence in comparison.sentences:
-            console.print(sentence, highlight=False)
+            console.print(sentence, highlight=False, markup=False)
         console.print()
 
 

@@ -23,14 +23,14 @@ class Output:
     path: Path
 
     @classmethod
-    def at(cls, path: str | Path, force: bool = False) -> Output:
-        """Raises `UsageError` if `path` exists (without `force`) or has an ending that can't be written."""
+    def at(cls, path: str | Path, force: bool = False, flag: str = "output") -> Output:
+        """Raises `UsageError`, which names `flag`, if `path` exists (without `force`) or can't be written by its ending."""
         path = Path(path)
         if path.suffix.lower() not in ("", ".npy", ".npz", ".png"):
-            raise UsageError(f"--output must be a folder, .npy, .npz or .png; got {path}")
+            raise UsageError(f"--{flag} must be a folder, .npy, .npz or .png; got {path}")
         check_free(path, force)
         if path.exists() and path.is_dir() != (path.suffix == ""):
-            raise UsageError(f"{path} is a {'folder' if path.is_dir() else 'file'}; give another --output")
+            raise UsageError(f"{path} is a {'folder' if path.is_dir() else 'file'}; give another --{flag}")
         return cls(path)
 
     def write(self, values: np.ndarray, low: float, high: float, names: Sequence[str] | None = None) -> None:

@@ -37,7 +37,7 @@ class Comparison:
 
 
 def contest(
-    measure: Measure, rows: Mapping[str, Mapping[str, float | None]], title: str = ""
+    measure: Measure, rows: Mapping[str, Mapping[str, float | None]], title: str | None = None
 ) -> tuple[Table, list[str]]:
     """A table of competitors (columns) under conditions (rows), and a sentence for each that beats ours somewhere."""
     names = list(dict.fromkeys(name for row in rows.values() for name in row))
@@ -51,7 +51,7 @@ def contest(
                 for label in lost
             )
             sentences.append(f"{name} does better than {OURS} in {measure.name}: {pairs}.")
-    return Table((title or measure.name, *names), cells), sentences
+    return Table((measure.name if title is None else title, *names), cells), sentences
 
 
 def _beats(measure: Measure, theirs: float | None, ours: float | None) -> bool:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Literal
+from typing import Literal, get_args
 
 import numpy as np
 import torch
@@ -66,6 +66,8 @@ def _draw_codes(
             raise UsageError(f"--like must be one item, got {len(items)}")
         mu, std = encode(model, items)
         return mu + temperature * std * rng.standard_normal((n, model.latent_dim))
+    if prior not in get_args(PriorName):
+        raise UsageError(f"--prior must be one of {', '.join(get_args(PriorName))}; got {prior!r}")
     if prior == "fitted":
         if model.prior is None:
             raise ModelError("--prior fitted needs a model with a fitted prior, this one has none")

@@ -46,6 +46,11 @@ def item_statistics(model: FittedModel, items: Items) -> np.ndarray:
     return np.concatenate(found)
 
 
+def count_statistics(model: FittedModel) -> int:
+    """The k of `item_statistics`."""
+    return 5 + (4 if model.context is not None else 0) + (1 if model.prior is not None else 0)
+
+
 def _mean(values: Tensor, visible: Tensor) -> Tensor:
     """Mean over the visible elements, `(n,)`."""
     return torch.where(visible, values, 0).flatten(1).double().sum(1) / visible.flatten(1).sum(1)
