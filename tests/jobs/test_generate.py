@@ -173,7 +173,7 @@ def test_sharp_items_are_like_the_data(tiny, digits):
     drawn, real = generate(tiny, 300, sharp=True), digits[300:, ::4, ::4]
     means = [each.mean(axis=0).ravel() for each in (drawn, real)]
     assert np.corrcoef(*means)[0, 1] > 0.9
-    assert drawn.std() == pytest.approx(real.std(), rel=0.15)
+    assert drawn.std() == pytest.approx(real.std(), rel=0.3)
     assert not np.array_equal(drawn, generate(tiny, 300, prior="fitted", sharp=True))
 
 
