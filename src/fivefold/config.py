@@ -13,6 +13,7 @@ LikelihoodName = Literal["bernoulli", "pixels", "gaussian"]
 ActivationName = Literal["silu", "relu"]
 LoggerName = Literal["csv", "tensorboard"]
 PresetName = Literal["default", "paper"]
+PriorName = Literal["standard", "fitted"]
 _MAX_WIDTH = 1 << 24
 _MAX_NUMBER = 1 << 63
 

@@ -5,12 +5,13 @@ from __future__ import annotations
 import csv
 from collections.abc import Callable
 from pathlib import Path
-from typing import IO, TYPE_CHECKING, Annotated, Any, Literal
+from typing import IO, TYPE_CHECKING, Annotated, Any
 
 import typer
 
 from fivefold.cli import options
 from fivefold.cli.app import app, present
+from fivefold.config import PriorName
 from fivefold.errors import DataError, UsageError
 
 if TYPE_CHECKING:
@@ -19,7 +20,6 @@ if TYPE_CHECKING:
     from fivefold.data import Items, Output
     from fivefold.model.fitted import FittedModel
 
-PriorName = Literal["standard", "fitted"]
 _Codes = Annotated[Path, typer.Option("-o", "--output", metavar="CODES", help="An .npy file, or .npz for both.")]
 
 

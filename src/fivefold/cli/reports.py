@@ -116,7 +116,7 @@ def demo(
     json: options.Json = False,
     quiet: options.Quiet = False,
 ) -> None:
-    """Fit MNIST, do the five jobs, compare with the autoencoder and the GAN: about ten minutes on two cores."""
+    """Fit MNIST, do the five jobs, compare with the autoencoder and the GAN."""
     _prepare(output, seed, force, quiet)
     start = time.monotonic()
     from fivefold.data import read_items

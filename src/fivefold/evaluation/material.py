@@ -13,11 +13,12 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from fivefold.config import ContextConfig
+from fivefold.config import ContextConfig, PriorName
 from fivefold.data import Items, make_items
 from fivefold.evaluation.classifier import Classifier, fit_classifier
 from fivefold.evaluation.metrics import NEIGHBOURS, ManifoldOverlap, frechet_distance, manifold_overlap
-from fivefold.jobs.generate import PriorName, generate
+from fivefold.jobs.detect import Detection, detect
+from fivefold.jobs.generate import generate
 from fivefold.model.context import Window
 from fivefold.model.fitted import FittedModel
 from fivefold.seeds import derive_seed
@@ -164,6 +165,11 @@ class Material:
     def generated(self) -> np.ndarray:
         """As many items from the model's prior as there are test items: `(n, h, w, c)`."""
         return generate(self.model, len(self.items), self.seed)
+
+    @cached_property
+    def detection(self) -> Detection:
+        """What `detect` makes of the items."""
+        return detect(self.model, self.items, false_alarm_rate=0.5)
 
     @cached_property
     def best_generated(self) -> np.ndarray:

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from typing import Literal, get_args
+from typing import get_args
 
 import numpy as np
 import torch
 
+from fivefold.config import PriorName
 from fivefold.data import Items
 from fivefold.data.source import Source
 from fivefold.errors import ModelError, UsageError
@@ -16,7 +17,6 @@ from fivefold.model.context import Window, as_items
 from fivefold.model.fitted import FittedModel, uniform
 from fivefold.seeds import derive_seed
 
-PriorName = Literal["standard", "fitted"]
 _WIDER = 4  # batches for drawing: their steps are many and small
 
 

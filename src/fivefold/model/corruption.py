@@ -58,7 +58,7 @@ def _chosen(x: Tensor, strength: Tensor, generator: torch.Generator) -> Tensor:
 
 _HIDING = {"hide": hide_at_random, "block": hide_block}
 _NOISE = {"uniform": replace_uniform, "gaussian": add_gaussian, "salt_and_pepper": salt_and_pepper}
-STRENGTHS = {  # ranges drawn from in training; wide, since the strength met in use is unknown
+_STRENGTHS = {  # ranges drawn from in training; wide, since the strength met in use is unknown
     "hide": (0.05, 0.9),
     "block": (0.02, 0.5),
     "uniform": (0.02, 0.6),
@@ -80,6 +80,12 @@ class Corrupted:
     noisy: Tensor
 
 
+def draw_strength(kind: str, n: int, generator: torch.Generator) -> Tensor:
+    """Strengths of a kind of damage as they are met in training, `(n,)`."""
+    weakest, strongest = _STRENGTHS[kind]
+    return weakest + (strongest - weakest) * torch.rand(n, generator=generator, device=generator.device)
+
+
 def corrupt_for_training(x: Tensor, visible: Tensor, config: CorruptionConfig, generator: torch.Generator) -> Corrupted:
     """Damage a share of the items by each kind, each item at a strength of its own.
 
@@ -98,8 +104,7 @@ def corrupt_for_training(x: Tensor, visible: Tensor, config: CorruptionConfig, g
     for kind, share in shares.items():
         rows = ((place >= low) & (place < low + share)).nonzero()[:, 0]
         low += share
-        weakest, strongest = STRENGTHS[kind]
-        strength = weakest + (strongest - weakest) * torch.rand(len(rows), generator=generator, device=x.device)
+        strength = draw_strength(kind, len(rows), generator)
         if kind in _HIDING:
             visible[rows] &= _HIDING[kind](x[rows], strength, generator)
             hidden[rows] = True

@@ -10,7 +10,7 @@ from fivefold.evaluation.comparison import OURS, Comparison, Measure, contest
 from fivefold.evaluation.material import Damage, Material
 from fivefold.evaluation.metrics import psnr, ssim
 from fivefold.jobs.denoise import denoise
-from fivefold.model.corruption import STRENGTHS, add_gaussian, replace_uniform, salt_and_pepper
+from fivefold.model.corruption import add_gaussian, draw_strength, replace_uniform, salt_and_pepper
 
 _KINDS: dict[str, tuple[Damage, tuple[float, ...]]] = {
     "uniform": (replace_uniform, (0.05, 0.1, 0.25, 0.5)),
@@ -71,11 +71,11 @@ def _train_networks(material: Material) -> dict:
     from fivefold.baselines.unet import fit_unet
 
     assert material.train is not None
-    weakest, strongest = STRENGTHS["uniform"]
 
     def damage(x: Tensor, generator: torch.Generator) -> tuple[Tensor, Tensor]:
-        strength = weakest + (strongest - weakest) * torch.rand(len(x), generator=generator, device=x.device)
-        return replace_uniform(x, strength, generator), torch.ones_like(x, dtype=torch.bool)
+        return replace_uniform(x, draw_strength("uniform", len(x), generator), generator), torch.ones_like(
+            x, dtype=torch.bool
+        )
 
     networks = {}
     for name, minutes in (("U-Net", material.peer_minutes), ("U-Net, full time", material.fit_minutes)):

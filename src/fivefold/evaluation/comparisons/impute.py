@@ -13,7 +13,7 @@ from fivefold.evaluation.comparison import OURS, Comparison, Measure, contest
 from fivefold.evaluation.material import Damage, Material
 from fivefold.evaluation.metrics import root_mean_square
 from fivefold.jobs.impute import impute
-from fivefold.model.corruption import STRENGTHS, hide_at_random, hide_block
+from fivefold.model.corruption import draw_strength, hide_at_random, hide_block
 
 CASES: dict[str, tuple[Damage, float, str]] = {
     "random_0.5": (hide_at_random, 0.5, "half of it"),
@@ -116,9 +116,7 @@ def _train_network(material: Material) -> Any:
         visible = torch.empty_like(x[:, :1], dtype=torch.bool)
         half = len(x) // 2
         for rows, kind, hide in ((slice(0, half), "hide", hide_at_random), (slice(half, None), "block", hide_block)):
-            weakest, strongest = STRENGTHS[kind]
-            strength = torch.rand(len(x[rows]), generator=generator, device=x.device)
-            visible[rows] = hide(x[rows], weakest + (strongest - weakest) * strength, generator)
+            visible[rows] = hide(x[rows], draw_strength(kind, len(x[rows]), generator), generator)
         return torch.where(visible, x, 0.0), visible
 
     return fit_unet(

@@ -12,7 +12,7 @@ from fivefold.evaluation.drawing import figure, image_rows
 from fivefold.evaluation.material import Material
 from fivefold.evaluation.section import Picture, Section, Table
 from fivefold.jobs.codes import decode, encode
-from fivefold.jobs.detect import detect, surprise
+from fivefold.jobs.detect import surprise
 from fivefold.model.scoring import reconstruction_scores
 
 _THRESHOLD = 0.01
@@ -132,7 +132,7 @@ def _mark_letters(ax: Axes, letters: dict[str, float]) -> None:
 
 
 def _draw_worst(material: Material) -> Picture:
-    score = detect(material.model, material.items, false_alarm_rate=0.5).score
+    score = material.detection.score
     worst = np.argsort(score)[:10]
     rows = _with_surprise(material, material.items.select(worst))
     image_rows(material.folder / "worst.png", rows, [f"{value:.0f}" for value in score[worst]])
@@ -142,7 +142,7 @@ def _draw_worst(material: Material) -> Picture:
 
 
 def _draw_surprise(material: Material, letters: Items) -> Picture:
-    """Every fourth capital of one face."""
+    """Every third capital of one face."""
     assert letters.labels is not None
     first = [int(np.flatnonzero(letters.labels == chr(code))[1]) for code in range(ord("A"), ord("Z") + 1, 3)]
     image_rows(material.folder / "surprise.png", _with_surprise(material, letters.select(np.array(first))))
