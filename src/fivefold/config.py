@@ -73,7 +73,7 @@ class ContextConfig(_Checked):
     window: int = _setting(
         11, "Side of the window that the context decoder sees, odd; 0 for none.", at_least=0, below=64
     )
-    context_width: int = _setting(128, "Width of the context decoder's layers.", at_least=1, below=1 << 16)
+    context_width: int = _setting(160, "Width of the context decoder's layers.", at_least=1, below=1 << 16)
     context_depth: int = _setting(2, "Number of the context decoder's layers.", at_least=1, below=64)
     context_learning_rate: float = _setting(8e-3, "Peak of Adam's rate for the context decoder.", at_least=0)
     positions: int = _setting(

@@ -9,7 +9,7 @@ from fivefold.model.context import ContextDecoder, Window, by_element, column
 from fivefold.model.corruption import Corrupted
 from fivefold.model.vae import Guide
 
-_WITHOUT_Z = 0.4  # of the causal windows: z must pay for itself, so there must be code lengths without it
+_WITHOUT_Z = 0.25  # of the causal windows: z must pay for itself, so there must be code lengths without it
 
 
 def context_log_prob(
@@ -40,8 +40,9 @@ def context_log_prob(
         if len(rows) == 0:
             continue
         shown = seen.visible[rows]
-        told = torch.rand(len(rows), generator=generator, device=x.device) >= _WITHOUT_Z
-        guided = told if window is Window.CAUSAL else None
+        guided = None
+        if window is Window.CAUSAL:
+            guided = torch.rand(len(rows), generator=generator, device=x.device) >= _WITHOUT_Z
         around = context.surroundings(
             seen.x[rows], shown, window, Guide(guide.coarse[rows], guide.mean[rows]), guided=guided
         )
