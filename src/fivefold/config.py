@@ -71,13 +71,13 @@ class ContextConfig(_Checked):
     """The context decoder: a network shared by all elements, each seeing what is around it."""
 
     window: int = _setting(
-        11, "Side of the window that the context decoder sees, odd; 0 for none.", at_least=0, below=64
+        9, "Side of the window that the context decoder sees, odd; 0 for none.", at_least=0, below=64
     )
     context_width: int = _setting(160, "Width of the context decoder's layers.", at_least=1, below=1 << 16)
     context_depth: int = _setting(2, "Number of the context decoder's layers.", at_least=1, below=64)
     context_learning_rate: float = _setting(8e-3, "Peak of Adam's rate for the context decoder.", at_least=0)
     positions: int = _setting(
-        128, "Elements per item and step that the context decoder learns from.", at_least=1, below=1 << 20
+        112, "Elements per item and step that the context decoder learns from.", at_least=1, below=1 << 20
     )
 
     def __post_init__(self) -> None:

@@ -25,7 +25,8 @@ from fivefold.schema import ImageSchema
 
 _GUIDE_WINDOW = 5
 _FREQUENCIES = (0.5, 1.0, 2.0, 4.0)
-_MAPS = 3  # per channel: the value, whether it is visible, whether it is visible and at the low end
+_TOPS = (1 / 64, 1 / 16)  # shares of the range, from its high end
+_MAPS = 3 + len(_TOPS)  # per channel: see `_describe`
 
 
 class Window(IntEnum):
@@ -54,7 +55,7 @@ class Surroundings:
         n, self.channels, self.height, self.width = x.shape
         self.window, self._side = window, side
         visible = visible.to(x.dtype)
-        maps = torch.cat((x * visible, visible, visible * (x <= 0)), dim=1)
+        maps = torch.cat([visible * part for part in _describe(x)], dim=1)
         self._maps = _bordered(maps, side // 2)
         self._views = _windows(self._maps, side)[:, :, :, : _rows_shown(window, side)]
         self._mask = _mask(window, side, self.channels, x)
@@ -92,9 +93,8 @@ class Surroundings:
         row, column, channel = self.place(elements)
         border = self._side // 2
         place = items, row + border, column + border
-        self._maps[(*place, channel)] = values
-        self._maps[(*place, channel + self.channels)] = 1.0
-        self._maps[(*place, channel + 2 * self.channels)] = (values <= 0).to(values.dtype)
+        for number, part in enumerate(_describe(values)):
+            self._maps[(*place, channel + number * self.channels)] = part
 
     def features(self, items: Tensor, elements: Tensor, coarse_channels: int) -> Tensor:
         """What the network is told of elements `(m,)` of items `(m,)`: `(m, features)`."""
@@ -183,6 +183,15 @@ def column(values: Tensor) -> Tensor:
     return values.view(-1, 1, 1, 1)
 
 
+def _describe(values: Tensor) -> list[Tensor]:
+    """What a window shows of visible elements: value, visible, at the low end, and how far in the range's highest parts.
+
+    An image's brightest values are few and its own; the value alone would hardly tell 253 from 254.
+    """
+    tops = [((values - 1) / share + 1).clamp(0, 1) for share in _TOPS]
+    return [values, torch.ones_like(values), (values <= 0).to(values.dtype), *tops]
+
+
 def _bordered(maps: Tensor, border: int) -> Tensor:
     """`(n, c, h, w)` as `(n, h + 2 border, w + 2 border, c)`, zero outside."""
     return F.pad(maps, (border,) * 4).permute(0, 2, 3, 1).contiguous()
@@ -202,7 +211,7 @@ def _rows_shown(window: Window, side: int) -> int:
 
 
 def _mask(window: Window, side: int, channels: int, like: Tensor) -> Tensor | None:
-    """Which cells a window shows for an element of each channel: `(channels, cells * 3 channels)`, 0 or 1; None: all."""
+    """Which cells a window shows for an element of each channel: `(channels, cells * maps)`, 0 or 1; None: all."""
     if window is Window.NOISY:
         return None
     middle = side * side // 2
