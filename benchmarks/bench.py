@@ -20,6 +20,8 @@ from typing import Any
 import colour
 import cost
 import one_class
+import prior
+import windows
 from results_file import RESULTS, write_result
 
 import fivefold
@@ -73,6 +75,8 @@ PARTS: dict[str, Callable[[FittedModel, Items, Items], dict[str, Any]]] = {
     "cost": cost.measure,
     "one_class": one_class.measure,
     "colour": colour.measure,
+    "prior": prior.measure,
+    "windows": windows.measure,
 }
 
 if __name__ == "__main__":

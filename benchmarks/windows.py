@@ -1,0 +1,73 @@
+"""The trade-off in the context decoder: variants trained for a minute each on causal windows of the fitted VAE."""
+
+from __future__ import annotations
+
+import dataclasses
+import math
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from fivefold.baselines.loop import run_minutes
+from fivefold.config import configure
+from fivefold.data import Items, split_rows
+from fivefold.model.build import build_networks
+from fivefold.model.code_length import code_length
+from fivefold.model.context import ContextDecoder
+from fivefold.model.corruption import Corrupted
+from fivefold.model.fitted import FittedModel
+from fivefold.system import environment
+from fivefold.training.elements import context_log_prob
+
+VARIANTS: tuple[dict[str, int], ...] = (
+    {},
+    {"window": 7},
+    {"window": 11},
+    {"window": 13},
+    {"context_width": 96},
+    {"context_width": 224},
+    {"context_depth": 3},
+    {"positions": 56},
+    {"positions": 224},
+)
+_MINUTES, _BATCH, _HELD_OUT, _Z_STEP = 1.0, 64, 2_000, 4.0
+
+
+def measure(model: FittedModel, test: Items, train: Items) -> dict[str, Any]:
+    """Bits per element of held-out training items, z not counted, in the same time; the test items play no part."""
+    training = model.config.training
+    rows, held_out = split_rows(train, training.validation, training.seed)
+    learnt, others = train.select(rows), train.select(held_out[:_HELD_OUT])
+    bits = {}
+    for variant in VARIANTS:
+        context = _train(model, learnt, variant)
+        lengths = code_length(dataclasses.replace(model, context=context), others, _Z_STEP)
+        name = ", ".join(f"{setting} {value}" for setting, value in variant.items()) or "default"
+        bits[name] = float(lengths.elements.mean()) / (math.log(2) * train.schema.size)
+    return {"bits": bits, "minutes": _MINUTES, "environment": environment()}
+
+
+def _train(model: FittedModel, items: Items, variant: dict[str, int]) -> ContextDecoder:
+    config = configure(**variant).context
+    context = build_networks(items.schema, configure(**variant), 0)["context"]
+    assert isinstance(context, ContextDecoder)
+    optimizer = torch.optim.Adam(context.parameters(), fused=True)
+
+    def step(x: Tensor, visible: Tensor, rows: np.ndarray, generator: torch.Generator, passed: float) -> None:
+        rate = config.context_learning_rate * min(passed / 0.02, 0.5 * (1 + math.cos(math.pi * passed)))
+        optimizer.param_groups[0]["lr"] = max(rate, 1e-2 * config.context_learning_rate)
+        with torch.no_grad():
+            posterior = model.vae.posterior(x, visible)
+            noise = torch.randn(posterior.mu.shape, generator=generator, device=x.device)
+            guide = model.vae.guided(posterior.at(noise))[1]
+        clean = torch.zeros(len(x), dtype=torch.bool, device=x.device)
+        seen = Corrupted(x, visible, clean, clean)
+        loss = -context_log_prob(context, guide, seen, x, visible, config.positions, generator)
+        optimizer.zero_grad()
+        loss.backward()
+        optimizer.step()
+
+    run_minutes("windows", items, step, minutes=_MINUTES, batch_size=_BATCH, seed=0, device=model.device)
+    return context.eval()
