@@ -1,0 +1,1 @@
+"""Exact probabilities in integers and an entropy coder: the same bytes on every machine. No torch here."""

@@ -1,0 +1,151 @@
+"""Mixtures of discretised logistics or normals, with masses at both ends, in integers from their parameters on."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+from decimal import ROUND_HALF_EVEN, Context, Decimal, localcontext
+from functools import cache
+from typing import Literal
+
+import numpy as np
+
+from fivefold.codec.rans import PRECISION
+
+Shape = Literal["logistic", "normal"]
+
+LOG_WEIGHT_STEPS = 16  # grid points per nat
+LOCATION_STEPS = 32  # per symbol
+LOG_SCALE_STEPS = 16  # per nat
+LOWEST_LOG_SCALE, HIGHEST_LOG_SCALE = -4, 14  # of scales in symbols
+
+_WEIGHT_BITS = 24
+_CDF_BITS = 30
+_REACH = 24  # scales; beyond, a cumulative probability is 0 or 1
+_CELL_BITS, _CELLS_PER_SCALE = 16, 64
+_INVERSE_BITS = 32
+_EXACT = Context(prec=40)  # decimal arithmetic is the same everywhere, unlike a platform's exp
+_NOTHING = Decimal("1e-20")
+_PI = Decimal("3.14159265358979323846264338327950288419716939937510582097494")
+
+
+@dataclass(frozen=True)
+class Mixtures:
+    """`n` distributions over symbols 0 … `symbols` − 1.
+
+    P(X ≤ j) = Σ weightₖ F((j + ½ − locationₖ) / scaleₖ) + weight of the low end, and 1 at the high end: the tails
+    belong to the ends. All arithmetic is in integers, so that every machine finds the same; each symbol has at least
+    one of the 2 ** PRECISION parts of the whole.
+
+    Attributes
+    ----------
+    log_weights : `(n, k + 2)` int64 ≤ 0 in steps of 1/16 nat, of the k components, the low end and the high one; they
+        need not be normalised, but the largest of a row must be near 0
+    locations : `(n, k)` int64 in steps of 1/32 symbol
+    log_scales : `(n, k)` int64 in steps of 1/16 nat, of scales in symbols
+    symbols : how many there are, at most 65,536
+    shape : `logistic` or `normal`
+    """
+
+    log_weights: np.ndarray
+    locations: np.ndarray
+    log_scales: np.ndarray
+    symbols: int
+    shape: Shape = "logistic"
+
+    def __len__(self) -> int:
+        return len(self.locations)
+
+    def part(self, rows: slice) -> Mixtures:
+        """Some of the distributions."""
+        return Mixtures(self.log_weights[rows], self.locations[rows], self.log_scales[rows], self.symbols, self.shape)
+
+    def interval(self, symbols: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+        """Where each distribution's symbol starts, and its frequency: `(n,)` uint64."""
+        starts = self.below(symbols)
+        return starts.astype(np.uint64), (self.below(symbols + 1) - starts).astype(np.uint64)
+
+    def find(self, rows: slice, slots: np.ndarray) -> np.ndarray:
+        """The symbols in whose intervals the slots lie, by bisection."""
+        chosen, slots = self.part(rows), slots.astype(np.int64)
+        low, high = np.zeros(len(chosen), np.int64), np.full(len(chosen), self.symbols - 1, np.int64)
+        for _ in range(int(self.symbols - 1).bit_length()):
+            middle = (low + high + 1) >> 1
+            above = chosen.below(middle) > slots
+            low, high = np.where(above, low, middle), np.where(above, middle - 1, high)
+        return low
+
+    def below(self, symbols: np.ndarray) -> np.ndarray:
+        """2 ** PRECISION · P(X < symbol), at least `symbol`: `(n,)` int64; symbols `(n,)` from 0 to `self.symbols`."""
+        weights = _weights()[np.clip(-self.log_weights, 0, len(_weights()) - 1)]
+        edge = symbols[:, None] * LOCATION_STEPS - LOCATION_STEPS // 2
+        inverse = _inverse_scales()[
+            np.clip(self.log_scales - LOWEST_LOG_SCALE * LOG_SCALE_STEPS, 0, len(_inverse_scales()) - 1)
+        ]
+        cumulative = _look_up(_cells(self.shape), edge - self.locations, inverse)
+        inside = (weights[:, :-2] * cumulative).sum(1) + (weights[:, -2] << _CDF_BITS)
+        share = inside // weights.sum(1)  # of 2 ** _CDF_BITS
+        spread = (share * ((1 << PRECISION) - self.symbols) >> _CDF_BITS) + symbols
+        return np.where(symbols <= 0, 0, np.where(symbols >= self.symbols, 1 << PRECISION, spread))
+
+
+def _look_up(cells: np.ndarray, distance: np.ndarray, inverse: np.ndarray) -> np.ndarray:
+    """F(distance · inverse), linear between the cells' corners, in 2 ** -_CDF_BITS."""
+    reach = _REACH * _CELLS_PER_SCALE << _CELL_BITS
+    # in cells of 2 ** -_CELL_BITS; a large distance is cut before it can overflow
+    most = (reach << _INVERSE_BITS - _CELL_BITS) // inverse + 1
+    place = np.clip(distance, -most, most) * inverse >> _INVERSE_BITS - _CELL_BITS
+    place = np.clip(place, -reach, reach - 1) + reach
+    cell, rest = place >> _CELL_BITS, place & ((1 << _CELL_BITS) - 1)
+    return cells[cell] + ((cells[cell + 1] - cells[cell]) * rest >> _CELL_BITS)
+
+
+@cache
+def _weights() -> np.ndarray:
+    """2 ** 24 · exp(−i / 16), int64, down to 0."""
+    return _rounded([2**_WEIGHT_BITS * _decimal(-i, LOG_WEIGHT_STEPS).exp(_EXACT) for i in range(300)])
+
+
+@cache
+def _inverse_scales() -> np.ndarray:
+    """Cells per step of a location, in 2 ** -32, by log scale."""
+    lowest, highest = LOWEST_LOG_SCALE * LOG_SCALE_STEPS, HIGHEST_LOG_SCALE * LOG_SCALE_STEPS
+    unit = _decimal(_CELLS_PER_SCALE << _INVERSE_BITS, LOCATION_STEPS)
+    return _rounded([unit * _decimal(-i, LOG_SCALE_STEPS).exp(_EXACT) for i in range(lowest, highest + 1)])
+
+
+@cache
+def _cells(shape: Shape) -> np.ndarray:
+    """F at the corners of the cells, from −24 scales to 24, in 2 ** -30."""
+    corners = [_decimal(i, _CELLS_PER_SCALE) for i in range(_REACH * _CELLS_PER_SCALE + 1)]
+    cumulative = _logistic if shape == "logistic" else _normal
+    upper = _rounded([2**_CDF_BITS * cumulative(x) for x in corners])
+    return np.concatenate(((1 << _CDF_BITS) - upper[:0:-1], upper))
+
+
+def _logistic(x: Decimal) -> Decimal:
+    with localcontext(_EXACT):
+        return 1 / (1 + (-x).exp())
+
+
+def _normal(x: Decimal) -> Decimal:
+    """By its series (Abramowitz & Stegun 26.2.10); beyond 9 it is 1 to 18 places."""
+    if x > 9:
+        return Decimal(1)
+    with localcontext(_EXACT):
+        term = total = x
+        n = 0
+        while abs(term) > _NOTHING:
+            n += 1
+            term = -term * x * x * (2 * n - 1) / (2 * n * (2 * n + 1))
+            total += term
+        return Decimal("0.5") + total / (2 * _PI).sqrt()
+
+
+def _decimal(numerator: int, denominator: int) -> Decimal:
+    with localcontext(_EXACT):
+        return Decimal(numerator) / denominator
+
+
+def _rounded(values: Iterable[Decimal]) -> np.ndarray:
+    return np.array([int(value.to_integral_value(ROUND_HALF_EVEN)) for value in values], np.int64)
