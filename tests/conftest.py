@@ -13,6 +13,7 @@ from PIL import Image
 from torch import Tensor, nn
 
 from fivefold.config import ContextConfig, FitConfig, NetworkConfig, TrainingConfig, configure
+from fivefold.data import letters
 from fivefold.data.builtin import load_mnist
 from fivefold.model.build import build_networks
 from fivefold.model.fitted import FittedModel
@@ -159,3 +160,22 @@ class _LinearDecoder(nn.Module):
 def linear_gaussian() -> type[LinearGaussian]:
     """The class: tests can't import each other's modules."""
     return LinearGaussian
+
+
+@pytest.fixture(scope="module")
+def _few_letters():
+    """Three of each letter."""
+    values, labels = letters.render_letters()
+    few = np.concatenate([np.flatnonzero(labels == label)[::13] for label in np.unique(labels)])
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(letters, "render_letters", lambda: (values[few], labels[few]))
+        yield
+
+
+@pytest.fixture
+def _blurry(monkeypatch):
+    """Items are not drawn element by element, which takes seconds."""
+    from fivefold.evaluation import material
+
+    generate = material.generate
+    monkeypatch.setattr(material, "generate", lambda *words, sharp=False, **settings: generate(*words, **settings))

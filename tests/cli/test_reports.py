@@ -8,27 +8,10 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from fivefold.data import builtin, letters
-from fivefold.evaluation import material
+from fivefold.data import builtin
 
 FILES = {"report.html", "report.json", "compress.png", "generate.png", "denoise.png", "detect.png", "impute.png"}
-
-
-@pytest.fixture(scope="module", autouse=True)
-def _few_letters():
-    """Three of each."""
-    values, labels = letters.render_letters()
-    few = np.concatenate([np.flatnonzero(labels == label)[::13] for label in np.unique(labels)])
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(letters, "render_letters", lambda: (values[few], labels[few]))
-        yield
-
-
-@pytest.fixture
-def _blurry(monkeypatch):
-    """Items are not drawn element by element, which takes seconds."""
-    generate = material.generate
-    monkeypatch.setattr(material, "generate", lambda *words, sharp=False, **settings: generate(*words, **settings))
+pytestmark = pytest.mark.usefixtures("_few_letters")
 
 
 @pytest.fixture

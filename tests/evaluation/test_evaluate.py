@@ -48,10 +48,10 @@ def test_figures_are_json_of_every_job(evaluated):
     figures, found = evaluated
     assert json.loads(json.dumps(figures, allow_nan=False)) == figures
     assert list(figures) == [*COMPARISONS, "fit_minutes", "environment"]
-    assert [comparison.job for comparison in found] == list(COMPARISONS)
+    assert [comparison.key for comparison in found] == list(COMPARISONS)
     for comparison in found:
-        assert figures[comparison.job]["sentences"] == list(comparison.sentences)
-        assert figures[comparison.job]["seconds"] >= 0
+        assert figures[comparison.key]["sentences"] == list(comparison.sentences)
+        assert figures[comparison.key]["seconds"] >= 0
     about = figures["environment"]
     assert (about["seed"], about["items"], about["source"]) == (2, 40, "digits")
 
@@ -59,7 +59,7 @@ def test_figures_are_json_of_every_job(evaluated):
 def test_only_the_jobs_asked_for(model, digits):
     figures, found = evaluate(model, make_items(digits[600:605], model.schema), ["detect", "denoise"])
     assert set(figures) == {"detect", "denoise", "fit_minutes", "environment"}
-    assert [comparison.job for comparison in found] == ["detect", "denoise"]
+    assert [comparison.key for comparison in found] == ["detect", "denoise"]
 
 
 def test_fit_minutes_are_the_fits(model, evaluated):

@@ -6,8 +6,9 @@ import numpy as np
 import pytest
 import torch
 
+from fivefold.data import Items
 from fivefold.errors import DataError, UsageError
-from fivefold.jobs.impute import Imputed, impute
+from fivefold.jobs.impute import Imputed, _turns, impute
 from fivefold.model.conditional import Conditional
 from fivefold.model.vae import Posterior
 
@@ -38,6 +39,12 @@ def test_visible_elements_stay_bit_by_bit(model, digits, holes, dtype):
         assert completed.max() <= 255
         assert (completed[holes] != given[holes]).mean() > 0.1
     assert (items == given).all(), "the input was changed"
+
+
+def test_touching_visible_elements_is_found_out(model, digits, holes, monkeypatch):
+    monkeypatch.setattr(Items, "visible", lambda self, rows=slice(None): np.zeros_like(self.values[rows], bool))
+    with pytest.raises(AssertionError):
+        test_visible_elements_stay_bit_by_bit(model, digits, holes, np.uint8)
 
 
 def test_nan_is_filled(model, digits, holes):
@@ -133,6 +140,25 @@ def test_neighbours_agree_because_they_see_each_other(model, digits, block, monk
     mask[BLOCK] = True
     blind = impute(model, digits[600:660], mask=mask, n_samples=5, n_draws=2)
     assert variation(block.draws) < 0.97 * variation(blind.draws)
+
+
+def test_draws_go_from_the_border_inwards():
+    hidden = torch.zeros((2, 1, 16, 16), dtype=torch.bool)
+    hidden[0, 0, 2:14, 2:14] = True
+    turns = _turns(hidden, torch.rand(hidden.shape, generator=torch.Generator().manual_seed(0)))
+    assert (turns[1] == -1).all()
+    assert (turns[0][~hidden[0].flatten()] == -1).all()
+    block = turns[0].view(16, 16)[2:14, 2:14]
+    assert set(block.unique().tolist()) == set(range(48))
+    edge = torch.minimum(torch.arange(12), 11 - torch.arange(12))
+    depth = torch.minimum(edge[:, None], edge)
+    for ring in range(5):  # a round may hold the last of a ring and the first of the next
+        assert block[depth == ring].max() <= block[depth == ring + 1].min()
+
+
+def test_nothing_visible_can_be_drawn():
+    turns = _turns(torch.ones((1, 1, 5, 3), dtype=torch.bool), torch.zeros((1, 1, 5, 3)))
+    assert sorted(turns[0].unique().tolist()) == [turn * 48 // 15 for turn in range(15)]
 
 
 def test_draws_are_around_the_expected_value(block):

@@ -6,6 +6,7 @@ import pytest
 import torch
 
 from fivefold.config import ContextConfig
+from fivefold.model import context
 from fivefold.model.context import ContextDecoder, Window, as_items, by_element
 from fivefold.model.likelihoods import DiscretizedLogisticMixture, Gaussian
 from fivefold.model.vae import Guide
@@ -118,6 +119,53 @@ def test_what_stands_at_hidden_elements_does_not_matter(window, channels, guided
     assert not torch.equal(told(network, x, ~visible, window, guide), told(network, other, ~visible, window, guide))
 
 
+def showing_everything(patch):
+    patch.setattr(context, "_mask", lambda *_: None)
+
+
+def showing_the_present(patch):
+    mask = context._mask
+
+    def shown(window, side, channels, like):
+        cells = mask(window, side, channels, like).view(channels, -1, context._MAPS * channels)
+        cells[:, side * side // 2] = 1
+        return cells.flatten(1)
+
+    patch.setattr(context, "_mask", shown)
+
+
+def hiding_a_neighbour(patch):
+    mask = context._mask
+
+    def shown(window, side, channels, like):
+        cells = mask(window, side, channels, like).view(channels, -1, context._MAPS * channels)
+        cells[:, side * side // 2 - 1] = 0
+        return cells.flatten(1)
+
+    patch.setattr(context, "_mask", shown)
+
+
+@pytest.mark.parametrize("window", [Window.CAUSAL, Window.MISSING])
+@some_channels
+@pytest.mark.parametrize("mutant", [showing_everything, showing_the_present, hiding_a_neighbour])
+def test_a_wrong_window_is_found_out(window, channels, mutant, monkeypatch):
+    mutant(monkeypatch)
+    with pytest.raises(AssertionError):
+        test_an_element_sees_its_window_and_nothing_else(window, channels, 5, another_value)
+
+
+@every_window
+def test_showing_hidden_elements_is_found_out(window, monkeypatch):
+    surroundings = ContextDecoder.surroundings
+    monkeypatch.setattr(
+        ContextDecoder,
+        "surroundings",
+        lambda self, x, visible, *others: surroundings(self, x, torch.ones_like(visible), *others),
+    )
+    with pytest.raises(AssertionError):
+        test_what_stands_at_hidden_elements_does_not_matter(window, 1, True)
+
+
 @every_window
 def test_black_is_not_nearly_black(window):
     """The low end has a map of its own: the step to it is no small one."""
@@ -131,12 +179,26 @@ def test_black_is_not_nearly_black(window):
 
 
 @every_window
+def test_the_highest_values_are_told_apart(window):
+    """A step near the high end moves more than one in the middle: it has maps of its own."""
+    network, visible = make(), torch.ones((1, 1, HEIGHT, WIDTH), dtype=torch.bool)
+    lower, upper, white, middle, above = (
+        told(network, torch.full((1, 1, HEIGHT, WIDTH), v / 255), visible, window)[0, number(3, 4, 0, 1)]
+        for v in (253, 254, 255, 127, 128)
+    )
+    step = (above - middle).norm()
+    assert (upper - lower).norm() > 3 * step
+    assert (white - upper).norm() > 3 * step
+
+
+@every_window
 @some_channels
 def test_put_is_as_if_it_had_been_visible(window, channels):
     x, visible, guide = random_items(3, channels)
     items = torch.arange(3).repeat_interleave(10)
     place = torch.randperm(HEIGHT * WIDTH, generator=torch.Generator().manual_seed(6))[:10].repeat(3)
     values = random_items(30, 1, seed=5)[0][:, 0, 0, 0]
+    values[1] = 254 / 255
     assert (values == 0).any()
     flat, shown = by_element(x).clone(), by_element(visible).clone()
     flat[items, place], shown[items, place] = values, True

@@ -17,7 +17,7 @@ from fivefold.progress import silence
 
 if TYPE_CHECKING:
     from fivefold.data import Items
-    from fivefold.evaluation.comparison import Comparison
+    from fivefold.evaluation.section import Section
     from fivefold.model.fitted import FittedModel
 
 _DEMO_EPOCHS = 5
@@ -173,7 +173,7 @@ def _read_sets(
     return items, None if train is None else read_items(train, fitted.schema, resize=size, split="train")
 
 
-def _print_comparisons(comparisons: Sequence[Comparison]) -> None:
+def _print_comparisons(comparisons: Sequence[Section]) -> None:
     from rich.console import Console
     from rich.table import Table
 

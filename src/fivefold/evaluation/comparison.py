@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
-from typing import Any
+from collections.abc import Mapping
+from dataclasses import dataclass
 
 from fivefold.evaluation.section import Table
 
@@ -25,17 +24,6 @@ class Measure:
         return "–" if value is None else f"{value:.{self.digits}f}{self.unit}"
 
 
-@dataclass(frozen=True)
-class Comparison:
-    """`figures` for the JSON; tables, and sentences that say where others do better."""
-
-    job: str
-    title: str
-    figures: dict[str, Any]
-    tables: Sequence[Table] = ()
-    sentences: Sequence[str] = field(default_factory=tuple)
-
-
 def contest(
     measure: Measure, rows: Mapping[str, Mapping[str, float | None]], title: str | None = None
 ) -> tuple[Table, list[str]]:
@@ -47,7 +35,8 @@ def contest(
         lost = [label for label, row in rows.items() if name != OURS and _beats(measure, row.get(name), row.get(OURS))]
         if lost:
             pairs = "; ".join(
-                f"{label}: {measure.show(rows[label][name])} against {measure.show(rows[label][OURS])}"
+                (f"{label}: " if len(rows) > 1 else "")
+                + f"{measure.show(rows[label][name])} against {measure.show(rows[label][OURS])}"
                 for label in lost
             )
             sentences.append(f"{name} does better than {OURS} in {measure.name}: {pairs}.")

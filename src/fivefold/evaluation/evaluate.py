@@ -8,9 +8,9 @@ from pathlib import Path
 from typing import Any
 
 from fivefold.data import Items
-from fivefold.evaluation.comparison import Comparison
 from fivefold.evaluation.comparisons import COMPARISONS
 from fivefold.evaluation.material import Material
+from fivefold.evaluation.section import Section
 from fivefold.evaluation.specialists.extra import require
 from fivefold.model.fitted import FittedModel
 from fivefold.progress import progress_bar
@@ -34,7 +34,7 @@ def evaluate(
     train: Items | None = None,
     against: bool = False,
     seed: int = 0,
-) -> tuple[dict[str, Any], list[Comparison]]:
+) -> tuple[dict[str, Any], list[Section]]:
     """Measure `jobs` on test items.
 
     Parameters
@@ -44,7 +44,7 @@ def evaluate(
 
     Returns
     -------
-    Figures by job and the environment, for JSON; and the comparisons with their tables and sentences.
+    Figures by job and the environment, for JSON; and a section per job with its tables and sentences.
     """
     start = time.monotonic()
     material = Material(model, items, train, Path(), seed, against=against)

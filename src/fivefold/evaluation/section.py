@@ -1,4 +1,4 @@
-"""A section of the report: sentences, tables, pictures, and the figures for report.json."""
+"""What was measured of a job, for the report and for JSON: figures, sentences, tables, pictures."""
 
 from __future__ import annotations
 

@@ -90,7 +90,7 @@ def test_a_surface_is_continued_without_training_items():
 
 @pytest.mark.parametrize("name", ["k-nearest neighbours", "IterativeImputer"])
 def test_a_seeded_sample_of_the_training_items(name, monkeypatch):
-    monkeypatch.setattr(imputers, "_MOST_TRAIN_ITEMS", 10)
+    monkeypatch.setattr(imputers, "MOST_TRAIN_ITEMS", 10)
     images = blobs(60, 6, 6, 1)
     values, visible = holey(images[50:])
     first, again, other = (IMPUTERS[name](images[:50], values, visible, seed) for seed in (0, 0, 1))

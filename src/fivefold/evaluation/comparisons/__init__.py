@@ -4,11 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
-from fivefold.evaluation.comparison import Comparison
 from fivefold.evaluation.comparisons import compress, denoise, detect, generate, impute
 from fivefold.evaluation.material import Material
+from fivefold.evaluation.section import Section
 
-COMPARISONS: dict[str, Callable[[Material], Comparison]] = {
+COMPARISONS: dict[str, Callable[[Material], Section]] = {
     "compress": compress.compare,
     "denoise": denoise.compare,
     "detect": detect.compare,

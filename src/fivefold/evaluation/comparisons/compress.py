@@ -7,15 +7,16 @@ from typing import Any
 
 import numpy as np
 
-from fivefold.evaluation.comparison import OURS, Comparison, Measure, contest
+from fivefold.evaluation.comparison import OURS, Measure, contest
 from fivefold.evaluation.material import Material
+from fivefold.evaluation.section import Section
 from fivefold.evaluation.specialists.compressors import compressed_sizes
 from fivefold.model.code_length import STEPS, code_length
 
 _FEW = 500
 
 
-def compare(material: Material) -> Comparison:
+def compare(material: Material) -> Section:
     """Bits per element: ours as the code length that an ideal coder would reach, theirs as bytes written."""
     model, elements = material.model, int(material.seen.sum())
     figures: dict[str, Any] = {}
@@ -39,7 +40,7 @@ def compare(material: Material) -> Comparison:
     one, each = ({name: ways[way] for name, ways in figures["sizes"].items()} for way in ("one_stream", "per_image"))
     measure = Measure("bits per element", digits=4, higher_is_better=False)
     table, losses = contest(measure, {"one stream": row | one, "item by item": row | each})
-    return Comparison("compress", "Compression", figures, [table] if row or one else [], losses + sentences)
+    return Section("compress", "Compression", figures, losses + sentences, [table] if row or one else [])
 
 
 def _best_step(material: Material) -> float:

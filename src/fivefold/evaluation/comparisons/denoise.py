@@ -6,9 +6,10 @@ import torch
 from torch import Tensor
 
 from fivefold.data import Items
-from fivefold.evaluation.comparison import OURS, Comparison, Measure, contest
+from fivefold.evaluation.comparison import OURS, Measure, contest
 from fivefold.evaluation.material import Damage, Material
 from fivefold.evaluation.metrics import psnr, ssim
+from fivefold.evaluation.section import Section
 from fivefold.jobs.denoise import denoise
 from fivefold.model.corruption import add_gaussian, draw_strength, replace_uniform, salt_and_pepper
 
@@ -20,7 +21,7 @@ _KINDS: dict[str, tuple[Damage, tuple[float, ...]]] = {
 _MOST_ITEMS = {"median": 10_000, "non-local means": 1_000, "total variation": 1_000, "BM3D": 200}  # by their speed
 
 
-def compare(material: Material) -> Comparison:
+def compare(material: Material) -> Section:
     """PSNR in dB by kind and level of noise, blind; slow methods on the first of the items only."""
     networks = _train_networks(material) if material.against else {}
     figures: dict[str, dict] = {}
@@ -43,7 +44,7 @@ def compare(material: Material) -> Comparison:
             f"only. Non-local means and total variation ran on {_MOST_ITEMS['non-local means']:,} items, BM3D on "
             f"{_MOST_ITEMS['BM3D']:,}; noise other than uniform replacement, on {len(material.fewer().items):,}."
         )
-    return Comparison("denoise", "Noise reduction", figures, [table], sentences)
+    return Section("denoise", "Noise reduction", figures, sentences, [table])
 
 
 def _measure(material: Material, noisy: Items, networks: dict) -> tuple[dict[str, float], dict[str, float]]:

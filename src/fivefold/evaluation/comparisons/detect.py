@@ -8,8 +8,9 @@ import numpy as np
 from sklearn.metrics import roc_auc_score
 
 from fivefold.data import Items, read_items
-from fivefold.evaluation.comparison import OURS, Comparison, Measure, contest
+from fivefold.evaluation.comparison import OURS, Measure, contest
 from fivefold.evaluation.material import Material
+from fivefold.evaluation.section import Section
 from fivefold.jobs.detect import detect
 from fivefold.model.scoring import reconstruction_scores
 from fivefold.schema import ImageSchema
@@ -19,13 +20,11 @@ RATES = (0.01, 0.05)
 ERROR = "reconstruction error"
 
 
-def compare(material: Material) -> Comparison:
+def compare(material: Material) -> Section:
     """False alarms among the items; AUROC of anomalies against them, where some are known."""
     model = material.model
     if model.normality is None:
-        return Comparison(
-            "detect", "Anomaly detection", {}, (), ("Too few items were held out in the fit to compare with.",)
-        )
+        return Section("detect", "Anomaly detection", {}, ("Too few items were held out in the fit to compare with.",))
     found = material.detection
     n, calibrated_on = len(found.score), found.calibrated_on
     alarms = {f"{rate:g}": float((found.p_value <= rate).mean()) for rate in RATES}
@@ -38,7 +37,7 @@ def compare(material: Material) -> Comparison:
     ]
     anomalies = read_items("letters", model.schema) if model.schema == DIGITS else None
     if anomalies is None:
-        return Comparison("detect", "Anomaly detection", figures, (), sentences)
+        return Section("detect", "Anomaly detection", figures, sentences)
     strange = detect(model, anomalies, false_alarm_rate=0.5)
     figures["found"] = {f"{rate:g}": float((strange.p_value <= rate).mean()) for rate in RATES}
     scores = {OURS: (found.score, strange.score)}
@@ -48,7 +47,7 @@ def compare(material: Material) -> Comparison:
     figures["auroc"] = auroc = {name: _auroc(*pair) for name, pair in scores.items()}
     label = f"{anomalies.source} against items"
     table, losses = contest(Measure("AUROC", digits=4), {label: auroc}, "anomalies")
-    return Comparison("detect", "Anomaly detection", figures, [table], losses + sentences)
+    return Section("detect", "Anomaly detection", figures, losses + sentences, [table])
 
 
 def _auroc(normal: np.ndarray, strange: np.ndarray) -> float:

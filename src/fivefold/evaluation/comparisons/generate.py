@@ -8,19 +8,20 @@ from typing import Any
 import numpy as np
 
 from fivefold.data import make_items
-from fivefold.evaluation.comparison import OURS, Comparison, Measure, contest
+from fivefold.evaluation.comparison import OURS, Measure, contest
 from fivefold.evaluation.material import Material
 from fivefold.evaluation.metrics import ManifoldOverlap
+from fivefold.evaluation.section import Section
 from fivefold.jobs.generate import generate, nearest_items
 
 _PYTHAE_LATENT_DIM = 16
 _MOST_NEIGHBOURS = 2_000
 
 
-def compare(material: Material) -> Comparison:
+def compare(material: Material) -> Section:
     """FID, precision, recall, density and coverage in a classifier's features; distances to the training items."""
     if material.classifier is None or material.train is None:
-        return Comparison("generate", "Generation", {}, (), ("Without labelled training items there is no measure.",))
+        return Section("generate", "Generation", {}, ("Without labelled training items there is no measure.",))
     n = len(material.items)
     drawn = {"VAE, standard normal": material.generated}
     if material.model.prior is not None:
@@ -49,7 +50,7 @@ def compare(material: Material) -> Comparison:
         f"The distance to the nearest training item has a median of {nearest['generated']:.2f} for generated items and "
         f"{nearest['items']:.2f} for the items themselves{by_heart}."
     )
-    return Comparison("generate", "Generation", figures, [merged] if likeness else [], sentences)
+    return Section("generate", "Generation", figures, sentences, [merged] if likeness else [])
 
 
 def _nearest(material: Material, generated: np.ndarray) -> dict[str, float]:

@@ -9,9 +9,10 @@ import torch
 from torch import Tensor
 
 from fivefold.data import Items
-from fivefold.evaluation.comparison import OURS, Comparison, Measure, contest
+from fivefold.evaluation.comparison import OURS, Measure, contest
 from fivefold.evaluation.material import Damage, Material
 from fivefold.evaluation.metrics import root_mean_square
+from fivefold.evaluation.section import Section
 from fivefold.jobs.impute import impute
 from fivefold.model.corruption import draw_strength, hide_at_random, hide_block
 
@@ -25,11 +26,10 @@ _MOST_ITEMS = {
     "IterativeImputer": 1_000,
     "biharmonic inpainting": 1_000,
 }  # by their speed
-_MOST_TRAIN = 2_000
 _NARROW = 1e-6
 
 
-def compare(material: Material) -> Comparison:
+def compare(material: Material) -> Section:
     """RMSE over the hidden elements on the scale from 0 to 1, and the coverage of intervals."""
     network = _train_network(material) if material.against else None
     figures: dict[str, Any] = {}
@@ -44,7 +44,7 @@ def compare(material: Material) -> Comparison:
     table, losses = contest(Measure("RMSE", digits=4, higher_is_better=False), rows, "hidden")
     if network is not None:
         figures["about"] = {"most_items": _MOST_ITEMS, "unet_minutes": network.seconds / 60}
-    return Comparison("impute", "Missing data", figures, [table], losses + sentences)
+    return Section("impute", "Missing data", figures, losses + sentences, [table])
 
 
 def _measure(material: Material, holey: Items, network: Any) -> tuple[dict[str, float], dict[str, float | None]]:
@@ -65,10 +65,10 @@ def _measure(material: Material, holey: Items, network: Any) -> tuple[dict[str, 
 
 
 def _specialists(material: Material, unit: np.ndarray, seen: np.ndarray) -> dict[str, np.ndarray]:
-    from fivefold.evaluation.specialists.imputers import IMPUTERS
+    from fivefold.evaluation.specialists.imputers import IMPUTERS, MOST_TRAIN_ITEMS
 
     assert material.train is not None
-    chosen = material.rng("imputers").permutation(len(material.train))[:_MOST_TRAIN]
+    chosen = material.rng("imputers").permutation(len(material.train))[:MOST_TRAIN_ITEMS]
     train = np.where(material.train.visible(chosen), material.train.unit(chosen)[0], np.nan)
     return {name: IMPUTERS[name](train, unit[:most], seen[:most], material.seed) for name, most in _MOST_ITEMS.items()}
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -45,16 +46,14 @@ def make(material: Material) -> Section:
             ax.set_xticks(_SIZES, [str(size) for size in _SIZES])
             ax.set(xlabel="latent numbers", ylabel="PSNR (dB)")
         pictures.append(Picture("latent_dim.png", "Quality against the size of the code; short fits of equal length."))
-    return Section(
-        "compress",
-        "Compression",
-        figures,
-        [
-            f"{model.latent_dim} numbers stand for {schema.size} values: {figures['latent_fraction']:.2%} of them. What "
-            f"comes back has a mean PSNR of {figures['psnr']:.2f} dB and an SSIM of {figures['ssim']:.3f}.",
-            *compared.sentences,
-        ],
-        compared.tables,
+    opening = (
+        f"{model.latent_dim} numbers stand for {schema.size} values: {figures['latent_fraction']:.2%} of them. What comes "
+        f"back has a mean PSNR of {figures['psnr']:.2f} dB and an SSIM of {figures['ssim']:.3f}."
+    )
+    return replace(
+        compared,
+        figures=figures,
+        sentences=[opening, *compared.sentences],
         pictures=pictures,
         summary=[("compress", f"{figures['latent_fraction']:.2%} of the numbers, {figures['psnr']:.1f} dB")],
     )

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 from fivefold.evaluation.comparison import OURS
 from fivefold.evaluation.comparisons import denoise as comparison
 from fivefold.evaluation.drawing import image_rows
@@ -23,14 +25,11 @@ def make(material: Material) -> Section:
     summary = ", ".join(
         f"{float(level):.0%}: {row['psnr']['noisy']:.1f}→{row['psnr'][OURS]:.1f} dB" for level, row in uniform.items()
     )
-    return Section(
-        "denoise",
-        "Noise reduction",
-        compared.figures,
-        [sentence, *compared.sentences],
-        compared.tables,
-        [Picture("denoise.png", "Noisy and denoised, the same items at all levels.")],
-        [("denoise", summary)],
+    return replace(
+        compared,
+        sentences=[sentence, *compared.sentences],
+        pictures=[Picture("denoise.png", "Noisy and denoised, the same items at all levels.")],
+        summary=[("denoise", summary)],
     )
 
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import numpy as np
 from matplotlib.axes import Axes
 
@@ -47,7 +49,14 @@ def make(material: Material) -> Section | None:
         summary = f"letters AUROC {figures['auroc'][OURS]:.3f}, {summary}"
         marked = {letter: row["error"] for letter, row in capitals.items()}
     pictures.insert(0, _draw_histogram(material, errors, threshold, marked))
-    return Section("detect", "Anomaly detection", figures, sentences, tables, pictures, [("detect", summary)])
+    return replace(
+        compared,
+        figures=figures,
+        sentences=sentences,
+        tables=tables,
+        pictures=pictures,
+        summary=[("detect", summary)],
+    )
 
 
 def _by_letter(material: Material, letters: Items, letter_errors: np.ndarray, errors: np.ndarray) -> dict[str, dict]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -59,7 +60,7 @@ def make(material: Material) -> Section:
             "The plane shows a model of 2 latent numbers"
             + ("." if plane is model else f", trained for {len(plane.record['history'])} epochs beside this one.")
         )
-    return Section("generate", "Generation", figures, sentences, compared.tables, pictures, summary)
+    return replace(compared, figures=figures, sentences=sentences, pictures=pictures, summary=summary)
 
 
 def _draw_nearest(material: Material, train: Items) -> Picture:

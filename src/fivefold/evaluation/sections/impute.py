@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import numpy as np
 
 from fivefold.evaluation.comparison import OURS
@@ -21,26 +23,18 @@ def make(material: Material) -> Section:
     _draw(material)
     source = "training" if material.train is not None else "report's own"
     errors = {label: compared.figures[name]["rmse"] for name, (_, _, label) in comparison.CASES.items()}
-    return Section(
-        "impute",
-        "Missing data",
-        compared.figures,
-        [
-            "Root mean squared error over the hidden pixels, on the scale from 0 to 1, beside filling them with the "
-            f"mean of the {source} items at that place. The block covers a quarter of the area, anywhere.",
-            *compared.sentences,
-        ],
-        compared.tables,
-        [Picture("impute.png", "What is left of the items (white: hidden), the expected items, and draws.")],
-        [
-            (
-                "impute",
-                "; ".join(
-                    f"{label} hidden: RMSE {row[OURS]:.3f} (mean fill {row['mean']:.3f})"
-                    for label, row in errors.items()
-                ),
-            )
-        ],
+    opening = (
+        "Root mean squared error over the hidden pixels, on the scale from 0 to 1, beside filling them with the mean of "
+        f"the {source} items at that place. The block covers a quarter of the area, anywhere."
+    )
+    summary = "; ".join(
+        f"{label} hidden: RMSE {row[OURS]:.3f} (mean fill {row['mean']:.3f})" for label, row in errors.items()
+    )
+    return replace(
+        compared,
+        sentences=[opening, *compared.sentences],
+        pictures=[Picture("impute.png", "What is left of the items (white: hidden), the expected items, and draws.")],
+        summary=[("impute", summary)],
     )
 
 

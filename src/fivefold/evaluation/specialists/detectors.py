@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import os
-import random
 import time
 import warnings
 from collections.abc import Callable, Iterator
@@ -11,10 +9,10 @@ from contextlib import contextmanager, suppress
 from typing import Any
 
 import numpy as np
-import torch
 
 from fivefold.errors import DataError, UsageError
 from fivefold.evaluation.specialists.extra import require
+from fivefold.evaluation.specialists.isolation import seeded, short_seed
 from fivefold.seeds import derive_seed
 
 _MODULES = {
@@ -74,29 +72,6 @@ def fit_detector(name: str, train: np.ndarray, *, minutes: float, seed: int) -> 
         return -np.concatenate(parts).astype(np.float64)
 
     return score
-
-
-@contextmanager
-def seeded(seed: int, purpose: str) -> Iterator[None]:
-    """Let a package seed and use the global random numbers, and set variables of the environment: nothing is kept."""
-    environment, python, legacy = dict(os.environ), random.getstate(), np.random.get_state()  # noqa: NPY002
-    with torch.random.fork_rng(devices=range(torch.cuda.device_count())):
-        random.seed(short := short_seed(seed, purpose))
-        np.random.seed(short)  # noqa: NPY002
-        torch.manual_seed(short)
-        try:
-            yield
-        finally:
-            random.setstate(python)
-            np.random.set_state(legacy)  # noqa: NPY002
-            for variable in os.environ.keys() - environment.keys():
-                del os.environ[variable]
-            os.environ.update(environment)
-
-
-def short_seed(seed: int, purpose: str) -> int:
-    """A seed of 32 bits, the most that NumPy's global random numbers take."""
-    return derive_seed(seed, purpose) % (1 << 32)
 
 
 @contextmanager

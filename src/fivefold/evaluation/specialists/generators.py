@@ -17,8 +17,8 @@ from torch import Tensor
 
 from fivefold.data import Items
 from fivefold.errors import DataError, UsageError
-from fivefold.evaluation.specialists.detectors import seeded, short_seed
 from fivefold.evaluation.specialists.extra import require
+from fivefold.evaluation.specialists.isolation import seeded, short_seed
 from fivefold.model.fitted import channels_first
 from fivefold.seeds import derive_seed
 

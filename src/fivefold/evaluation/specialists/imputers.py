@@ -12,7 +12,7 @@ from fivefold.evaluation.specialists.extra import require
 from fivefold.seeds import derive_seed
 
 Imputer = Callable[[np.ndarray, np.ndarray, np.ndarray, int], np.ndarray]
-_MOST_TRAIN_ITEMS = 2_000
+MOST_TRAIN_ITEMS = 2_000
 _NEAREST_FEATURES = 100
 _ROUNDS = 3
 
@@ -61,10 +61,10 @@ def _iterative(train_rows: np.ndarray, rows: np.ndarray, seed: int) -> np.ndarra
 
 
 def _sample(rows: np.ndarray, seed: int) -> np.ndarray:
-    if len(rows) <= _MOST_TRAIN_ITEMS:
+    if len(rows) <= MOST_TRAIN_ITEMS:
         return rows
     random = np.random.default_rng(derive_seed(seed, "imputer's training items"))
-    return rows[random.choice(len(rows), _MOST_TRAIN_ITEMS, replace=False)]
+    return rows[random.choice(len(rows), MOST_TRAIN_ITEMS, replace=False)]
 
 
 def _biharmonic(train_values: np.ndarray, values: np.ndarray, visible: np.ndarray, seed: int) -> np.ndarray:
