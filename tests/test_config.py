@@ -181,7 +181,7 @@ def test_the_paper_preset_is_the_publications():
 def test_the_default_preset_learns_every_window():
     default = PRESETS["default"]
     assert default.network.latent_dim == 16
-    assert default.context.window == 11
+    assert default.context.window == 9
     assert default.corruption.hide + default.corruption.block > 0
     assert default.corruption.uniform + default.corruption.gaussian + default.corruption.salt_and_pepper > 0
     assert sum(dataclasses.astuple(default.corruption)) < 1, "some stay clean: causal windows are learnt from them"

@@ -127,7 +127,7 @@ def test_causal_windows_learn_to_do_without_z_too(guide, batch):
         spy = Spy()
         context_log_prob(spy, guide, Corrupted(x, visible, no, no), x, visible, 1, generator(seed))
         shares.append(spy.shown[Window.CAUSAL][3].float().mean())
-    assert torch.stack(shares).mean().item() == pytest.approx(0.6, abs=0.07)
+    assert torch.stack(shares).mean().item() == pytest.approx(0.75, abs=0.06)
     assert torch.stack(shares).std() > 0
 
 
