@@ -50,8 +50,8 @@ def measure(model: FittedModel, test: Items, train: Items) -> dict[str, Any]:
 
 
 def _train(model: FittedModel, items: Items, variant: dict[str, int]) -> ContextDecoder:
-    config = configure(**variant).context
-    context = build_networks(items.schema, configure(**variant), 0)["context"]
+    fit = configure(**variant)
+    config, context = fit.context, build_networks(items.schema, fit, 0)["context"]
     assert isinstance(context, ContextDecoder)
     optimizer = torch.optim.Adam(context.parameters(), fused=True)
 

@@ -27,7 +27,7 @@ def mixtures(n: int, symbols: int, seed: int = 0, k: int = 3, shape="logistic") 
 
 def draw(distributions: Mixtures, seed: int = 0) -> np.ndarray:
     slots = np.random.default_rng(seed).integers(0, 1 << PRECISION, len(distributions)).astype(np.uint64)
-    return distributions.find(slice(0, len(distributions)), slots)
+    return distributions.find(slots)
 
 
 @given(

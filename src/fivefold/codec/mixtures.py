@@ -65,13 +65,13 @@ class Mixtures:
         starts = self.below(symbols)
         return starts.astype(np.uint64), (self.below(symbols + 1) - starts).astype(np.uint64)
 
-    def find(self, rows: slice, slots: np.ndarray) -> np.ndarray:
+    def find(self, slots: np.ndarray) -> np.ndarray:
         """The symbols in whose intervals the slots lie, by bisection."""
-        chosen, slots = self.part(rows), slots.astype(np.int64)
-        low, high = np.zeros(len(chosen), np.int64), np.full(len(chosen), self.symbols - 1, np.int64)
+        slots = slots.astype(np.int64)
+        low, high = np.zeros(len(self), np.int64), np.full(len(self), self.symbols - 1, np.int64)
         for _ in range(int(self.symbols - 1).bit_length()):
             middle = (low + high + 1) >> 1
-            above = chosen.below(middle) > slots
+            above = self.below(middle) > slots
             low, high = np.where(above, low, middle), np.where(above, middle - 1, high)
         return low
 

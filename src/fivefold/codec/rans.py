@@ -30,8 +30,8 @@ class Distributions(Protocol):
         """Where the interval of each distribution's symbol `(n,)` starts, and its frequency: `(n,)` uint64 each."""
         ...
 
-    def find(self, rows: slice, slots: np.ndarray) -> np.ndarray:
-        """The symbol in whose interval each slot lies, for some of the distributions."""
+    def find(self, slots: np.ndarray) -> np.ndarray:
+        """The symbol in whose interval each slot `(n,)` lies."""
         ...
 
     def part(self, rows: slice) -> Distributions:
@@ -93,8 +93,9 @@ class Rans:
         for first in range(0, len(symbols), len(self.heads)):
             rows = slice(first, min(first + len(self.heads), len(symbols)))
             slots = self.heads[: rows.stop - first] & _SLOTS
-            symbols[rows] = distributions.find(rows, slots)
-            self._pop_row(slots, *distributions.part(rows).interval(symbols[rows]))
+            part = distributions.part(rows)
+            symbols[rows] = part.find(slots)
+            self._pop_row(slots, *part.interval(symbols[rows]))
         return symbols
 
     def _push_row(self, starts: np.ndarray, frequencies: np.ndarray) -> None:

@@ -167,7 +167,9 @@ def _draw(model: FittedModel, x: Tensor, visible: Tensor, z: Tensor, order: Tens
 def _turns(hidden: Tensor, order: Tensor) -> Tensor:
     """The round in which each hidden element is drawn, `(n, size)`, from its border inwards; -1 for the visible."""
     depth, inner = torch.zeros_like(order), hidden.to(order.dtype)
-    for _ in range(max(hidden.shape[2:])):
+    for _ in range(max(hidden.shape[2:])):  # where nothing is visible there is no border to end at
+        if not inner.any():
+            break
         depth, inner = depth + inner, -F.max_pool2d(-inner, 3, stride=1, padding=1)
     late, hidden = by_element(depth + order), by_element(hidden)
     rank = late.where(hidden, late.new_tensor(torch.inf)).argsort(1).argsort(1)
