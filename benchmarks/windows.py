@@ -19,7 +19,7 @@ from fivefold.model.context import ContextDecoder
 from fivefold.model.corruption import Corrupted
 from fivefold.model.fitted import FittedModel
 from fivefold.system import environment
-from fivefold.training.elements import context_log_prob
+from fivefold.training.elements import context_loss
 
 VARIANTS: tuple[dict[str, int], ...] = (
     {},
@@ -64,7 +64,7 @@ def _train(model: FittedModel, items: Items, variant: dict[str, int]) -> Context
             guide = model.vae.guided(posterior.at(noise))[1]
         clean = torch.zeros(len(x), dtype=torch.bool, device=x.device)
         seen = Corrupted(x, visible, clean, clean)
-        loss = -context_log_prob(context, guide, seen, x, visible, config.positions, generator)
+        loss = -context_loss(context, guide, seen, x, visible, config.positions, generator)
         optimizer.zero_grad()
         loss.backward()
         optimizer.step()

@@ -28,6 +28,7 @@ SMALL = {
     "window": 5,
     "context_width": 16,
     "positions": 16,
+    "context_learning_rate": 4e-2,  # a few steps are to be enough
     "batch_size": 32,
     "epochs": 2,
     "learning_rate": 5e-3,

@@ -72,7 +72,7 @@ def _readme(results: dict[str, Any]) -> str:
 
 def _beside(row: dict[str, float], digits: int, higher: bool = False) -> tuple[str, str]:
     """Our figure, and the best other with its name."""
-    others = {name: value for name, value in row.items() if name != OURS}
+    others = {name: value for name, value in row.items() if not name.startswith(OURS)}
     best = (max if higher else min)(others, key=others.__getitem__)
     return f"**{row[OURS]:.{digits}f}**", f"{others[best]:.{digits}f} ({best})"
 

@@ -36,6 +36,12 @@ def test_where_less_is_better_it_is_the_other_way_round():
     ]
 
 
+def test_other_ways_of_using_the_model_are_no_competitors():
+    table, sentences = contest(Measure("x"), {"all": {OURS: 1.0, f"{OURS}, otherwise": 2.0, f"{OURS}ish": 3.0}})
+    assert sentences == [f"{OURS}ish does better than {OURS} in x: 3.00 against 1.00."]
+    assert len(table.rows[0]) == 4
+
+
 @pytest.mark.parametrize("higher", [True, False])
 def test_equals_do_not_do_better(higher):
     assert contest(Measure("x", higher_is_better=higher), {"all": {OURS: 1.0, "peer": 1.0}})[1] == []

@@ -129,10 +129,10 @@ def test_detect_without_held_out_items(material):
 
 def test_generate(evaluated):
     figures = evaluated[0]["generate"]
-    for name in ("VAE, standard normal", "VAE, fitted prior", OURS):
+    for name in ("Fivefold, standard normal", "Fivefold, fitted prior", OURS):
         assert figures[name]["fid"] > figures["fid_floor"] > 0
         assert all(0 <= figures[name][part] <= 1 for part in ("precision", "recall", "coverage"))
-    assert figures["VAE, standard normal"] != figures["VAE, fitted prior"] != figures[OURS]
+    assert figures["Fivefold, standard normal"] != figures["Fivefold, fitted prior"] != figures[OURS]
     assert all(distance > 0 for distance in figures["nearest"].values())
     (table,) = evaluated[1][3].tables
     assert [row[0] for row in table.rows] == ["FID", "precision", "recall", "density", "coverage"]

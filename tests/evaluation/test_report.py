@@ -50,7 +50,7 @@ def test_json_has_every_figure(digit_report):
             "train_items_per_second",
         },
         "compress": {"latent_fraction", "psnr", "ssim", "ideal", "sizes"},
-        "generate": {OURS, "VAE, standard normal", "VAE, fitted prior", "fid_floor", "nearest", "classes_covered"},
+        "generate": {OURS, "Fivefold, standard normal", "Fivefold, fitted prior", "fid_floor", "nearest", "classes_covered"},
         "denoise": {"uniform"},
         "detect": {"auroc", "false_alarms", "found", "calibrated_on", "threshold", "letters", "readings"},
         "impute": {"random_0.5", "block"},
@@ -85,7 +85,7 @@ def test_figures_are_the_jobs_own(digit_report, model):
     noisy = [row["psnr"]["noisy"] for row in figures["denoise"]["uniform"].values()]
     assert noisy == sorted(noisy, reverse=True)
     assert figures["gan"]["reconstruction"] is None
-    assert figures["gan"]["vae"]["fid"] == figures["generate"]["VAE, standard normal"]["fid"]
+    assert figures["gan"]["vae"]["fid"] == figures["generate"]["Fivefold, standard normal"]["fid"]
     errors = -reconstruction_scores(model, test)
     assert (errors > figures["detect"]["threshold"]).mean() == pytest.approx(0.01)
 

@@ -85,7 +85,7 @@ def interrupt_at(monkeypatch, step: int, error: type[BaseException] = KeyboardIn
     start = VAETraining.on_train_batch_start
 
     def raising(self, batch, batch_idx):
-        if self.global_step == step:
+        if self.steps_done == step:
             raise error
         start(self, batch, batch_idx)
 
@@ -277,16 +277,19 @@ def test_no_minutes_at_all(fit_small):
 
 
 def learning_rates(monkeypatch) -> list[list[float]]:
-    """A list that each step's learning rates are added to, the VAE's and the context decoder's."""
+    """A list that each step's rates are added to: the VAE's, and the context decoder's by Adam and by Muon."""
     rates, start = [], VAETraining.on_train_batch_start
 
     def noting(self, batch, batch_idx):
         start(self, batch, batch_idx)
-        groups = self.optimizers(use_pl_optimizer=False).param_groups
+        adam, muon = self.optimizers(use_pl_optimizer=False)
+        groups = [*adam.param_groups, *muon.param_groups]
         rates.append([group["lr"] for group in groups])
-        networks = (self.vae, self.context)
-        for group, network in zip(groups, networks, strict=True):
-            assert all(one is other for one, other in zip(group["params"], network.parameters(), strict=True))
+        vae, others, hidden = ({id(weight) for weight in group["params"]} for group in groups)
+        assert vae == {id(weight) for weight in self.vae.parameters()}
+        assert hidden == {id(layer.weight) for each in self.context.layers for layer in (each[0], each[2])}
+        assert others | hidden == {id(weight) for weight in self.context.parameters()}
+        assert not others & hidden
 
     monkeypatch.setattr(VAETraining, "on_train_batch_start", noting)
     return rates
@@ -295,9 +298,10 @@ def learning_rates(monkeypatch) -> list[list[float]]:
 def test_learning_rate_rises_then_falls(fit_small, monkeypatch):
     both = learning_rates(monkeypatch)
     fit_small(epochs=30, validation=0, batch_size=100, learning_rate=1e-3, context_learning_rate=5e-3)
-    rates = [vae for vae, _ in both]
+    rates = [vae for vae, *_ in both]
     assert len(rates) == 30
-    assert [context for _, context in both] == pytest.approx([5 * rate for rate in rates])
+    for context in zip(*(context for _, *context in both), strict=True):
+        assert context == pytest.approx([5 * rate for rate in rates])
     assert max(rates) == pytest.approx(1e-3, rel=0.01)
     assert rates[-1] < 0.02 * max(rates)
     peak = rates.index(max(rates))
@@ -318,7 +322,7 @@ def test_a_loss_that_is_no_number_stops_at_once(fit_small, monkeypatch, bad):
 
     def with_bad_step(self, batch, batch_idx):
         with pytest.MonkeyPatch.context() as patch:
-            if self.global_step == step:
+            if self.steps_done == step:
                 patch.setattr(Likelihood, "item_log_prob", lambda *args: item_log_prob(*args) * bad)
             return training_step(self, batch, batch_idx)
 

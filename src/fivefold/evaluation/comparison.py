@@ -27,12 +27,17 @@ class Measure:
 def contest(
     measure: Measure, rows: Mapping[str, Mapping[str, float | None]], title: str | None = None
 ) -> tuple[Table, list[str]]:
-    """A table of competitors (columns) under conditions (rows), and a sentence for each that beats ours somewhere."""
+    """A table of competitors (columns) under conditions (rows), and a sentence for each that beats ours somewhere.
+
+    Names that begin with ours and a comma are other ways of using the model, no competitors.
+    """
     names = list(dict.fromkeys(name for row in rows.values() for name in row))
     cells = [(label, *(measure.show(row.get(name)) for name in names)) for label, row in rows.items()]
     sentences = []
     for name in names:
-        lost = [label for label, row in rows.items() if name != OURS and _beats(measure, row.get(name), row.get(OURS))]
+        if name.startswith(f"{OURS},"):
+            continue
+        lost = [label for label, row in rows.items() if _beats(measure, row.get(name), row.get(OURS))]
         if lost:
             pairs = "; ".join(
                 (f"{label}: " if len(rows) > 1 else "")

@@ -30,8 +30,9 @@ def denoise(model: FittedModel, data: Source, *, mask: Mask = None, n_samples: i
     """The clean items that the noisy ones stand for, and how sure that is, element by element.
 
     The encoder, trained with corruption, gives the posterior of the clean item; the context decoder, E[x | z, noisy
-    neighbours] and the variance, which are averaged over `n_samples` draws of z. A model without one decodes the
-    posterior mean.
+    neighbours] and the variance. That is done twice: what the first pass cleaned tells the encoder more of z than the
+    noisy item did. The second pass is averaged over `n_samples` draws of z, in mirrored pairs. A model without a context decoder decodes
+    the posterior mean.
 
     Raises `UsageError` if `n_samples` is below 1.
     """
@@ -42,15 +43,22 @@ def denoise(model: FittedModel, data: Source, *, mask: Mask = None, n_samples: i
     std = np.empty(items.values.shape, np.float32)
     generator = np.random.default_rng(derive_seed(seed, "denoise"))
     for rows, x, visible in model.batches(items):
+        noise = standard_normal(generator, (len(x), -(-n_samples // 2), model.latent_dim), x.device)
         posterior = model.vae.posterior(x, visible)
-        noise = standard_normal(generator, (len(x), n_samples, model.latent_dim), x.device)
-        draws = [posterior.at(draw) for draw in noise.unbind(1)] if model.has_learnt(Window.NOISY) else [posterior.mu]
-        moments = [Conditional(model, Window.NOISY, x, visible, z).map(_moments) for z in draws]
-        mean, square = torch.stack(moments).mean(0)
+        mean, square = _explain(model, x, visible, [posterior.mu])
+        if model.has_learnt(Window.NOISY):
+            better = model.vae.posterior(mean)
+            mirrored = torch.cat((noise, -noise), dim=1)[:, :n_samples]
+            mean, square = _explain(model, x, visible, [better.at(draw) for draw in mirrored.unbind(1)])
         cleaned[rows] = model.values(mean, items.values.dtype)
         deviation = (square - mean.square()).clamp_min(0).sqrt().cpu().numpy().transpose(0, 2, 3, 1)
         std[rows] = deviation * (model.schema.high - model.schema.low)
     return Denoised(cleaned, std)
+
+
+def _explain(model: FittedModel, x: Tensor, visible: Tensor, codes: list[Tensor]) -> Tensor:
+    """First and second moment of each element given its neighbours, averaged over `codes`: `(2, n, c, h, w)`."""
+    return torch.stack([Conditional(model, Window.NOISY, x, visible, z).map(_moments) for z in codes]).mean(0)
 
 
 def _moments(likelihood: Likelihood, items: Tensor, elements: Tensor) -> Tensor:

@@ -20,6 +20,7 @@ from fivefold.model.likelihoods import Likelihood, bisect
 from fivefold.seeds import derive_seed
 
 _ROUNDS = 48  # in which a draw is completed; the elements of a round don't see each other
+_TEMPER = 0.3  # power of the importance weights beside a context decoder
 _CHUNK = 1 << 13  # missing elements filled in at once
 
 
@@ -55,8 +56,11 @@ def impute(
 
     Codes z are drawn from the posterior given what is visible and weighted by importance (self-normalised, as in
     MIWAE: Mattei & Frellsen 2019, arXiv:1812.02633, eq. 12); given z and the visible elements around it, each missing
-    one has a distribution of its own. Draws take one code each, by weight, and the elements from the border of what is
-    missing inwards, in random order at each depth, in 48 rounds, each seeing those before.
+    one has a distribution of its own. With a context decoder the weights are tempered, since p(visible | z) takes
+    elements for independent that are not, and each code is drawn once more, from the posterior of the item as it
+    completes it (Rezende et al. 2014, arXiv:1401.4082, section 6.4). Draws take one code each, by weight, and the
+    elements from the border of what is missing inwards, in random order at each depth, in 48 rounds, each seeing those
+    before.
 
     Parameters
     ----------
@@ -84,13 +88,13 @@ def impute(
         np.random.default_rng(derive_seed(seed, f"impute {stream}")) for stream in ("codes", "choices", "elements")
     )
     for rows, x, visible in model.batches(items):
-        noise = standard_normal(for_codes, (len(x), n_samples, model.latent_dim), x.device)
+        noise = standard_normal(for_codes, (len(x), 2 * n_samples, model.latent_dim), x.device)
         choices = uniform(for_choices, (len(x), n_draws), x.device)
         # a place in the order and a quantile for each element of each draw
         chances = uniform(for_elements, (len(x), n_draws, 2, model.schema.size), x.device)
         if visible.all():
             continue
-        weights, codes = _weigh(model, x, visible, noise)
+        weights, codes = _draw_codes(model, x, visible, *noise.chunk(2, dim=1))
         filled = [*_summarise(model, x, visible, weights, codes, interval)]
         for draw in range(n_draws):
             chosen = (choices[:, draw, None] > weights.cumsum(1)).sum(1).clamp_max(n_samples - 1)
@@ -103,16 +107,28 @@ def impute(
     return Imputed(found[0], found[1 : 1 + n_draws], *bounds)
 
 
-def _weigh(model: FittedModel, x: Tensor, visible: Tensor, noise: Tensor) -> tuple[Tensor, Tensor]:
-    """Importance weights `(n, s)`, sum 1, of codes `(n, s, latent_dim)` from the posterior."""
+def _draw_codes(model: FittedModel, x: Tensor, visible: Tensor, noise: Tensor, more: Tensor) -> tuple[Tensor, Tensor]:
+    """Weights `(n, s)`, sum 1, and codes `(n, s, latent_dim)`, from normal numbers like the codes."""
     posterior = model.vae.posterior(x, visible)
     log_weights, codes = [], []
-    for draw in noise.unbind(1):
+    for draw, another in zip(noise.unbind(1), more.unbind(1), strict=True):
         z = posterior.at(draw)
         prior = -0.5 * z.square().sum(1)
         log_weights.append(model.vae.likelihood(z).item_log_prob(x, visible) + prior - posterior.log_prob(z))
+        if model.has_learnt(Window.MISSING):
+            log_weights[-1] *= _TEMPER
+            z = model.vae.posterior(_complete(model, x, visible, z)).at(another)
         codes.append(z)
     return torch.softmax(torch.stack(log_weights, dim=1), dim=1), torch.stack(codes, dim=1)
+
+
+def _complete(model: FittedModel, x: Tensor, visible: Tensor, z: Tensor) -> Tensor:
+    """The items with expected values given one code each, `(n, c, h, w)`."""
+    given, completed = Conditional(model, Window.MISSING, x, visible, z), by_element(x).clone()
+    for where in (~by_element(visible)).nonzero().split(_CHUNK):
+        rows, elements = where.unbind(1)
+        completed[rows, elements] = given(rows, elements).mean.view(-1)
+    return as_items(completed, x)
 
 
 def _summarise(

@@ -145,6 +145,11 @@ class ContextDecoder(nn.Module):
             ]
         )
 
+    def hidden_weights(self) -> list[nn.Parameter]:
+        """The matrices between inputs and outputs, the last layers' not among them."""
+        linear = ([layer for layer in each.children() if isinstance(layer, nn.Linear)] for each in self.layers)
+        return [layer.weight for layers in linear for layer in layers[:-1]]
+
     def surroundings(
         self, x: Tensor, visible: Tensor, window: Window, guide: Guide | None, guided: Tensor | None = None
     ) -> Surroundings:

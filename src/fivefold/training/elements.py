@@ -9,10 +9,11 @@ from fivefold.model.context import ContextDecoder, Window, by_element, column
 from fivefold.model.corruption import Corrupted
 from fivefold.model.vae import Guide
 
+_SQUARED_ERROR = 50.0  # nats; where E[x] is asked for, it is learnt for its own sake too
 _WITHOUT_Z = 0.25  # of the causal windows: z must pay for itself, so there must be code lengths without it
 
 
-def context_log_prob(
+def context_loss(
     context: ContextDecoder,
     guide: Guide,
     seen: Corrupted,
@@ -21,9 +22,10 @@ def context_log_prob(
     positions: int,
     generator: torch.Generator,
 ) -> Tensor:
-    """Mean log probability of random elements, nats: a number.
+    """Mean loss over random elements, `positions` per item, nats: a number.
 
-    They are `positions` per item for causal windows, the hardest to learn, and half as many for the others.
+    It is minus the log probability; for missing and noisy windows, whose use is the expected value, plus 50 times the
+    squared error of that. Both are least for the true distribution.
 
     The kind of window follows from what was done to the item: nothing: causal; elements hidden: missing, and the hidden
     ones are to be explained; else noisy. So each kind meets the z that it will meet in use.
@@ -34,7 +36,7 @@ def context_log_prob(
     x, visible : the clean items `(n, c, h, w)`, and which of their elements are known
     """
     kinds = {Window.CAUSAL: ~(seen.hidden | seen.noisy), Window.MISSING: seen.hidden, Window.NOISY: seen.noisy}
-    log_probs = []
+    losses = []
     for window, chosen in kinds.items():
         rows = chosen.nonzero()[:, 0]
         if len(rows) == 0:
@@ -49,9 +51,12 @@ def context_log_prob(
         known = by_element(visible[rows])
         wanted = known & ~by_element(shown) if window is Window.MISSING else known
         weights = wanted + 1e-6 * known  # something, if nothing was hidden
-        number = positions if window is Window.CAUSAL else max(1, positions // 2)
-        elements = torch.multinomial(weights, number, replacement=True, generator=generator)
-        items = torch.arange(len(rows), device=x.device).repeat_interleave(number)
-        targets = by_element(x[rows]).gather(1, elements).flatten()
-        log_probs.append(context(around, items, elements.flatten()).log_prob(column(targets)))
-    return torch.cat(log_probs).mean()
+        elements = torch.multinomial(weights, positions, replacement=True, generator=generator)
+        items = torch.arange(len(rows), device=x.device).repeat_interleave(positions)
+        targets = column(by_element(x[rows]).gather(1, elements).flatten())
+        likelihood = context(around, items, elements.flatten())
+        loss = -likelihood.log_prob(targets)
+        if window is not Window.CAUSAL:
+            loss = loss + _SQUARED_ERROR * (targets - likelihood.mean).square()
+        losses.append(loss)
+    return torch.cat(losses).mean()

@@ -167,7 +167,7 @@ class _Report(pl.Callback):
         self._bar, self._module = bar, module
 
     def on_train_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
-        self._bar.advance(steps=trainer.global_step)
+        self._bar.advance(steps=self._module.steps_done)
 
     def on_train_batch_end(
         self, trainer: pl.Trainer, pl_module: pl.LightningModule, outputs: Any, batch: Any, batch_idx: int

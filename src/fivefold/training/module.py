@@ -17,7 +17,8 @@ from fivefold.model.context import ContextDecoder
 from fivefold.model.corruption import corrupt_for_training
 from fivefold.model.vae import VAE, Elbo
 from fivefold.seeds import derive_seed
-from fivefold.training.elements import context_log_prob
+from fivefold.training.elements import context_loss
+from fivefold.training.optimizers import make_optimizers
 
 _LOWEST_RATE = 0.01  # of the peak
 _RATE_RISE = 0.02  # of the steps
@@ -48,7 +49,7 @@ class _Sums:
             f"{prefix}kl": kl,
         }
         if isinstance(self.context, Tensor):
-            means[f"{prefix}context"] = -float(self.context) / self.items
+            means[f"{prefix}context"] = float(self.context) / self.items
         return means
 
 
@@ -73,6 +74,7 @@ class VAETraining(pl.LightningModule):
 
     def __init__(self, networks: nn.ModuleDict, config: FitConfig, data: str) -> None:
         super().__init__()
+        self.automatic_optimization = False  # which knows one optimizer only
         self.networks = networks
         self.config = config
         self.data = data
@@ -96,21 +98,21 @@ class VAETraining(pl.LightningModule):
         return self.progress.seconds + time.monotonic() - self._clock
 
     @property
+    def steps_done(self) -> int:
+        """Number of training steps so far; Lightning counts each optimizer's."""
+        return self.global_step // len(self.trainer.optimizers)
+
+    @property
     def fraction_done(self) -> float:
         """How much of the fit is over: of its steps, or of its minutes, whichever is more."""
         training, steps = self.config.training, self.trainer.num_training_batches
-        done = self.global_step / (training.epochs * steps)
+        done = self.steps_done / (training.epochs * steps)
         if training.max_minutes is not None:
             done = max(done, self.seconds / (60 * training.max_minutes + 1e-9))
         return min(done, 1.0)
 
-    def configure_optimizers(self) -> torch.optim.Optimizer:
-        peaks = {"vae": self.config.training.learning_rate, "context": self.config.context.context_learning_rate}
-        groups = [
-            {"params": list(network.parameters()), "lr": peaks[name], "peak": peaks[name]}
-            for name, network in self.networks.named_children()
-        ]
-        return torch.optim.Adam(groups, fused=True)
+    def configure_optimizers(self) -> list[torch.optim.Optimizer]:
+        return make_optimizers(self.networks, self.config)
 
     def on_train_start(self) -> None:
         self._clock = time.monotonic()
@@ -119,29 +121,40 @@ class VAETraining(pl.LightningModule):
         training = self.config.training
         rising = max(1, round(_RATE_RISE * training.epochs * self.trainer.num_training_batches))
         falling = max(_LOWEST_RATE, 0.5 * (1 + math.cos(math.pi * self.fraction_done)))
-        share = min(1.0, (self.global_step + 1) / rising) * falling
-        for group in self.trainer.optimizers[0].param_groups:
-            group["lr"] = group["peak"] * share
+        share = min(1.0, (self.steps_done + 1) / rising) * falling
+        for optimizer in self.trainer.optimizers:
+            for group in optimizer.param_groups:
+                group["lr"] = group["peak"] * share
 
     def training_step(self, batch: tuple[Tensor, Tensor], batch_idx: int) -> Tensor:
-        elbo, context = self._evaluate(batch, "step", self.global_step)
+        elbo, context = self._evaluate(batch, "step", self.steps_done)
         loss = (self._kl_weight() * elbo.kl - elbo.log_likelihood).mean()
         self._check(loss, "learning-rate", self.config.training.learning_rate, ", or --kl-warmup 1")
         if context is not None:
             self._check(context, "context-learning-rate", self.config.context.context_learning_rate)
-            loss = loss - context
+            loss = loss + context
+        for optimizer in self.trainer.optimizers:
+            optimizer.zero_grad()
+        self.manual_backward(loss)
+        for optimizer in self._optimizers():
+            optimizer.step()
         self._train.add(elbo, context)
-        return loss
+        return loss.detach()
+
+    def _optimizers(self) -> list[Any]:
+        """Those that count steps."""
+        optimizers = self.optimizers()
+        return optimizers if isinstance(optimizers, list) else [optimizers]
 
     def _check(self, loss: Tensor, flag: str, rate: float, otherwise: str = "") -> None:
         if not math.isfinite(loss.item()):
             raise TrainingError(
-                f"the loss became {loss.item()} at step {self.global_step} (epoch {self.current_epoch}); try a lower "
+                f"the loss became {loss.item()} at step {self.steps_done} (epoch {self.current_epoch}); try a lower "
                 f"--{flag} than {rate:g}{otherwise}"
             )
 
     def _evaluate(self, batch: tuple[Tensor, Tensor], stream: str, step: int) -> tuple[Elbo, Tensor | None]:
-        """The ELBO of each item, and the mean log probability of an element under the context decoder, nats."""
+        """The ELBO of each item, and the context decoder's loss."""
         x, visible = batch
         generator = self._generator(stream, step)
         seen = corrupt_for_training(x, visible, self.config.corruption, generator)
@@ -152,7 +165,7 @@ class VAETraining(pl.LightningModule):
         if self.context is None:
             return elbo, None
         positions = self.config.context.positions
-        return elbo, context_log_prob(self.context, guide, seen, x, visible, positions, generator)
+        return elbo, context_loss(self.context, guide, seen, x, visible, positions, generator)
 
     def on_train_batch_end(self, outputs: Any, batch: Any, batch_idx: int) -> None:
         if self.fraction_done >= 1.0:
@@ -205,7 +218,7 @@ class VAETraining(pl.LightningModule):
         epochs = self.config.training.kl_warmup
         if epochs == 0:
             return 1.0
-        return min(1.0, self.global_step / (epochs * self.trainer.num_training_batches))
+        return min(1.0, self.steps_done / (epochs * self.trainer.num_training_batches))
 
     def _generator(self, stream: str, step: int) -> torch.Generator:
         seed = derive_seed(self.config.training.seed, stream, step)

@@ -23,9 +23,9 @@ def compare(material: Material) -> Section:
     if material.classifier is None or material.train is None:
         return Section("generate", "Generation", {}, ("Without labelled training items there is no measure.",))
     n = len(material.items)
-    drawn = {"VAE, standard normal": material.generated}
+    drawn = {f"{OURS}, standard normal": material.generated}
     if material.model.prior is not None:
-        drawn["VAE, fitted prior"] = generate(material.model, n, material.seed, prior="fitted")
+        drawn[f"{OURS}, fitted prior"] = generate(material.model, n, material.seed, prior="fitted")
     drawn[OURS] = material.best_generated
     if material.against:
         drawn |= _specialists(material, n)
