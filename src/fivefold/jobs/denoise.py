@@ -31,8 +31,8 @@ def denoise(model: FittedModel, data: Source, *, mask: Mask = None, n_samples: i
 
     The encoder, trained with corruption, gives the posterior of the clean item; the context decoder, E[x | z, noisy
     neighbours] and the variance. That is done twice: what the first pass cleaned tells the encoder more of z than the
-    noisy item did. The second pass is averaged over `n_samples` draws of z, in mirrored pairs. A model without a context decoder decodes
-    the posterior mean.
+    noisy item did. The second pass is averaged over `n_samples` draws of z, in mirrored pairs. A model without a
+    context decoder decodes the posterior mean.
 
     Raises `UsageError` if `n_samples` is below 1.
     """

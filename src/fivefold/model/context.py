@@ -145,7 +145,7 @@ class ContextDecoder(nn.Module):
             ]
         )
 
-    def hidden_weights(self) -> list[nn.Parameter]:
+    def hidden_weights(self) -> list[Tensor]:
         """The matrices between inputs and outputs, the last layers' not among them."""
         linear = ([layer for layer in each.children() if isinstance(layer, nn.Linear)] for each in self.layers)
         return [layer.weight for layers in linear for layer in layers[:-1]]
