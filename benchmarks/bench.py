@@ -17,6 +17,7 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
+import archive
 import colour
 import cost
 import one_class
@@ -72,6 +73,7 @@ def _measure(job: str, model: FittedModel, test: Items, train: Items, against: b
 
 PARTS: dict[str, Callable[[FittedModel, Items, Items], dict[str, Any]]] = {
     **{job: partial(_measure, job) for job in JOBS},
+    "archive": archive.measure,
     "cost": cost.measure,
     "one_class": one_class.measure,
     "colour": colour.measure,

@@ -6,6 +6,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+import hypothesis
 import numpy as np
 import pytest
 import torch
@@ -20,6 +21,9 @@ from fivefold.model.fitted import FittedModel
 from fivefold.model.likelihoods import Gaussian
 from fivefold.model.vae import VAE, Posterior
 from fivefold.schema import ImageSchema
+
+hypothesis.settings.register_profile("unhurried", deadline=None)  # a busy machine is no failure
+hypothesis.settings.load_profile("unhurried")
 
 SMALL = {
     "hidden": 32,

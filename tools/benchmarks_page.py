@@ -18,6 +18,8 @@ _JOBS = {
 def render(results: dict[str, Any]) -> str:
     """A chapter per job, then what else was measured."""
     chapters = [f"## {title}\n\n{_CHAPTERS[job](results[job][job])}" for job, title in _JOBS.items() if job in results]
+    if "archive" in results:
+        chapters.insert(1, f"## Archives\n\n{_archive(results['archive'])}")
     if "one_class" in results:
         chapters.append(f"## One-class MNIST\n\n{_one_class(results['one_class'])}")
     if "colour" in results:
@@ -47,6 +49,17 @@ def _compress(figures: dict[str, Any]) -> str:
         for way, label in (("one_stream", "one stream"), ("per_image", "image by image"))
     }
     return _table("bits per pixel", rows, 3) + _sentences(figures)
+
+
+def _archive(result: dict[str, Any]) -> str:
+    seconds, pays = result["seconds"], result["items_from_which_the_model_pays"]
+    return (
+        f"Of the {result['items']:,} test items, in bytes: {result['bytes']:,}, or {result['bits_per_element']:.4f} bits per pixel with "
+        f"everything in it but the model; all came back bit for bit. Writing took {seconds['compress']:.0f} s and reading "
+        f"{seconds['decompress']:.0f} s, by {result['workers']} processes. The lossy archive has {result['lossy_bytes_per_item']:.1f} bytes "
+        f"per item. xz takes {result['xz_bytes']:,} bytes. The model embedded is {result['model_bytes']:,} bytes more"
+        + (f", which pays from {pays:,} items on." if pays else ".")
+    )
 
 
 def _generate(figures: dict[str, Any]) -> str:

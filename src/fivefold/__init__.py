@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from fivefold.jobs.codes import decode, encode
+    from fivefold.jobs.compress import compress, decompress
     from fivefold.jobs.denoise import denoise
     from fivefold.jobs.detect import detect, surprise
     from fivefold.jobs.generate import generate, morph
@@ -20,7 +21,9 @@ if TYPE_CHECKING:
 
 _HOMES = {
     "FittedModel": "model.fitted",
+    "compress": "jobs.compress",
     "decode": "jobs.codes",
+    "decompress": "jobs.compress",
     "denoise": "jobs.denoise",
     "detect": "jobs.detect",
     "encode": "jobs.codes",
@@ -34,7 +37,9 @@ _HOMES = {
 }
 __all__ = [
     "FittedModel",
+    "compress",
     "decode",
+    "decompress",
     "denoise",
     "detect",
     "encode",

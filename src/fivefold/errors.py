@@ -23,3 +23,31 @@ class ModelError(FivefoldError):
 
 class TrainingError(FivefoldError):
     """Training can't go on."""
+
+
+class ArchiveError(FivefoldError):
+    """An archive can't be read; the kinds below say why."""
+
+
+class NotAnArchiveError(ArchiveError):
+    """The file is something else."""
+
+
+class NewerArchiveError(ArchiveError):
+    """It was written by a newer version of the package."""
+
+
+class WrongModelError(ArchiveError):
+    """It was written with another model."""
+
+
+class TruncatedArchiveError(ArchiveError):
+    """It ends too early."""
+
+
+class DamagedArchiveError(ArchiveError):
+    """Its bytes are not those that were written."""
+
+
+class ArchiveLimitError(ArchiveError):
+    """What it says it holds is more than the reader allows."""

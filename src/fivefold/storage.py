@@ -31,6 +31,19 @@ _CONFIG, _WEIGHTS, _CARD = "config.json", "model.safetensors", "README.md"
 _FITTED: dict[str, type[FittedPrior] | type[Normality]] = {"prior": FittedPrior, "normality": Normality}
 
 
+def fingerprint(model: FittedModel) -> str:
+    """SHA-256, in hexadecimal, of what a model is: schema, configuration, weights, prior."""
+    about = {"schema": model.schema.to_json(), "fit": model.config.to_json()}
+    digest = hashlib.sha256(json.dumps(about, sort_keys=True).encode())
+    arrays = {name: weight.cpu().numpy() for name, weight in model.networks.state_dict().items()}
+    if model.prior is not None:
+        arrays |= {f"prior.{name}": array for name, array in vars(model.prior).items()}
+    for name, array in sorted(arrays.items()):
+        digest.update(f"{name} {array.shape} ".encode())
+        digest.update(np.ascontiguousarray(array, array.dtype.newbyteorder("<")).tobytes())
+    return digest.hexdigest()
+
+
 def check_model_path(path: str | Path, force: bool = False) -> Path:
     """Raise `UsageError` if a model can't be saved at `path`; only another model is ever replaced."""
     path = Path(path)

@@ -10,6 +10,7 @@ from fivefold.model import context
 from fivefold.model.context import ContextDecoder, Window, as_items, by_element
 from fivefold.model.likelihoods import DiscretizedLogisticMixture, Gaussian
 from fivefold.model.vae import Guide
+from fivefold.model.window import MAPS
 from fivefold.schema import ImageSchema
 
 HEIGHT, WIDTH, COARSE = 6, 8, 4
@@ -127,7 +128,7 @@ def showing_the_present(patch):
     mask = context._mask
 
     def shown(window, side, channels, like):
-        cells = mask(window, side, channels, like).view(channels, -1, context._MAPS * channels)
+        cells = mask(window, side, channels, like).view(channels, -1, MAPS * channels)
         cells[:, side * side // 2] = 1
         return cells.flatten(1)
 
@@ -138,7 +139,7 @@ def hiding_a_neighbour(patch):
     mask = context._mask
 
     def shown(window, side, channels, like):
-        cells = mask(window, side, channels, like).view(channels, -1, context._MAPS * channels)
+        cells = mask(window, side, channels, like).view(channels, -1, MAPS * channels)
         cells[:, side * side // 2 - 1] = 0
         return cells.flatten(1)
 

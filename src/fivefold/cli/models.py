@@ -140,8 +140,16 @@ def _fit_figures(model: Any, output: Path) -> dict[str, Any]:
 
 
 @app.command()
-def info(model: options.Model, json: options.Json = False) -> None:
-    """Say what is in MODEL: schema, sizes, training history, figures, active latent units."""
+def info(
+    model: Annotated[Path, typer.Argument(metavar="PATH", help="A model folder, or an archive.", show_default=False)],
+    json: options.Json = False,
+) -> None:
+    """Say what is in a model (schema, sizes, training history, figures) or in an archive (items, sizes, integrity)."""
+    if model.is_file():
+        from fivefold.cli.archives import describe_archive
+
+        present(describe_archive(model), json)
+        return
     from fivefold.modelcard import describe_units, figure_rows
     from fivefold.storage import load
 

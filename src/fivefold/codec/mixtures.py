@@ -6,11 +6,13 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from decimal import ROUND_HALF_EVEN, Context, Decimal, localcontext
 from functools import cache
-from typing import Literal
+from typing import Any, Literal
 
 import numpy as np
 
+from fivefold.codec.accelerate import kernels
 from fivefold.codec.rans import PRECISION
+from fivefold.codec.rounding import Rounder
 
 Shape = Literal["logistic", "normal"]
 
@@ -19,6 +21,8 @@ LOCATION_STEPS = 32  # per symbol
 LOG_SCALE_STEPS = 16  # per nat
 LOWEST_LOG_SCALE, HIGHEST_LOG_SCALE = -4, 14  # of scales in symbols
 
+_FARTHEST = 2.0**24  # symbols that a location may be from the first
+_NO_WEIGHT = 299  # steps below 0 at which a weight is 0
 _WEIGHT_BITS = 24
 _CDF_BITS = 30
 _REACH = 24  # scales; beyond, a cumulative probability is 0 or 1
@@ -62,6 +66,8 @@ class Mixtures:
 
     def interval(self, symbols: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
         """Where each distribution's symbol starts, and its frequency: `(n,)` uint64."""
+        if (compiled := kernels()) is not None:
+            return compiled.intervals(symbols, *self._arguments())
         starts = self.below(symbols)
         return starts.astype(np.uint64), (self.below(symbols + 1) - starts).astype(np.uint64)
 
@@ -75,18 +81,52 @@ class Mixtures:
             low, high = np.where(above, low, middle), np.where(above, middle - 1, high)
         return low
 
+    def pop_all(self, heads: np.ndarray, words: np.ndarray, count: int) -> tuple[np.ndarray, int] | None:
+        """The symbols at the top of a coder, whose heads are changed, and how many words are left (−1: too few)."""
+        if (compiled := kernels()) is None:
+            return None
+        found = np.empty(len(self), np.int64)
+        return found, compiled.pop(heads, words, count, found, *self._arguments())
+
+    def _arguments(self) -> tuple[Any, ...]:
+        """What the compiled loops take to know the distributions."""
+        weights, inverses = self._looked_up()
+        numbers = _CDF_BITS, _CELL_BITS, _INVERSE_BITS
+        reach = _REACH * _CELLS_PER_SCALE << _CELL_BITS
+        return self.symbols, weights, self.locations, inverses, _cells(self.shape), LOCATION_STEPS, reach, numbers
+
+    def _looked_up(self) -> tuple[np.ndarray, np.ndarray]:
+        """The weights, and the scales' inverses, from the tables."""
+        weights = _weights()[np.clip(-self.log_weights, 0, len(_weights()) - 1)]
+        scales = self.log_scales - LOWEST_LOG_SCALE * LOG_SCALE_STEPS
+        return weights, _inverse_scales()[np.clip(scales, 0, len(_inverse_scales()) - 1)]
+
     def below(self, symbols: np.ndarray) -> np.ndarray:
         """2 ** PRECISION · P(X < symbol), at least `symbol`: `(n,)` int64; symbols `(n,)` from 0 to `self.symbols`."""
-        weights = _weights()[np.clip(-self.log_weights, 0, len(_weights()) - 1)]
+        weights, inverse = self._looked_up()
         edge = symbols[:, None] * LOCATION_STEPS - LOCATION_STEPS // 2
-        inverse = _inverse_scales()[
-            np.clip(self.log_scales - LOWEST_LOG_SCALE * LOG_SCALE_STEPS, 0, len(_inverse_scales()) - 1)
-        ]
         cumulative = _look_up(_cells(self.shape), edge - self.locations, inverse)
         inside = (weights[:, :-2] * cumulative).sum(1) + (weights[:, -2] << _CDF_BITS)
         share = inside // weights.sum(1)  # of 2 ** _CDF_BITS
         spread = (share * ((1 << PRECISION) - self.symbols) >> _CDF_BITS) + symbols
         return np.where(symbols <= 0, 0, np.where(symbols >= self.symbols, 1 << PRECISION, spread))
+
+
+def to_mixtures(
+    log_weights: np.ndarray, locations: np.ndarray, log_scales: np.ndarray, symbols: int, shape: Shape, rounder: Rounder
+) -> Mixtures:
+    """Parameters in real numbers, as in `Mixtures` but in nats and symbols, rounded to its steps; all float64.
+
+    Log weights may be −∞. What is out of range is cut off before, where no rounding is in doubt.
+    """
+    k = locations.shape[1]
+    steps = (
+        np.maximum(log_weights * LOG_WEIGHT_STEPS, -_NO_WEIGHT),
+        np.clip(locations, -_FARTHEST, _FARTHEST) * LOCATION_STEPS,
+        np.clip(log_scales, LOWEST_LOG_SCALE, HIGHEST_LOG_SCALE) * LOG_SCALE_STEPS,
+    )
+    whole = rounder(np.concatenate(steps, axis=1))
+    return Mixtures(whole[:, : k + 2], whole[:, k + 2 : 2 * k + 2], whole[:, 2 * k + 2 :], symbols, shape)
 
 
 def _look_up(cells: np.ndarray, distance: np.ndarray, inverse: np.ndarray) -> np.ndarray:
@@ -103,7 +143,7 @@ def _look_up(cells: np.ndarray, distance: np.ndarray, inverse: np.ndarray) -> np
 @cache
 def _weights() -> np.ndarray:
     """2 ** 24 · exp(−i / 16), int64, down to 0."""
-    return _rounded([2**_WEIGHT_BITS * _decimal(-i, LOG_WEIGHT_STEPS).exp(_EXACT) for i in range(300)])
+    return _rounded([2**_WEIGHT_BITS * _decimal(-i, LOG_WEIGHT_STEPS).exp(_EXACT) for i in range(_NO_WEIGHT + 1)])
 
 
 @cache

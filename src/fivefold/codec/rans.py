@@ -9,6 +9,8 @@ from typing import Protocol
 
 import numpy as np
 
+from fivefold.codec.accelerate import kernels
+
 PRECISION = 28  # bits: frequencies of a distribution's symbols add up to 2 ** PRECISION
 WORD_BITS = 32
 LOWEST_HEAD = 1 << WORD_BITS  # heads stay in [2³², 2⁶⁴) between symbols
@@ -36,6 +38,13 @@ class Distributions(Protocol):
 
     def part(self, rows: slice) -> Distributions:
         """Some of the distributions."""
+        ...
+
+    def pop_all(self, heads: np.ndarray, words: np.ndarray, count: int) -> tuple[np.ndarray, int] | None:
+        """The symbols `(n,)` at the top of a coder in that state, whose heads are changed, and how many words are left.
+
+        −1 if there were too few; None where there is no compiled code for it.
+        """
         ...
 
 
@@ -77,8 +86,15 @@ class Rans:
 
     def push(self, symbols: np.ndarray, distributions: Distributions) -> None:
         """Push `(n,)` symbols under n distributions."""
-        starts, frequencies = distributions.interval(symbols)
-        for first in reversed(range(0, len(symbols), len(self.heads))):
+        self.push_intervals(*distributions.interval(symbols))
+
+    def push_intervals(self, starts: np.ndarray, frequencies: np.ndarray) -> None:
+        """Push symbols by their intervals, `(n,)` uint64 each."""
+        if (compiled := kernels()) is not None:
+            self._make_room(len(starts))
+            self._count = compiled.push(self.heads, self._words, self._count, starts, frequencies)
+            return
+        for first in reversed(range(0, len(starts), len(self.heads))):
             rows = slice(first, first + len(self.heads))
             self._push_row(starts[rows], frequencies[rows])
 
@@ -89,6 +105,12 @@ class Rans:
         ------
         EmptyCoderError : if there are not as many
         """
+        if (popped := distributions.pop_all(self.heads, self._words, self._count)) is not None:
+            symbols, left = popped
+            if left < 0:
+                raise EmptyCoderError(f"more words were to be popped than the {self._count} there are")
+            self._count = left
+            return symbols
         symbols = np.empty(len(distributions), np.int64)
         for first in range(0, len(symbols), len(self.heads)):
             rows = slice(first, min(first + len(self.heads), len(symbols)))
@@ -111,14 +133,17 @@ class Rans:
         heads[:] = frequencies * (heads >> np.uint64(PRECISION)) + slots - starts
         low = heads < LOWEST_HEAD
         if (missing := int(low.sum())) > self._count:
-            raise EmptyCoderError(f"{missing} words were to be popped, got {self._count}")
+            raise EmptyCoderError(f"more words were to be popped than the {self._count} there are")
         taken = self._words[self._count - missing : self._count][::-1]
         heads[low] = (heads[low] << _WORD) | taken
         self._count -= missing
 
     def _append(self, heads: np.ndarray) -> None:
         """The low words of `heads`."""
+        self._make_room(len(heads))
         first, self._count = self._count, self._count + len(heads)
-        if self._count > len(self._words):
-            self._words = np.concatenate((self._words, np.empty(self._count, np.uint32)))
         self._words[first : self._count] = heads & np.uint64(LOWEST_HEAD - 1)
+
+    def _make_room(self, words: int) -> None:
+        if self._count + words > len(self._words):
+            self._words = np.concatenate((self._words, np.empty(self._count + words, np.uint32)))

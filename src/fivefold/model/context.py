@@ -21,12 +21,8 @@ from torch import Tensor, nn
 from fivefold.config import ContextConfig
 from fivefold.model.likelihoods import DiscretizedLogisticMixture, Gaussian, Likelihood
 from fivefold.model.vae import Guide
+from fivefold.model.window import FREQUENCIES, GUIDE_WINDOW, MAPS, TOPS
 from fivefold.schema import ImageSchema
-
-_GUIDE_WINDOW = 5
-_FREQUENCIES = (0.5, 1.0, 2.0, 4.0)
-_TOPS = (1 / 64, 1 / 16)  # shares of the range, from its high end
-_MAPS = 3 + len(_TOPS)  # per channel: see `_describe`
 
 
 class Window(IntEnum):
@@ -67,7 +63,7 @@ class Surroundings:
         if guide is not None:
             switch = known[:, :, None, None]
             self._coarse = (guide.coarse * switch).permute(0, 2, 3, 1).contiguous()
-            self._mean = _windows(_bordered(guide.mean * switch, _GUIDE_WINDOW // 2), _GUIDE_WINDOW)
+            self._mean = _windows(_bordered(guide.mean * switch, GUIDE_WINDOW // 2), GUIDE_WINDOW)
         self._rows, self._columns = (_waves(size, x) for size in (self.height, self.width))
 
     def __len__(self) -> int:
@@ -106,7 +102,7 @@ class Surroundings:
         if self.channels > 1:
             parts.append(F.one_hot(channel, self.channels).to(around.dtype))
         if self._coarse is None or self._mean is None:
-            told = coarse_channels + _GUIDE_WINDOW**2 * self.channels
+            told = coarse_channels + GUIDE_WINDOW**2 * self.channels
             parts.append(torch.zeros((len(items), told), dtype=around.dtype, device=around.device))
         else:
             height, width = self._coarse.shape[1:3]
@@ -117,9 +113,9 @@ class Surroundings:
     @staticmethod
     def count_features(window: Window, side: int, channels: int, coarse_channels: int) -> int:
         """How many numbers `features` gives per element."""
-        around = _rows_shown(window, side) * side * _MAPS * channels
-        told = coarse_channels + _GUIDE_WINDOW**2 * channels
-        waves = 2 * (1 + 2 * len(_FREQUENCIES))
+        around = _rows_shown(window, side) * side * MAPS * channels
+        told = coarse_channels + GUIDE_WINDOW**2 * channels
+        waves = 2 * (1 + 2 * len(FREQUENCIES))
         return around + 1 + waves + (channels if channels > 1 else 0) + told
 
 
@@ -193,7 +189,7 @@ def _describe(values: Tensor) -> list[Tensor]:
 
     An image's brightest values are few and its own; the value alone would hardly tell 253 from 254.
     """
-    tops = [((values - 1) / share + 1).clamp(0, 1) for share in _TOPS]
+    tops = [((values - 1) / share + 1).clamp(0, 1) for share in TOPS]
     return [values, torch.ones_like(values), (values <= 0).to(values.dtype), *tops]
 
 
@@ -226,7 +222,7 @@ def _mask(window: Window, side: int, channels: int, like: Tensor) -> Tensor | No
         shown[channel, middle, channel : channels if window is Window.CAUSAL else channel + 1] = 0
     if window is Window.CAUSAL:
         shown[:, middle + 1 :] = 0
-    return shown.repeat(1, 1, _MAPS).flatten(1)
+    return shown.repeat(1, 1, MAPS).flatten(1)
 
 
 def _waves(size: int, like: Tensor) -> Tensor:
@@ -234,6 +230,6 @@ def _waves(size: int, like: Tensor) -> Tensor:
     place = torch.arange(size, device=like.device)
     along = math.pi * place / max(size - 1, 1)
     parts = [(place % 2).to(like.dtype)]
-    for frequency in _FREQUENCIES:
+    for frequency in FREQUENCIES:
         parts += [torch.sin(frequency * along), torch.cos(frequency * along)]
     return torch.stack(parts, dim=1).to(like.dtype)

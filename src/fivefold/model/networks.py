@@ -10,6 +10,7 @@ from torch import Tensor, nn
 
 from fivefold.config import NetworkConfig
 from fivefold.model.likelihoods import FAMILIES, Likelihood
+from fivefold.model.stages import output_padding, stages
 from fivefold.model.vae import VAE, Guide, Posterior
 from fivefold.schema import ImageSchema
 
@@ -21,7 +22,7 @@ class ConvEncoder(nn.Module):
 
     def __init__(self, schema: ImageSchema, config: NetworkConfig) -> None:
         super().__init__()
-        sides, widths = _stages(schema, config)
+        sides, widths = stages(schema, config)
         activation = _ACTIVATIONS[config.activation]
         self.sees_visibility = config.visibility
         layers: list[nn.Module] = []
@@ -45,7 +46,7 @@ class ConvDecoder(nn.Module):
 
     def __init__(self, schema: ImageSchema, config: NetworkConfig) -> None:
         super().__init__()
-        sides, widths = _stages(schema, config)
+        sides, widths = stages(schema, config)
         activation = _ACTIVATIONS[config.activation]
         self._family = FAMILIES[config.likelihood]
         self._levels = schema.levels
@@ -60,8 +61,7 @@ class ConvDecoder(nn.Module):
         ]
         outputs = [*widths[-2::-1], schema.channels * self._family.parameters_per_element]
         for out, side, larger in zip(outputs, sides[:0:-1], sides[-2::-1], strict=True):
-            # a halved side doubles to one less than itself; output padding adds the rest
-            padding = (larger[0] - (2 * side[0] - 1), larger[1] - (2 * side[1] - 1))
+            padding = (output_padding(side[0], larger[0]), output_padding(side[1], larger[1]))
             layers += [nn.ConvTranspose2d(channels, out, 3, 2, padding=1, output_padding=padding), activation()]
             self.coarse_channels, channels = channels, out
         self.layers = nn.Sequential(*layers[:-1])
@@ -81,14 +81,3 @@ def build_vae(schema: ImageSchema, config: NetworkConfig, seed: int) -> VAE:
     with torch.random.fork_rng(devices=[]):  # layers initialise themselves from the global state
         torch.manual_seed(seed)
         return VAE(ConvEncoder(schema, config), ConvDecoder(schema, config), config.latent_dim)
-
-
-def _stages(schema: ImageSchema, config: NetworkConfig) -> tuple[list[tuple[int, int]], list[int]]:
-    """Sizes from the image's down to the smallest, and the channels of each but the first."""
-    sides = [(schema.height, schema.width)]
-    widths: list[int] = []
-    while max(sides[-1]) > config.smallest_side or not widths:
-        height, width = sides[-1]
-        sides.append(((height + 1) // 2, (width + 1) // 2))
-        widths.append(min(config.first_channels * 2 ** len(widths), config.max_channels))
-    return sides, widths

@@ -1,0 +1,166 @@
+"""`compress` and `decompress`."""
+
+from __future__ import annotations
+
+import os
+import sys
+import tempfile
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import IO, TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from fivefold.cli import options
+from fivefold.cli.app import app, present
+from fivefold.errors import DataError, UsageError
+
+if TYPE_CHECKING:
+    from fivefold.jobs.compress import Archive
+
+_PIPE = Path("-")
+_Workers = Annotated[
+    int | None, typer.Option("--workers", help="Processes. [default: one per core]", show_default=False)
+]
+
+
+@app.command()
+def compress(
+    model: options.Model,
+    data: options.Data,
+    output: Annotated[Path, typer.Option("-o", "--output", metavar="ARCHIVE", help="A file; - for stdout.")],
+    lossy: Annotated[bool, typer.Option("--lossy", help="Only the codes: a few bytes per item.")] = False,
+    step: Annotated[
+        float | None,
+        typer.Option(
+            help="Grid of the codes, in posterior deviations: finer is better and longer; 0 for no codes. "
+            "[default: what makes the archive shortest; 1 if lossy]",
+            show_default=False,
+        ),
+    ] = None,
+    embed_model: Annotated[bool, typer.Option("--embed-model", help="Put the model into the archive.")] = False,
+    block_items: Annotated[int, typer.Option(help="Items that are coded together.")] = 1024,
+    verify: Annotated[bool, typer.Option(help="Decode what was written, and compare.")] = True,
+    workers: _Workers = None,
+    resize: options.Resize = None,
+    force: options.Force = False,
+    json: options.Json = False,
+) -> None:
+    """Compress items into an archive from which they come back bit for bit."""
+    from fivefold.atomic import atomic_file, check_free
+
+    if output != _PIPE:
+        check_free(output, force)
+    size = options.parse_size(resize)
+    from fivefold.data import read_items
+    from fivefold.jobs.compress import write_archive
+    from fivefold.storage import load
+
+    fitted = load(model)
+    items = read_items(data, fitted.schema, resize=size)
+    settings: dict[str, Any] = {
+        "lossy": lossy,
+        "step": step,
+        "block_items": block_items,
+        "verify": verify,
+        "embed_model": embed_model,
+        "workers": _workers(workers),
+    }
+    if output == _PIPE:
+        write_archive(fitted, items, sys.stdout.buffer, **settings)
+        return
+    with atomic_file(output) as temporary:
+        with temporary.open("wb") as file:
+            write_archive(fitted, items, file, **settings)
+        written = temporary.stat().st_size
+    bits = 8 * written / (len(items) * fitted.schema.size)
+    figures = {"items": len(items), "bytes": written, "bits_per_element": bits}
+    present({**figures, "of_raw": written / items.values.nbytes, "output": str(output)}, json)
+
+
+@app.command()
+def decompress(
+    archive: Annotated[Path, typer.Argument(metavar="ARCHIVE", help="A file; - for stdin.", show_default=False)],
+    output: options.Images,
+    model: Annotated[
+        Path | None, typer.Option("--model", metavar="MODEL", help="The model folder, if it is not embedded.")
+    ] = None,
+    lossy: Annotated[bool, typer.Option("--lossy", help="What the codes alone say, without the exact layer.")] = False,
+    items: Annotated[
+        str | None, typer.Option("--items", metavar="FROM:TO", help="Only these, counted from 0; TO is left out.")
+    ] = None,
+    workers: _Workers = None,
+    force: options.Force = False,
+    json: options.Json = False,
+) -> None:
+    """Bring back the items of an archive."""
+    rows = _parse_range(items)
+    from fivefold.data import Output
+
+    place = Output.at(output, force)
+    from fivefold.storage import load
+
+    with _open(archive) as opened:
+        fitted = None if model is None else load(model)
+        found = opened.read(fitted, lossy=lossy, items=rows, workers=_workers(workers))
+        names = None if opened.names is None else opened.names[rows]
+    if len(found) == 0:
+        raise UsageError(f"--items {items}: the archive has {len(opened)} items, none of these")
+    place.write(found, opened.schema.low, opened.schema.high, names)
+    present({"items": len(found), "output": str(output)}, json)
+
+
+def describe_archive(path: Path) -> dict[str, Any]:
+    """What is in an archive, its sizes per layer, and whether all its checksums hold."""
+    with _open(path) as archive:
+        reader = archive.reader
+        sizes = [0, 0]
+        for block in reader.blocks:
+            for layer in (0, 1):
+                sizes[layer] += len(reader.layer(block, layer))
+        for name in reader.attachments:
+            reader.attachment(name)
+        elements = len(archive) * archive.schema.size
+        return {
+            "items": f"{len(archive):,} of {archive.schema.describe()}",
+            "blocks": len(reader.blocks),
+            "codes": f"{sizes[0]:,} bytes, {8 * sizes[0] / elements:.4f} bits per element",
+            "exact": f"{sizes[1]:,} bytes, {8 * sizes[1] / elements:.4f} bits per element",
+            "model": reader.facts["model"],
+            "embedded": ", ".join(sorted(reader.attachments)) or "nothing",
+            "integrity": "all checksums hold",
+        }
+
+
+@contextmanager
+def _open(path: Path) -> Iterator[Archive]:
+    from fivefold.jobs.compress import Archive
+
+    if path == _PIPE:
+        with tempfile.TemporaryFile() as file:
+            _copy(sys.stdin.buffer, file)
+            yield Archive.open(file)
+        return
+    if not path.is_file():
+        raise DataError(f"{path}: no such file")
+    with path.open("rb") as file:
+        yield Archive.open(file)
+
+
+def _copy(source: IO[bytes], target: IO[bytes]) -> None:
+    while chunk := source.read(1 << 20):
+        target.write(chunk)
+
+
+def _workers(given: int | None) -> int:
+    return given if given is not None else os.cpu_count() or 1
+
+
+def _parse_range(text: str | None) -> slice:
+    if text is None:
+        return slice(None)
+    start, colon, end = text.partition(":")
+    if not colon or not all(part == "" or part.isdecimal() for part in (start, end)):
+        raise UsageError(f"--items must be FROM:TO, such as 100:200; got {text!r}")
+    return slice(int(start) if start else None, int(end) if end else None)

@@ -1,0 +1,86 @@
+"""The coder's inner loops, compiled by numba: symbol by symbol, what `mixtures.py` and `rans.py` say in NumPy."""
+
+from __future__ import annotations
+
+import numba
+import numpy as np
+
+from fivefold.codec.rans import LOWEST_HEAD, PRECISION, WORD_BITS
+
+_TOTAL = 1 << PRECISION
+
+
+@numba.njit(cache=True, nogil=True)
+def _below(symbol, symbols, weights, total, locations, inverses, cells, location_steps, reach, numbers):  # noqa: ANN001, ANN202
+    if symbol <= 0:
+        return 0
+    if symbol >= symbols:
+        return _TOTAL
+    cdf_bits, cell_bits, inverse_bits = numbers
+    k = len(locations)
+    edge = symbol * location_steps - location_steps // 2
+    inside = weights[k] << cdf_bits
+    for i in range(k):
+        inverse = inverses[i]
+        most = (reach << inverse_bits - cell_bits) // inverse + 1
+        distance = min(max(edge - locations[i], -most), most)
+        place = distance * inverse >> inverse_bits - cell_bits
+        place = min(max(place, -reach), reach - 1) + reach
+        cell, rest = place >> cell_bits, place & ((1 << cell_bits) - 1)
+        inside += weights[i] * (cells[cell] + ((cells[cell + 1] - cells[cell]) * rest >> cell_bits))
+    share = inside // total
+    return (share * (_TOTAL - symbols) >> cdf_bits) + symbol
+
+
+@numba.njit(cache=True, nogil=True)
+def intervals(chosen, symbols, weights, locations, inverses, cells, location_steps, reach, numbers):  # noqa: ANN001, ANN201
+    """Start and frequency of each chosen symbol, `(n,)` uint64."""
+    n = len(chosen)
+    starts, frequencies = np.empty(n, np.uint64), np.empty(n, np.uint64)
+    for i in range(n):
+        row = (symbols, weights[i], weights[i].sum(), locations[i], inverses[i], cells, location_steps, reach, numbers)
+        start = _below(chosen[i], *row)
+        starts[i], frequencies[i] = start, _below(chosen[i] + 1, *row) - start
+    return starts, frequencies
+
+
+@numba.njit(cache=True, nogil=True)
+def push(heads, words, count, starts, frequencies):  # noqa: ANN001, ANN201
+    """Push from the last to the first; `words` has room. Returns the number of words."""
+    for i in range(len(starts) - 1, -1, -1):
+        lane = i % len(heads)
+        head, frequency = heads[lane], frequencies[i]
+        if head >> np.uint64(64 - PRECISION) >= frequency:
+            words[count] = head & np.uint64(LOWEST_HEAD - 1)
+            count += 1
+            head >>= np.uint64(WORD_BITS)
+        turns = head // frequency
+        heads[lane] = (turns << np.uint64(PRECISION)) + starts[i] + (head - turns * frequency)
+    return count
+
+
+@numba.njit(cache=True, nogil=True)
+def pop(heads, words, count, found, symbols, weights, locations, inverses, cells, location_steps, reach, numbers):  # noqa: ANN001, ANN201
+    """Pop into `found`. Returns the number of words left, or −1 if there were too few."""
+    for i in range(len(found)):
+        lane = i % len(heads)
+        row = (symbols, weights[i], weights[i].sum(), locations[i], inverses[i], cells, location_steps, reach, numbers)
+        slot = np.int64(heads[lane] & np.uint64(_TOTAL - 1))
+        low, high = 0, symbols - 1
+        start, end = 0, _TOTAL
+        while low < high:
+            middle = (low + high + 1) >> 1
+            below = _below(middle, *row)
+            if below > slot:
+                high, end = middle - 1, below
+            else:
+                low, start = middle, below
+        found[i] = low
+        head = np.uint64(end - start) * (heads[lane] >> np.uint64(PRECISION)) + np.uint64(slot - start)
+        if head < np.uint64(LOWEST_HEAD):
+            if count == 0:
+                return -1
+            count -= 1
+            head = head << np.uint64(WORD_BITS) | np.uint64(words[count])
+        heads[lane] = head
+    return count

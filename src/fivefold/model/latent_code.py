@@ -1,0 +1,80 @@
+"""Codes on a grid, number by number, each under its distribution given those before. No torch here."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+
+from fivefold.codec.mixtures import Mixtures, to_mixtures
+from fivefold.codec.rounding import Rounder
+
+_FARTHEST = 16.0  # of z, in the prior's deviations
+_MOST_SYMBOLS = 1 << 16
+
+
+@dataclass(frozen=True)
+class LatentGrid:
+    """Where codes may lie: whole multiples of a step per number, up to 16 from 0.
+
+    Attributes
+    ----------
+    steps : `(latent_dim,)` float64, at least 1/2048
+    """
+
+    steps: np.ndarray
+
+    def __post_init__(self) -> None:
+        if not (
+            self.steps.ndim == 1
+            and np.isfinite(self.steps).all()
+            and (self.steps >= 2 * _FARTHEST / _MOST_SYMBOLS).all()
+        ):
+            raise ValueError("the steps of the codes' grid are out of range")
+
+    @property
+    def reach(self) -> np.ndarray:
+        """The largest multiple, per number."""
+        return np.ceil(_FARTHEST / self.steps).astype(np.int64)
+
+    def nearest(self, z: np.ndarray) -> np.ndarray:
+        """The symbols of codes `(n, latent_dim)`, int64 from 0."""
+        return np.clip(np.rint(z / self.steps), -self.reach, self.reach - 1).astype(np.int64) + self.reach
+
+    def codes(self, symbols: np.ndarray) -> np.ndarray:
+        """The inverse: float64."""
+        return (symbols - self.reach) * self.steps
+
+
+class LatentDistributions:
+    """Of the numbers of `n` codes in turn, under a mixture of normals (see `FittedPrior`)."""
+
+    def __init__(self, grid: LatentGrid, weights: np.ndarray, means: np.ndarray, roots: np.ndarray, n: int) -> None:
+        self._grid, self._means, self._roots = grid, means, roots
+        with np.errstate(divide="ignore"):
+            self._log_weights = np.tile(np.log(weights), (n, 1))
+        self._scaled = np.empty((n, *means.shape))
+
+    def of(self, number: int, rounder: Rounder) -> Mixtures:
+        """Of z[number], all numbers before it being known."""
+        step, reach = self._grid.steps[number], int(self._grid.reach[number])
+        before, root = self._scaled[:, :, :number], self._roots[:, number, :number]
+        self._centres = self._means[:, number] + np.einsum("nki,ki->nk", before, root)
+        log_scales = np.log(self._roots[:, number, number] / step)
+        log_weights = self._log_weights - self._log_weights.max(axis=1, keepdims=True)
+        never = np.full((len(log_weights), 2), -np.inf)
+        return to_mixtures(
+            np.concatenate((log_weights, never), axis=1),
+            self._centres / step + reach,
+            np.broadcast_to(log_scales, log_weights.shape),
+            2 * reach,
+            "normal",
+            rounder,
+        )
+
+    def know(self, number: int, symbols: np.ndarray) -> None:
+        """The symbols `(n,)` of z[number]; numbers in turn."""
+        z = (symbols - self._grid.reach[number]) * self._grid.steps[number]
+        scaled = (z[:, None] - self._centres) / self._roots[:, number, number]
+        self._scaled[:, :, number] = scaled
+        self._log_weights = self._log_weights - 0.5 * scaled**2 - np.log(self._roots[:, number, number])
