@@ -180,6 +180,7 @@ def test_models_that_can_not(gradient_model, colour, linear_gaussian):
     ("options", "match"),
     [
         ({"block_items": 0}, "--block-items"),
+        ({"block_items": 1 << 25}, "--block-items"),
         ({"step": -1}, "--step"),
         ({"step": float("nan")}, "--step"),
         ({"lossy": True, "step": 0}, "exclude"),
@@ -196,6 +197,18 @@ def test_limits(gradient_model, archive):
         decompress(archive, gradient_model, limits=Limits(items=9))
     with pytest.raises(ArchiveLimitError, match="block elements"):
         decompress(archive, gradient_model, limits=Limits(block_elements=4 * 144 - 1))
+    with pytest.raises(ArchiveLimitError, match="bytes"):
+        decompress(archive, gradient_model, limits=Limits(bytes=10 * 144 - 1))
+    decompress(archive, gradient_model, limits=Limits(bytes=10 * 144 - 1), items=slice(0, 9))
+
+
+def test_names_that_inflate_without_end(gradient_model, colour):
+    file = io.BytesIO()
+    names = tuple("0" * 100_000 for _ in range(10))
+    write_archive(gradient_model, make_items(colour, gradient_model.schema, names=names), file)
+    assert len(file.getvalue()) < 20_000
+    with pytest.raises(ArchiveLimitError, match="attachment"):
+        Archive.open(file, Limits(attachment_bytes=500_000))
 
 
 def test_a_block_that_does_not_come_back_is_found_out(gradient_model, colour, monkeypatch):

@@ -40,7 +40,10 @@ def compress(
         ),
     ] = None,
     embed_model: Annotated[bool, typer.Option("--embed-model", help="Put the model into the archive.")] = False,
-    block_items: Annotated[int, typer.Option(help="Items that are coded together.")] = 1024,
+    block_items: Annotated[
+        int | None,
+        typer.Option(help="Items that are coded together. [default: 1024, fewer if large]", show_default=False),
+    ] = None,
     verify: Annotated[bool, typer.Option(help="Decode what was written, and compare.")] = True,
     workers: _Workers = None,
     resize: options.Resize = None,

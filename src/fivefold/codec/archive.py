@@ -37,14 +37,16 @@ class Limits:
     Attributes
     ----------
     items : of an archive
-    block_elements : of a block's items
-    header_bytes, attachment_bytes : of the header, and of all that is attached
+    block_elements : of a block's items; to decode one takes some 60 bytes each
+    bytes : of the items that are asked for
+    header_bytes, attachment_bytes : of the header, and of each thing attached, inflated
     """
 
     items: int = 1 << 32
-    block_elements: int = 1 << 27
+    block_elements: int = 1 << 25
+    bytes: int = 1 << 34
     header_bytes: int = 1 << 20
-    attachment_bytes: int = 1 << 31
+    attachment_bytes: int = 1 << 30
 
     def check(self, what: str, number: int) -> None:
         """Raise `ArchiveLimitError` if `number` is above the limit called `what`."""

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import io
-import itertools
 import json
 import tempfile
 import zlib
@@ -31,6 +30,7 @@ from fivefold.schema import ImageSchema
 from fivefold.storage import fingerprint, load, save
 
 _RAW, _CODED = 0, 1
+_BLOCK_ITEMS, _BLOCK_ELEMENTS = 1024, 1 << 22
 _SAMPLE = 256  # items that the grid's step is chosen on
 _LOSSY_STEP = 1.0  # posterior deviations
 _NAMES = "names"
@@ -43,7 +43,7 @@ def compress(
     *,
     lossy: bool = False,
     step: float | None = None,
-    block_items: int = 1024,
+    block_items: int | None = None,
     verify: bool = True,
     embed_model: bool = False,
     workers: int = 1,
@@ -71,7 +71,7 @@ def write_archive(
     *,
     lossy: bool = False,
     step: float | None = None,
-    block_items: int = 1024,
+    block_items: int | None = None,
     verify: bool = True,
     embed_model: bool = False,
     workers: int = 1,
@@ -83,7 +83,8 @@ def write_archive(
     lossy : only the codes
     step : of the codes' grid, in mean posterior deviations; 0: no codes. By default the one with the shortest
         archive of some of the items; of a lossy one, 1
-    block_items : items that are coded together and can be read without the others
+    block_items : items that are coded together and can be read without the others; by default 1,024, or fewer if
+        they are large
     verify : decode each block and compare
     embed_model : so that the archive can be read without the model folder
     workers : processes; the archive does not depend on how many
@@ -93,8 +94,11 @@ def write_archive(
     UsageError : if an option is out of its range, or the model can't do it
     DataError : if items have missing elements
     """
-    if block_items < 1:
-        raise UsageError(f"--block-items must be at least 1, got {block_items}")
+    if block_items is None:
+        block_items = min(_BLOCK_ITEMS, max(1, _BLOCK_ELEMENTS // model.schema.size))
+    most = max(1, Limits().block_elements // model.schema.size)
+    if not 1 <= block_items <= most:
+        raise UsageError(f"--block-items must be from 1 to {most:,}, got {block_items}")
     if step is not None and not 0 <= step < float("inf"):
         raise UsageError(f"--step must be at least 0, got {step:g}")
     if lossy and step == 0:
@@ -140,12 +144,14 @@ class Archive:
     reader : of its blocks
     schema, dtype : of its items
     names : a name per item, or None
+    limits : what may be read
     """
 
     reader: ArchiveReader
     schema: ImageSchema
     dtype: np.dtype
     names: tuple[str, ...] | None
+    limits: Limits
 
     @classmethod
     def open(cls, file: IO[bytes], limits: Limits = Limits()) -> Archive:  # noqa: B008  (frozen)
@@ -159,7 +165,7 @@ class Archive:
                 LatentGrid(np.array(steps, np.float64))
             names = None
             if _NAMES in reader.attachments:
-                names = tuple(json.loads(zlib.decompress(reader.attachment(_NAMES), bufsize=1 << 16)))
+                names = tuple(json.loads(_inflate(reader.attachment(_NAMES), limits)))
                 sane = sane and len(names) == reader.items and all(isinstance(name, str) for name in names)
         except (KeyError, TypeError, ValueError, ModelError, zlib.error) as error:
             raise DamagedArchiveError(f"the archive's header is damaged: {error}") from None
@@ -167,7 +173,7 @@ class Archive:
             raise DamagedArchiveError("the archive's header is damaged")
         for block in reader.blocks:
             limits.check("block_elements", block.items * schema.size)
-        return cls(reader, schema, dtype, names)
+        return cls(reader, schema, dtype, names, limits)
 
     def __len__(self) -> int:
         return self.reader.items
@@ -211,8 +217,11 @@ class Archive:
         if facts["lossy"] and not lossy:
             raise UsageError("the archive is lossy: it holds no exact items; give --lossy")
         model = self.model() if model is None else model
-        if fingerprint(model) != facts["model"]:
+        if fingerprint(model) != facts["model"] or model.schema != self.schema:
             raise WrongModelError("the archive was written with another model")
+        if facts["steps"] is not None and len(facts["steps"]) != model.latent_dim:
+            raise DamagedArchiveError("the archive's header is damaged: its codes are not the model's")
+        self.limits.check("bytes", max(0, last - first) * self.schema.size * self.dtype.itemsize)
         grid = None if facts["steps"] is None else LatentGrid(np.array(facts["steps"], np.float64))
         wanted = [block for block in self.reader.blocks if block.first < last and block.first + block.items > first]
         if lossy and grid is None:
@@ -279,6 +288,13 @@ def _attachments(model: FittedModel, items: Items, embed_model: bool) -> dict[st
             save(model, Path(folder) / "model")
             attached |= {name: (Path(folder) / "model" / name).read_bytes() for name in _MODEL_FILES}
     return attached
+
+
+def _inflate(content: bytes, limits: Limits) -> bytes:
+    """What was deflated, if it is not too much."""
+    inflated = zlib.decompressobj().decompress(content, limits.attachment_bytes + 1)
+    limits.check("attachment_bytes", len(inflated))
+    return inflated
 
 
 def _encode_block(
@@ -380,7 +396,7 @@ class _Pool:
             yield from (work(self._codec, *task) for task in tasks)
             return
         waiting: list[Future[Any]] = []
-        for task in itertools.chain(tasks):
+        for task in tasks:
             waiting.append(self._executor.submit(_call, work, task))
             if len(waiting) > 2 * self._workers:
                 yield waiting.pop(0).result()
