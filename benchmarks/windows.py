@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 from fivefold.baselines.loop import run_minutes
 from fivefold.config import configure
@@ -20,6 +20,7 @@ from fivefold.model.corruption import Corrupted
 from fivefold.model.fitted import FittedModel
 from fivefold.system import environment
 from fivefold.training.elements import context_loss
+from fivefold.training.optimizers import make_optimizers
 
 VARIANTS: tuple[dict[str, int], ...] = (
     {},
@@ -53,21 +54,24 @@ def _train(model: FittedModel, items: Items, variant: dict[str, int]) -> Context
     fit = configure(**variant)
     config, context = fit.context, build_networks(items.schema, fit, 0)["context"]
     assert isinstance(context, ContextDecoder)
-    optimizer = torch.optim.Adam(context.parameters(), fused=True)
+    optimizers = make_optimizers(nn.ModuleDict({"context": context}), fit)
 
     def step(x: Tensor, visible: Tensor, rows: np.ndarray, generator: torch.Generator, passed: float) -> None:
-        rate = config.context_learning_rate * min(passed / 0.02, 0.5 * (1 + math.cos(math.pi * passed)))
-        optimizer.param_groups[0]["lr"] = max(rate, 1e-2 * config.context_learning_rate)
+        share = max(1e-2, min(passed / 0.02, 0.5 * (1 + math.cos(math.pi * passed))))
         with torch.no_grad():
             posterior = model.vae.posterior(x, visible)
             noise = torch.randn(posterior.mu.shape, generator=generator, device=x.device)
             guide = model.vae.guided(posterior.at(noise))[1]
         clean = torch.zeros(len(x), dtype=torch.bool, device=x.device)
         seen = Corrupted(x, visible, clean, clean)
-        loss = -context_loss(context, guide, seen, x, visible, config.positions, generator)
-        optimizer.zero_grad()
+        loss = context_loss(context, guide, seen, x, visible, config.positions, generator)
+        for optimizer in optimizers:
+            optimizer.zero_grad()
         loss.backward()
-        optimizer.step()
+        for optimizer in optimizers:
+            for group in optimizer.param_groups:
+                group["lr"] = share * group["peak"]
+            optimizer.step()
 
     run_minutes("windows", items, step, minutes=_MINUTES, batch_size=_BATCH, seed=0, device=model.device)
     return context.eval()

@@ -155,10 +155,6 @@ class ArchiveReader:
         """How the block was written."""
         return self._head(block)[0]
 
-    def sizes(self, block: Block) -> tuple[int, int]:
-        """Bytes of its layers."""
-        return self._head(block)[1]
-
     def layer(self, block: Block, number: int) -> bytes:
         """One of the block's layers."""
         _, sizes, sums = self._head(block)

@@ -37,30 +37,10 @@ _NAMES = "names"
 _MODEL_FILES = ("config.json", "model.safetensors")
 
 
-def compress(
-    model: FittedModel,
-    data: Source,
-    *,
-    lossy: bool = False,
-    step: float | None = None,
-    block_items: int | None = None,
-    verify: bool = True,
-    embed_model: bool = False,
-    workers: int = 1,
-) -> bytes:
-    """Items as an archive; see `write_archive`."""
+def compress(model: FittedModel, data: Source, **options: Any) -> bytes:
+    """Items as an archive; `options` as for `write_archive`."""
     file = io.BytesIO()
-    write_archive(
-        model,
-        model.read(data),
-        file,
-        lossy=lossy,
-        step=step,
-        block_items=block_items,
-        verify=verify,
-        embed_model=embed_model,
-        workers=workers,
-    )
+    write_archive(model, model.read(data), file, **options)
     return file.getvalue()
 
 
