@@ -77,7 +77,7 @@ class ContextConfig(_Checked):
     context_depth: int = _setting(2, "Number of the context decoder's layers.", at_least=1, below=64)
     context_learning_rate: float = _setting(8e-3, "Peak of the context decoder's rate (Muon's and Adam's).", at_least=0)
     positions: int = _setting(
-        80, "Elements per item and step that the context decoder learns from.", at_least=1, below=1 << 20
+        48, "Elements per item and step that the context decoder learns from.", at_least=1, below=1 << 20
     )
 
     def __post_init__(self) -> None:
@@ -127,7 +127,7 @@ class CorruptionConfig(_Checked):
 class TrainingConfig(_Checked):
     """How long and how fast to train."""
 
-    epochs: int = _setting(20, "Passes over the training items, at most.", at_least=1)
+    epochs: int = _setting(24, "Passes over the training items, at most.", at_least=1)
     max_minutes: float | None = _setting(None, "Stop after this long; the learning rate falls accordingly.", at_least=0)
     batch_size: int = _setting(128, "Items per step.", at_least=1)
     learning_rate: float = _setting(1.5e-3, "Peak of Adam's rate; rises at the start, then falls along a cosine.", 0)

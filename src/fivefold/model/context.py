@@ -53,7 +53,6 @@ class Surroundings:
         visible = visible.to(x.dtype)
         maps = torch.cat([visible * part for part in _describe(x)], dim=1)
         self._maps = _bordered(maps, side // 2)
-        self._views = _windows(self._maps, side)[:, :, :, : _rows_shown(window, side)]
         self._mask = _mask(window, side, self.channels, x)
         known = torch.zeros((n, 1), device=x.device) if guide is None else torch.ones((n, 1), device=x.device)
         if guided is not None:
@@ -63,7 +62,7 @@ class Surroundings:
         if guide is not None:
             switch = known[:, :, None, None]
             self._coarse = (guide.coarse * switch).permute(0, 2, 3, 1).contiguous()
-            self._mean = _windows(_bordered(guide.mean * switch, GUIDE_WINDOW // 2), GUIDE_WINDOW)
+            self._mean = _bordered(guide.mean * switch, GUIDE_WINDOW // 2)
         self._rows, self._columns = (_waves(size, x) for size in (self.height, self.width))
 
     def __len__(self) -> int:
@@ -95,7 +94,7 @@ class Surroundings:
     def features(self, items: Tensor, elements: Tensor, coarse_channels: int) -> Tensor:
         """What the network is told of elements `(m,)` of items `(m,)`: `(m, features)`."""
         row, column, channel = self.place(elements)
-        around = self._views[items, row, column].flatten(1)
+        around = _cut(self._maps, (_rows_shown(self.window, self._side), self._side), items, row, column)
         if self._mask is not None:
             around *= self._mask[channel] if self.channels > 1 else self._mask
         parts = [around, self._known[items], self._rows[row], self._columns[column]]
@@ -107,7 +106,7 @@ class Surroundings:
         else:
             height, width = self._coarse.shape[1:3]
             parts.append(self._coarse[items, row * height // self.height, column * width // self.width])
-            parts.append(self._mean[items, row, column].flatten(1))
+            parts.append(_cut(self._mean, (GUIDE_WINDOW, GUIDE_WINDOW), items, row, column))
         return torch.cat(parts, dim=1)
 
     @staticmethod
@@ -198,12 +197,17 @@ def _bordered(maps: Tensor, border: int) -> Tensor:
     return F.pad(maps, (border,) * 4).permute(0, 2, 3, 1).contiguous()
 
 
-def _windows(bordered: Tensor, side: int) -> Tensor:
-    """The window around each place, as a view: `(n, h, w, side, side * c)`."""
+def _cut(bordered: Tensor, size: tuple[int, int], items: Tensor, row: Tensor, column: Tensor) -> Tensor:
+    """Windows of `size`, rows and columns, with their first corners at places `(m,)`: `(m, rows * columns * c)`.
+
+    The cells of a window's row lie side by side in memory, so whole runs are copied.
+    """
     n, height, width, c = bordered.shape
-    stride = bordered.stride()
-    shape = n, height - side + 1, width - side + 1, side, side * c
-    return bordered.as_strided(shape, (stride[0], stride[1], stride[2], stride[1], 1))
+    rows, columns = size
+    runs = bordered.as_strided((n * height * width - columns + 1, columns * c), (c, 1))
+    first = (items * height + row) * width + column
+    starts = first[:, None] + width * torch.arange(rows, device=first.device)
+    return runs.index_select(0, starts.flatten()).view(len(items), rows * columns * c)
 
 
 def _rows_shown(window: Window, side: int) -> int:
