@@ -1,46 +1,133 @@
-"""Archives of the test items in bytes: how small, how fast, and whether they come back."""
+"""Archives of the test items in bytes: how small beside other coders, how fast, in how much memory."""
 
 from __future__ import annotations
 
-import lzma
 import math
 import os
+import resource
+import subprocess
+import sys
+import tempfile
 import time
+from collections.abc import Sequence
+from pathlib import Path
 from typing import Any
 
 import numpy as np
+import torch
 
 from fivefold.data import Items
-from fivefold.jobs.compress import compress, decompress
-from fivefold.model.fitted import FittedModel
+from fivefold.evaluation.specialists.compressors import compressed_sizes
+from fivefold.jobs.compress import compress
+from fivefold.jobs.decompress import decompress
+from fivefold.model.conditional import Conditional
+from fivefold.model.context import Window
+from fivefold.model.fitted import FittedModel, standard_normal
+from fivefold.storage import save
 from fivefold.system import environment
+
+_COPIES = 10  # of the test set, for the memory of a large one
 
 
 def measure(model: FittedModel, test: Items, train: Items) -> dict[str, Any]:
     """One process per core. Fails if an item does not come back bit for bit."""
+    result = measure_archive(model, test)
+    packed, bits = result["bytes"], 8 / test.values.size
+    sizes = compressed_sizes(test.values)
+    model_bytes = len(compress(model, test.select(slice(0, 1)), embed_model=True)) - len(
+        compress(model, test.select(slice(0, 1)))
+    )
+    saved = (sizes["xz"]["one_stream"] - packed) / len(test)
+    return {
+        **result,
+        "others": {name: {way: size * bits for way, size in ways.items()} for name, ways in sizes.items()},
+        "bits_back": _bits_back(model, test),
+        "lossy_bytes_per_item": len(compress(model, test, lossy=True)) / len(test),
+        "model_bytes": model_bytes,
+        "items_from_which_the_model_pays": math.ceil(model_bytes / saved) if saved > 0 else None,
+        "memory": _measure_memory(model, test.values),
+    }
+
+
+def measure_archive(model: FittedModel, test: Items) -> dict[str, Any]:
+    """Its size, and the time to write it, to write it with verifying, and to read it."""
     workers = os.cpu_count() or 1
     start = time.monotonic()
     packed = compress(model, test, verify=False, workers=workers)
-    middle = time.monotonic()
+    written = time.monotonic()
     back = decompress(packed, model, workers=workers)
-    end = time.monotonic()
+    read = time.monotonic()
     if not np.array_equal(back, test.values):
         raise AssertionError("the items did not come back")
-    with_model, lossy = (
-        compress(model, test, embed_model=True, verify=False, workers=workers),
-        compress(model, test, lossy=True),
-    )
-    xz, model_bytes = len(lzma.compress(test.values.tobytes())), len(with_model) - len(packed)
-    saved = (xz - len(packed)) / len(test)
+    compress(model, test, workers=workers)
+    verified = time.monotonic()
     return {
         "items": len(test),
         "bytes": len(packed),
         "bits_per_element": 8 * len(packed) / test.values.size,
-        "seconds": {"compress": middle - start, "decompress": end - middle},
-        "lossy_bytes_per_item": len(lossy) / len(test),
-        "model_bytes": model_bytes,
-        "xz_bytes": xz,
-        "items_from_which_the_model_pays": math.ceil(model_bytes / saved) if saved > 0 else None,
+        "seconds": {"compress": written - start, "verified": verified - read, "decompress": read - written},
         "workers": workers,
         "environment": environment(),
     }
+
+
+@torch.inference_mode()
+def _bits_back(model: FittedModel, items: Items) -> float:
+    """Bits per element that an ideal coder would need with bits-back coding of z (Townsend et al. 2019, arXiv:1901.04866)."""
+    rng, nats = np.random.default_rng(0), 0.0
+    assert model.prior is not None
+    for _, x, visible in model.batches(items):
+        posterior = model.vae.posterior(x, visible)
+        noise = standard_normal(rng, (len(x), model.latent_dim), x.device)
+        z = posterior.at(noise)
+        back = -(0.5 * noise.double().square() + posterior.std.double().log() + 0.5 * math.log(2 * math.pi)).sum()
+        elements = Conditional(model, Window.CAUSAL, x, visible, z).log_prob(x).double().sum()
+        nats += float(back) - float(elements) - float(model.prior.log_prob(z.cpu().numpy()).sum())
+    return nats / math.log(2) / items.values.size
+
+
+def _measure_memory(model: FittedModel, values: np.ndarray) -> dict[str, dict[str, float]]:
+    """Peak resident gigabytes of both commands, all processes together, for the items and for many times as many."""
+    found: dict[str, dict[str, float]] = {}
+    with tempfile.TemporaryDirectory() as name:
+        folder = Path(name)
+        save(model, folder / "model")
+        for copies in (1, _COPIES):
+            np.save(folder / "items.npy", np.concatenate([values] * copies))
+            found[str(copies * len(values))] = {
+                "compress": _peak(folder, "compress", "model", "items.npy", "-o", "items.ff", "--no-verify", "--force"),
+                "decompress": _peak(folder, "decompress", "items.ff", "--model", "model", "-o", "back.npy", "--force"),
+            }
+            back, items = (np.load(folder / f"{each}.npy", mmap_mode="r") for each in ("back", "items"))
+            if not np.array_equal(back, items):
+                raise AssertionError("the items did not come back")
+    return found
+
+
+def _peak(folder: Path, *words: str) -> float:
+    """Highest sum of resident memory over a command's processes, polled; gigabytes. Linux only."""
+    command = [str(Path(sys.executable).with_name("fivefold")), *words]
+    highest = 0.0
+    with subprocess.Popen(command, cwd=folder, stdout=subprocess.DEVNULL) as running:
+        while running.poll() is None:
+            highest = max(highest, sum(map(_resident, _family(running.pid))))
+            time.sleep(0.1)
+    if running.returncode:
+        raise RuntimeError(f"{' '.join(words)} failed")
+    return highest
+
+
+def _family(pid: int) -> Sequence[int]:
+    """A process and its children."""
+    try:
+        children = Path(f"/proc/{pid}/task/{pid}/children").read_text().split()
+    except OSError:
+        return []
+    return [pid, *(each for child in children for each in _family(int(child)))]
+
+
+def _resident(pid: int) -> float:
+    try:
+        return int(Path(f"/proc/{pid}/statm").read_text().split()[1]) * resource.getpagesize() / 1e9
+    except OSError:
+        return 0.0

@@ -20,8 +20,11 @@ from typing import Any
 import archive
 import colour
 import cost
+import damage
+import everywhere
 import one_class
 import prior
+import rate_distortion
 import windows
 from results_file import RESULTS, write_result
 
@@ -74,6 +77,9 @@ def _measure(job: str, model: FittedModel, test: Items, train: Items, against: b
 PARTS: dict[str, Callable[[FittedModel, Items, Items], dict[str, Any]]] = {
     **{job: partial(_measure, job) for job in JOBS},
     "archive": archive.measure,
+    "rate_distortion": rate_distortion.measure,
+    "everywhere": everywhere.measure,
+    "damage": damage.measure,
     "cost": cost.measure,
     "one_class": one_class.measure,
     "colour": colour.measure,

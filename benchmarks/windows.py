@@ -1,4 +1,4 @@
-"""The trade-off in the context decoder: variants trained for three quarters of a minute each on causal windows of the fitted VAE."""
+"""The trade-off in the context decoder: variants, each trained for 45 seconds on causal windows of the fitted VAE."""
 
 from __future__ import annotations
 

@@ -194,7 +194,7 @@ def test_configure_takes_a_corruption_object():
 @pytest.mark.parametrize(
     ("preset", "overrides", "message"),
     [
-        ("huge", {}, "--preset must be one of default, paper; got 'huge'"),
+        ("huge", {}, "--preset must be one of default, archive, paper; got 'huge'"),
         ("default", {"depth": 3, "width": 4}, "unknown setting: depth, width"),
         ("default", {"latent_dim": 0}, "--latent-dim must be at least 1, got 0"),
         ("default", {"latent_dim": "ten"}, "--latent-dim must be an integer, got 'ten'"),

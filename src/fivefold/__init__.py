@@ -10,7 +10,8 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from fivefold.jobs.codes import decode, encode
-    from fivefold.jobs.compress import compress, decompress
+    from fivefold.jobs.compress import compress
+    from fivefold.jobs.decompress import decompress
     from fivefold.jobs.denoise import denoise
     from fivefold.jobs.detect import detect, surprise
     from fivefold.jobs.generate import generate, morph
@@ -23,7 +24,7 @@ _HOMES = {
     "FittedModel": "model.fitted",
     "compress": "jobs.compress",
     "decode": "jobs.codes",
-    "decompress": "jobs.compress",
+    "decompress": "jobs.decompress",
     "denoise": "jobs.denoise",
     "detect": "jobs.detect",
     "encode": "jobs.codes",

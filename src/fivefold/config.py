@@ -12,7 +12,7 @@ from fivefold.errors import ModelError, UsageError
 LikelihoodName = Literal["bernoulli", "pixels", "gaussian"]
 ActivationName = Literal["silu", "relu"]
 LoggerName = Literal["csv", "tensorboard"]
-PresetName = Literal["default", "paper"]
+PresetName = Literal["default", "archive", "paper"]
 PriorName = Literal["standard", "fitted"]
 _MAX_WIDTH = 1 << 24
 _MAX_NUMBER = 1 << 63
@@ -173,6 +173,13 @@ PRESETS: dict[str, FitConfig] = {
         NetworkConfig(latent_dim=16),
         corruption=CorruptionConfig(hide=0.1, block=0.1, uniform=0.15, gaussian=0.05, salt_and_pepper=0.05),
     ),
+    "archive": FitConfig(
+        "archive",
+        NetworkConfig(latent_dim=16),
+        ContextConfig(window=11, context_width=320, positions=64),
+        CorruptionConfig(hide=0.05, block=0.05, uniform=0.06, gaussian=0.02, salt_and_pepper=0.02),
+        TrainingConfig(epochs=32),
+    ),
     "paper": FitConfig("paper", NetworkConfig(visibility=False, activation="relu"), ContextConfig(window=0)),
 }
 
@@ -182,7 +189,7 @@ def configure(preset: str = "default", **overrides: Any) -> FitConfig:
 
     Parameters
     ----------
-    preset : `default` or `paper`
+    preset : `default`, `archive` or `paper`
     overrides : fields of `NetworkConfig`, `ContextConfig` and `TrainingConfig` by name, and `corruption` (a `CorruptionConfig` or
         its text form)
 

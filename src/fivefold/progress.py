@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 
@@ -19,6 +20,18 @@ class Bar:
         if self._progress is not None:
             change = {} if text is None else {"description": text}
             self._progress.update(self._task, advance=steps, **change)
+
+
+class Rate:
+    """How fast bytes go by, from the moment it is made."""
+
+    def __init__(self) -> None:
+        self._start, self._bytes = time.monotonic(), 0
+
+    def add(self, more: int) -> str:
+        """Count `more` bytes; the rate so far as text, such as `1.2 MB/s`."""
+        self._bytes += more
+        return f"{self._bytes / 1e6 / max(1e-9, time.monotonic() - self._start):.2g} MB/s"
 
 
 @contextmanager

@@ -65,7 +65,11 @@ MISTAKES = {
     "output exists": (("detect", "M", "digits.npy", "-o", "taken.csv"), 2, ["taken.csv", "--force"]),
     "output folder exists": (("denoise", "M", "digits.npy", "-o", "taken"), 2, ["taken", "--force"]),
     "forcing over what is no model": (("fit", "digits.npy", "-o", "taken", "--force"), 2, ["taken", "not a model"]),
-    "unknown preset": (("fit", "mnist", "-o", "new", "--preset", "best"), 2, ["--preset", "default, paper", "best"]),
+    "unknown preset": (
+        ("fit", "mnist", "-o", "new", "--preset", "best"),
+        2,
+        ["--preset", "default, archive, paper", "best"],
+    ),
     "negative epochs": (("fit", "mnist", "-o", "new", "--epochs", "-3"), 2, ["--epochs", "at least 1", "-3"]),
     "negative latent size": (("fit", "mnist", "-o", "new", "--latent-dim", "-1"), 2, ["--latent-dim", "-1"]),
     "validation of all": (("fit", "mnist", "-o", "new", "--validation", "1"), 2, ["--validation", "below 1"]),

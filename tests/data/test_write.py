@@ -141,12 +141,33 @@ def test_failure_leaves_nothing_half_written(tmp_path, monkeypatch, target, exis
         return encode(*args)
 
     monkeypatch.setattr(write, "encode_png", fail_late)
-    monkeypatch.setattr(np, "save", fail_late)
+    monkeypatch.setattr(np.lib.format, "write_array_header_1_0", fail_late)
     monkeypatch.setattr(np, "savez_compressed", fail_late)
     with pytest.raises(OSError, match="disk full"):
         Output.at(path, force=True).write(VALUES, 0.0, 255.0)
     assert {name: (tmp_path / name).read_bytes() for name in names_in(tmp_path)} == before
     assert len(list(tmp_path.iterdir())) == existing
+
+
+@pytest.mark.parametrize("target", ["out", "out.png", "out.npy", "out.npz"])
+def test_parts_are_written_as_the_whole_would_be(tmp_path, target):
+    Output.at(tmp_path / "whole" / target).write(VALUES, 0.0, 255.0)
+    parts = (VALUES[rows] for rows in (slice(0, 1), slice(1, None)))
+    Output.at(tmp_path / "parts" / target).write_parts(parts, VALUES.shape, VALUES.dtype, 0.0, 255.0)
+    files = names_in(tmp_path / "whole")
+    assert files == names_in(tmp_path / "parts")
+    assert all((tmp_path / "whole" / name).read_bytes() == (tmp_path / "parts" / name).read_bytes() for name in files)
+
+
+@pytest.mark.parametrize("target", ["out", "out.png", "out.npy", "out.npz"])
+def test_parts_that_end_in_an_error_leave_nothing(tmp_path, target):
+    def parts():
+        yield VALUES[:1]
+        raise ValueError("damaged")
+
+    with pytest.raises(ValueError, match="damaged"):
+        Output.at(tmp_path / target).write_parts(parts(), VALUES.shape, VALUES.dtype, 0.0, 255.0)
+    assert not list(tmp_path.iterdir())
 
 
 @pytest.mark.parametrize("dtype", [np.uint8, np.uint16])

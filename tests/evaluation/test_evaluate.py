@@ -25,7 +25,7 @@ from fivefold.jobs.impute import impute
 from fivefold.model.corruption import hide_block, replace_uniform
 from fivefold.training.fit import fit
 
-CODECS = {"bz2", "xz", "PNG", "WebP", "JPEG XL"}
+CODECS = {"bz2", "xz", "zstd", "PNG", "WebP", "JPEG XL"}
 
 
 def labelled(model, rows: slice) -> Items:

@@ -29,7 +29,7 @@ class Foreign:
 
     def __init__(self, decoder: ExactDecoder, noise: float) -> None:
         self._decoder, self._noise, self._rng = decoder, noise, np.random.default_rng(0)
-        self.schema, self.config, self.features = decoder.schema, decoder.config, decoder.features
+        self.schema, self.config, self.first_layer = decoder.schema, decoder.config, decoder.first_layer
 
     def _disturb(self, x: np.ndarray) -> np.ndarray:
         return x * (1 + self._noise * self._rng.uniform(-1, 1, x.shape))

@@ -22,7 +22,8 @@ from fivefold.errors import (
     WrongModelError,
 )
 from fivefold.jobs.codes import decode, encode
-from fivefold.jobs.compress import Archive, compress, decompress, write_archive
+from fivefold.jobs.compress import compress, write_archive
+from fivefold.jobs.decompress import Archive, decompress
 
 
 def gradients(n: int, seed: int) -> np.ndarray:

@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 
 from fivefold.codec.archive import ArchiveReader
-from fivefold.jobs.compress import decompress
+from fivefold.jobs.decompress import decompress
 from fivefold.storage import load
 
 GOLDEN = Path(__file__).parents[1] / "golden"

@@ -65,9 +65,9 @@ def test_every_elements_parameters(case, channels, guided, known):
         expected = context(around, items, elements).parameters.view(3, size, -1).numpy()
     unit, flat = x.permute(0, 2, 3, 1).numpy(), by_element(x).numpy()
     mine = exact.guide(z.numpy()) if guided else None
-    windows = CausalWindows(unit if known else np.zeros_like(unit), mine, exact.config.context.window, exact.features)
+    windows = CausalWindows(unit if known else np.zeros_like(unit), mine, exact)
     for element in range(size):
-        found = exact.context(windows.features(element))
+        found = exact.context(windows.first_layer(element))
         np.testing.assert_allclose(found, expected[:, element], rtol=1e-5, atol=2e-6)
         windows.put(element, flat[:, element])
 

@@ -17,7 +17,7 @@ from fivefold.cli.app import app, present
 from fivefold.errors import DataError, UsageError
 
 if TYPE_CHECKING:
-    from fivefold.jobs.compress import Archive
+    from fivefold.jobs.decompress import Archive
 
 _PIPE = Path("-")
 _Workers = Annotated[
@@ -106,12 +106,13 @@ def decompress(
 
     with _open(archive) as opened:
         fitted = None if model is None else load(model)
-        found = opened.read(fitted, lossy=lossy, items=rows, workers=_workers(workers))
+        count, schema = len(opened.rows(rows)), opened.schema
+        if count == 0:
+            raise UsageError(f"--items {items}: the archive has {len(opened)} items, none of these")
+        parts = opened.parts(fitted, lossy=lossy, items=rows, workers=_workers(workers))
         names = None if opened.names is None else opened.names[rows]
-    if len(found) == 0:
-        raise UsageError(f"--items {items}: the archive has {len(opened)} items, none of these")
-    place.write(found, opened.schema.low, opened.schema.high, names)
-    present({"items": len(found), "output": str(output)}, json)
+        place.write_parts(parts, (count, *schema.shape), opened.dtype, schema.low, schema.high, names)
+    present({"items": count, "output": str(output)}, json)
 
 
 def describe_archive(path: Path) -> dict[str, Any]:
@@ -138,7 +139,7 @@ def describe_archive(path: Path) -> dict[str, Any]:
 
 @contextmanager
 def _open(path: Path) -> Iterator[Archive]:
-    from fivefold.jobs.compress import Archive
+    from fivefold.jobs.decompress import Archive
 
     if path == _PIPE:
         with tempfile.TemporaryFile() as file:

@@ -22,7 +22,11 @@ def fit(
     data: options.Data,
     output: Annotated[Path, typer.Option("-o", "--output", metavar="MODEL", help="Folder for the model.")],
     preset: Annotated[
-        str, typer.Option(help="default: one model for all five jobs; paper: the publication's network and loss.")
+        str,
+        typer.Option(
+            help="default: one model for all five jobs; archive: the same, for smaller archives and slower; paper: the "
+            "publication's network and loss."
+        ),
     ] = "default",
     latent_dim: Annotated[int | None, options.setting(NetworkConfig, "latent_dim")] = None,
     epochs: Annotated[int | None, options.setting(TrainingConfig, "epochs")] = None,

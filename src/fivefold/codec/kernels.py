@@ -1,4 +1,7 @@
-"""The coder's inner loops, compiled by numba: symbol by symbol, what `mixtures.py` and `rans.py` say in NumPy."""
+"""The coder's inner loops, compiled by numba: symbol by symbol, what `mixtures.py` and `rans.py` say in NumPy.
+
+`mixtures` is what `Mixtures.tables` gives.
+"""
 
 from __future__ import annotations
 
@@ -11,41 +14,49 @@ _TOTAL = 1 << PRECISION
 
 
 @numba.njit(cache=True, nogil=True)
-def _below(symbol, symbols, weights, total, locations, inverses, cells, location_steps, reach, numbers):  # noqa: ANN001, ANN202
+def _below(symbol, i, total, mixtures):
+    (
+        symbols,
+        weights,
+        locations,
+        inverses,
+        farthest,
+        cells,
+        location_steps,
+        reach,
+        (cdf_bits, cell_bits, inverse_bits),
+    ) = mixtures
     if symbol <= 0:
         return 0
     if symbol >= symbols:
         return _TOTAL
-    cdf_bits, cell_bits, inverse_bits = numbers
-    k = len(locations)
+    components = locations.shape[1]
     edge = symbol * location_steps - location_steps // 2
-    inside = weights[k] << cdf_bits
-    for i in range(k):
-        inverse = inverses[i]
-        most = (reach << inverse_bits - cell_bits) // inverse + 1
-        distance = min(max(edge - locations[i], -most), most)
-        place = distance * inverse >> inverse_bits - cell_bits
+    inside = weights[i, components] << cdf_bits
+    for k in range(components):
+        distance = min(max(edge - locations[i, k], -farthest[i, k]), farthest[i, k])
+        place = distance * inverses[i, k] >> inverse_bits - cell_bits
         place = min(max(place, -reach), reach - 1) + reach
         cell, rest = place >> cell_bits, place & ((1 << cell_bits) - 1)
-        inside += weights[i] * (cells[cell] + ((cells[cell + 1] - cells[cell]) * rest >> cell_bits))
+        inside += weights[i, k] * (cells[cell] + ((cells[cell + 1] - cells[cell]) * rest >> cell_bits))
     share = inside // total
     return (share * (_TOTAL - symbols) >> cdf_bits) + symbol
 
 
 @numba.njit(cache=True, nogil=True)
-def intervals(chosen, symbols, weights, locations, inverses, cells, location_steps, reach, numbers):  # noqa: ANN001, ANN201
+def intervals(chosen, mixtures):
     """Start and frequency of each chosen symbol, `(n,)` uint64."""
-    n = len(chosen)
+    n, weights = len(chosen), mixtures[1]
     starts, frequencies = np.empty(n, np.uint64), np.empty(n, np.uint64)
     for i in range(n):
-        row = (symbols, weights[i], weights[i].sum(), locations[i], inverses[i], cells, location_steps, reach, numbers)
-        start = _below(chosen[i], *row)
-        starts[i], frequencies[i] = start, _below(chosen[i] + 1, *row) - start
+        total = weights[i].sum()
+        start = _below(chosen[i], i, total, mixtures)
+        starts[i], frequencies[i] = start, _below(chosen[i] + 1, i, total, mixtures) - start
     return starts, frequencies
 
 
 @numba.njit(cache=True, nogil=True)
-def push(heads, words, count, starts, frequencies):  # noqa: ANN001, ANN201
+def push(heads, words, count, starts, frequencies):
     """Push from the last to the first; `words` has room. Returns the number of words."""
     for i in range(len(starts) - 1, -1, -1):
         lane = i % len(heads)
@@ -60,21 +71,25 @@ def push(heads, words, count, starts, frequencies):  # noqa: ANN001, ANN201
 
 
 @numba.njit(cache=True, nogil=True)
-def pop(heads, words, count, found, symbols, weights, locations, inverses, cells, location_steps, reach, numbers):  # noqa: ANN001, ANN201
-    """Pop into `found`. Returns the number of words left, or −1 if there were too few."""
+def pop(heads, words, count, found, mixtures):
+    """Pop into `found`. Returns the number of words left, or −1 if there were too few.
+
+    The lowest symbol, most often an image's background, is tried first; then by bisection.
+    """
+    symbols, weights = mixtures[0], mixtures[1]
     for i in range(len(found)):
-        lane = i % len(heads)
-        row = (symbols, weights[i], weights[i].sum(), locations[i], inverses[i], cells, location_steps, reach, numbers)
+        lane, total = i % len(heads), weights[i].sum()
         slot = np.int64(heads[lane] & np.uint64(_TOTAL - 1))
         low, high = 0, symbols - 1
         start, end = 0, _TOTAL
+        middle = 1
         while low < high:
-            middle = (low + high + 1) >> 1
-            below = _below(middle, *row)
+            below = _below(middle, i, total, mixtures)
             if below > slot:
                 high, end = middle - 1, below
             else:
                 low, start = middle, below
+            middle = (low + high + 1) >> 1
         found[i] = low
         head = np.uint64(end - start) * (heads[lane] >> np.uint64(PRECISION)) + np.uint64(slot - start)
         if head < np.uint64(LOWEST_HEAD):

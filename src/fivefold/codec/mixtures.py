@@ -28,6 +28,7 @@ _CDF_BITS = 30
 _REACH = 24  # scales; beyond, a cumulative probability is 0 or 1
 _CELL_BITS, _CELLS_PER_SCALE = 16, 64
 _INVERSE_BITS = 32
+_FULL_REACH = _REACH * _CELLS_PER_SCALE << _CELL_BITS
 _EXACT = Context(prec=40)  # decimal arithmetic is the same everywhere, unlike a platform's exp
 _NOTHING = Decimal("1e-20")
 _PI = Decimal("3.14159265358979323846264338327950288419716939937510582097494")
@@ -67,7 +68,7 @@ class Mixtures:
     def interval(self, symbols: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
         """Where each distribution's symbol starts, and its frequency: `(n,)` uint64."""
         if (compiled := kernels()) is not None:
-            return compiled.intervals(symbols, *self._arguments())
+            return compiled.intervals(symbols, self.tables())
         starts = self.below(symbols)
         return starts.astype(np.uint64), (self.below(symbols + 1) - starts).astype(np.uint64)
 
@@ -86,26 +87,25 @@ class Mixtures:
         if (compiled := kernels()) is None:
             return None
         found = np.empty(len(self), np.int64)
-        return found, compiled.pop(heads, words, count, found, *self._arguments())
+        return found, compiled.pop(heads, words, count, found, self.tables())
 
-    def _arguments(self) -> tuple[Any, ...]:
-        """What the compiled loops take to know the distributions."""
-        weights, inverses = self._looked_up()
+    def tables(self) -> tuple[Any, ...]:
+        """What the compiled loops take."""
         numbers = _CDF_BITS, _CELL_BITS, _INVERSE_BITS
-        reach = _REACH * _CELLS_PER_SCALE << _CELL_BITS
-        return self.symbols, weights, self.locations, inverses, _cells(self.shape), LOCATION_STEPS, reach, numbers
+        weights, *scales = self._looked_up()
+        return self.symbols, weights, self.locations, *scales, _cells(self.shape), LOCATION_STEPS, _FULL_REACH, numbers
 
-    def _looked_up(self) -> tuple[np.ndarray, np.ndarray]:
-        """The weights, and the scales' inverses, from the tables."""
+    def _looked_up(self) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+        """From the tables: the weights, the scales' inverses, and the distances at which those reach the last cell."""
         weights = _weights()[np.clip(-self.log_weights, 0, len(_weights()) - 1)]
-        scales = self.log_scales - LOWEST_LOG_SCALE * LOG_SCALE_STEPS
-        return weights, _inverse_scales()[np.clip(scales, 0, len(_inverse_scales()) - 1)]
+        scales = np.clip(self.log_scales - LOWEST_LOG_SCALE * LOG_SCALE_STEPS, 0, len(_inverse_scales()) - 1)
+        return weights, _inverse_scales()[scales], _farthest_distances()[scales]
 
     def below(self, symbols: np.ndarray) -> np.ndarray:
         """2 ** PRECISION · P(X < symbol), at least `symbol`: `(n,)` int64; symbols `(n,)` from 0 to `self.symbols`."""
-        weights, inverse = self._looked_up()
+        weights, inverse, farthest = self._looked_up()
         edge = symbols[:, None] * LOCATION_STEPS - LOCATION_STEPS // 2
-        cumulative = _look_up(_cells(self.shape), edge - self.locations, inverse)
+        cumulative = _look_up(_cells(self.shape), np.clip(edge - self.locations, -farthest, farthest), inverse)
         inside = (weights[:, :-2] * cumulative).sum(1) + (weights[:, -2] << _CDF_BITS)
         share = inside // weights.sum(1)  # of 2 ** _CDF_BITS
         spread = (share * ((1 << PRECISION) - self.symbols) >> _CDF_BITS) + symbols
@@ -131,11 +131,8 @@ def to_mixtures(
 
 def _look_up(cells: np.ndarray, distance: np.ndarray, inverse: np.ndarray) -> np.ndarray:
     """F(distance · inverse), linear between the cells' corners, in 2 ** -_CDF_BITS."""
-    reach = _REACH * _CELLS_PER_SCALE << _CELL_BITS
-    # in cells of 2 ** -_CELL_BITS; a large distance is cut before it can overflow
-    most = (reach << _INVERSE_BITS - _CELL_BITS) // inverse + 1
-    place = np.clip(distance, -most, most) * inverse >> _INVERSE_BITS - _CELL_BITS
-    place = np.clip(place, -reach, reach - 1) + reach
+    place = distance * inverse >> _INVERSE_BITS - _CELL_BITS  # in cells of 2 ** -_CELL_BITS
+    place = np.clip(place, -_FULL_REACH, _FULL_REACH - 1) + _FULL_REACH
     cell, rest = place >> _CELL_BITS, place & ((1 << _CELL_BITS) - 1)
     return cells[cell] + ((cells[cell + 1] - cells[cell]) * rest >> _CELL_BITS)
 
@@ -152,6 +149,12 @@ def _inverse_scales() -> np.ndarray:
     lowest, highest = LOWEST_LOG_SCALE * LOG_SCALE_STEPS, HIGHEST_LOG_SCALE * LOG_SCALE_STEPS
     unit = _decimal(_CELLS_PER_SCALE << _INVERSE_BITS, LOCATION_STEPS)
     return _rounded([unit * _decimal(-i, LOG_SCALE_STEPS).exp(_EXACT) for i in range(lowest, highest + 1)])
+
+
+@cache
+def _farthest_distances() -> np.ndarray:
+    """Steps of a location, by log scale, beyond which nothing changes: cut there, a product can't overflow."""
+    return (_FULL_REACH << _INVERSE_BITS - _CELL_BITS) // _inverse_scales() + 1
 
 
 @cache

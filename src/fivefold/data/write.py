@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -39,18 +39,39 @@ class Output:
         `.npy` and `.npz` (array `images`) hold them as they are; a PNG holds uint8 and uint16 as they are, other types
         scaled to 8 bits. A folder gets one PNG per item under its name, or its number.
         """
+        self.write_parts([values], values.shape, values.dtype, low, high, names)
+
+    def write_parts(
+        self,
+        parts: Iterable[np.ndarray],
+        shape: tuple[int, ...],
+        dtype: np.dtype,
+        low: float,
+        high: float,
+        names: Sequence[str] | None = None,
+    ) -> None:
+        """`write` for values that come in parts and have `shape` and `dtype` in all.
+
+        Into a folder or `.npy` they go one after the other; the other formats need them all.
+        """
         ending = self.path.suffix.lower()
         if ending == "":
             with atomic_folder(self.path, merge=True) as folder:
-                for name, image in zip(_file_names(names, len(values)), values, strict=True):
+                images = (image for part in parts for image in part)
+                for name, image in zip(_file_names(names, shape[0]), images, strict=True):
                     target = folder / name
                     target.parent.mkdir(parents=True, exist_ok=True)
                     target.write_bytes(encode_png(_png_pixels(image, low, high)))
             return
         with atomic_file(self.path) as temporary, temporary.open("wb") as file:
             if ending == ".npy":
-                np.save(file, values, allow_pickle=False)
-            elif ending == ".npz":
+                about = {"descr": np.lib.format.dtype_to_descr(dtype), "fortran_order": False, "shape": shape}
+                np.lib.format.write_array_header_1_0(file, about)
+                for part in parts:
+                    file.write(np.ascontiguousarray(part).data)
+                return
+            values = np.concatenate(list(parts))
+            if ending == ".npz":
                 np.savez_compressed(file, images=values)
             else:
                 file.write(encode_png(make_sheet(_png_pixels(values, low, high))))

@@ -101,12 +101,12 @@ class BlockCodec:
         guide: ExactGuide | None = None
         if symbols is not None and self.grid is not None:
             guide = self.decoder.guide(self.grid.codes(symbols))
-        return CausalWindows(unit, guide, self.decoder.config.context.window, self.decoder.features)
+        return CausalWindows(unit, guide, self.decoder)
 
     def _distributions(self, windows: CausalWindows, element: int, rounder: Rounder) -> Mixtures:
         levels = self.decoder.schema.levels
         assert levels is not None
-        parameters = mixture_parameters(self.decoder.context(windows.features(element)), levels)
+        parameters = mixture_parameters(self.decoder.context(windows.first_layer(element)), levels)
         return to_mixtures(*parameters, levels, "logistic", rounder)
 
 

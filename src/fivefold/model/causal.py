@@ -6,77 +6,113 @@ import math
 
 import numpy as np
 
-from fivefold.model.exact import ExactGuide
+from fivefold.model.exact import ExactDecoder, ExactGuide
 from fivefold.model.window import FREQUENCIES, GUIDE_WINDOW, MAPS, TOPS
+
+_VISIBLE = 1  # the map of a window that is the same for all items here, where all is visible
 
 
 class CausalWindows:
-    """What the context decoder is told of one element after the other, in raster order, channels last.
+    """What the context decoder's first layer makes of one element after the other, in raster order, channels last.
+
+    Only what differs between items and elements is multiplied for each: the values around, and the mean item. The
+    coarse map's share serves all elements below one of its cells, and where an element is, all items.
 
     Parameters
     ----------
     unit : `(n, h, w, c)` float64 in [0, 1]: the items, or anything where they are not known yet; see `put`
     guide : h(z); or None to do without z
-    side : of the window
-    features : how many numbers the network takes
+    decoder : whose first layer it is
     """
 
-    def __init__(self, unit: np.ndarray, guide: ExactGuide | None, side: int, features: int) -> None:
-        n, self.height, self.width, self.channels = unit.shape
-        self._guide, self._border, self._side = guide, side // 2, side
+    def __init__(self, unit: np.ndarray, guide: ExactGuide | None, decoder: ExactDecoder) -> None:
+        n, self._height, self._width, self._channels = unit.shape
+        side, c = decoder.config.context.window, self._channels
+        self._side, self._border = side, side // 2
         self._maps = _bordered(_describe(unit), self._border)
+        self._inside = np.pad(np.ones((self._height, self._width)), self._border)
+        self._guide = guide
         self._mean = None if guide is None else _bordered(guide.mean, GUIDE_WINDOW // 2)
-        self._rows, self._columns = _waves(self.height), _waves(self.width)
-        self._features = np.zeros((n, features))
-        cell = MAPS * self.channels
+        self._coarse_row, self._coarse = -1, np.empty(0)
+        self._split(decoder)
+        cell, told = (MAPS - 1) * c, 0 if guide is None else GUIDE_WINDOW**2 * c
+        self._features = np.zeros((n, self._cells * cell + told))
         above, before = self._border * side * cell, self._border * cell
-        self._above, self._before = slice(above), slice(above, above + before)
-        self._here = slice(above + before, above + before + cell)
-        self._place = above + side * cell
-        self._features[:, self._place] = guide is not None
+        self._above = self._features[:, :above].reshape(n, self._border, side, cell)
+        self._before = self._features[:, above : above + before].reshape(n, self._border, cell)
+        self._here = self._features[:, above + before : self._cells * cell].reshape(n, -1, c)
+        self._around_mean = self._features[:, self._cells * cell :].reshape(n, -1, GUIDE_WINDOW, c)
 
-    def features(self, element: int) -> np.ndarray:
-        """Of the element of that number in each item: `(n, features)`, to be used before the next call."""
-        found, n, border, side = self._features, len(self._features), self._border, self._side
-        row, column, channel = self._locate(element)
-        found[:, self._above] = self._maps[:, row : row + border, column : column + side].reshape(n, -1)
-        found[:, self._before] = self._maps[:, row + border, column : column + border].reshape(n, -1)
-        here = found[:, self._here].reshape(n, MAPS, self.channels)
-        if self.channels > 1:
-            pixel = self._maps[:, row + border, column + border].reshape(n, MAPS, self.channels)
-            here[:, :, :channel], here[:, :, channel:] = pixel[:, :, :channel], 0
-            found[:, self._here] = here.reshape(n, -1)
-        parts = [self._rows[row], self._columns[column]]
-        if self.channels > 1:
-            parts.append(np.eye(self.channels)[channel])
-        place = np.concatenate(parts)
-        start = self._place + 1
-        found[:, start : start + len(place)] = place
-        if self._guide is not None and self._mean is not None:
-            start += len(place)
-            height, width, told = self._guide.coarse.shape[1:]
-            coarse = self._guide.coarse[:, row * height // self.height, column * width // self.width]
-            found[:, start : start + told] = coarse
-            mean = self._mean[:, row : row + GUIDE_WINDOW, column : column + GUIDE_WINDOW]
-            found[:, start + told :] = mean.reshape(n, -1)
+    def first_layer(self, element: int) -> np.ndarray:
+        """For the element of that number in each item: `(n, width)`, before the activation."""
+        border, (row, column, channel) = self._border, self._locate(element)
+        self._above[:] = self._maps[:, row : row + border, column : column + self._side]
+        self._before[:] = self._maps[:, row + border, column : column + border]
+        if self._channels > 1:
+            pixel = self._maps[:, row + border, column + border].reshape(self._here.shape)
+            self._here[..., :channel], self._here[..., channel:] = pixel[..., :channel], 0
+        if self._mean is not None:
+            self._around_mean[:] = self._mean[:, row : row + GUIDE_WINDOW, column : column + GUIDE_WINDOW]
+        found = self._features @ self._moving
+        found += self._place(row, column, channel)
+        if self._guide is not None:
+            height, width = self._guide.coarse.shape[1:3]
+            if (coarse_row := row * height // self._height) != self._coarse_row:
+                self._coarse_row, self._coarse = coarse_row, self._guide.coarse[:, coarse_row] @ self._of_coarse
+            found += self._coarse[:, column * width // self._width]
         return found
 
     def put(self, element: int, unit: np.ndarray) -> None:
         """Make an element of each item known, `(n,)`."""
         row, column, channel = self._locate(element)
-        here = self._maps[:, row + self._border, column + self._border].reshape(-1, MAPS, self.channels)
-        here[:, :, channel] = _describe(unit.reshape(-1, 1, 1, 1)).reshape(-1, MAPS)
+        here = self._maps[:, row + self._border, column + self._border].reshape(-1, MAPS - 1, self._channels)
+        here[:, :, channel] = _describe(unit.reshape(-1, 1, 1, 1)).reshape(-1, MAPS - 1)
         self._maps[:, row + self._border, column + self._border] = here.reshape(len(unit), -1)
 
+    def _split(self, decoder: ExactDecoder) -> None:
+        """The first layer's weights, by what they are of; see `Surroundings.features`."""
+        weight, self._bias = decoder.first_layer
+        width, c, side = weight.shape[1], self._channels, self._side
+        known = self._border * side + self._border  # cells before the pixel's own
+        self._cells = known + (c > 1)
+        window, rest = np.split(weight, [(self._border + 1) * side * MAPS * c])
+        window = window.reshape(-1, MAPS, c, width)[: self._cells]
+        values = np.delete(window, _VISIBLE, axis=1).reshape(-1, width)
+        self._of_visible = window[:, _VISIBLE]
+        waves = 2 * (1 + 2 * len(FREQUENCIES)) + (c if c > 1 else 0)
+        coarse = len(rest) - 1 - waves - GUIDE_WINDOW**2 * c
+        of_guide, self._of_place, self._of_coarse, of_mean = np.split(rest, np.cumsum([1, waves, coarse]))
+        self._rows, self._columns = _waves(self._height), _waves(self._width)
+        if self._guide is not None:
+            values = np.concatenate((values, of_mean))
+            self._bias = self._bias + of_guide[0]
+        self._moving = values
+
+    def _place(self, row: int, column: int, channel: int) -> np.ndarray:
+        """What all items share: where the element is, and which cells around it are inside the item; `(width,)`."""
+        border = self._border
+        inside = np.concatenate(
+            (
+                self._inside[row : row + border, column : column + self._side].ravel(),
+                self._inside[row + border, column : column + border],
+            )
+        )
+        found = self._bias + np.einsum("k,kcw->w", inside, self._of_visible[: len(inside)])
+        parts = [self._rows[row], self._columns[column]]
+        if self._channels > 1:
+            parts.append(np.eye(self._channels)[channel])
+            found += self._of_visible[-1, :channel].sum(0)
+        return found + np.concatenate(parts) @ self._of_place
+
     def _locate(self, element: int) -> tuple[int, int, int]:
-        pixel, channel = divmod(element, self.channels)
-        return *divmod(pixel, self.width), channel
+        pixel, channel = divmod(element, self._channels)
+        return *divmod(pixel, self._width), channel
 
 
 def _describe(unit: np.ndarray) -> np.ndarray:
-    """`(n, h, w, c)` → `(n, h, w, MAPS * c)`."""
+    """`(n, h, w, c)` → `(n, h, w, (MAPS − 1) * c)`: all maps but that of the visible."""
     tops = [np.clip((unit - 1) / share + 1, 0, 1) for share in TOPS]
-    return np.concatenate([unit, np.ones_like(unit), (unit <= 0).astype(np.float64), *tops], axis=3)
+    return np.concatenate([unit, (unit <= 0).astype(np.float64), *tops], axis=3)
 
 
 def _bordered(maps: np.ndarray, border: int) -> np.ndarray:

@@ -40,9 +40,9 @@ class ExactDecoder:
         self.weights = {name: array.astype(np.float64) for name, array in weights.items() if name.startswith(mine)}
 
     @property
-    def features(self) -> int:
-        """How many numbers `context` takes per element."""
-        return self.weights["context.layers.0.0.weight"].shape[1]
+    def first_layer(self) -> tuple[np.ndarray, np.ndarray]:
+        """The context decoder's for causal windows: weights `(features, width)` and biases `(width,)`."""
+        return self.weights["context.layers.0.0.weight"].T, self.weights["context.layers.0.0.bias"]
 
     def guide(self, z: np.ndarray) -> ExactGuide:
         """h(z) of codes `(n, latent_dim)` float64."""
@@ -56,13 +56,14 @@ class ExactDecoder:
             x = self._transposed_convolution(f"vae.decoder.layers.{5 + 2 * number}", coarse, side, larger)
         return ExactGuide(coarse, self._mean(x))
 
-    def context(self, features: np.ndarray) -> np.ndarray:
-        """The parameters of elements' distributions, from what causal windows show: `(m, features)` → `(m, p)`."""
-        depth = self.config.context.context_depth
-        x = features
-        for layer in range(depth):
-            x = np.maximum(self._linear(f"context.layers.0.{2 * layer}", x), 0)
-        return self._linear(f"context.layers.0.{2 * depth}", x)
+    def context(self, hidden: np.ndarray) -> np.ndarray:
+        """The parameters of elements' distributions from what the first layer gives: `(m, width)` → `(m, p)`.
+
+        See `CausalWindows.first_layer`; `hidden` is overwritten.
+        """
+        for layer in range(1, self.config.context.context_depth + 1):
+            hidden = self._linear(f"context.layers.0.{2 * layer}", np.maximum(hidden, 0, out=hidden))
+        return hidden
 
     def _linear(self, name: str, x: np.ndarray) -> np.ndarray:
         return x @ self.weights[f"{name}.weight"].T + self.weights[f"{name}.bias"]

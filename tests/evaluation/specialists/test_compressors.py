@@ -14,6 +14,7 @@ from fivefold.evaluation.specialists.compressors import CODECS, IMAGE_CODECS, co
 DECODERS = {
     "bz2": bz2.decompress,
     "xz": lzma.decompress,
+    "zstd": imagecodecs.zstd_decode,
     "PNG": imagecodecs.png_decode,
     "WebP": imagecodecs.webp_decode,
     "JPEG XL": imagecodecs.jpegxl_decode,
@@ -33,7 +34,7 @@ def test_streams_decode_to_the_items(dtype, channels):
     images = noisy_images(dtype, channels)
     sizes = compressed_sizes(images)
     web = {"WebP"} if dtype == np.uint8 and channels != 2 else set()
-    assert set(sizes) == {"bz2", "xz", "PNG", "JPEG XL"} | web
+    assert set(sizes) == {"bz2", "xz", "zstd", "PNG", "JPEG XL"} | web
     for name, codec in (CODECS | IMAGE_CODECS).items():
         if name not in sizes:
             continue
@@ -61,8 +62,8 @@ def test_digits_shrink_and_the_image_codecs_know_how(digits):
 
 def test_reals_are_for_the_general_codecs_only():
     values = np.random.default_rng(0).random((2, 4, 4, 1), np.float32)
-    assert set(compressed_sizes(values)) == {"bz2", "xz"}
-    assert set(compressed_sizes(values > 0.5)) == {"bz2", "xz"}
+    assert set(compressed_sizes(values)) == {"bz2", "xz", "zstd"}
+    assert set(compressed_sizes(values > 0.5)) == {"bz2", "xz", "zstd"}
 
 
 def test_webp_is_left_out_where_it_ends():

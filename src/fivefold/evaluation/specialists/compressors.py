@@ -63,6 +63,10 @@ def _xz(values: np.ndarray) -> bytes:
     return lzma.compress(values.tobytes(), filters=[extreme])
 
 
+def _zstd(values: np.ndarray) -> bytes:
+    return bytes(imagecodecs.zstd_encode(values.tobytes(), level=19))
+
+
 def _png(image: np.ndarray) -> bytes:
     """The smaller of all rows unfiltered and a filter chosen for each row."""
     plain = _plain(image)
@@ -84,7 +88,7 @@ def _plain(image: np.ndarray) -> np.ndarray:
     return image[..., 0] if image.shape[2] == 1 else image
 
 
-CODECS: dict[str, Codec] = {"bz2": _bz2, "xz": _xz}
+CODECS: dict[str, Codec] = {"bz2": _bz2, "xz": _xz, "zstd": _zstd}
 """From an array of any kind to bytes; shape and type not among them."""
 IMAGE_CODECS: dict[str, Codec] = {"PNG": _png, "WebP": _webp, "JPEG XL": _jpeg_xl}
 """From an image `(h, w, c)` to a file, without loss."""

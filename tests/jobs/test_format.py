@@ -1,0 +1,369 @@
+"""A decoder in plain Python, written from docs/format.md alone, reads what the package writes.
+
+Slow and simple on purpose: no NumPy, nothing of the package.
+"""
+
+from __future__ import annotations
+
+import json
+import math
+import struct
+import zlib
+from array import array
+from decimal import Decimal, localcontext
+from pathlib import Path
+
+import pytest
+
+GOLDEN = Path(__file__).parents[1] / "golden"
+TOTAL = 1 << 28
+
+
+def crc32c(content: bytes) -> int:
+    """Castagnoli's, bit by bit."""
+    state = 0xFFFFFFFF
+    for byte in content:
+        state ^= byte
+        for _ in range(8):
+            state = state >> 1 ^ (0x82F63B78 if state & 1 else 0)
+    return state ^ 0xFFFFFFFF
+
+
+def summed(content: bytes, offset: int, size: int) -> bytes:
+    part = content[offset : offset + size]
+    assert crc32c(part) == struct.unpack_from("<I", content, offset + size)[0]
+    return part
+
+
+# The container
+
+
+def read_container(content: bytes):
+    """The header's facts, attachments, and per block its items, method, codes and elements."""
+    magic, version, _, size = struct.unpack_from("<8sHHI", content)
+    assert (magic, version) == (bytes.fromhex("89 46 49 56 45 0D 0A 1A"), 1)
+    facts = json.loads(summed(content, 0, 16 + size)[16:])
+    attached, place = {}, 16 + size + 4
+    for name, length in facts["attachments"].items():
+        attached[name] = summed(content, place, length)
+        place += length + 4
+    index, count, index_sum, magic = struct.unpack("<QII4s", content[-20:])
+    assert magic == b"FFIX"
+    assert crc32c(content[index:-20]) == index_sum
+    blocks = []
+    for start, items in struct.iter_unpack("<QI", content[index:-20]):
+        head = summed(content, start, 28)
+        magic, again, method, first, second, *sums = struct.unpack("<4sIBxxx2I2I", head)
+        assert (magic, again) == (b"BLCK", items)
+        layers = content[start + 32 : start + 32 + first], content[start + 32 + first : start + 32 + first + second]
+        assert [crc32c(layer) for layer in layers] == sums
+        blocks.append((items, method, *layers))
+    assert count == len(blocks)
+    return facts, attached, blocks
+
+
+def read_safetensors(content: bytes):
+    """Flat lists and shapes by name."""
+    size = struct.unpack_from("<Q", content)[0]
+    found = {}
+    for name, about in json.loads(content[8 : 8 + size]).items():
+        if name != "__metadata__":
+            first, last = about["data_offsets"]
+            kind = {"F32": "f", "F64": "d"}[about["dtype"]]
+            found[name] = array(kind, content[8 + size + first : 8 + size + last]).tolist(), about["shape"]
+    return found
+
+
+# A coded layer
+
+
+class Layer:
+    """A coder's heads and words, and the rounding of parameters with its hints."""
+
+    def __init__(self, content: bytes) -> None:
+        lanes, size = struct.unpack_from("<HI", content)
+        self.heads = list(struct.unpack_from(f"<{lanes}Q", content, 6 + size))
+        words = content[6 + size + 8 * lanes :]
+        self.words = list(struct.unpack(f"<{len(words) // 4}I", words))
+        self.parity, number, shift, hint = {}, 0, 0, 0
+        for byte in content[6 : 6 + size]:
+            number |= (byte & 127) << shift
+            shift += 7
+            if byte < 128:
+                hint += number
+                self.parity[hint >> 1] = hint & 1
+                number = shift = 0
+        self.numbered = 0
+
+    def round(self, value: float) -> int:
+        parity = self.parity.get(self.numbered)
+        self.numbered += 1
+        if parity is None:
+            return round(value)
+        lower = math.floor(value)
+        return lower + (lower & 1 != parity)
+
+    def pop(self, mixtures) -> list[int]:
+        """A batch: a symbol per mixture."""
+        found = []
+        for i, mixture in enumerate(mixtures):
+            x = self.heads[i % len(self.heads)]
+            slot = x % TOTAL
+            symbol = next(j for j in range(mixture.symbols) if mixture.start(j + 1) > slot)
+            start = mixture.start(symbol)
+            x = (mixture.start(symbol + 1) - start) * (x // TOTAL) + slot - start
+            if x < 1 << 32:
+                x = x << 32 | self.words.pop()
+            self.heads[i % len(self.heads)] = x
+            found.append(symbol)
+        return found
+
+    def is_done(self) -> bool:
+        return not self.words and all(head == 1 << 32 for head in self.heads)
+
+
+def whole(value: Decimal) -> int:
+    return int(value.to_integral_value())
+
+
+def logistic(x: Decimal) -> Decimal:
+    return 1 / (1 + (-x).exp())
+
+
+def normal(x: Decimal) -> Decimal:
+    """By its Taylor series."""
+    term = total = x
+    n = 0
+    while abs(term) > Decimal("1e-25") and x < 10:
+        n += 1
+        term = -term * x * x / (2 * n)
+        total += term / (2 * n + 1)
+    pi = Decimal("3.14159265358979323846264338327950288419716939937510582097494")
+    return Decimal("0.5") + total / (2 * pi).sqrt() if x < 10 else Decimal(1)
+
+
+with localcontext(prec=60):
+    WEIGHTS = [whole(2**24 * (Decimal(-i) / 16).exp()) for i in range(300)]
+    SCALES = [whole(2**33 * (Decimal(-i) / 16).exp()) for i in range(-64, 225)]
+    CELLS = {
+        name: [whole(2**30 * shape(Decimal(i) / 64)) for i in range(24 * 64 + 1)]
+        for name, shape in (("logistic", logistic), ("normal", normal))
+    }
+
+
+class Mixture:
+    """A distribution by its rounded parameters."""
+
+    def __init__(self, shape: str, symbols: int, log_weights, locations, log_scales, layer: Layer) -> None:
+        self.symbols, cells = symbols, CELLS[shape]
+        self.weights = [WEIGHTS[min(-layer.round(max(16 * w, -299)), 299)] for w in log_weights]
+        self.locations = [layer.round(32 * min(max(m, -(2.0**24)), 2.0**24)) for m in locations]
+        self.scales = [SCALES[layer.round(16 * min(max(s, -4), 14)) + 64] for s in log_scales]
+        self.cells = [2**30 - c for c in cells[:0:-1]] + cells
+
+    def start(self, j: int) -> int:
+        if j <= 0 or j >= self.symbols:
+            return 0 if j <= 0 else TOTAL
+        *weights, low, _ = self.weights
+        total = low << 30
+        for weight, location, scale in zip(weights, self.locations, self.scales, strict=True):
+            most = (24 * 64 << 32) // scale + 1
+            distance = min(max(32 * j - 16 - location, -most), most)
+            place = min(max(distance * scale >> 16, -24 * 64 << 16), (24 * 64 << 16) - 1)
+            cell, rest = (place >> 16) + 24 * 64, place & 0xFFFF
+            total += weight * (self.cells[cell] + ((self.cells[cell + 1] - self.cells[cell]) * rest >> 16))
+        return (total // sum(self.weights)) * (TOTAL - self.symbols) // 2**30 + j
+
+
+# The codes
+
+
+def read_codes(layer: bytes, n: int, steps, prior) -> list[list[float]]:
+    """z of n items."""
+    coder, weights, means, roots = Layer(layer), *prior
+    d, z = len(steps), [[] for _ in range(n)]
+    scaled = [[[] for _ in weights] for _ in range(n)]
+    log_weights = [[math.log(w) for w in weights] for _ in range(n)]
+    for u in range(d):
+        reach = math.ceil(16 / steps[u])
+        root = [[roots[(m * d + u) * d + v] for v in range(u + 1)] for m in range(len(weights))]
+        centres = [
+            [means[m * d + u] + sum(root[m][v] * t[m][v] for v in range(u)) for m in range(len(weights))]
+            for t in scaled
+        ]
+        batch = [
+            Mixture(
+                "normal",
+                2 * reach,
+                [w - max(log_weights[i]) for w in log_weights[i]] + [-math.inf, -math.inf],
+                [centre / steps[u] + reach for centre in centres[i]],
+                [math.log(root[m][u] / steps[u]) for m in range(len(weights))],
+                coder,
+            )
+            for i in range(n)
+        ]
+        for i, symbol in enumerate(coder.pop(batch)):
+            z[i].append((symbol - reach) * steps[u])
+            for m in range(len(weights)):
+                t = (z[i][u] - centres[i][m]) / root[m][u]
+                scaled[i][m].append(t)
+                log_weights[i][m] += -t * t / 2 - math.log(root[m][u])
+    assert coder.is_done()
+    return z
+
+
+# The networks
+
+
+class Networks:
+    def __init__(self, config: dict, tensors) -> None:
+        self.schema, self.network = config["schema"], config["fit"]["network"]
+        self.border = config["fit"]["context"]["window"] // 2
+        self.depth, self.tensors = config["fit"]["context"]["context_depth"], tensors
+
+    def linear(self, name: str, x: list[float]) -> list[float]:
+        weight, (rows, columns) = self.tensors[f"{name}.weight"]
+        bias = self.tensors[f"{name}.bias"][0]
+        return [sum(map(float.__mul__, weight[i * columns : (i + 1) * columns], x)) + bias[i] for i in range(rows)]
+
+    def guide(self, z: list[float]):
+        """The coarse map and the mean item, `[channel][row][column]` each."""
+        assert (self.network["activation"], self.network["likelihood"]) == ("silu", "bernoulli")
+        sides, channels = [(self.schema["height"], self.schema["width"])], []
+        while not channels or max(sides[-1]) > self.network["smallest_side"]:
+            sides.append(tuple((side + 1) // 2 for side in sides[-1]))
+            channels.append(min(self.network["first_channels"] * 2 ** len(channels), self.network["max_channels"]))
+        x = [silu(v) for v in self.linear("vae.decoder.layers.0", z)]
+        x = [silu(v) for v in self.linear("vae.decoder.layers.2", x)]
+        (h, w), x = sides[-1], iter(x)
+        maps = [[[next(x) for _ in range(w)] for _ in range(h)] for _ in range(channels[-1])]
+        for number, larger in enumerate(sides[-2::-1]):
+            coarse = [[[silu(v) for v in row] for row in each] for each in maps] if number else maps
+            maps = self.transposed(f"vae.decoder.layers.{5 + 2 * number}", coarse, larger)
+        return coarse, [[[1 / (1 + math.exp(-v)) for v in row] for row in each] for each in maps]
+
+    def transposed(self, name: str, maps, larger):
+        weight, (inputs, outputs, _, _) = self.tensors[f"{name}.weight"]
+        bias = self.tensors[f"{name}.bias"][0]
+        found = [[[bias[o]] * larger[1] for _ in range(larger[0])] for o in range(outputs)]
+        for o in range(outputs):
+            for y in range(larger[0]):
+                for x in range(larger[1]):
+                    for u, v in ((u, v) for u in range(3) for v in range(3)):
+                        a, b = y + 1 - u, x + 1 - v
+                        if a % 2 or b % 2 or not (0 <= a // 2 < len(maps[0]) and 0 <= b // 2 < len(maps[0][0])):
+                            continue
+                        for i in range(inputs):
+                            found[o][y][x] += maps[i][a // 2][b // 2] * weight[((i * outputs + o) * 3 + u) * 3 + v]
+        return found
+
+    def parameters(self, values, guide, r: int, c: int, q: int) -> list[float]:
+        """Of the element's mixture; `values[row][column]` are the levels of the channels that are known."""
+        height, width, channels = (self.schema[name] for name in ("height", "width", "channels"))
+        top = self.schema["high"] - self.schema["low"]
+        told = []
+        for row in range(r - self.border, r + 1):
+            for column in range(c - self.border, c + self.border + 1):
+                inside = row >= 0 and 0 <= column < width
+                known = values[row][column] if inside else []
+                unit = [level / top for level in known]
+                for show in (
+                    lambda v: v,
+                    lambda _: 1.0,
+                    lambda v: float(v == 0),
+                    lambda v: min(max(64 * (v - 1) + 1, 0.0), 1.0),
+                    lambda v: min(max(16 * (v - 1) + 1, 0.0), 1.0),
+                ):
+                    told += [show(v) for v in unit] + [0.0] * (channels - len(unit))
+        told.append(1.0)
+        for place, size in ((r, height), (c, width)):
+            told.append(float(place % 2))
+            for f in (0.5, 1, 2, 4):
+                angle = f * math.pi * place / max(size - 1, 1)
+                told += [math.sin(angle), math.cos(angle)]
+        told += [float(channel == q) for channel in range(channels)] if channels > 1 else []
+        coarse, mean = guide
+        told += [each[r * len(each) // height][c * len(each[0]) // width] for each in coarse]
+        for row in range(r - 2, r + 3):
+            for column in range(c - 2, c + 3):
+                inside = 0 <= row < height and 0 <= column < width
+                told += [each[row][column] if inside else 0.0 for each in mean]
+        for layer in range(self.depth):
+            told = [max(v, 0.0) for v in self.linear(f"context.layers.0.{2 * layer}", told)]
+        return self.linear(f"context.layers.0.{2 * self.depth}", told)
+
+
+def silu(x: float) -> float:
+    return x / (1 + math.exp(-x))
+
+
+# The elements
+
+
+def read_elements(layer: bytes, codes, networks: Networks):
+    """Levels `[item][row][column][channel]`."""
+    coder, schema, guides = Layer(layer), networks.schema, [networks.guide(z) for z in codes]
+    height, width, channels = (schema[name] for name in ("height", "width", "channels"))
+    top, k = int(schema["high"] - schema["low"]), 5
+    items = [[[[] for _ in range(width)] for _ in range(height)] for _ in codes]
+    for r, c, q in ((r, c, q) for r in range(height) for c in range(width) for q in range(channels)):
+        batch = []
+        for item, guide in zip(items, guides, strict=True):
+            raw = networks.parameters(item, guide, r, c, q)
+            logits = raw[: k + 2]
+            norm = max(logits) + math.log(sum(math.exp(v - max(logits)) for v in logits))
+            locations = [top / (1 + math.exp(-v)) for v in raw[k + 2 : 2 * k + 2]]
+            log_scales = [min(max(v, -7.0), 2.0) + math.log(top) for v in raw[2 * k + 2 :]]
+            batch.append(Mixture("logistic", top + 1, [v - norm for v in logits], locations, log_scales, coder))
+        for item, level in zip(items, coder.pop(batch), strict=True):
+            item[r][c].append(level)
+    assert coder.is_done()
+    return items
+
+
+def read_archive(content: bytes, config: dict, tensors) -> bytes:
+    """The items' bytes."""
+    facts, _, blocks = read_container(content)
+    prior = [tensors[f"prior.{name}"][0] for name in ("weights", "means", "roots")]
+    networks, found = Networks(config, tensors), b""
+    for items, method, codes, elements in blocks:
+        if method == 0:
+            found += elements
+            continue
+        z = read_codes(codes, items, facts["steps"], prior)
+        levels = read_elements(elements, z, networks)
+        found += bytes(int(facts["schema"]["low"]) + v for item in levels for row in item for cell in row for v in cell)
+    return found
+
+
+@pytest.fixture(scope="module")
+def golden():
+    config = json.loads((GOLDEN / "model" / "config.json").read_text(encoding="utf-8"))
+    return config, read_safetensors((GOLDEN / "model" / "model.safetensors").read_bytes())
+
+
+def test_the_golden_archive(golden):
+    from fivefold.jobs.decompress import decompress
+    from fivefold.storage import load
+
+    content = (GOLDEN / "items.ff").read_bytes()
+    assert read_archive(content, *golden) == decompress(content, load(GOLDEN / "model", "cpu")).tobytes()
+
+
+def test_names_and_an_embedded_model(golden):
+    import io
+
+    import numpy as np
+
+    from fivefold.data import make_items
+    from fivefold.jobs.compress import write_archive
+    from fivefold.storage import load
+
+    model = load(GOLDEN / "model", "cpu")
+    values = np.random.default_rng(0).integers(90, 110, (2, 8, 6, 3), np.uint8)
+    file = io.BytesIO()
+    write_archive(model, make_items(values, model.schema, names=("a.png", "b/c.png")), file, embed_model=True)
+    _, attached, _ = read_container(file.getvalue())
+    assert json.loads(zlib.decompress(attached["names"])) == ["a.png", "b/c.png"]
+    embedded = json.loads(attached["config.json"]), read_safetensors(attached["model.safetensors"])
+    assert read_archive(file.getvalue(), *embedded) == values.tobytes()
