@@ -6,7 +6,7 @@ import pytest
 from rich.console import Console
 
 from fivefold import progress
-from fivefold.progress import progress_bar, silence
+from fivefold.progress import Rate, progress_bar, silence
 
 
 @pytest.fixture(autouse=True)
@@ -44,3 +44,11 @@ def test_silenced_means_silent(terminal, capsys):
     silence()
     _work()
     assert capsys.readouterr().err == ""
+
+
+def test_a_rate_is_of_all_bytes_so_far(monkeypatch):
+    now = iter([10.0, 12.0, 14.0])
+    monkeypatch.setattr(progress.time, "monotonic", lambda: next(now))
+    rate = Rate()
+    assert rate.add(1_000_000) == "0.5 MB/s"
+    assert rate.add(9_000_000) == "2.5 MB/s"

@@ -93,6 +93,29 @@ def test_draws_of_the_code_are_averaged_and_their_spread_counts(model, digits, m
     assert np.abs(low.items - high.items).max() > 5
 
 
+def test_the_second_pass_sees_what_the_first_cleaned(model, digits, monkeypatch):
+    damaged = noisy(digits[600:604])
+    seen, posterior = [], model.vae.posterior
+    monkeypatch.setattr(model.vae, "posterior", lambda x, *visible: seen.append(x) or posterior(x, *visible))
+    denoise(model, damaged)
+    first, second = (model.values(x) for x in seen)
+    np.testing.assert_array_equal(first, damaged)
+    truth, everywhere = digits[600:604] / 255, np.ones(damaged.shape, bool)
+    assert (psnr(truth, second / 255, everywhere) > psnr(truth, first / 255, everywhere) + 3).all()
+
+
+def test_draws_of_the_code_are_mirrored(model, digits, monkeypatch):
+    """With as many as that, the mean of a pair is the same whichever of the two comes first."""
+    damaged = noisy(digits[600:604]).astype(np.float64)
+
+    def denoised_with(sign):
+        draw = sign * torch.tensor([[[1.0, -0.5, 0.3, 2.0]]]).expand(4, 1, 4)
+        monkeypatch.setattr(denoise_module, "standard_normal", lambda *_: draw)
+        return denoise(model, damaged).items
+
+    np.testing.assert_allclose(denoised_with(1), denoised_with(-1), atol=1e-3)
+
+
 def test_seeded(model, digits):
     damaged = noisy(digits[600:605]).astype(np.float32)
     one, again, other = (denoise(model, damaged, seed=seed) for seed in (1, 1, 2))

@@ -8,7 +8,8 @@ import torch
 
 from fivefold.data import Items
 from fivefold.errors import DataError, UsageError
-from fivefold.jobs.impute import Imputed, _turns, impute
+from fivefold.jobs import impute as impute_module
+from fivefold.jobs.impute import Imputed, _draw_codes, _turns, impute
 from fivefold.model.conditional import Conditional
 from fivefold.model.vae import Posterior
 
@@ -74,6 +75,35 @@ def test_nothing_missing_nothing_changed(model, digits):
     assert len(everything(found)) == 5
     for completed in everything(found):
         np.testing.assert_array_equal(completed, digits[600:620])
+
+
+def test_each_code_is_drawn_once_more_from_the_item_as_it_completes_it(model, digits, holes, monkeypatch):
+    seen, posterior = [], model.vae.posterior
+    monkeypatch.setattr(model.vae, "posterior", lambda x, *visible: seen.append((x, visible)) or posterior(x, *visible))
+    impute(model, digits[600:612], mask=holes, n_samples=3)
+    (_, masked), *again = seen
+    assert masked
+    assert len(again) == 3
+    for x, masked in again:
+        completed = model.values(x)
+        assert not masked, "a completed item has nothing hidden"
+        np.testing.assert_array_equal(completed[~holes], digits[600:612][~holes])
+        error, mean_fill = (completed[holes] / 255.0 - digits[600:612][holes] / 255.0), digits[600:612][holes] / 255.0
+        assert np.square(error).mean() < 0.5 * np.square(mean_fill).mean()
+    assert not torch.equal(again[0][0], again[1][0])
+
+
+def test_weights_are_tempered(model, digits, holes, monkeypatch):
+    x, visible = model.tensor(digits[600:612].astype(np.float32) / 255), model.tensor(~holes)
+    noise = torch.randn((2, 12, 4, model.latent_dim), generator=torch.Generator().manual_seed(0))
+    with torch.inference_mode():
+        tempered, _ = _draw_codes(model, x, visible, *noise)
+        monkeypatch.setattr(impute_module, "_TEMPER", 1.0)
+        plain, _ = _draw_codes(model, x, visible, *noise)
+    logs = (each.double().log() for each in (tempered, plain))
+    ours, theirs = (each - each[:, :1] for each in logs)
+    likely = theirs > -50  # further down single precision ends
+    torch.testing.assert_close(ours[likely], 0.3 * theirs[likely], rtol=1e-3, atol=1e-3)
 
 
 def test_draws_and_interval_come_on_demand(model, digits, holes):
