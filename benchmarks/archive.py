@@ -1,16 +1,10 @@
-"""Archives of the test items in bytes: how small beside other coders, how fast, in how much memory."""
+"""Archives of the test items in bytes: how small beside other coders, and how fast."""
 
 from __future__ import annotations
 
 import math
 import os
-import resource
-import subprocess
-import sys
-import tempfile
 import time
-from collections.abc import Sequence
-from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -23,10 +17,7 @@ from fivefold.jobs.decompress import decompress
 from fivefold.model.conditional import Conditional
 from fivefold.model.context import Window
 from fivefold.model.fitted import FittedModel, standard_normal
-from fivefold.storage import save
 from fivefold.system import environment
-
-_COPIES = 10  # of the test set, for the memory of a large one
 
 
 def measure(model: FittedModel, test: Items, train: Items) -> dict[str, Any]:
@@ -45,8 +36,17 @@ def measure(model: FittedModel, test: Items, train: Items) -> dict[str, Any]:
         "lossy_bytes_per_item": len(compress(model, test, lossy=True)) / len(test),
         "model_bytes": model_bytes,
         "items_from_which_the_model_pays": math.ceil(model_bytes / saved) if saved > 0 else None,
-        "memory": _measure_memory(model, test.values),
+        "noise_over_raw": _noise_over_raw(model, test),
     }
+
+
+def _noise_over_raw(model: FittedModel, items: Items) -> float:
+    """By what share an archive of noise is longer than the noise."""
+    noise = np.random.default_rng(0).integers(0, 256, items.values.shape, np.uint8)[:1024]
+    packed = compress(model, noise, verify=False)
+    if not np.array_equal(decompress(packed, model), noise):
+        raise AssertionError("noise did not come back")
+    return len(packed) / noise.nbytes - 1
 
 
 def measure_archive(model: FittedModel, test: Items) -> dict[str, Any]:
@@ -84,50 +84,3 @@ def _bits_back(model: FittedModel, items: Items) -> float:
         elements = Conditional(model, Window.CAUSAL, x, visible, z).log_prob(x).double().sum()
         nats += float(back) - float(elements) - float(model.prior.log_prob(z.cpu().numpy()).sum())
     return nats / math.log(2) / items.values.size
-
-
-def _measure_memory(model: FittedModel, values: np.ndarray) -> dict[str, dict[str, float]]:
-    """Peak resident gigabytes of both commands, all processes together, for the items and for many times as many."""
-    found: dict[str, dict[str, float]] = {}
-    with tempfile.TemporaryDirectory() as name:
-        folder = Path(name)
-        save(model, folder / "model")
-        for copies in (1, _COPIES):
-            np.save(folder / "items.npy", np.concatenate([values] * copies))
-            found[str(copies * len(values))] = {
-                "compress": _peak(folder, "compress", "model", "items.npy", "-o", "items.ff", "--no-verify", "--force"),
-                "decompress": _peak(folder, "decompress", "items.ff", "--model", "model", "-o", "back.npy", "--force"),
-            }
-            back, items = (np.load(folder / f"{each}.npy", mmap_mode="r") for each in ("back", "items"))
-            if not np.array_equal(back, items):
-                raise AssertionError("the items did not come back")
-    return found
-
-
-def _peak(folder: Path, *words: str) -> float:
-    """Highest sum of resident memory over a command's processes, polled; gigabytes. Linux only."""
-    command = [str(Path(sys.executable).with_name("fivefold")), *words]
-    highest = 0.0
-    with subprocess.Popen(command, cwd=folder, stdout=subprocess.DEVNULL) as running:
-        while running.poll() is None:
-            highest = max(highest, sum(map(_resident, _family(running.pid))))
-            time.sleep(0.1)
-    if running.returncode:
-        raise RuntimeError(f"{' '.join(words)} failed")
-    return highest
-
-
-def _family(pid: int) -> Sequence[int]:
-    """A process and its children."""
-    try:
-        children = Path(f"/proc/{pid}/task/{pid}/children").read_text().split()
-    except OSError:
-        return []
-    return [pid, *(each for child in children for each in _family(int(child)))]
-
-
-def _resident(pid: int) -> float:
-    try:
-        return int(Path(f"/proc/{pid}/statm").read_text().split()[1]) * resource.getpagesize() / 1e9
-    except OSError:
-        return 0.0

@@ -77,7 +77,7 @@ def _archive(result: dict[str, Any], preset: dict[str, Any] | None) -> str:
         f"{seconds['decompress']:.0f} s, by {result['workers']} processes. The model embedded is {result['model_bytes']:,} bytes more"
         + (f", which pays from {pays:,} items on (against xz)." if pays else ".")
         + f" The lossy archive has {result['lossy_bytes_per_item']:.1f} bytes per item. With ideal bits-back coding of z in the place of "
-        f"a grid it would be {result['bits_back']:.4f} bits per pixel."
+        f"a grid it would be {result['bits_back']:.4f} bits per pixel. An archive of noise is {result['noise_over_raw']:.3%} longer than the noise."
     )
     if preset:
         took = preset["seconds"]
@@ -85,11 +85,15 @@ def _archive(result: dict[str, Any], preset: dict[str, Any] | None) -> str:
             f"\n\nThe `archive` preset, fitted in {preset['fit_minutes']:.0f} minutes: {preset['bytes']:,} bytes, written in "
             f"{took['compress']:.0f} s and read in {took['decompress']:.0f} s."
         )
-    memory = [
+    return text
+
+
+def _memory(result: dict[str, Any]) -> str:
+    peaks = [
         f"{int(items):,} items: {peak['compress']:.2f} GB to write, {peak['decompress']:.2f} GB to read"
-        for items, peak in result["memory"].items()
+        for items, peak in result["gigabytes"].items()
     ]
-    return text + f"\n\nMemory at its highest, all processes together: {'; '.join(memory)}."
+    return f"At its highest, all processes together: {'; '.join(peaks)}."
 
 
 def _rate_distortion(result: dict[str, Any]) -> str:
@@ -193,6 +197,7 @@ def _prior(result: dict[str, Any]) -> str:
 
 _ARCHIVES = {
     "rate_distortion": ("Lossy archives", _rate_distortion),
+    "archive_memory": ("Memory of archives", _memory),
     "everywhere": ("The same on every machine", _everywhere),
     "damage": ("Damaged archives", _damage),
 }

@@ -8,14 +8,18 @@ from typing import Annotated
 
 import typer
 
+from fivefold.config import PRESETS
 from fivefold.errors import UsageError
 
 
 def setting(config: type, name: str) -> typer.models.OptionInfo:
-    """The option for a field of a configuration dataclass; not given means the preset's value."""
+    """The option for a field of a configuration dataclass; not given means the preset's value.
+
+    The help tells that of the preset `default`.
+    """
     field = next(each for each in dataclasses.fields(config) if each.name == name)
-    default = "none" if field.default is None else field.default
-    help = f"{field.metadata['help']} [default: {default}]"
+    default = next(getattr(part, name) for part in vars(PRESETS["default"]).values() if isinstance(part, config))
+    help = f"{field.metadata['help']} [default: {'none' if default is None else default}]"
     return typer.Option("--" + name.replace("_", "-"), help=help, show_default=False)
 
 
