@@ -47,7 +47,7 @@ def _peak(folder: Path, *words: str) -> float:
         while running.poll() is None:
             highest = max(highest, sum(map(_resident, _family(running.pid))))
             time.sleep(0.1)
-    if running.returncode:
+    if running.returncode or not highest:
         raise RuntimeError(f"{' '.join(words)} failed")
     return highest
 
@@ -57,7 +57,7 @@ def _family(pid: int) -> Sequence[int]:
     try:
         children = Path(f"/proc/{pid}/task/{pid}/children").read_text().split()
     except OSError:
-        return []
+        return [pid]
     return [pid, *(each for child in children for each in _family(int(child)))]
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import random
 import resource
 import subprocess
@@ -16,7 +17,8 @@ from typing import Any
 
 import numpy as np
 
-from fivefold.data import Items
+from fivefold.data import Items, make_items
+from fivefold.jobs.compress import write_archive
 from fivefold.model.fitted import FittedModel
 from fivefold.storage import load, save
 from fivefold.system import environment
@@ -25,6 +27,7 @@ GOLDEN = Path(__file__).parents[1] / "tests" / "golden"
 _MUTANTS, _BEHIND_CHECKSUMS, _PARTS = 200_000, 0.02, 8
 _SPARE_BYTES = 1 << 28  # of memory beyond what the process has before
 _KILLS, _KILL_ITEMS = 50, 512
+_KILL_SETTINGS = ("--block-items", "8", "--no-verify")
 
 
 def measure(model: FittedModel, test: Items, train: Items) -> dict[str, Any]:
@@ -74,14 +77,17 @@ def _bound_memory() -> None:
 
 def _run_mutants(part: int) -> tuple[Counter[str], float]:
     """How a share of the mutants end, and how long the slowest took."""
+    from google_crc32c import value as checksum
+
     from fivefold.codec import archive
     from fivefold.codec.archive import Limits
     from fivefold.errors import ArchiveError
     from fivefold.jobs.decompress import decompress
 
-    model, content = load(GOLDEN / "model", "cpu"), (GOLDEN / "items.ff").read_bytes()
+    model = load(GOLDEN / "model", "cpu")
+    content = _with_names(model, decompress((GOLDEN / "items.ff").read_bytes(), model))
     limits = Limits(items=1_000, block_elements=1 << 16, bytes=1 << 20, attachment_bytes=1 << 20)
-    right, rng, checksum = decompress(content, model, limits=limits), random.Random(part), archive.crc32c
+    right, rng = decompress(content, model, limits=limits), random.Random(part)
     ends, slowest = Counter[str](), 0.0
     _bound_memory()
     for _ in range(_MUTANTS // _PARTS):
@@ -100,6 +106,14 @@ def _run_mutants(part: int) -> tuple[Counter[str], float]:
             ends["right items" if same else "other items, behind right checksums"] += 1
         slowest = max(slowest, time.monotonic() - start)
     return ends, slowest
+
+
+def _with_names(model: FittedModel, values: np.ndarray) -> bytes:
+    """An archive like the golden one, of named items."""
+    file = io.BytesIO()
+    items = make_items(values, model.schema, names=tuple(f"folder/{number}.png" for number in range(len(values))))
+    write_archive(model, items, file, step=1, block_items=4)
+    return file.getvalue()
 
 
 class _AnySum:
@@ -127,17 +141,14 @@ def _kill_writers(model: FittedModel, values: np.ndarray) -> dict[str, int]:
         save(model, folder / "model")
         np.save(folder / "items.npy", values)
         program = str(Path(sys.executable).with_name("fivefold"))
-        command = [program, "compress", "model", "items.npy", "-o", "items.ff", "--force"]
-        start = time.monotonic()
-        subprocess.run(command, cwd=folder, check=True, capture_output=True)
-        whole = time.monotonic() - start
+        command = [program, "compress", "model", "items.npy", "-o", "items.ff", *_KILL_SETTINGS]
+        whole = _kill(command, folder, None)
         right = (folder / "items.ff").read_bytes()
         for _ in range(_KILLS):
             (folder / "items.ff").unlink(missing_ok=True)
-            writer = subprocess.Popen(command, cwd=folder, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
-            time.sleep(rng.uniform(0.3, 1.1) * whole)
-            writer.kill()
-            writer.wait()
+            _kill(command, folder, rng.uniform(0, 1.1) * whole)
+            for left in folder.glob(".items.ff.*"):
+                left.unlink()
             if not (folder / "items.ff").exists():
                 ends["absent"] += 1
                 continue
@@ -147,3 +158,15 @@ def _kill_writers(model: FittedModel, values: np.ndarray) -> dict[str, int]:
                 raise AssertionError("a killed writer left another archive")
             ends["complete"] += 1
     return dict(ends)
+
+
+def _kill(command: list[str], folder: Path, after: float | None) -> float:
+    """Run a writer and kill it so many seconds after its temporary file appears, unless None; seconds since then."""
+    with subprocess.Popen(command, cwd=folder, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL) as writer:
+        while not list(folder.glob(".items.ff.*")):
+            time.sleep(0.005)
+        start = time.monotonic()
+        if after is not None:
+            time.sleep(after)
+            writer.kill()
+    return time.monotonic() - start

@@ -30,6 +30,7 @@ class Foreign:
     def __init__(self, decoder: ExactDecoder, noise: float) -> None:
         self._decoder, self._noise, self._rng = decoder, noise, np.random.default_rng(0)
         self.schema, self.config, self.first_layer = decoder.schema, decoder.config, decoder.first_layer
+        self.parameters = decoder.parameters
 
     def _disturb(self, x: np.ndarray) -> np.ndarray:
         return x * (1 + self._noise * self._rng.uniform(-1, 1, x.shape))
@@ -132,6 +133,14 @@ def test_nonsense_is_damaged(untrained, grid, damage):
         codec_of(untrained, grid).decode_elements(damage, 3, symbols_for(grid, 3))
     with pytest.raises(DamagedLayerError):
         codec_of(untrained, grid).decode_codes(damage, 3)
+
+
+def test_more_hints_than_numbers(untrained, grid):
+    layer = b"\x01\x00" + (100_000).to_bytes(4, "little") + bytes(100_000) + b"\x00\x00\x00\x00\x01\x00\x00\x00"
+    with pytest.raises(DamagedLayerError, match="hints"):
+        codec_of(untrained, grid).decode_codes(layer, 3)
+    with pytest.raises(DamagedLayerError, match="hints"):
+        codec_of(untrained, grid).decode_elements(layer, 1, symbols_for(grid, 1))
 
 
 def test_other_items_than_there_are(untrained, grid, colour):

@@ -4,13 +4,15 @@ from __future__ import annotations
 
 import dataclasses
 import io
+import json
+import zlib
 
 import numpy as np
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from fivefold.codec.archive import ArchiveReader, Limits
+from fivefold.codec.archive import ArchiveReader, ArchiveWriter, Limits
 from fivefold.data import make_items
 from fivefold.errors import (
     ArchiveError,
@@ -68,10 +70,10 @@ def test_round_trip(gradient_model, colour, block_items, step):
     assert np.array_equal(decompress(packed, gradient_model), colour)
 
 
-@pytest.mark.parametrize("dtype", [np.uint8, np.int16, np.int64, np.uint64, np.float32, np.float64])
+@pytest.mark.parametrize("dtype", [np.uint8, np.int16, np.int64, np.uint64, np.float32, np.float64, ">u2", ">f4"])
 def test_the_type_comes_back(gradient_model, colour, dtype):
     found = decompress(compress(gradient_model, colour.astype(dtype)), gradient_model)
-    assert found.dtype == dtype
+    assert found.dtype == np.dtype(dtype).newbyteorder("=")
     np.testing.assert_array_equal(found, colour)
 
 
@@ -208,8 +210,8 @@ def test_names_that_inflate_without_end(gradient_model, colour):
     names = tuple("0" * 100_000 for _ in range(10))
     write_archive(gradient_model, make_items(colour, gradient_model.schema, names=names), file)
     assert len(file.getvalue()) < 20_000
-    with pytest.raises(ArchiveLimitError, match="attachment"):
-        Archive.open(file, Limits(attachment_bytes=500_000))
+    with pytest.raises(ArchiveLimitError, match="names"):
+        Archive.open(file)
 
 
 def test_a_block_that_does_not_come_back_is_found_out(gradient_model, colour, monkeypatch):
@@ -254,6 +256,66 @@ def test_a_block_damaged_behind_its_checksum(gradient_model, colour, archive, mo
         except ArchiveError:
             continue
         assert found.shape == colour.shape
+
+
+HEADERS = [
+    {"dtype": None},
+    {"dtype": ">u2"},
+    {"dtype": "(,,)f4"},
+    {"dtype": "object"},
+    {"steps": [1e400]},
+    {"steps": [10**400]},
+    {"steps": [[1.0]]},
+    {"schema": {}},
+    {"lossy": 0},
+    {"model": 3},
+    {"items": 11},
+]
+
+
+@pytest.mark.parametrize("facts", HEADERS, ids=str)
+def test_headers_that_no_writer_writes(archive, facts):
+    with pytest.raises(DamagedArchiveError):
+        Archive.open(rewritten(archive, facts))
+
+
+@pytest.mark.parametrize("names", [b"{}", b"[" * 5000, b"[1]", json.dumps([""] * 9).encode()])
+def test_names_that_no_writer_writes(archive, names):
+    with pytest.raises(DamagedArchiveError):
+        Archive.open(rewritten(archive, {}, {"names": zlib.compress(names)}))
+
+
+def test_no_items(archive):
+    with pytest.raises(DamagedArchiveError):
+        Archive.open(rewritten(archive, {"items": 0}, blocks=0))
+
+
+def rewritten(archive: bytes, facts: dict, attached: dict[str, bytes] | None = None, blocks: int = 3) -> io.BytesIO:
+    """With other facts."""
+    reader, file = ArchiveReader(io.BytesIO(archive)), io.BytesIO()
+    writer = ArchiveWriter(file, reader.facts | facts, attached or {})
+    for block in reader.blocks[:blocks]:
+        writer.add(block.items, reader.method(block), [reader.layer(block, 0), reader.layer(block, 1)])
+    writer.close()
+    return file
+
+
+def test_more_levels_than_can_be_coded_are_kept_raw():
+    from fivefold.training.fit import fit
+
+    values = np.arange(6 * 64, dtype=np.int32).reshape(6, 8, 8) * 1_000
+    settings = {"latent_dim": 2, "hidden": 4, "first_channels": 2, "window": 3, "context_width": 4, "positions": 4}
+    model = fit(values, **settings, epochs=1, accelerator="cpu", validation=0)
+    packed = compress(model, values)
+    reader = ArchiveReader(io.BytesIO(packed))
+    assert [reader.method(block) for block in reader.blocks] == [0]
+    np.testing.assert_array_equal(decompress(packed, model)[..., 0], values)
+
+
+def test_items_too_large_for_a_block(gradient_model, colour, monkeypatch):
+    monkeypatch.setattr("fivefold.jobs.compress.Limits", lambda: Limits(block_elements=143))
+    with pytest.raises(DataError, match="too large"):
+        compress(gradient_model, colour)
 
 
 def test_a_foreign_header(gradient_model, archive):

@@ -1,10 +1,11 @@
 """A decoder in plain Python, written from docs/format.md alone, reads what the package writes.
 
-Slow and simple on purpose: no NumPy, nothing of the package.
+Slow and simple on purpose: no NumPy, nothing of the package in it.
 """
 
 from __future__ import annotations
 
+import io
 import json
 import math
 import struct
@@ -13,7 +14,18 @@ from array import array
 from decimal import Decimal, localcontext
 from pathlib import Path
 
+import numpy as np
 import pytest
+
+from fivefold.codec import rounding
+from fivefold.config import configure
+from fivefold.data import make_items
+from fivefold.jobs.compress import write_archive
+from fivefold.jobs.decompress import codec_of, decompress
+from fivefold.model.build import build_networks
+from fivefold.model.fitted import FittedModel
+from fivefold.model.latent_code import LatentGrid
+from fivefold.storage import load
 
 GOLDEN = Path(__file__).parents[1] / "golden"
 TOTAL = 1 << 28
@@ -212,6 +224,10 @@ def read_codes(layer: bytes, n: int, steps, prior) -> list[list[float]]:
     return z
 
 
+def standard_normal(d: int):
+    return [1.0], [0.0] * d, [float(u == v) for u in range(d) for v in range(d)]
+
+
 # The networks
 
 
@@ -226,21 +242,44 @@ class Networks:
         bias = self.tensors[f"{name}.bias"][0]
         return [sum(map(float.__mul__, weight[i * columns : (i + 1) * columns], x)) + bias[i] for i in range(rows)]
 
-    def guide(self, z: list[float]):
+    def activate(self, x: float) -> float:
+        return max(x, 0.0) if self.network["activation"] == "relu" else x / (1 + math.exp(-x))
+
+    def mean(self, raw: list[float]) -> float:
+        """Of an element under the VAE's own likelihood."""
+        if self.network["likelihood"] == "bernoulli":
+            return sigmoid(raw[0])
+        if self.network["likelihood"] == "gaussian":
+            return raw[0]
+        top = self.schema["high"] - self.schema["low"]
+        assert top > 32
+        log_weights, locations, log_scales = mixture_of(raw, int(top))
+        total = math.exp(log_weights[-1])
+        for w, place, s in zip(log_weights[:-2], locations, map(math.exp, log_scales), strict=True):
+            total += math.exp(w) * s * (softplus(place / s) - softplus((place - top) / s)) / top
+        return total
+
+    def guide(self, z: list[float] | None):
         """The coarse map and the mean item, `[channel][row][column]` each."""
-        assert (self.network["activation"], self.network["likelihood"]) == ("silu", "bernoulli")
+        if z is None:
+            return None
         sides, channels = [(self.schema["height"], self.schema["width"])], []
         while not channels or max(sides[-1]) > self.network["smallest_side"]:
             sides.append(tuple((side + 1) // 2 for side in sides[-1]))
             channels.append(min(self.network["first_channels"] * 2 ** len(channels), self.network["max_channels"]))
-        x = [silu(v) for v in self.linear("vae.decoder.layers.0", z)]
-        x = [silu(v) for v in self.linear("vae.decoder.layers.2", x)]
+        x = [self.activate(v) for v in self.linear("vae.decoder.layers.0", z)]
+        x = [self.activate(v) for v in self.linear("vae.decoder.layers.2", x)]
         (h, w), x = sides[-1], iter(x)
         maps = [[[next(x) for _ in range(w)] for _ in range(h)] for _ in range(channels[-1])]
         for number, larger in enumerate(sides[-2::-1]):
-            coarse = [[[silu(v) for v in row] for row in each] for each in maps] if number else maps
+            coarse = [[[self.activate(v) for v in row] for row in each] for each in maps] if number else maps
             maps = self.transposed(f"vae.decoder.layers.{5 + 2 * number}", coarse, larger)
-        return coarse, [[[1 / (1 + math.exp(-v)) for v in row] for row in each] for each in maps]
+        p = len(maps) // self.schema["channels"]
+        mean = [
+            [[self.mean(list(raw)) for raw in zip(*row, strict=True)] for row in zip(*maps[q : q + p], strict=True)]
+            for q in range(0, len(maps), p)
+        ]
+        return coarse, mean
 
     def transposed(self, name: str, maps, larger):
         weight, (inputs, outputs, _, _) = self.tensors[f"{name}.weight"]
@@ -275,14 +314,16 @@ class Networks:
                     lambda v: min(max(16 * (v - 1) + 1, 0.0), 1.0),
                 ):
                     told += [show(v) for v in unit] + [0.0] * (channels - len(unit))
-        told.append(1.0)
+        told.append(float(guide is not None))
         for place, size in ((r, height), (c, width)):
             told.append(float(place % 2))
             for f in (0.5, 1, 2, 4):
                 angle = f * math.pi * place / max(size - 1, 1)
                 told += [math.sin(angle), math.cos(angle)]
         told += [float(channel == q) for channel in range(channels)] if channels > 1 else []
-        coarse, mean = guide
+        if guide is None:
+            told += [0.0] * (self.tensors["context.layers.0.0.weight"][1][1] - len(told))
+        coarse, mean = guide or ([], [])
         told += [each[r * len(each) // height][c * len(each[0]) // width] for each in coarse]
         for row in range(r - 2, r + 3):
             for column in range(c - 2, c + 3):
@@ -293,8 +334,21 @@ class Networks:
         return self.linear(f"context.layers.0.{2 * self.depth}", told)
 
 
-def silu(x: float) -> float:
-    return x / (1 + math.exp(-x))
+def sigmoid(x: float) -> float:
+    return 1 / (1 + math.exp(-x))
+
+
+def softplus(x: float) -> float:
+    return max(x, 0.0) + math.log1p(math.exp(-abs(x)))
+
+
+def mixture_of(raw: list[float], top: int):
+    """Log weights, locations and log scales from a network's numbers."""
+    k = 5
+    logits, places, scales = raw[: k + 2], raw[k + 2 : 2 * k + 2], raw[2 * k + 2 :]
+    norm = max(logits) + math.log(sum(math.exp(v - max(logits)) for v in logits))
+    log_scales = [min(max(v, -7.0), 2.0) + math.log(top) for v in scales]
+    return [v - norm for v in logits], [top * sigmoid(v) for v in places], log_scales
 
 
 # The elements
@@ -304,17 +358,13 @@ def read_elements(layer: bytes, codes, networks: Networks):
     """Levels `[item][row][column][channel]`."""
     coder, schema, guides = Layer(layer), networks.schema, [networks.guide(z) for z in codes]
     height, width, channels = (schema[name] for name in ("height", "width", "channels"))
-    top, k = int(schema["high"] - schema["low"]), 5
+    top = int(schema["high"] - schema["low"])
     items = [[[[] for _ in range(width)] for _ in range(height)] for _ in codes]
     for r, c, q in ((r, c, q) for r in range(height) for c in range(width) for q in range(channels)):
         batch = []
         for item, guide in zip(items, guides, strict=True):
-            raw = networks.parameters(item, guide, r, c, q)
-            logits = raw[: k + 2]
-            norm = max(logits) + math.log(sum(math.exp(v - max(logits)) for v in logits))
-            locations = [top / (1 + math.exp(-v)) for v in raw[k + 2 : 2 * k + 2]]
-            log_scales = [min(max(v, -7.0), 2.0) + math.log(top) for v in raw[2 * k + 2 :]]
-            batch.append(Mixture("logistic", top + 1, [v - norm for v in logits], locations, log_scales, coder))
+            parameters = mixture_of(networks.parameters(item, guide, r, c, q), top)
+            batch.append(Mixture("logistic", top + 1, *parameters, coder))
         for item, level in zip(items, coder.pop(batch), strict=True):
             item[r][c].append(level)
     assert coder.is_done()
@@ -324,13 +374,16 @@ def read_elements(layer: bytes, codes, networks: Networks):
 def read_archive(content: bytes, config: dict, tensors) -> bytes:
     """The items' bytes."""
     facts, _, blocks = read_container(content)
-    prior = [tensors[f"prior.{name}"][0] for name in ("weights", "means", "roots")]
+    prior = (
+        [tensors[f"prior.{name}"][0] for name in ("weights", "means", "roots")] if "prior.weights" in tensors else None
+    )
     networks, found = Networks(config, tensors), b""
     for items, method, codes, elements in blocks:
         if method == 0:
             found += elements
             continue
-        z = read_codes(codes, items, facts["steps"], prior)
+        steps = facts["steps"]
+        z = [None] * items if steps is None else read_codes(codes, items, steps, prior or standard_normal(len(steps)))
         levels = read_elements(elements, z, networks)
         found += bytes(int(facts["schema"]["low"]) + v for item in levels for row in item for cell in row for v in cell)
     return found
@@ -343,22 +396,12 @@ def golden():
 
 
 def test_the_golden_archive(golden):
-    from fivefold.jobs.decompress import decompress
-    from fivefold.storage import load
-
     content = (GOLDEN / "items.ff").read_bytes()
     assert read_archive(content, *golden) == decompress(content, load(GOLDEN / "model", "cpu")).tobytes()
 
 
-def test_names_and_an_embedded_model(golden):
-    import io
-
-    import numpy as np
-
-    from fivefold.data import make_items
-    from fivefold.jobs.compress import write_archive
-    from fivefold.storage import load
-
+def test_names_and_an_embedded_model_and_hints(monkeypatch):
+    monkeypatch.setattr(rounding, "GUARD", 1e-2)  # so that there are some
     model = load(GOLDEN / "model", "cpu")
     values = np.random.default_rng(0).integers(90, 110, (2, 8, 6, 3), np.uint8)
     file = io.BytesIO()
@@ -367,3 +410,29 @@ def test_names_and_an_embedded_model(golden):
     assert json.loads(zlib.decompress(attached["names"])) == ["a.png", "b/c.png"]
     embedded = json.loads(attached["config.json"]), read_safetensors(attached["model.safetensors"])
     assert read_archive(file.getvalue(), *embedded) == values.tobytes()
+
+
+TINY = {"latent_dim": 2, "hidden": 5, "first_channels": 3, "max_channels": 4, "smallest_side": 2, "context_width": 4}
+CASES = [
+    {"activation": "relu", "likelihood": "pixels", "window": 3},
+    {"activation": "silu", "likelihood": "gaussian", "window": 5, "context_depth": 1},
+    {"activation": "relu", "likelihood": "bernoulli", "window": 3, "context_depth": 3},
+]
+
+
+@pytest.mark.parametrize("case", CASES)
+@pytest.mark.parametrize("steps", [None, [0.7, 0.4]])
+def test_other_networks(case, steps):
+    """Untrained, of one channel, without a fitted prior, with and without codes."""
+    levels = np.random.default_rng(0).integers(0, 256, (2, 5, 7, 1))
+    schema, config = make_items(levels.astype(np.uint8)).schema, configure(**TINY, **case)
+    networks = build_networks(schema, config, 0).eval()
+    grid = None if steps is None else LatentGrid(np.array(steps))
+    codec = codec_of(FittedModel(schema=schema, config=config, **dict(networks.named_children())), grid)
+    symbols = None if grid is None else grid.nearest(np.random.default_rng(1).standard_normal((2, 2)))
+    tensors = {name: (each.flatten().tolist(), list(each.shape)) for name, each in networks.state_dict().items()}
+    plain, z = Networks({"schema": schema.to_json(), "fit": config.to_json()}, tensors), [None, None]
+    if grid is not None:
+        z = read_codes(codec.encode_codes(symbols), 2, steps, standard_normal(2))
+        np.testing.assert_allclose(z, grid.codes(symbols))
+    assert read_elements(codec.encode_elements(levels, symbols), z, plain) == levels.tolist()

@@ -9,7 +9,7 @@ import time
 
 import pytest
 
-from fivefold.errors import UsageError
+from fivefold.errors import FivefoldError, UsageError
 from fivefold.jobs.pool import Pool
 
 
@@ -19,7 +19,7 @@ def add(shared: int, number: int) -> int:
 
 @pytest.mark.parametrize("workers", [1, 2])
 def test_results_come_in_order(workers):
-    with Pool(100, workers) as pool:
+    with Pool(100, workers, tasks=20) as pool:
         assert list(pool.map(add, ((n,) for n in range(20)))) == list(range(100, 120))
 
 
@@ -31,14 +31,29 @@ def test_tasks_are_made_when_they_are_needed():
             made.append(n)
             yield (n,)
 
-    with Pool(0, 2) as pool:
+    with Pool(0, 2, tasks=100) as pool:
         next(pool.map(add, tasks()))
         assert len(made) <= 6
 
 
 def test_workers_below_one():
     with pytest.raises(UsageError, match="--workers"):
-        Pool(0, 0)
+        Pool(0, 0, tasks=1)
+
+
+def end(_: object) -> None:
+    os._exit(1)
+
+
+def test_a_worker_that_is_killed():
+    with Pool(0, 2, tasks=2) as pool, pytest.raises(FivefoldError, match="killed"):
+        list(pool.map(end, ((), ())))
+
+
+def test_one_task_needs_no_process(monkeypatch):
+    monkeypatch.setattr("fivefold.jobs.pool.ProcessPoolExecutor", None)
+    with Pool(1, 8, tasks=1) as pool:
+        assert list(pool.map(add, iter([(1,)]))) == [2]
 
 
 PARENT = """
@@ -50,7 +65,7 @@ def wait(shared, seconds):
     time.sleep(seconds)
 
 if __name__ == "__main__":
-    with Pool(None, 2) as pool:
+    with Pool(None, 2, tasks=2) as pool:
         list(pool.map(wait, ((600,) for _ in range(2))))
 """
 

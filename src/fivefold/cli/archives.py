@@ -6,7 +6,7 @@ import os
 import sys
 import tempfile
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import closing, contextmanager
 from pathlib import Path
 from typing import IO, TYPE_CHECKING, Annotated, Any
 
@@ -109,9 +109,9 @@ def decompress(
         count, schema = len(opened.rows(rows)), opened.schema
         if count == 0:
             raise UsageError(f"--items {items}: the archive has {len(opened)} items, none of these")
-        parts = opened.parts(fitted, lossy=lossy, items=rows, workers=_workers(workers))
         names = None if opened.names is None else opened.names[rows]
-        place.write_parts(parts, (count, *schema.shape), opened.dtype, schema.low, schema.high, names)
+        with closing(opened.parts(fitted, lossy=lossy, items=rows, workers=_workers(workers))) as parts:
+            place.write_parts(parts, (count, *schema.shape), opened.dtype, schema.low, schema.high, names)
     present({"items": count, "output": str(output)}, json)
 
 

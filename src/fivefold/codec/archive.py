@@ -37,13 +37,13 @@ class Limits:
     Attributes
     ----------
     items : of an archive
-    block_elements : of a block's items; to decode one takes some 60 bytes each
+    block_elements : of a block's items; to decode one takes some 150 bytes each
     bytes : of the items that are asked for
     header_bytes, attachment_bytes : of the header, and of each thing attached, inflated
     """
 
     items: int = 1 << 32
-    block_elements: int = 1 << 25
+    block_elements: int = 1 << 24
     bytes: int = 1 << 34
     header_bytes: int = 1 << 20
     attachment_bytes: int = 1 << 30
@@ -61,6 +61,7 @@ class Block:
     """Where a block is, from which item on, and how many."""
 
     offset: int
+    end: int
     first: int
     items: int
 
@@ -166,7 +167,8 @@ class ArchiveReader:
     def _head(self, block: Block) -> tuple[int, tuple[int, int], tuple[int, int]]:
         head = self._checked(block.offset, _BLOCK.size, f"block of items {_span(block)}")
         magic, items, method, *numbers = _BLOCK.unpack(head)
-        if magic != _BLOCK_MAGIC or items != block.items:
+        end = block.offset + _BLOCK.size + _SUM.size + sum(numbers[:LAYERS])
+        if magic != _BLOCK_MAGIC or items != block.items or end != block.end:
             raise DamagedArchiveError(f"the block of items {_span(block)} is not where the index says")
         return method, tuple(numbers[:LAYERS]), tuple(numbers[LAYERS:])
 
@@ -182,13 +184,14 @@ class ArchiveReader:
         index = self._read(offset, count * _ENTRY.size)
         if crc32c(index) != checksum:
             raise DamagedArchiveError("the archive's index is damaged: its checksum is another")
+        self._limits.check("items", sum(items for _, items in _ENTRY.iter_unpack(index)))
+        starts = [start for start, _ in _ENTRY.iter_unpack(index)]
         blocks, first = [], 0
-        for start, items in _ENTRY.iter_unpack(index):
-            if not (place <= start <= offset - _BLOCK.size - _SUM.size and items > 0):
+        for (start, items), end in zip(_ENTRY.iter_unpack(index), [*starts, offset][1:], strict=True):
+            if not (place == start < end and items > 0):
                 raise DamagedArchiveError("the archive's index names a block that is not there")
-            blocks.append(Block(start, first, items))
-            first += items
-        self._limits.check("items", first)
+            blocks.append(Block(start, end, first, items))
+            place, first = end, first + items
         return blocks
 
     def _checked(self, offset: int, size: int, what: str) -> bytes:

@@ -13,7 +13,14 @@ from fivefold.codec.rans import LOWEST_HEAD, PRECISION, WORD_BITS
 _TOTAL = 1 << PRECISION
 
 
-@numba.njit(cache=True, nogil=True)
+def _compiled(function):
+    try:
+        return numba.njit(cache=True, nogil=True)(function)
+    except RuntimeError:  # there is no folder that may be written to
+        return numba.njit(nogil=True)(function)
+
+
+@_compiled
 def _below(symbol, i, total, mixtures):
     (
         symbols,
@@ -43,7 +50,7 @@ def _below(symbol, i, total, mixtures):
     return (share * (_TOTAL - symbols) >> cdf_bits) + symbol
 
 
-@numba.njit(cache=True, nogil=True)
+@_compiled
 def intervals(chosen, mixtures):
     """Start and frequency of each chosen symbol, `(n,)` uint64."""
     n, weights = len(chosen), mixtures[1]
@@ -55,7 +62,7 @@ def intervals(chosen, mixtures):
     return starts, frequencies
 
 
-@numba.njit(cache=True, nogil=True)
+@_compiled
 def push(heads, words, count, starts, frequencies):
     """Push from the last to the first; `words` has room. Returns the number of words."""
     for i in range(len(starts) - 1, -1, -1):
@@ -70,7 +77,7 @@ def push(heads, words, count, starts, frequencies):
     return count
 
 
-@numba.njit(cache=True, nogil=True)
+@_compiled
 def pop(heads, words, count, found, mixtures):
     """Pop into `found`. Returns the number of words left, or −1 if there were too few.
 

@@ -21,6 +21,7 @@ LOCATION_STEPS = 32  # per symbol
 LOG_SCALE_STEPS = 16  # per nat
 LOWEST_LOG_SCALE, HIGHEST_LOG_SCALE = -4, 14  # of scales in symbols
 
+MOST_SYMBOLS = 1 << 16  # with more, a step of a location would be finer than what machines agree on
 _FARTHEST = 2.0**24  # symbols that a location may be from the first
 _NO_WEIGHT = 299  # steps below 0 at which a weight is 0
 _WEIGHT_BITS = 24
@@ -48,7 +49,7 @@ class Mixtures:
         need not be normalised, but the largest of a row must be near 0
     locations : `(n, k)` int64 in steps of 1/32 symbol
     log_scales : `(n, k)` int64 in steps of 1/16 nat, of scales in symbols
-    symbols : how many there are, at most 65,536
+    symbols : how many there are, at most `MOST_SYMBOLS`
     shape : `logistic` or `normal`
     """
 
@@ -125,8 +126,9 @@ def to_mixtures(
         np.clip(locations, -_FARTHEST, _FARTHEST) * LOCATION_STEPS,
         np.clip(log_scales, LOWEST_LOG_SCALE, HIGHEST_LOG_SCALE) * LOG_SCALE_STEPS,
     )
-    whole = rounder(np.concatenate(steps, axis=1))
-    return Mixtures(whole[:, : k + 2], whole[:, k + 2 : 2 * k + 2], whole[:, 2 * k + 2 :], symbols, shape)
+    parts = np.split(rounder(np.concatenate(steps, axis=1)), (k + 2, 2 * k + 2), axis=1)
+    weights, places, scales = map(np.ascontiguousarray, parts)
+    return Mixtures(weights, places, scales, symbols, shape)
 
 
 def _look_up(cells: np.ndarray, distance: np.ndarray, inverse: np.ndarray) -> np.ndarray:

@@ -49,7 +49,7 @@ class Items:
             self,
             values=self.values[indices],
             hidden=_rows(self.hidden, indices),
-            names=None if self.names is None else tuple(np.asarray(self.names, object)[indices]),
+            names=None if self.names is None else _names(self.names, indices),
             labels=None if self.labels is None else self.labels[indices],
         )
 
@@ -127,6 +127,10 @@ def split_rows(items: Items, share: float, seed: int) -> tuple[np.ndarray, np.nd
 def _rows(hidden: np.ndarray | None, indices: np.ndarray | slice) -> np.ndarray | None:
     """The rows of a mask, of which one row serves all items."""
     return hidden if hidden is None or len(hidden) == 1 else hidden[indices]
+
+
+def _names(names: tuple[str, ...], indices: np.ndarray | slice) -> tuple[str, ...]:
+    return names[indices] if isinstance(indices, slice) else tuple(np.asarray(names, object)[indices])
 
 
 def _by(shape: tuple[int, ...]) -> str:

@@ -3,15 +3,17 @@
 from __future__ import annotations
 
 import math
+import zipfile
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import IO
 
 import numpy as np
 
 from fivefold.atomic import atomic_file, atomic_folder, check_free
 from fivefold.data.images import encode_png
-from fivefold.errors import UsageError
+from fivefold.errors import DataError, UsageError
 
 _GAP = 2  # pixels between the images of a sheet
 
@@ -38,6 +40,8 @@ class Output:
 
         `.npy` and `.npz` (array `images`) hold them as they are; a PNG holds uint8 and uint16 as they are, other types
         scaled to 8 bits. A folder gets one PNG per item under its name, or its number.
+
+        Raises `DataError` if a name leads out of the folder.
         """
         self.write_parts([values], values.shape, values.dtype, low, high, names)
 
@@ -52,7 +56,7 @@ class Output:
     ) -> None:
         """`write` for values that come in parts and have `shape` and `dtype` in all.
 
-        Into a folder or `.npy` they go one after the other; the other formats need them all.
+        They go one after the other; only a sheet needs them all.
         """
         ending = self.path.suffix.lower()
         if ending == "":
@@ -65,16 +69,15 @@ class Output:
             return
         with atomic_file(self.path) as temporary, temporary.open("wb") as file:
             if ending == ".npy":
-                about = {"descr": np.lib.format.dtype_to_descr(dtype), "fortran_order": False, "shape": shape}
-                np.lib.format.write_array_header_1_0(file, about)
-                for part in parts:
-                    file.write(np.ascontiguousarray(part).data)
-                return
-            values = np.concatenate(list(parts))
-            if ending == ".npz":
-                np.savez_compressed(file, images=values)
+                _write_npy(file, parts, shape, dtype)
+            elif ending == ".npz":
+                with (
+                    zipfile.ZipFile(file, "w", zipfile.ZIP_DEFLATED) as archive,
+                    archive.open("images.npy", "w", force_zip64=True) as member,
+                ):
+                    _write_npy(member, parts, shape, dtype)
             else:
-                file.write(encode_png(make_sheet(_png_pixels(values, low, high))))
+                file.write(encode_png(make_sheet(_png_pixels(np.concatenate(list(parts)), low, high))))
 
 
 def make_sheet(images: np.ndarray, columns: int | None = None) -> np.ndarray:
@@ -87,6 +90,13 @@ def make_sheet(images: np.ndarray, columns: int | None = None) -> np.ndarray:
     for index, image in enumerate(images):
         sheet[index // columns, :h, index % columns, :w] = image
     return sheet.reshape(rows * (h + _GAP), columns * (w + _GAP), c)[:-_GAP, :-_GAP]
+
+
+def _write_npy(file: IO[bytes], parts: Iterable[np.ndarray], shape: tuple[int, ...], dtype: np.dtype) -> None:
+    about = {"descr": np.lib.format.dtype_to_descr(dtype), "fortran_order": False, "shape": shape}
+    np.lib.format.write_array_header_1_0(file, about)
+    for part in parts:
+        file.write(np.ascontiguousarray(part, dtype).data)
 
 
 def _png_pixels(values: np.ndarray, low: float, high: float) -> np.ndarray:
@@ -104,16 +114,22 @@ def _file_names(names: Sequence[str] | None, n: int) -> list[str]:
     if names is None:
         digits = len(str(n - 1))
         return [f"{index:0{digits}d}.png" for index in range(n)]
+    for name in names:
+        path = Path(name)
+        if path.anchor or ".." in path.parts or not path.name or "\0" in name:
+            raise DataError(f"an item is called {name!r}, which can't be a file in the output folder")
     exchanged = [Path(name).with_suffix(".png").as_posix() for name in names]
     counts: dict[str, int] = {}
     for name in exchanged:
         counts[name.lower()] = counts.get(name.lower(), 0) + 1
     taken = {name for name, count in counts.items() if count == 1}
-    distinct = []
+    distinct, again = [], dict[str, int]()
     for name, new in zip(names, exchanged, strict=True):
         if counts[new.lower()] > 1:
-            tries = (f"{name}{number}.png" for number in ("", *(f".{again}" for again in range(2, len(names) + 2))))
-            new = next(each for each in tries if each.lower() not in taken)
+            new = f"{name}.png"
+            while new.lower() in taken:
+                again[name] = again.get(name, 1) + 1
+                new = f"{name}.{again[name]}.png"
             taken.add(new.lower())
         distinct.append(new)
     return distinct

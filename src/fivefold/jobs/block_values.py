@@ -6,6 +6,7 @@ from typing import Any
 
 import numpy as np
 
+from fivefold.codec.mixtures import MOST_SYMBOLS
 from fivefold.jobs.blocks import BlockCodec, DamagedLayerError
 from fivefold.schema import ImageSchema
 
@@ -45,8 +46,12 @@ def _compare(values: np.ndarray, decoded: Any) -> None:
 
 
 def _levels(values: np.ndarray, schema: ImageSchema) -> np.ndarray | None:
-    """The values counted from the lowest; None if they are not whole numbers within the model's range, bit for bit."""
+    """The values counted from the lowest; None if they are not whole numbers within the model's range, bit for bit, or
+    have too many levels to code.
+    """
     assert schema.levels is not None
+    if schema.levels > MOST_SYMBOLS:
+        return None
     with np.errstate(invalid="ignore"):
         levels = np.nan_to_num(values.astype(np.float64) - schema.low, nan=-1).astype(np.int64)
     inside = 0 <= levels.min() and levels.max() < schema.levels

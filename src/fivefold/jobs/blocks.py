@@ -16,6 +16,7 @@ from fivefold.model.latent_code import LatentDistributions, LatentGrid
 from fivefold.model.prior import FittedPrior
 
 _LANES = 32  # of a whole block's elements; the codes have one
+_HINT_BYTES = 10  # of one, at most
 _HEAD = struct.Struct("<HI")  # lanes, bytes of hints
 
 
@@ -43,15 +44,16 @@ class BlockCodec:
         rounder, distributions = HintingRounder(), self._latent(len(symbols))
         intervals = []
         for number, column in enumerate(symbols.T):
-            intervals.append(distributions.of(number, rounder).interval(column))
+            intervals.append(distributions.of(number, rounder).interval(np.ascontiguousarray(column)))
             distributions.know(number, column)
         return _pack(intervals, rounder.hints, 1)
 
     def decode_codes(self, layer: bytes, n: int) -> np.ndarray:
         """The inverse; raises `DamagedLayerError`."""
         assert self.grid is not None
-        coder, hints = _unpack(layer)
-        rounder, distributions = HintedRounder(hints), self._latent(n)
+        distributions = self._latent(n)
+        coder, hints = _unpack(layer, n * len(self.grid.steps) * distributions.parameters)
+        rounder = HintedRounder(hints)
         symbols = np.empty((n, len(self.grid.steps)), np.int64)
         for number in range(symbols.shape[1]):
             symbols[:, number] = _pop(coder, distributions.of(number, rounder))
@@ -71,8 +73,9 @@ class BlockCodec:
 
     def decode_elements(self, layer: bytes, n: int, symbols: np.ndarray | None) -> np.ndarray:
         """The inverse; raises `DamagedLayerError`."""
-        coder, hints = _unpack(layer)
-        rounder, schema = HintedRounder(hints), self.decoder.schema
+        schema = self.decoder.schema
+        coder, hints = _unpack(layer, n * schema.size * self.decoder.parameters)
+        rounder = HintedRounder(hints)
         levels = np.zeros((n, *schema.shape), np.int64)
         flat = levels.reshape(n, -1)
         windows = self._windows(np.zeros(levels.shape), symbols)
@@ -118,10 +121,13 @@ def _pack(intervals: list[tuple[np.ndarray, np.ndarray]], hints: np.ndarray, lan
     return _HEAD.pack(lanes, len(packed)) + packed + heads + words
 
 
-def _unpack(layer: bytes) -> tuple[Rans, np.ndarray]:
+def _unpack(layer: bytes, numbers: int) -> tuple[Rans, np.ndarray]:
+    """The coder, and the hints for so many numbers at most."""
     if len(layer) < _HEAD.size:
         raise DamagedLayerError("it is too short")
     lanes, size = _HEAD.unpack_from(layer)
+    if size > _HINT_BYTES * numbers:
+        raise DamagedLayerError("it has more hints than numbers")
     heads, words = _HEAD.size + size, _HEAD.size + size + 8 * lanes
     if lanes == 0 or len(layer) < words or (len(layer) - words) % 4:
         raise DamagedLayerError("its parts do not fit into it")

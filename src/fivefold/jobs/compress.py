@@ -26,7 +26,7 @@ from fivefold.model.scoring import encode_items
 from fivefold.progress import Rate, progress_bar
 from fivefold.storage import fingerprint, save
 
-_BLOCK_ITEMS, _BLOCK_ELEMENTS = 1024, 1 << 22
+_BLOCK_ITEMS, _BLOCK_ELEMENTS = 1024, 1 << 21
 _SAMPLE = 256  # items that the grid's step is chosen on
 _LOSSY_STEP = 1.0  # posterior deviations
 
@@ -66,11 +66,13 @@ def write_archive(
     Raises
     ------
     UsageError : if an option is out of its range, or the model can't do it
-    DataError : if items have missing elements
+    DataError : if items have missing elements, or are too large
     """
     if block_items is None:
         block_items = min(_BLOCK_ITEMS, max(1, _BLOCK_ELEMENTS // model.schema.size))
-    most = max(1, Limits().block_elements // model.schema.size)
+    most = Limits().block_elements // model.schema.size
+    if most == 0:
+        raise DataError(f"{items.source}: items of {model.schema.size:,} elements are too large for an archive")
     if not 1 <= block_items <= most:
         raise UsageError(f"--block-items must be from 1 to {most:,}, got {block_items}")
     if step is not None and not 0 <= step < float("inf"):
@@ -85,7 +87,7 @@ def write_archive(
         if not items.visible(rows).all():
             raise DataError(f"{items.source}: elements are missing, which an archive can't hold; impute them first")
     grid = _choose_grid(model, items, _LOSSY_STEP if lossy and step is None else step)
-    codec = codec_of(model, grid)
+    pool = Pool(codec_of(model, grid), workers, tasks=-(-len(items) // block_items))
     facts = {
         "schema": model.schema.to_json(),
         "dtype": items.values.dtype.name,
@@ -98,11 +100,11 @@ def write_archive(
 
     def tasks() -> Iterator[tuple[Any, ...]]:
         for rows in items.batches(block_items):
-            values = np.ascontiguousarray(items.values[rows])
+            values = np.ascontiguousarray(items.values[rows], items.values.dtype.newbyteorder("="))
             mu = None if grid is None else encode_items(model, items.select(rows))[0]
             yield values, mu, lossy, verify
 
-    with progress_bar("compress", len(items)) as bar, Pool(codec, workers) as pool:
+    with progress_bar("compress", len(items)) as bar, pool:
         rate = Rate()
         for count, method, layers in pool.map(encode_block, tasks()):
             writer.add(count, method, layers)
@@ -132,4 +134,6 @@ def _attachments(model: FittedModel, items: Items, embed_model: bool) -> dict[st
         with tempfile.TemporaryDirectory() as folder:
             save(model, Path(folder) / "model")
             attached |= {name: (Path(folder) / "model" / name).read_bytes() for name in MODEL_FILES}
+    for content in attached.values():
+        Limits().check("attachment_bytes", len(content))
     return attached

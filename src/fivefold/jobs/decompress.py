@@ -6,7 +6,7 @@ import io
 import json
 import tempfile
 import zlib
-from collections.abc import Iterator
+from collections.abc import Generator, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import IO, Any
@@ -14,7 +14,7 @@ from typing import IO, Any
 import numpy as np
 
 from fivefold.codec.archive import ArchiveReader, Limits
-from fivefold.errors import DamagedArchiveError, ModelError, UsageError, WrongModelError
+from fivefold.errors import ArchiveLimitError, DamagedArchiveError, ModelError, UsageError, WrongModelError
 from fivefold.jobs.block_values import CODED, decode_block
 from fivefold.jobs.blocks import BlockCodec
 from fivefold.jobs.pool import Pool
@@ -27,6 +27,7 @@ from fivefold.storage import fingerprint, load
 
 NAMES = "names"
 MODEL_FILES = ("config.json", "model.safetensors")
+_NAME_BYTES = 4096  # on average, of a name and what is around it
 
 
 @dataclass
@@ -54,14 +55,17 @@ class Archive:
         try:
             schema, dtype = ImageSchema.from_json(reader.facts["schema"]), np.dtype(reader.facts["dtype"])
             lossy, steps, model = (reader.facts[name] for name in ("lossy", "steps", "model"))
-            sane = type(lossy) is bool and isinstance(model, str) and reader.facts["items"] == reader.items
+            sane = type(lossy) is bool and isinstance(model, str) and dtype.name == reader.facts["dtype"]
+            sane = sane and reader.facts["items"] == reader.items > 0
             if steps is not None:
                 LatentGrid(np.array(steps, np.float64))
             names = None
             if NAMES in reader.attachments:
-                names = tuple(json.loads(_inflate(reader.attachment(NAMES), limits)))
+                names = tuple(json.loads(_inflate(reader.attachment(NAMES), reader.items)))
                 sane = sane and len(names) == reader.items and all(isinstance(name, str) for name in names)
-        except (KeyError, TypeError, ValueError, ModelError, zlib.error) as error:
+        except (LookupError, TypeError, ValueError, ArithmeticError, SyntaxError, RecursionError, zlib.error) as error:
+            raise DamagedArchiveError(f"the archive's header is damaged: {error}") from None
+        except ModelError as error:
             raise DamagedArchiveError(f"the archive's header is damaged: {error}") from None
         if not sane or dtype.kind not in "buif":
             raise DamagedArchiveError("the archive's header is damaged")
@@ -95,7 +99,7 @@ class Archive:
         lossy: bool = False,
         items: slice = slice(None),
         workers: int = 1,
-    ) -> Iterator[np.ndarray]:
+    ) -> Generator[np.ndarray, None, None]:
         """Items `(m, h, w, c)`, block by block, of the blocks that they are in only.
 
         Parameters
@@ -119,7 +123,8 @@ class Archive:
             raise WrongModelError("the archive was written with another model")
         if facts["steps"] is not None and len(facts["steps"]) != model.latent_dim:
             raise DamagedArchiveError("the archive's header is damaged: its codes are not the model's")
-        self.limits.check("bytes", len(rows) * self.schema.size * self.dtype.itemsize)
+        if not lossy and (model.context is None or self.schema.levels is None):
+            raise DamagedArchiveError("the archive's header is damaged: its model can't hold exact items")
         grid = None if facts["steps"] is None else LatentGrid(np.array(facts["steps"], np.float64))
         wanted = [b for b in self.reader.blocks if b.first < rows.stop and b.first + b.items > rows.start]
 
@@ -129,7 +134,8 @@ class Archive:
                 elements = b"" if lossy and method == CODED else self.reader.layer(block, 1)
                 yield block.items, method, [self.reader.layer(block, 0), elements], lossy, self.dtype.name
 
-        with progress_bar("decompress", len(rows)) as bar, Pool(codec_of(model, grid), workers) as pool:
+        pool = Pool(codec_of(model, grid), workers, tasks=len(wanted))
+        with progress_bar("decompress", len(rows)) as bar, pool:
             rate = Rate()
             for block, values in zip(wanted, pool.map(decode_block, tasks()), strict=True):
                 if isinstance(values, str):
@@ -141,6 +147,7 @@ class Archive:
     def read(self, model: FittedModel | None = None, *, items: slice = slice(None), **options: Any) -> np.ndarray:
         """All of `parts` as one array."""
         rows = self.rows(items)
+        self.limits.check("bytes", len(rows) * self.schema.size * self.dtype.itemsize)
         parts = self.parts(model, items=items, **options)
         found, done = None, 0
         for part in parts:  # the first of which comes after all that is to be checked
@@ -173,8 +180,10 @@ def codec_of(model: FittedModel, grid: LatentGrid | None) -> BlockCodec:
     return BlockCodec(ExactDecoder(weights, model.schema, model.config), model.prior, grid)
 
 
-def _inflate(content: bytes, limits: Limits) -> bytes:
-    """What was deflated, if it is not too much."""
-    inflated = zlib.decompressobj().decompress(content, limits.attachment_bytes + 1)
-    limits.check("attachment_bytes", len(inflated))
+def _inflate(content: bytes, names: int) -> bytes:
+    """What was deflated, if it is not too much for so many names."""
+    most = 2 + _NAME_BYTES * names
+    inflated = zlib.decompressobj().decompress(content, most + 1)
+    if len(inflated) > most:
+        raise ArchiveLimitError(f"the archive has names of more than {_NAME_BYTES:,} bytes each")
     return inflated

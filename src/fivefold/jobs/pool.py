@@ -3,14 +3,17 @@
 from __future__ import annotations
 
 import os
+import signal
 import threading
 from collections.abc import Callable, Iterator
 from concurrent.futures import Executor, Future, ProcessPoolExecutor
+from concurrent.futures.process import BrokenProcessPool
 from multiprocessing import get_context, parent_process
 from typing import Any
 
-from fivefold.errors import UsageError
+from fivefold.errors import FivefoldError, UsageError
 
+_MOST = 61  # processes that one can wait for on Windows
 _shared: Any = None
 
 
@@ -20,17 +23,18 @@ class Pool:
     Parameters
     ----------
     shared : goes to each process once
-    workers : processes; with 1 all is done in this one
+    workers : processes, at most; with 1 all is done in this one
+    tasks : how many there will be
 
     Raises
     ------
     UsageError : if `workers` is below 1
     """
 
-    def __init__(self, shared: Any, workers: int) -> None:
+    def __init__(self, shared: Any, workers: int, tasks: int) -> None:
         if workers < 1:
             raise UsageError(f"--workers must be at least 1, got {workers}")
-        self._shared, self._workers = shared, workers
+        self._shared, self._workers = shared, max(1, min(workers, tasks, _MOST))
         self._executor: Executor | None = None
 
     def __enter__(self) -> Pool:
@@ -45,23 +49,29 @@ class Pool:
             self._executor.shutdown(cancel_futures=True)
 
     def map(self, work: Callable[..., Any], tasks: Iterator[tuple[Any, ...]]) -> Iterator[Any]:
-        """`work(shared, *task)` for each task."""
+        """`work(shared, *task)` for each task. Raises `FivefoldError` if a process is killed."""
         if self._executor is None:
             yield from (work(self._shared, *task) for task in tasks)
             return
         waiting: list[Future[Any]] = []
-        for task in tasks:
-            waiting.append(self._executor.submit(_call, work, task))
-            if len(waiting) > 2 * self._workers:
-                yield waiting.pop(0).result()
-        for future in waiting:
-            yield future.result()
+        try:
+            for task in tasks:
+                waiting.append(self._executor.submit(_call, work, task))
+                if len(waiting) > 2 * self._workers:
+                    yield waiting.pop(0).result()
+            for future in waiting:
+                yield future.result()
+        except BrokenProcessPool:
+            raise FivefoldError(
+                "a worker process was killed, perhaps for want of memory; try fewer --workers"
+            ) from None
 
 
 def _remember(shared: Any) -> None:
     """In a worker: what its tasks share; on one thread, as the others have theirs."""
     from threadpoolctl import threadpool_limits
 
+    signal.signal(signal.SIGINT, signal.SIG_DFL)  # no traceback from each when all are interrupted
     threading.Thread(target=_end_with_parent, daemon=True).start()
 
     global _shared

@@ -16,6 +16,7 @@ from fivefold.model.stages import output_padding, stages
 from fivefold.schema import ImageSchema
 
 _KERNEL = 3
+_CHUNK = 64  # codes decoded at once
 
 
 @dataclass(frozen=True)
@@ -44,8 +45,17 @@ class ExactDecoder:
         """The context decoder's for causal windows: weights `(features, width)` and biases `(width,)`."""
         return self.weights["context.layers.0.0.weight"].T, self.weights["context.layers.0.0.bias"]
 
+    @property
+    def parameters(self) -> int:
+        """How many numbers `context` gives per element."""
+        return len(self.weights[f"context.layers.0.{2 * self.config.context.context_depth}.bias"])
+
     def guide(self, z: np.ndarray) -> ExactGuide:
         """h(z) of codes `(n, latent_dim)` float64."""
+        parts = [self._guide(z[first : first + _CHUNK]) for first in range(0, len(z), _CHUNK)]
+        return ExactGuide(*(np.concatenate(maps) for maps in zip(*parts, strict=True)))
+
+    def _guide(self, z: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
         sides, widths = stages(self.schema, self.config.network)
         x = self._activate(self._linear("vae.decoder.layers.0", z))
         x = self._activate(self._linear("vae.decoder.layers.2", x))
@@ -54,7 +64,7 @@ class ExactDecoder:
         for number, (side, larger) in enumerate(zip(sides[:0:-1], sides[-2::-1], strict=True)):
             coarse = self._activate(x) if number else x
             x = self._transposed_convolution(f"vae.decoder.layers.{5 + 2 * number}", coarse, side, larger)
-        return ExactGuide(coarse, self._mean(x))
+        return coarse, self._mean(x)
 
     def context(self, hidden: np.ndarray) -> np.ndarray:
         """The parameters of elements' distributions from what the first layer gives: `(m, width)` → `(m, p)`.

@@ -6,11 +6,10 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from fivefold.codec.mixtures import Mixtures, to_mixtures
+from fivefold.codec.mixtures import MOST_SYMBOLS, Mixtures, to_mixtures
 from fivefold.codec.rounding import Rounder
 
 _FARTHEST = 16.0  # of z, in the prior's deviations
-_MOST_SYMBOLS = 1 << 16
 
 
 @dataclass(frozen=True)
@@ -28,7 +27,7 @@ class LatentGrid:
         if not (
             self.steps.ndim == 1
             and np.isfinite(self.steps).all()
-            and (self.steps >= 2 * _FARTHEST / _MOST_SYMBOLS).all()
+            and (self.steps >= 2 * _FARTHEST / MOST_SYMBOLS).all()
         ):
             raise ValueError("the steps of the codes' grid are out of range")
 
@@ -54,6 +53,11 @@ class LatentDistributions:
         with np.errstate(divide="ignore"):
             self._log_weights = np.tile(np.log(weights), (n, 1))
         self._scaled = np.empty((n, *means.shape))
+
+    @property
+    def parameters(self) -> int:
+        """How many numbers describe one distribution."""
+        return 3 * self._log_weights.shape[1] + 2
 
     def of(self, number: int, rounder: Rounder) -> Mixtures:
         """Of z[number], all numbers before it being known."""
