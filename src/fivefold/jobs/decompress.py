@@ -27,6 +27,7 @@ from fivefold.storage import fingerprint, load
 
 NAMES = "names"
 MODEL_FILES = ("config.json", "model.safetensors")
+_NONSENSE = (LookupError, TypeError, ValueError, ArithmeticError, SyntaxError, RecursionError, zlib.error)
 _NAME_BYTES = 4096  # on average, of a name and what is around it
 
 
@@ -63,9 +64,7 @@ class Archive:
             if NAMES in reader.attachments:
                 names = tuple(json.loads(_inflate(reader.attachment(NAMES), reader.items)))
                 sane = sane and len(names) == reader.items and all(isinstance(name, str) for name in names)
-        except (LookupError, TypeError, ValueError, ArithmeticError, SyntaxError, RecursionError, zlib.error) as error:
-            raise DamagedArchiveError(f"the archive's header is damaged: {error}") from None
-        except ModelError as error:
+        except (*_NONSENSE, ModelError) as error:
             raise DamagedArchiveError(f"the archive's header is damaged: {error}") from None
         if not sane or dtype.kind not in "buif":
             raise DamagedArchiveError("the archive's header is damaged")
