@@ -24,7 +24,7 @@ def fit(
     preset: Annotated[
         str,
         typer.Option(
-            help="default: one model for all five jobs; archive: the same, for smaller archives and slower; paper: the "
+            help="default: one model for all five jobs; archive: the same with a wider context decoder; paper: the "
             "publication's network and loss."
         ),
     ] = "default",

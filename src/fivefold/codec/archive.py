@@ -38,7 +38,7 @@ class Limits:
     ----------
     items : of an archive
     block_elements : of a block's items; to decode one takes some 150 bytes each
-    bytes : of the items that are asked for
+    bytes : of the items that are read into one array
     header_bytes, attachment_bytes : of the header, and of each thing attached, inflated
     """
 

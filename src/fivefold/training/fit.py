@@ -58,7 +58,7 @@ def fit(
     Parameters
     ----------
     data : anything that `read_items` takes; `mnist` is its training split
-    preset : `default` (one model for all five jobs), `archive` (the same, for smaller archives) or `paper` (the
+    preset : `default` (one model for all five jobs), `archive` (the same with a wider context decoder) or `paper` (the
         publication's)
     test : items to report figures on, never trained on; for `mnist` its test split
     mask, resize : as for `read_items`
