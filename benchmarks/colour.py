@@ -30,7 +30,7 @@ from fivefold.training.fit import fit_items
 _SIDE, _STRIDE = 16, 8
 _TRAIN = 0.75  # of each picture's width, from the left
 _LEVEL, _HIDDEN = 0.1, 0.5
-SETTINGS = {"likelihood": "pixels", "latent_dim": 32, "epochs": 40, "validation": 0.1}
+SETTINGS = {"likelihood": "pixels", "latent_dim": 32, "epochs": 30, "validation": 0.1}
 
 
 def measure(model: FittedModel, test: Items, train: Items) -> dict[str, Any]:

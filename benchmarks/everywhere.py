@@ -25,7 +25,7 @@ from fivefold.model.prior import FittedPrior
 from fivefold.storage import save
 from fivefold.system import environment
 
-_ITEMS, _BLOCK = 4_096, 512
+_ITEMS, _BLOCK = 2_048, 512
 _STEP = 4.0
 _NOISE = 1e-10
 _HEAD = struct.Struct("<HI")  # of a layer: lanes, bytes of hints; see docs/format.md

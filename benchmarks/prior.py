@@ -16,7 +16,7 @@ from fivefold.model.scoring import encode_items
 from fivefold.system import environment
 
 _CODES = 20_000
-_STEPS, _BATCH, _RATE = 4_000, 512, 2e-3
+_STEPS, _BATCH, _RATE = 2_000, 512, 2e-3
 
 
 def measure(model: FittedModel, test: Items, train: Items) -> dict[str, Any]:

@@ -173,8 +173,8 @@ def _cost(result: dict[str, Any]) -> str:
         f"The core's negative ELBO is {bound['default']:.2f} nats per test item; fitted clean and without a context decoder "
         f"for as many epochs ({result['epochs']}) it is {bound['clean']:.2f} ({bound['excess']:+.1%}). An epoch takes "
         f"{seconds['ratio']:.2f} times as long as the core's alone (medians of runs in turn), the whole fit "
-        f"{result['fit_seconds'] / 60:.1f} minutes. The process that fitted took at most {memory['fits']:.2f} GB, of which the "
-        f"data {memory['data']:.2f} GB."
+        f"{result['fit_seconds'] / 60:.1f} minutes. `fivefold fit` takes at most {memory['fit']:.2f} GB, of which the data "
+        f"{memory['data']:.2f} GB."
     )
 
 

@@ -208,8 +208,8 @@ class Material:
     def fit_like(
         self, *, latent_dim: int | None = None, epochs: int | None = None, seed: int | None = None
     ) -> FittedModel:
-        """Another fit of the training items with the model's settings, but for what is given; no context decoder."""
-        from fivefold.training.fit import fit_items
+        """Another VAE of the training items with the model's settings, but for what is given; no context decoder."""
+        from fivefold.training.fit import train_networks
 
         assert self.train is not None
         config = self.model.config
@@ -222,7 +222,7 @@ class Material:
         )
         with tempfile.TemporaryDirectory() as folder:
             like = dataclasses.replace(config, network=network, training=training, context=ContextConfig(window=0))
-            return fit_items(self.train, like, Path(folder))
+            return train_networks(self.train, like, Path(folder))
 
     def noisy(self, damage: Damage, strength: float, name: str) -> Items:
         """The items with noise, in their own dtype."""

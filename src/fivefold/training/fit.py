@@ -94,6 +94,30 @@ def fit_items(
     logger: LoggerName | None = None,
 ) -> FittedModel:
     """`fit` for items and a configuration that are at hand."""
+    model = train_networks(items, config, workdir, accelerator, resume=resume, logger=logger)
+    training = config.training
+    train, held_out = split_rows(items, training.validation, training.seed)
+    validation = items.select(held_out)
+    model.prior = _fit_prior(model, items.select(_some(train, training.seed)), validation)
+    if len(held_out):
+        order = np.random.default_rng(derive_seed(training.seed, "normality")).permutation(len(held_out))
+        model.normality = fit_normality(item_statistics(model, validation)[order])
+        model.record["figures"]["held_out"] = dataclasses.asdict(evaluate_elbo(model, validation))
+    if test is not None:
+        model.record["figures"]["test"] = dataclasses.asdict(evaluate_elbo(model, test))
+    return model
+
+
+def train_networks(
+    items: Items,
+    config: FitConfig,
+    workdir: Path,
+    accelerator: str = "auto",
+    *,
+    resume: bool = False,
+    logger: LoggerName | None = None,
+) -> FittedModel:
+    """`fit_items` without what is fitted to the networks' results afterwards: prior, statistics, figures."""
     training = config.training
     train, held_out = split_rows(items, training.validation, training.seed)
     networks = build_networks(items.schema, config, training.seed)
@@ -124,14 +148,6 @@ def fit_items(
         "figures": {},
         "environment": environment(),
     }
-    validation = items.select(held_out)
-    model.prior = _fit_prior(model, items.select(_some(train, training.seed)), validation)
-    if len(held_out):
-        order = np.random.default_rng(derive_seed(training.seed, "normality")).permutation(len(held_out))
-        model.normality = fit_normality(item_statistics(model, validation)[order])
-        model.record["figures"]["held_out"] = dataclasses.asdict(evaluate_elbo(model, validation))
-    if test is not None:
-        model.record["figures"]["test"] = dataclasses.asdict(evaluate_elbo(model, test))
     return model
 
 
