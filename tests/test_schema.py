@@ -90,6 +90,13 @@ def test_integers_survive_the_unit_scale(dtype, data):
     assert np.abs(back.astype(np.float64) - values.astype(np.float64)).max() <= allowed
 
 
+def test_one_value_far_from_zero_has_a_range():
+    values = np.array([-(2**53) - 3])  # a float64 there does not change when 1 is added
+    schema = infer(values)
+    assert schema.low < schema.high
+    assert schema.from_unit(schema.to_unit(values)).tolist() == [-(2**53) - 4]
+
+
 @pytest.mark.parametrize("dtype", ["int32", "uint32", "int64", "uint64", "float64"])
 def test_distinguishes_values_far_from_zero(dtype):
     schema = ImageSchema(1, 3, 1, dtype, 1e9, 1e9 + 2)

@@ -113,6 +113,7 @@ def infer_schema(values: np.ndarray, low: float, high: float) -> ImageSchema:
         low = min(float(low), 0.0)
         bits = max(int(high) - int(low), 1).bit_length()
         high = low + (255 if dtype == np.uint8 or 1 < bits <= 8 else 2**bits - 1)
+        high = max(high, float(np.nextafter(low, np.inf)))  # far from 0, adding 1 changes nothing
         if dtype.kind in "iu":
             high = min(high, np.iinfo(dtype).max)
     height, width, channels = values.shape[1:]
