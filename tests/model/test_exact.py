@@ -25,7 +25,7 @@ CASES = [
 ]
 
 
-def networks(case, height=11, width=6, channels=1, high=255.0):
+def networks(case, height=11, width=7, channels=1, high=255.0):
     schema = ImageSchema(height, width, channels, "uint16", 0.0, high)
     config = configure(**{"window": 5, **SMALL, **case})
     modules = build_networks(schema, config, 0).double().eval()
@@ -46,14 +46,14 @@ def test_guide(case, channels, high):
 
 
 @pytest.mark.parametrize("case", CASES)
-@pytest.mark.parametrize("channels", [1, 3])
+@pytest.mark.parametrize("channels", [1, 2, 3])
 @pytest.mark.parametrize("guided", [True, False])
 @pytest.mark.parametrize("known", [True, False])
 def test_every_elements_parameters(case, channels, guided, known):
     """With all elements there from the start (coding), or put in one by one (decoding)."""
     modules, exact = networks(case, channels=channels)
     generator = torch.Generator().manual_seed(1)
-    x = torch.rand((3, channels, 11, 6), generator=generator, dtype=torch.float64)
+    x = torch.rand((3, channels, 11, 7), generator=generator, dtype=torch.float64)
     x[torch.rand(x.shape, generator=generator) < 0.3] = 0
     x[torch.rand(x.shape, generator=generator) < 0.2] = 1
     z = torch.randn((3, 3), generator=generator, dtype=torch.float64)
