@@ -133,6 +133,24 @@ def test_what_is_put_is_seen(untrained, inputs, window):
 
 
 @every_window
+@pytest.mark.parametrize("alone", [False, True])
+def test_several_codes_are_each_of_them_in_turn(untrained, inputs, window, alone):
+    model = dataclasses.replace(untrained, context=None) if alone else untrained
+    x, visible, _ = inputs
+    codes = torch.randn((3, 4, model.latent_dim), generator=torch.Generator().manual_seed(5))
+    items, elements = torch.arange(3).repeat_interleave(144), torch.arange(144).repeat(3)
+    values = column(by_element(x).flatten())
+    with torch.no_grad():
+        together = Conditional(model, window, x, visible, codes)(items, elements)
+        assert together.mean.shape == (432, 1, 4, 1)
+        for number in range(4):
+            one = Conditional(model, window, x, visible, codes[:, number])(items, elements)
+            torch.testing.assert_close(together.mean[:, :, number : number + 1], one.mean)
+            found = together.log_prob(values.expand(-1, -1, 4, -1))[:, :, number : number + 1]
+            torch.testing.assert_close(found, one.log_prob(values), rtol=1e-4, atol=1e-4)
+
+
+@every_window
 def test_z_counts_unless_there_is_none(untrained, inputs, window):
     x, visible, z = inputs
     one, other = (log_probs(Conditional(untrained, window, x, visible, each), x) for each in (z, z + 1))

@@ -177,7 +177,7 @@ def test_single_elements_have_the_same_distributions(family, levels):
     generator = torch.Generator().manual_seed(4)
     items, elements = torch.randint(n, (50,), generator=generator), torch.randint(c * h * w, (50,), generator=generator)
     row, column, channel = elements // c // w, elements // c % w, elements % c
-    single = likelihood.at(items, elements)
+    single = likelihood.at(items[:, None], elements)
     values = x[items, channel, row, column].view(-1, 1, 1, 1)
     assert type(single) is type(likelihood)
     assert single.levels == levels

@@ -45,22 +45,23 @@ def denoise(model: FittedModel, data: Source, *, mask: Mask = None, n_samples: i
     for rows, x, visible in model.batches(items):
         noise = standard_normal(generator, (len(x), -(-n_samples // 2), model.latent_dim), x.device)
         posterior = model.vae.posterior(x, visible)
-        mean, square = _explain(model, x, visible, [posterior.mu])
+        mean, square = _explain(model, x, visible, posterior.mu)
         if model.has_learnt(Window.NOISY):
             better = model.vae.posterior(mean)
             mirrored = torch.cat((noise, -noise), dim=1)[:, :n_samples]
-            mean, square = _explain(model, x, visible, [better.at(draw) for draw in mirrored.unbind(1)])
+            codes = torch.stack([better.at(draw) for draw in mirrored.unbind(1)], dim=1)
+            mean, square = _explain(model, x, visible, codes)
         cleaned[rows] = model.values(mean, items.values.dtype)
         deviation = (square - mean.square()).clamp_min(0).sqrt().cpu().numpy().transpose(0, 2, 3, 1)
         std[rows] = deviation * (model.schema.high - model.schema.low)
     return Denoised(cleaned, std)
 
 
-def _explain(model: FittedModel, x: Tensor, visible: Tensor, codes: list[Tensor]) -> Tensor:
-    """First and second moment of each element given its neighbours, averaged over `codes`: `(2, n, c, h, w)`."""
-    return torch.stack([Conditional(model, Window.NOISY, x, visible, z).map(_moments) for z in codes]).mean(0)
+def _explain(model: FittedModel, x: Tensor, visible: Tensor, codes: Tensor) -> Tensor:
+    """First and second moment of each element given its neighbours, averaged over its item's codes: `(2, n, c, h, w)`."""
+    return Conditional(model, Window.NOISY, x, visible, codes).map(_moments)
 
 
 def _moments(likelihood: Likelihood, items: Tensor, elements: Tensor) -> Tensor:
     mean = likelihood.mean
-    return torch.stack((mean, likelihood.variance + mean.square())).view(2, -1).T
+    return torch.stack((mean, likelihood.variance + mean.square()), dim=1).mean(3).view(-1, 2)

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import warnings
-from collections.abc import Callable
 from dataclasses import dataclass
 
 import numpy as np
@@ -17,11 +16,11 @@ from fivefold.model.conditional import Conditional
 from fivefold.model.context import Window, as_items, by_element
 from fivefold.model.fitted import FittedModel, standard_normal, uniform
 from fivefold.model.likelihoods import Likelihood, bisect
+from fivefold.model.vae import Posterior
 from fivefold.seeds import derive_seed
 
 _ROUNDS = 48  # in which a draw is completed; the elements of a round don't see each other
 _TEMPER = 0.3  # power of the importance weights beside a context decoder
-_CHUNK = 1 << 13  # missing elements filled in at once
 
 
 @dataclass(frozen=True)
@@ -110,59 +109,64 @@ def impute(
 def _draw_codes(model: FittedModel, x: Tensor, visible: Tensor, noise: Tensor, more: Tensor) -> tuple[Tensor, Tensor]:
     """Weights `(n, s)`, sum 1, and codes `(n, s, latent_dim)`, from normal numbers like the codes."""
     posterior = model.vae.posterior(x, visible)
-    log_weights, codes = [], []
-    for draw, another in zip(noise.unbind(1), more.unbind(1), strict=True):
-        z = posterior.at(draw)
-        prior = -0.5 * z.square().sum(1)
-        log_weights.append(model.vae.likelihood(z).item_log_prob(x, visible) + prior - posterior.log_prob(z))
-        if model.has_learnt(Window.MISSING):
-            log_weights[-1] *= _TEMPER
-            z = model.vae.posterior(_complete(model, x, visible, z)).at(another)
-        codes.append(z)
-    return torch.softmax(torch.stack(log_weights, dim=1), dim=1), torch.stack(codes, dim=1)
+    codes = [posterior.at(draw) for draw in noise.unbind(1)]
+    log_weights = torch.stack([_log_weight(model, posterior, x, visible, z) for z in codes], dim=1)
+    stacked = torch.stack(codes, dim=1)
+    if model.has_learnt(Window.MISSING):
+        log_weights = _TEMPER * log_weights
+        completed = _complete(model, x, visible, stacked).unbind(1)
+        pairs = zip(completed, more.unbind(1), strict=True)
+        stacked = torch.stack([model.vae.posterior(as_items(each, x)).at(another) for each, another in pairs], dim=1)
+    return torch.softmax(log_weights, dim=1), stacked
 
 
-def _complete(model: FittedModel, x: Tensor, visible: Tensor, z: Tensor) -> Tensor:
-    """The items with expected values given one code each, `(n, c, h, w)`."""
-    given, completed = Conditional(model, Window.MISSING, x, visible, z), by_element(x).clone()
-    for where in (~by_element(visible)).nonzero().split(_CHUNK):
+def _log_weight(model: FittedModel, posterior: Posterior, x: Tensor, visible: Tensor, z: Tensor) -> Tensor:
+    """log p(visible, z) − log q(z), but for a constant: `(n,)`."""
+    prior = -0.5 * z.square().sum(1)
+    return model.vae.likelihood(z).item_log_prob(x, visible) + prior - posterior.log_prob(z)
+
+
+def _complete(model: FittedModel, x: Tensor, visible: Tensor, codes: Tensor) -> Tensor:
+    """The items with expected values given each code, `(n, s, size)`."""
+    given = Conditional(model, Window.MISSING, x, visible, codes)
+    completed = by_element(x).unsqueeze(1).repeat(1, given.codes, 1)
+    for where in (~by_element(visible)).nonzero().split(given.chunk):
         rows, elements = where.unbind(1)
-        completed[rows, elements] = given(rows, elements).mean.view(-1)
-    return as_items(completed, x)
+        completed[rows, :, elements] = given(rows, elements).mean.view(len(rows), -1)
+    return completed
 
 
 def _summarise(
     model: FittedModel, x: Tensor, visible: Tensor, weights: Tensor, codes: Tensor, interval: float | None
 ) -> list[Tensor]:
     """Expected values of the missing elements, then the ends of their intervals: each `(n, c, h, w)`, 0 elsewhere."""
-    given = [Conditional(model, Window.MISSING, x, visible, z) for z in codes.unbind(1)]
+    given = Conditional(model, Window.MISSING, x, visible, codes)
     summaries = torch.zeros((1 if interval is None else 3, *by_element(x).shape), device=x.device)
-    for where in (~by_element(visible)).nonzero().split(_CHUNK):
+    for where in (~by_element(visible)).nonzero().split(given.chunk):
         rows, elements = where.unbind(1)
-        mixed = [(p(rows, elements), weights[rows, s].view(-1, 1, 1, 1)) for s, p in enumerate(given)]
-        summaries[0, rows, elements] = _mix(mixed, lambda p: p.mean).view(-1)
+        likelihood, weight = given(rows, elements), weights[rows].view(len(rows), 1, -1, 1)
+        summaries[0, rows, elements] = (weight * likelihood.mean).sum(2).view(-1)
         if interval is not None:
-            summaries[1:, rows, elements] = _interval(mixed, interval, model.schema.levels)
+            summaries[1:, rows, elements] = _interval(likelihood, weight, interval, model.schema.levels)
     return [as_items(summary, x) for summary in summaries]
 
 
-_Mixed = list[tuple[Likelihood, Tensor]]
+def _interval(likelihood: Likelihood, weight: Tensor, share: float, levels: int | None) -> Tensor:
+    """Lower and upper ends of the narrowest of three intervals that hold `share` of the probability, `(2, m)`.
 
+    The distributions `(m, 1, s, 1)` are mixed by `weight`, likewise.
+    """
 
-def _mix(mixed: _Mixed, measure: Callable[[Likelihood], Tensor]) -> Tensor:
-    return torch.stack([weight * measure(likelihood) for likelihood, weight in mixed]).sum(0)
-
-
-def _interval(mixed: _Mixed, share: float, levels: int | None) -> Tensor:
-    """Lower and upper ends of the narrowest of three intervals that hold `share` of the probability, `(2, m)`."""
+    def cdf(x: Tensor) -> Tensor:
+        return (weight * likelihood.cdf(x.expand_as(weight))).sum(2, keepdim=True)
 
     def quantile(probability: float) -> Tensor:
-        level = torch.full_like(mixed[0][1], probability)
-        return bisect(lambda x: _mix(mixed, lambda p: p.cdf(x)), level, levels).view(-1)
+        return bisect(cdf, torch.full_like(weight[:, :, :1], probability), levels).view(-1)
 
     tail = 1 - share
-    lower = torch.stack((torch.zeros_like(mixed[0][1]).view(-1), quantile(tail / 2), quantile(tail)))
-    upper = torch.stack((quantile(share), quantile(1 - tail / 2), torch.ones_like(lower[0])))
+    low = torch.stack([quantile(each) for each in (tail / 2, tail)])
+    high = torch.stack([quantile(each) for each in (share, 1 - tail / 2)])
+    lower, upper = torch.cat((torch.zeros_like(low[:1]), low)), torch.cat((high, torch.ones_like(high[:1])))
     narrowest = (upper - lower).argmin(0, keepdim=True)
     return torch.cat((lower.gather(0, narrowest), upper.gather(0, narrowest)))
 

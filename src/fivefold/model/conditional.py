@@ -24,27 +24,34 @@ class Conditional:
     Parameters
     ----------
     x, visible : `(n, c, h, w)` float in [0, 1] and bool: what the windows show
-    z : `(n, latent_dim)`; or None to do without z, which takes a context decoder
+    z : `(n, latent_dim)`, or s codes for each item `(n, s, latent_dim)`; or None to do without z, which takes a context
+        decoder
     """
 
     def __init__(self, model: FittedModel, window: Window, x: Tensor, visible: Tensor, z: Tensor | None) -> None:
         n, c, h, w = x.shape
         self.shape, self.size, self.device = (n, h, w, c), c * h * w, x.device
+        self.codes = 1 if z is None else z[0].numel() // z.shape[-1]
         self._context, self._around, self._likelihood = model.context, None, None
         if model.context is not None and model.has_learnt(window):
-            guide = None if z is None else model.vae.guided(z)[1]
+            guide = None if z is None else model.vae.guided(z.flatten(0, -2))[1]
             self._around = model.context.surroundings(x, visible, window, guide)
         elif z is not None:
-            self._likelihood = model.vae.likelihood(z)
+            self._likelihood = model.vae.likelihood(z.flatten(0, -2))
         else:
             raise ValueError("without z there must be a context decoder that has learnt the window")
 
     def __call__(self, items: Tensor, elements: Tensor) -> Likelihood:
-        """The distribution of `elements` `(m,)` of `items` `(m,)`, as tensors `(m, 1, 1, 1)`."""
+        """The distribution of `elements` `(m,)` of `items` `(m,)` given each code, as tensors `(m, 1, s, 1)`."""
         if self._context is not None and self._around is not None:
             return self._context(self._around, items, elements)
         assert self._likelihood is not None
-        return self._likelihood.at(items, elements)
+        return self._likelihood.at(items[:, None] * self.codes + torch.arange(self.codes, device=self.device), elements)
+
+    @property
+    def chunk(self) -> int:
+        """How many elements to ask for at once."""
+        return max(1, _CHUNK // self.codes)
 
     def put(self, items: Tensor, elements: Tensor, values: Tensor) -> None:
         """Let the windows show `values` `(m,)`."""
@@ -54,9 +61,9 @@ class Conditional:
     def map(self, measure: Measure) -> Tensor:
         """`measure(likelihood, items, elements)` of all elements, k numbers `(m, k)` each: `(k, n, c, h, w)`."""
         n, h, w, c = self.shape
-        parts = []
-        for start in range(0, n * self.size, _CHUNK):
-            index = torch.arange(start, min(start + _CHUNK, n * self.size), device=self.device)
+        parts, chunk = [], self.chunk
+        for start in range(0, n * self.size, chunk):
+            index = torch.arange(start, min(start + chunk, n * self.size), device=self.device)
             items, elements = index // self.size, index % self.size
             parts.append(measure(self(items, elements), items, elements))
         return torch.cat(parts).view(n, h, w, c, -1).permute(4, 0, 3, 1, 2)

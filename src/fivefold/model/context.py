@@ -40,7 +40,7 @@ class Surroundings:
     ----------
     x, visible : `(n, c, h, w)` float in [0, 1] and bool, as the windows are to show them
     window : the kind of window
-    guide : h(z) of each item; or None to do without z
+    guide : h(z) of each item's codes, as many for each item, one item's after the other's; or None to do without z
     guided : `(n,)` bool, which items' guide counts (default: all)
     side : of the window
     """
@@ -60,7 +60,8 @@ class Surroundings:
         self._known = known
         self._coarse = self._mean = None
         if guide is not None:
-            switch = known[:, :, None, None]
+            self._codes = len(guide.mean) // n
+            switch = known.repeat_interleave(self._codes, dim=0)[:, :, None, None]
             self._coarse = (guide.coarse * switch).permute(0, 2, 3, 1).contiguous()
             self._mean = _bordered(guide.mean * switch, GUIDE_WINDOW // 2)
         self._rows, self._columns = (_waves(size, x) for size in (self.height, self.width))
@@ -91,8 +92,8 @@ class Surroundings:
         for number, part in enumerate(_describe(values)):
             self._maps[(*place, channel + number * self.channels)] = part
 
-    def features(self, items: Tensor, elements: Tensor, coarse_channels: int) -> Tensor:
-        """What the network is told of elements `(m,)` of items `(m,)`: `(m, features)`."""
+    def seen(self, items: Tensor, elements: Tensor) -> Tensor:
+        """What the network is told of elements `(m,)` of items `(m,)` whatever the code: `(m, features)`."""
         row, column, channel = self.place(elements)
         around = _cut(self._maps, (_rows_shown(self.window, self._side), self._side), items, row, column)
         if self._mask is not None:
@@ -100,18 +101,22 @@ class Surroundings:
         parts = [around, self._known[items], self._rows[row], self._columns[column]]
         if self.channels > 1:
             parts.append(F.one_hot(channel, self.channels).to(around.dtype))
-        if self._coarse is None or self._mean is None:
-            told = coarse_channels + GUIDE_WINDOW**2 * self.channels
-            parts.append(torch.zeros((len(items), told), dtype=around.dtype, device=around.device))
-        else:
-            height, width = self._coarse.shape[1:3]
-            parts.append(self._coarse[items, row * height // self.height, column * width // self.width])
-            parts.append(_cut(self._mean, (GUIDE_WINDOW, GUIDE_WINDOW), items, row, column))
         return torch.cat(parts, dim=1)
+
+    def told(self, items: Tensor, elements: Tensor) -> Tensor | None:
+        """What it is told of the codes: `(m, codes, features)`; None without."""
+        if self._coarse is None or self._mean is None:
+            return None
+        codes = (items[:, None] * self._codes + torch.arange(self._codes, device=items.device)).flatten()
+        row, column, _ = (each.repeat_interleave(self._codes) for each in self.place(elements))
+        height, width = self._coarse.shape[1:3]
+        coarse = self._coarse[codes, row * height // self.height, column * width // self.width]
+        mean = _cut(self._mean, (GUIDE_WINDOW, GUIDE_WINDOW), codes, row, column)
+        return torch.cat((coarse, mean), dim=1).view(len(items), self._codes, -1)
 
     @staticmethod
     def count_features(window: Window, side: int, channels: int, coarse_channels: int) -> int:
-        """How many numbers `features` gives per element."""
+        """How many numbers `seen` and `told` give per element."""
         around = _rows_shown(window, side) * side * MAPS * channels
         told = coarse_channels + GUIDE_WINDOW**2 * channels
         waves = 2 * (1 + 2 * len(FREQUENCIES))
@@ -119,7 +124,7 @@ class Surroundings:
 
 
 class ContextDecoder(nn.Module):
-    """Surroundings and numbers of elements → `Likelihood` of those elements, as tensors `(m, p, 1, 1)`.
+    """Surroundings and numbers of elements → `Likelihood` of those elements, as tensors `(m, 1, codes, 1)`.
 
     Integers get a mixture of discretised logistics with masses at both ends, reals a normal density.
     """
@@ -127,7 +132,6 @@ class ContextDecoder(nn.Module):
     def __init__(self, schema: ImageSchema, config: ContextConfig, coarse_channels: int) -> None:
         super().__init__()
         self.side = config.window
-        self._coarse_channels = coarse_channels
         self._levels = schema.levels
         self._family = Gaussian if schema.levels is None else DiscretizedLogisticMixture
         outputs = self._family.parameters_per_element
@@ -152,9 +156,17 @@ class ContextDecoder(nn.Module):
         return Surroundings(x, visible, window, guide, self.side, guided)
 
     def forward(self, surroundings: Surroundings, items: Tensor, elements: Tensor) -> Likelihood:
-        """The distribution of each of `elements` `(m,)` of `items` `(m,)`."""
-        features = surroundings.features(items, elements, self._coarse_channels)
-        return self._family(self.layers[surroundings.window](features)[:, :, None, None], self._levels)
+        """The distribution of each of `elements` `(m,)` of `items` `(m,)`, given each of the item's codes."""
+        first, *rest = self.layers[surroundings.window].children()
+        assert isinstance(first, nn.Linear)
+        seen, told = surroundings.seen(items, elements), surroundings.told(items, elements)
+        # what is seen is multiplied once for all codes
+        hidden = F.linear(seen, first.weight[:, : seen.shape[1]], first.bias).unsqueeze(1)
+        if told is not None:
+            hidden = hidden + F.linear(told, first.weight[:, seen.shape[1] :])
+        for layer in rest:
+            hidden = layer(hidden)
+        return self._family(hidden.transpose(1, 2).unsqueeze(3), self._levels)
 
 
 def _perceptron(inputs: int, config: ContextConfig, outputs: int) -> nn.Sequential:

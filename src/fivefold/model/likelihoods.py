@@ -29,11 +29,11 @@ class Likelihood(ABC):
 
     @final
     def at(self, items: Tensor, elements: Tensor) -> Likelihood:
-        """The same for single `elements` `(m,)` of `items` `(m,)`, numbered in raster order, channels last; as `(m, 1, 1, 1)`."""
+        """The same for single `elements` `(m,)` of `items` `(m, s)`, numbered in raster order, channels last: `(m, 1, s, 1)`."""
         n, _, h, w = self.parameters.shape
         split = self.parameters.view(n, -1, self.parameters_per_element, h, w).permute(0, 3, 4, 1, 2)
-        chosen = split.reshape(n, -1, self.parameters_per_element)[items, elements]
-        return type(self)(chosen[:, :, None, None], self.levels)
+        chosen = split.reshape(n, -1, self.parameters_per_element)[items, elements[:, None]]
+        return type(self)(chosen.transpose(1, 2).unsqueeze(3), self.levels)
 
     @abstractmethod
     def log_prob(self, x: Tensor) -> Tensor:
