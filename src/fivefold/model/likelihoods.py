@@ -9,6 +9,7 @@ from __future__ import annotations
 import math
 from abc import ABC, abstractmethod
 from collections.abc import Callable
+from functools import cached_property
 from typing import ClassVar, final
 
 import numpy as np
@@ -167,8 +168,11 @@ class DiscretizedLogisticMixture(Likelihood):
 
     def _mix(self, values: Tensor) -> Tensor:
         """The mixture's mean of the components' `values`, with 0 and 1 for the ends."""
-        ends = torch.zeros_like(values[:, :, :1]), torch.ones_like(values[:, :, :1])
-        return (self._log_weights.exp() * torch.cat((values, *ends), dim=2)).sum(2)
+        return (self._weights[:, :, : self.components] * values).sum(2) + self._weights[:, :, -1]
+
+    @cached_property
+    def _weights(self) -> Tensor:
+        return self._log_weights.exp()
 
     @staticmethod
     def _quadrature() -> tuple[list[float], list[float]]:
@@ -178,12 +182,10 @@ class DiscretizedLogisticMixture(Likelihood):
         return np.log(quantiles / (1 - quantiles)).tolist(), (weights / 2).tolist()
 
     def cdf(self, x: Tensor) -> Tensor:
-        index = torch.floor(x * self._top + 1e-4).unsqueeze(2)
-        last = index >= self._top
-        below = torch.sigmoid((index + 0.5 - self._locations) / self._scales)
-        binned = torch.where(last, 1.0, torch.where(index >= 0, below, 0.0))
-        ends = torch.cat((index >= 0, last), dim=2).to(binned.dtype)
-        return (self._log_weights.exp() * torch.cat((binned, ends), dim=2)).sum(2).clamp(0, 1)
+        index = torch.floor(x * self._top + 1e-4)
+        below = torch.sigmoid((index.unsqueeze(2) + 0.5 - self._locations) / self._scales)
+        inside = (self._weights[:, :, : self.components] * below).sum(2) + self._weights[:, :, self.components]
+        return torch.where(index >= self._top, 1.0, torch.where(index >= 0, inside, 0.0)).clamp(0, 1)
 
     def quantile(self, probability: Tensor) -> Tensor:
         return bisect(self.cdf, probability, self.levels)
