@@ -75,7 +75,7 @@ def _jpeg(image: np.ndarray, level: int) -> bytes:
 
 
 def _webp(image: np.ndarray, level: int) -> bytes:
-    return bytes(imagecodecs.webp_encode(np.repeat(image[..., None], 3, axis=2), level=level))
+    return bytes(imagecodecs.webp_encode(np.repeat(image[..., None], 3, axis=2), level=level, lossless=False))
 
 
 def _webp_back(file: bytes) -> np.ndarray:

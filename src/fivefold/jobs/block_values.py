@@ -2,30 +2,34 @@
 
 from __future__ import annotations
 
+import dataclasses
 from typing import Any
 
 import numpy as np
 
 from fivefold.codec.mixtures import MOST_SYMBOLS
 from fivefold.jobs.blocks import BlockCodec, DamagedLayerError
+from fivefold.model.latent_code import LatentGrid
 from fivefold.schema import ImageSchema
 
 RAW, CODED = 0, 1
 
 
 def encode_block(
-    codec: BlockCodec, values: np.ndarray, mu: np.ndarray | None, lossy: bool, verify: bool
+    codec: BlockCodec, grid: LatentGrid | None, values: np.ndarray, mu: np.ndarray | None, lossy: bool, verify: bool
 ) -> tuple[int, int, list[bytes]]:
     """Number of items, method, layers.
 
     Parameters
     ----------
+    grid : of the codes, which is chosen when the processes that share the codec have started
     values : `(n, h, w, c)` of any numeric type
     mu : `(n, latent_dim)`, where to put the codes; None: there are none
     lossy : only the codes
     verify : decode, and compare
     """
-    symbols = None if mu is None or codec.grid is None else codec.grid.nearest(mu.astype(np.float64))
+    codec = dataclasses.replace(codec, grid=grid)
+    symbols = None if mu is None or grid is None else grid.nearest(mu.astype(np.float64))
     codes = b"" if symbols is None else codec.encode_codes(symbols)
     if lossy:
         return len(values), CODED, [codes, b""]

@@ -27,7 +27,7 @@ from fivefold.progress import Rate, progress_bar
 from fivefold.storage import fingerprint, save
 
 _BLOCK_ITEMS, _BLOCK_ELEMENTS = 1024, 1 << 21
-_SAMPLE = 256  # items that the grid's step is chosen on
+_SAMPLE, _CHOICE = 256, 128  # items that the grid is scaled by, and of those its step is chosen on
 _LOSSY_STEP = 1.0  # posterior deviations
 
 
@@ -86,30 +86,30 @@ def write_archive(
     for rows in items.batches(model.batch_size):
         if not items.visible(rows).all():
             raise DataError(f"{items.source}: elements are missing, which an archive can't hold; impute them first")
-    grid = _choose_grid(model, items, _LOSSY_STEP if lossy and step is None else step)
-    pool = Pool(codec_of(model, grid), workers, tasks=-(-len(items) // block_items))
-    facts = {
-        "schema": model.schema.to_json(),
-        "dtype": items.values.dtype.name,
-        "model": fingerprint(model),
-        "items": len(items),
-        "lossy": lossy,
-        "steps": None if grid is None else grid.steps.tolist(),
-    }
-    writer = ArchiveWriter(file, facts, _attachments(model, items, embed_model))
+    tasks = -(-len(items) // block_items)
+    with Pool(codec_of(model), workers, tasks) as pool, progress_bar("compress", len(items)) as bar:
+        grid = _choose_grid(model, items, _LOSSY_STEP if lossy and step is None else step)
+        facts = {
+            "schema": model.schema.to_json(),
+            "dtype": items.values.dtype.name,
+            "model": fingerprint(model),
+            "items": len(items),
+            "lossy": lossy,
+            "steps": None if grid is None else grid.steps.tolist(),
+        }
+        writer = ArchiveWriter(file, facts, _attachments(model, items, embed_model))
 
-    def tasks() -> Iterator[tuple[Any, ...]]:
-        for rows in items.batches(block_items):
-            values = np.ascontiguousarray(items.values[rows], items.values.dtype.newbyteorder("="))
-            mu = None if grid is None else encode_items(model, items.select(rows))[0]
-            yield values, mu, lossy, verify
+        def blocks() -> Iterator[tuple[Any, ...]]:
+            for rows in items.batches(block_items):
+                values = np.ascontiguousarray(items.values[rows], items.values.dtype.newbyteorder("="))
+                mu = None if grid is None else encode_items(model, items.select(rows))[0]
+                yield grid, values, mu, lossy, verify
 
-    with progress_bar("compress", len(items)) as bar, pool:
         rate = Rate()
-        for count, method, layers in pool.map(encode_block, tasks()):
+        for count, method, layers in pool.map(encode_block, blocks()):
             writer.add(count, method, layers)
             bar.advance(f"compress, {rate.add(count * items.values[0].nbytes)}", count)
-    writer.close()
+        writer.close()
 
 
 def _choose_grid(model: FittedModel, items: Items, step: float | None) -> LatentGrid | None:
@@ -119,7 +119,8 @@ def _choose_grid(model: FittedModel, items: Items, step: float | None) -> Latent
     some = items.select(slice(0, _SAMPLE))
     if step is None:
         candidates = (None, *STEPS)
-        step = min(candidates, key=lambda each: code_length(model, some, each).total)
+        few = some.select(slice(0, _CHOICE))
+        step = min(candidates, key=lambda each: code_length(model, few, each).total)
         if step is None:
             return None
     deviations = encode_items(model, some)[1].astype(np.float64).mean(axis=0)

@@ -170,7 +170,7 @@ def decompress(
     return Archive.open(io.BytesIO(archive), limits).read(model, lossy=lossy, items=items, workers=workers)
 
 
-def codec_of(model: FittedModel, grid: LatentGrid | None) -> BlockCodec:
+def codec_of(model: FittedModel, grid: LatentGrid | None = None) -> BlockCodec:
     """What codes blocks under a model; raises `ModelError` if its weights are not all numbers."""
     weights = {name: weight.cpu().numpy() for name, weight in model.networks.state_dict().items()}
     for name, weight in weights.items():
