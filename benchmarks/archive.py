@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import math
 import os
-import time
+import tempfile
+from pathlib import Path
 from typing import Any
 
 import numpy as np
 import torch
+from program import run_seconds
 
 from fivefold.data import Items
 from fivefold.evaluation.specialists.compressors import compressed_sizes
@@ -17,6 +19,7 @@ from fivefold.jobs.decompress import decompress
 from fivefold.model.conditional import Conditional
 from fivefold.model.context import Window
 from fivefold.model.fitted import FittedModel, standard_normal
+from fivefold.storage import save
 from fivefold.system import environment
 
 
@@ -50,23 +53,26 @@ def _noise_over_raw(model: FittedModel, items: Items) -> float:
 
 
 def measure_archive(model: FittedModel, test: Items) -> dict[str, Any]:
-    """Its size, and the time to write it, to write it with verifying, and to read it."""
-    workers = os.cpu_count() or 1
-    start = time.monotonic()
-    packed = compress(model, test, verify=False, workers=workers)
-    written = time.monotonic()
-    back = decompress(packed, model, workers=workers)
-    read = time.monotonic()
-    if not np.array_equal(back, test.values):
-        raise AssertionError("the items did not come back")
-    compress(model, test, workers=workers)
-    verified = time.monotonic()
+    """Its size, and what the commands take that write it, write it with verifying, and read it, their start included."""
+    with tempfile.TemporaryDirectory() as name:
+        folder = Path(name)
+        save(model, folder / "model")
+        np.save(folder / "items.npy", test.values)
+        pack = ("compress", "model", "items.npy", "-o", "items.ff", "--force")
+        seconds = {
+            "compress": run_seconds(folder, *pack, "--no-verify"),
+            "decompress": run_seconds(folder, "decompress", "items.ff", "--model", "model", "-o", "back.npy"),
+            "verified": run_seconds(folder, *pack),
+        }
+        packed = (folder / "items.ff").stat().st_size
+        if not np.array_equal(np.load(folder / "back.npy"), test.values):
+            raise AssertionError("the items did not come back")
     return {
         "items": len(test),
-        "bytes": len(packed),
-        "bits_per_element": 8 * len(packed) / test.values.size,
-        "seconds": {"compress": written - start, "verified": verified - read, "decompress": read - written},
-        "workers": workers,
+        "bytes": packed,
+        "bits_per_element": 8 * packed / test.values.size,
+        "seconds": seconds,
+        "workers": os.cpu_count() or 1,
         "environment": environment(),
     }
 

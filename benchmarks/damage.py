@@ -6,7 +6,6 @@ import io
 import random
 import resource
 import subprocess
-import sys
 import tempfile
 import time
 from collections import Counter
@@ -16,6 +15,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+from program import PROGRAM
 
 from fivefold.data import Items, make_items
 from fivefold.jobs.compress import write_archive
@@ -141,8 +141,7 @@ def _kill_writers(model: FittedModel, values: np.ndarray) -> dict[str, int]:
         folder = Path(name)
         save(model, folder / "model")
         np.save(folder / "items.npy", values)
-        program = str(Path(sys.executable).with_name("fivefold"))
-        command = [program, "compress", "model", "items.npy", "-o", "items.ff", *_KILL_SETTINGS]
+        command = [PROGRAM, "compress", "model", "items.npy", "-o", "items.ff", *_KILL_SETTINGS]
         whole = _kill(command, folder, None)
         right = (folder / "items.ff").read_bytes()
         for _ in range(_KILLS):

@@ -4,17 +4,17 @@ from __future__ import annotations
 
 import resource
 import subprocess
-import sys
 import time
 from collections.abc import Sequence
 from pathlib import Path
 
+from program import PROGRAM
+
 
 def peak_gigabytes(folder: Path, *words: str) -> float:
     """Highest sum of resident memory over the processes of `fivefold WORDS…`, run in `folder`; polled, Linux only."""
-    command = [str(Path(sys.executable).with_name("fivefold")), *words]
     highest = 0.0
-    with subprocess.Popen(command, cwd=folder, stdout=subprocess.DEVNULL) as running:
+    with subprocess.Popen([PROGRAM, *words], cwd=folder, stdout=subprocess.DEVNULL) as running:
         while running.poll() is None:
             highest = max(highest, sum(map(_resident, _family(running.pid))))
             time.sleep(0.1)

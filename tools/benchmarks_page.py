@@ -74,7 +74,7 @@ def _archive(result: dict[str, Any], preset: dict[str, Any] | None) -> str:
     text = "\n".join(lines) + (
         f"\n\nOf the {result['items']:,} test items, in bytes: {result['bytes']:,} with everything in it but the model; all came back "
         f"bit for bit. Writing took {seconds['compress']:.0f} s, with verifying {seconds['verified']:.0f} s, reading "
-        f"{seconds['decompress']:.0f} s, by {result['workers']} processes. The model embedded is {result['model_bytes']:,} bytes more"
+        f"{seconds['decompress']:.0f} s: whole commands, {result['workers']} processes. The model embedded is {result['model_bytes']:,} bytes more"
         + (f", which pays from {pays:,} items on (against xz)." if pays else ".")
         + f" The lossy archive has {result['lossy_bytes_per_item']:.1f} bytes per item. With ideal bits-back coding of z in the place of "
         f"a grid it would be {result['bits_back']:.4f} bits per pixel. An archive of noise is {result['noise_over_raw']:.3%} longer than the noise."
