@@ -83,7 +83,7 @@ def _archive(result: dict[str, Any], preset: dict[str, Any] | None) -> str:
         took = preset["seconds"]
         text += (
             f"\n\nThe `archive` preset, fitted in {preset['fit_minutes']:.0f} minutes: {preset['bytes']:,} bytes, written in "
-            f"{took['compress']:.0f} s and read in {took['decompress']:.0f} s."
+            f"{took['compress']:.0f} s and read in {took['decompress']:.0f} s, likewise."
         )
     return text
 
@@ -100,7 +100,7 @@ def _rate_distortion(result: dict[str, Any]) -> str:
     lines = [
         "![bytes per image against PSNR](images/rate_distortion.png)",
         "",
-        "| bytes per image: dB | |",
+        "| | bytes per image: dB |",
         "| --- | --- |",
     ]
     for name, points in result["curves"].items():

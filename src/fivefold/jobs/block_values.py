@@ -16,20 +16,24 @@ RAW, CODED = 0, 1
 
 
 def encode_block(
-    codec: BlockCodec, grid: LatentGrid | None, values: np.ndarray, mu: np.ndarray | None, lossy: bool, verify: bool
+    codec: BlockCodec,
+    grid: LatentGrid | None,
+    values: np.ndarray,
+    symbols: np.ndarray | None,
+    lossy: bool,
+    verify: bool,
 ) -> tuple[int, int, list[bytes]]:
     """Number of items, method, layers.
 
     Parameters
     ----------
-    grid : of the codes, which is chosen when the processes that share the codec have started
+    grid : of the codes; it is chosen after the codec was shared with the processes, and takes the place of its own
     values : `(n, h, w, c)` of any numeric type
-    mu : `(n, latent_dim)`, where to put the codes; None: there are none
+    symbols : of the codes on the grid, `(n, latent_dim)`; None: there are none
     lossy : only the codes
     verify : decode, and compare
     """
     codec = dataclasses.replace(codec, grid=grid)
-    symbols = None if mu is None or grid is None else grid.nearest(mu.astype(np.float64))
     codes = b"" if symbols is None else codec.encode_codes(symbols)
     if lossy:
         return len(values), CODED, [codes, b""]

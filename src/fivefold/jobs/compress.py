@@ -27,7 +27,7 @@ from fivefold.progress import Rate, progress_bar
 from fivefold.storage import fingerprint, save
 
 _BLOCK_ITEMS, _BLOCK_ELEMENTS = 1024, 1 << 21
-_SAMPLE, _CHOICE = 256, 128  # items that the grid is scaled by, and of those its step is chosen on
+_SAMPLE = 256  # items that the grid's step is chosen on
 _LOSSY_STEP = 1.0  # posterior deviations
 
 
@@ -88,6 +88,7 @@ def write_archive(
             raise DataError(f"{items.source}: elements are missing, which an archive can't hold; impute them first")
     tasks = -(-len(items) // block_items)
     with Pool(codec_of(model), workers, tasks) as pool, progress_bar("compress", len(items)) as bar:
+        # while the pool's processes start
         grid = _choose_grid(model, items, _LOSSY_STEP if lossy and step is None else step)
         facts = {
             "schema": model.schema.to_json(),
@@ -102,8 +103,8 @@ def write_archive(
         def blocks() -> Iterator[tuple[Any, ...]]:
             for rows in items.batches(block_items):
                 values = np.ascontiguousarray(items.values[rows], items.values.dtype.newbyteorder("="))
-                mu = None if grid is None else encode_items(model, items.select(rows))[0]
-                yield grid, values, mu, lossy, verify
+                symbols = None if grid is None else grid.nearest(encode_items(model, items.select(rows))[0])
+                yield grid, values, symbols, lossy, verify
 
         rate = Rate()
         for count, method, layers in pool.map(encode_block, blocks()):
@@ -119,8 +120,7 @@ def _choose_grid(model: FittedModel, items: Items, step: float | None) -> Latent
     some = items.select(slice(0, _SAMPLE))
     if step is None:
         candidates = (None, *STEPS)
-        few = some.select(slice(0, _CHOICE))
-        step = min(candidates, key=lambda each: code_length(model, few, each).total)
+        step = min(candidates, key=lambda each: code_length(model, some, each).total)
         if step is None:
             return None
     deviations = encode_items(model, some)[1].astype(np.float64).mean(axis=0)

@@ -49,7 +49,7 @@ def denoise(model: FittedModel, data: Source, *, mask: Mask = None, n_samples: i
         if model.has_learnt(Window.NOISY):
             better = model.vae.posterior(mean)
             mirrored = torch.cat((noise, -noise), dim=1)[:, :n_samples]
-            codes = torch.stack([better.at(draw) for draw in mirrored.unbind(1)], dim=1)
+            codes = better.at(mirrored.transpose(0, 1)).transpose(0, 1)
             mean, square = _explain(model, x, visible, codes)
         cleaned[rows] = model.values(mean, items.values.dtype)
         deviation = (square - mean.square()).clamp_min(0).sqrt().cpu().numpy().transpose(0, 2, 3, 1)

@@ -109,15 +109,13 @@ def impute(
 def _draw_codes(model: FittedModel, x: Tensor, visible: Tensor, noise: Tensor, more: Tensor) -> tuple[Tensor, Tensor]:
     """Weights `(n, s)`, sum 1, and codes `(n, s, latent_dim)`, from normal numbers like the codes."""
     posterior = model.vae.posterior(x, visible)
-    codes = [posterior.at(draw) for draw in noise.unbind(1)]
-    log_weights = torch.stack([_log_weight(model, posterior, x, visible, z) for z in codes], dim=1)
-    stacked = torch.stack(codes, dim=1)
+    codes = posterior.at(noise.transpose(0, 1)).transpose(0, 1)
+    log_weights = torch.stack([_log_weight(model, posterior, x, visible, z) for z in codes.unbind(1)], dim=1)
     if model.has_learnt(Window.MISSING):
         log_weights = _TEMPER * log_weights
-        completed = _complete(model, x, visible, stacked).unbind(1)
-        pairs = zip(completed, more.unbind(1), strict=True)
-        stacked = torch.stack([model.vae.posterior(as_items(each, x)).at(another) for each, another in pairs], dim=1)
-    return torch.softmax(log_weights, dim=1), stacked
+        pairs = zip(_complete(model, x, visible, codes).unbind(1), more.unbind(1), strict=True)
+        codes = torch.stack([model.vae.posterior(as_items(each, x)).at(another) for each, another in pairs], dim=1)
+    return torch.softmax(log_weights, dim=1), codes
 
 
 def _log_weight(model: FittedModel, posterior: Posterior, x: Tensor, visible: Tensor, z: Tensor) -> Tensor:

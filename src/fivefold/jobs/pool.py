@@ -42,7 +42,7 @@ class Pool:
             self._executor = ProcessPoolExecutor(
                 self._workers, mp_context=get_context("spawn"), initializer=_remember, initargs=(self._shared,)
             )
-            for _ in range(self._workers):  # each starts a process, while this one prepares the tasks
+            for _ in range(self._workers):  # each starts a process at once, before there are tasks
                 self._executor.submit(int)
         return self
 

@@ -7,7 +7,7 @@ from collections.abc import Callable
 import torch
 from torch import Tensor
 
-from fivefold.model.context import Window, by_element, column
+from fivefold.model.context import Window, by_element, code_rows, column
 from fivefold.model.fitted import FittedModel
 from fivefold.model.likelihoods import Likelihood
 
@@ -31,7 +31,7 @@ class Conditional:
     def __init__(self, model: FittedModel, window: Window, x: Tensor, visible: Tensor, z: Tensor | None) -> None:
         n, c, h, w = x.shape
         self.shape, self.size, self.device = (n, h, w, c), c * h * w, x.device
-        self.codes = 1 if z is None else z[0].numel() // z.shape[-1]
+        self.codes = 1 if z is None or z.dim() == 2 else z.shape[1]
         self._context, self._around, self._likelihood = model.context, None, None
         if model.context is not None and model.has_learnt(window):
             guide = None if z is None else model.vae.guided(z.flatten(0, -2))[1]
@@ -46,7 +46,7 @@ class Conditional:
         if self._context is not None and self._around is not None:
             return self._context(self._around, items, elements)
         assert self._likelihood is not None
-        return self._likelihood.at(items[:, None] * self.codes + torch.arange(self.codes, device=self.device), elements)
+        return self._likelihood.at(code_rows(items, self.codes), elements)
 
     @property
     def chunk(self) -> int:

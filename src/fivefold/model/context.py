@@ -107,7 +107,7 @@ class Surroundings:
         """What it is told of the codes: `(m, codes, features)`; None without."""
         if self._coarse is None or self._mean is None:
             return None
-        codes = (items[:, None] * self._codes + torch.arange(self._codes, device=items.device)).flatten()
+        codes = code_rows(items, self._codes).flatten()
         row, column, _ = (each.repeat_interleave(self._codes) for each in self.place(elements))
         height, width = self._coarse.shape[1:3]
         coarse = self._coarse[codes, row * height // self.height, column * width // self.width]
@@ -177,6 +177,11 @@ def _perceptron(inputs: int, config: ContextConfig, outputs: int) -> nn.Sequenti
         nn.init.kaiming_normal_(hidden.weight, nonlinearity="relu")
         layers += [hidden, nn.ReLU()]
     return nn.Sequential(*layers, nn.Linear(width, outputs))
+
+
+def code_rows(items: Tensor, codes: int) -> Tensor:
+    """Where the codes of items `(m,)` are if each has as many, one item's after the other's: `(m, codes)`."""
+    return items[:, None] * codes + torch.arange(codes, device=items.device)
 
 
 def by_element(x: Tensor) -> Tensor:
