@@ -150,6 +150,21 @@ def test_several_codes_are_each_of_them_in_turn(untrained, inputs, window, alone
             torch.testing.assert_close(found, one.log_prob(values), rtol=1e-4, atol=1e-4)
 
 
+def test_an_item_whose_guide_does_not_count_does_without_all_of_its_codes(untrained, inputs):
+    x, visible, _ = inputs
+    codes = torch.randn((3, 2, untrained.latent_dim), generator=torch.Generator().manual_seed(6))
+    guided = torch.tensor([True, False, True])
+    items, elements = torch.arange(3), torch.full((3,), 100)
+    with torch.no_grad():
+        guide = untrained.vae.guided(codes.flatten(0, 1))[1]
+        around = untrained.context.surroundings(x, visible, Window.CAUSAL, guide, guided)
+        found = untrained.context(around, items, elements).mean
+        told = Conditional(untrained, Window.CAUSAL, x, visible, codes)(items, elements).mean
+        blind = Conditional(untrained, Window.CAUSAL, x, visible, None)(items, elements).mean
+    torch.testing.assert_close(found, torch.where(guided.view(3, 1, 1, 1), told, blind))
+    assert (told[1] != blind[1]).all()
+
+
 @every_window
 def test_z_counts_unless_there_is_none(untrained, inputs, window):
     x, visible, z = inputs
