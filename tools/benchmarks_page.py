@@ -83,7 +83,7 @@ def _archive(result: dict[str, Any], preset: dict[str, Any] | None) -> str:
         took = preset["seconds"]
         text += (
             f"\n\nThe `archive` preset, fitted in {preset['fit_minutes']:.0f} minutes: {preset['bytes']:,} bytes, written in "
-            f"{took['compress']:.0f} s and read in {took['decompress']:.0f} s, likewise."
+            f"{took['compress']:.0f} s and read in {took['decompress']:.0f} s, timed within a process."
         )
     return text
 
