@@ -9,12 +9,15 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from fivefold.estimator import VAE, VAEImputer, VAEOutlierDetector
     from fivefold.jobs.codes import decode, encode
     from fivefold.jobs.compress import compress
     from fivefold.jobs.decompress import decompress
     from fivefold.jobs.denoise import denoise
+    from fivefold.jobs.denoise_rows import denoise_rows
     from fivefold.jobs.detect import detect, surprise
     from fivefold.jobs.generate import generate, morph
+    from fivefold.jobs.generate_rows import generate_rows
     from fivefold.jobs.impute import impute
     from fivefold.model.fitted import FittedModel
     from fivefold.storage import load, save
@@ -22,14 +25,19 @@ if TYPE_CHECKING:
 
 _HOMES = {
     "FittedModel": "model.fitted",
+    "VAE": "estimator",
+    "VAEImputer": "estimator",
+    "VAEOutlierDetector": "estimator",
     "compress": "jobs.compress",
     "decode": "jobs.codes",
     "decompress": "jobs.decompress",
     "denoise": "jobs.denoise",
+    "denoise_rows": "jobs.denoise_rows",
     "detect": "jobs.detect",
     "encode": "jobs.codes",
     "fit": "training.fit",
     "generate": "jobs.generate",
+    "generate_rows": "jobs.generate_rows",
     "impute": "jobs.impute",
     "load": "storage",
     "morph": "jobs.generate",
@@ -37,15 +45,20 @@ _HOMES = {
     "surprise": "jobs.detect",
 }
 __all__ = [
+    "VAE",
     "FittedModel",
+    "VAEImputer",
+    "VAEOutlierDetector",
     "compress",
     "decode",
     "decompress",
     "denoise",
+    "denoise_rows",
     "detect",
     "encode",
     "fit",
     "generate",
+    "generate_rows",
     "impute",
     "load",
     "morph",

@@ -9,7 +9,7 @@ from typing import Any, ClassVar, Literal, get_args, get_origin, get_type_hints
 
 from fivefold.errors import ModelError, UsageError
 
-LikelihoodName = Literal["bernoulli", "pixels", "gaussian"]
+LikelihoodName = Literal["bernoulli", "pixels", "gaussian", "columns"]
 ActivationName = Literal["silu", "relu"]
 LoggerName = Literal["csv", "tensorboard"]
 PresetName = Literal["default", "archive", "paper"]
@@ -137,18 +137,41 @@ class TrainingConfig(_Checked):
 
 
 @dataclass(frozen=True)
+class RowConfig(_Checked):
+    """What a fit to the rows of a table has besides."""
+
+    members: int = _setting(4, "Networks that the context decoder averages.", at_least=1, below=256)
+    factors: int = _setting(8, "Factors of the linear model beneath; 0 for none.", at_least=0, below=1024)
+    dropout: float = _setting(0.2, "Share of the context decoder's units left out in training.", at_least=0, below=1)
+    swap: float = _setting(0.1, "Share of the rows that have cells of others.", at_least=0, below=1)
+    patience: int = _setting(10, "Stop after so many epochs without a better one.", at_least=1)
+    shortest_epoch: int = _setting(50, "Steps of an epoch, at least.", at_least=1)
+    longest_epoch: int = _setting(150, "Steps of an epoch, at most.", at_least=1)
+
+
+@dataclass(frozen=True)
 class FitConfig:
-    """Everything that a fit depends on besides the data."""
+    """Everything that a fit depends on besides the data; `rows` for tables only."""
 
     preset: PresetName = "default"
     network: NetworkConfig = NetworkConfig()
     context: ContextConfig = ContextConfig()
     corruption: CorruptionConfig = CorruptionConfig()
     training: TrainingConfig = TrainingConfig()
+    rows: RowConfig | None = None
+
+    @property
+    def damage(self) -> dict[str, float]:
+        """The share of the training items that the encoder sees corrupted, by kind."""
+        swap = 0.0 if self.rows is None else self.rows.swap
+        return {**dataclasses.asdict(self.corruption), "swap": swap}
 
     def to_json(self) -> dict[str, Any]:
         """The configuration as plain JSON values."""
-        return dataclasses.asdict(self)
+        fields = dataclasses.asdict(self)
+        if self.rows is None:
+            del fields["rows"]
+        return fields
 
     @classmethod
     def from_json(cls, fields: dict[str, Any]) -> FitConfig:
@@ -162,6 +185,7 @@ class FitConfig:
                 ContextConfig(**fields["context"]),
                 CorruptionConfig(**fields["corruption"]),
                 TrainingConfig(**fields["training"]),
+                RowConfig(**fields["rows"]) if "rows" in fields else None,
             )
         except (KeyError, TypeError, UsageError) as error:
             raise ModelError(f"the model's configuration is damaged: {error}") from None
@@ -184,14 +208,26 @@ PRESETS: dict[str, FitConfig] = {
 }
 
 
-def configure(preset: str = "default", **overrides: Any) -> FitConfig:
+_ROWS = FitConfig(
+    "default",
+    NetworkConfig(latent_dim=8, likelihood="columns", hidden=64),
+    ContextConfig(window=1, context_width=128, context_learning_rate=2e-3, positions=16),
+    CorruptionConfig(hide=0.6),
+    TrainingConfig(epochs=30, learning_rate=2e-3, validation=0.15),
+    RowConfig(),
+)
+_MANY_ROWS = 5000
+
+
+def configure(preset: str = "default", *, rows: int | None = None, **overrides: Any) -> FitConfig:
     """The preset with single settings replaced; an override of None leaves the preset's value.
 
     Parameters
     ----------
     preset : `default`, `archive` or `paper`
-    overrides : fields of `NetworkConfig`, `ContextConfig` and `TrainingConfig` by name, and `corruption` (a `CorruptionConfig` or
-        its text form)
+    rows : the items are so many rows of a table, of which the preset is `default`: its sizes follow their number
+    overrides : fields of `NetworkConfig`, `ContextConfig`, `TrainingConfig` and `RowConfig` by name, and `corruption` (a
+        `CorruptionConfig` or its text form)
 
     Raises
     ------
@@ -199,7 +235,9 @@ def configure(preset: str = "default", **overrides: Any) -> FitConfig:
     """
     if preset not in PRESETS:
         raise UsageError(f"--preset must be one of {', '.join(PRESETS)}; got {preset!r}")
-    config = PRESETS[preset]
+    if rows is not None and preset != "default":
+        raise UsageError(f"--preset must be default for tables, got {preset!r}")
+    config = PRESETS[preset] if rows is None else _rows_config(rows)
     given = {name: value for name, value in overrides.items() if value is not None}
     corruption = given.pop("corruption", config.corruption)
     if isinstance(corruption, str):
@@ -207,10 +245,23 @@ def configure(preset: str = "default", **overrides: Any) -> FitConfig:
     if not isinstance(corruption, CorruptionConfig):
         raise UsageError(f"--corruption must be a CorruptionConfig or text, got {corruption!r}")
     parts = {}
-    for part in ("network", "context", "training"):
+    for part in ("network", "context", "training", "rows"):
         current = getattr(config, part)
-        mine = {name: given.pop(name) for name in list(given) if name in current.__dataclass_fields__}
-        parts[part] = dataclasses.replace(current, **mine)
+        if current is not None:
+            mine = {name: given.pop(name) for name in list(given) if name in current.__dataclass_fields__}
+            parts[part] = dataclasses.replace(current, **mine)
     if given:
         raise UsageError(f"unknown setting: {', '.join(given)}")
     return dataclasses.replace(config, corruption=corruption, **parts)
+
+
+def _rows_config(rows: int) -> FitConfig:
+    """One larger network and larger batches for many rows."""
+    if rows >= _MANY_ROWS:
+        network = dataclasses.replace(_ROWS.network, hidden=128)
+        context = dataclasses.replace(_ROWS.context, context_width=256)
+        training = dataclasses.replace(_ROWS.training, batch_size=128, validation=0.1)
+        alone = dataclasses.replace(RowConfig(), members=1, dropout=0.1)
+        return dataclasses.replace(_ROWS, network=network, context=context, training=training, rows=alone)
+    batch_size = min(64, max(16, rows // 4))
+    return dataclasses.replace(_ROWS, training=dataclasses.replace(_ROWS.training, batch_size=batch_size))

@@ -7,13 +7,13 @@ class FivefoldError(Exception):
     exit_code = 1
 
 
-class UsageError(FivefoldError):
+class UsageError(FivefoldError, ValueError):
     """An argument or option can't be what it is."""
 
     exit_code = 2
 
 
-class DataError(FivefoldError):
+class DataError(FivefoldError, ValueError):
     """The data can't be read, or doesn't fit the model."""
 
 

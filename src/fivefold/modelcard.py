@@ -43,10 +43,10 @@ def figure_rows(model: FittedModel) -> list[tuple[str, str]]:
         ),
     ]
     if model.context is not None:
-        side, best = model.context.side, record["history"][record["best_epoch"]]
+        best = record["history"][record["best_epoch"]]
         held_out = best.get("validation_context")
         measured = "" if held_out is None else f", loss {held_out:.4f} per held-out element"
-        rows.append(("context decoder", f"windows of {side}×{side}{measured}"))
+        rows.append(("context decoder", f"{model.context.describe()}{measured}"))
     for name, figures in record["figures"].items():
         text = (
             f"{figures['negative_elbo']:.2f} nats per item = reconstruction {figures['reconstruction']:.2f} + KL "

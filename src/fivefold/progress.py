@@ -56,6 +56,17 @@ def progress_bar(description: str, total: float) -> Iterator[Bar]:
         yield Bar(progress, progress.add_task(description, total=total))
 
 
+@contextmanager
+def silenced(on: bool) -> Iterator[None]:
+    """Show no bars for as long as the block runs, if `on`."""
+    global _silenced
+    before, _silenced = _silenced, _silenced or on
+    try:
+        yield
+    finally:
+        _silenced = before
+
+
 def silence() -> None:
     """Show no bars from now on."""
     global _silenced

@@ -18,30 +18,37 @@ from fivefold.atomic import atomic_folder, check_free
 from fivefold.config import FitConfig
 from fivefold.errors import ModelError, UsageError
 from fivefold.model.build import build_networks
+from fivefold.model.coverage import Coverage
 from fivefold.model.fitted import FittedModel
-from fivefold.model.normality import Normality
+from fivefold.model.marginals import Marginals
+from fivefold.model.normality import Normality, RowNormality
 from fivefold.model.prior import FittedPrior
 from fivefold.model.statistics import count_statistics
 from fivefold.modelcard import render_card
-from fivefold.schema import ImageSchema
+from fivefold.schema import TableSchema, schema_from_json
 
 FORMAT = "fivefold-model"
 FORMAT_VERSION = 2
 _CONFIG, _WEIGHTS, _CARD = "config.json", "model.safetensors", "README.md"
-_FITTED: dict[str, type[FittedPrior] | type[Normality]] = {"prior": FittedPrior, "normality": Normality}
+_FITTED: dict[str, type[Any]] = {"prior": FittedPrior, "marginals": Marginals, "coverage": Coverage}
 
 
 def fingerprint(model: FittedModel) -> str:
     """SHA-256, in hexadecimal, of what a model is: schema, configuration, weights, prior."""
     about = {"schema": model.schema.to_json(), "fit": model.config.to_json()}
     digest = hashlib.sha256(json.dumps(about, sort_keys=True).encode())
-    arrays = {name: weight.cpu().numpy() for name, weight in model.networks.state_dict().items()}
+    arrays = {name: weight.cpu().numpy() for name, weight in _weights(model).items()}
     if model.prior is not None:
         arrays |= {f"prior.{name}": array for name, array in vars(model.prior).items()}
     for name, array in sorted(arrays.items()):
         digest.update(f"{name} {array.shape} ".encode())
         digest.update(np.ascontiguousarray(array, array.dtype.newbyteorder("<")).tobytes())
     return digest.hexdigest()
+
+
+def _weights(model: FittedModel) -> dict[str, torch.Tensor]:
+    """As they were trained, float32."""
+    return {name: weight.cpu().float() for name, weight in model.networks.state_dict().items()}
 
 
 def check_model_path(path: str | Path, force: bool = False) -> Path:
@@ -60,8 +67,8 @@ def save(model: FittedModel, path: str | Path, *, force: bool = False, training:
     Raises `UsageError` if `path` exists (with `force`: and is no model).
     """
     path = check_model_path(path, force)
-    tensors = {name: weight.cpu().contiguous() for name, weight in model.networks.state_dict().items()}
-    for part in _FITTED:
+    tensors = {name: weight.contiguous() for name, weight in _weights(model).items()}
+    for part in (*_FITTED, "normality"):
         if (fitted := getattr(model, part)) is not None:
             arrays = {name: np.ascontiguousarray(array) for name, array in vars(fitted).items()}
             tensors |= {f"{part}.{name}": torch.from_numpy(array) for name, array in arrays.items()}
@@ -96,7 +103,7 @@ def load(path: str | Path, device: str = "auto") -> FittedModel:
     """
     path = Path(path)
     config = _read_config(path)
-    schema = ImageSchema.from_json(config["schema"])
+    schema = schema_from_json(config["schema"])
     fit_config = FitConfig.from_json(config["fit"])
     weights = path / _WEIGHTS
     try:
@@ -104,7 +111,8 @@ def load(path: str | Path, device: str = "auto") -> FittedModel:
         if hashlib.sha256(content).hexdigest() != config["weights_sha256"]:
             raise ModelError(f"{weights} is damaged: its SHA-256 is not the one that {_CONFIG} states")
         tensors = load_tensors(content)
-        fitted = {part: _take(tensors, part, kind) for part, kind in _FITTED.items()}
+        kinds = {**_FITTED, "normality": RowNormality if isinstance(schema, TableSchema) else Normality}
+        fitted = {part: _take(tensors, part, kind) for part, kind in kinds.items()}
         with torch.device("meta"):  # the weights' sizes are compared before any are allocated
             networks = build_networks(schema, fit_config, seed=0)
         networks.load_state_dict(tensors, assign=True)
@@ -115,7 +123,8 @@ def load(path: str | Path, device: str = "auto") -> FittedModel:
         raise ModelError(f"{weights} is damaged: its prior is of other codes")
     parts = {**dict(networks.named_children()), **fitted}
     model = FittedModel(schema=schema, config=fit_config, record=config["record"], **parts)
-    if model.normality is not None and len(model.normality.centre) != count_statistics(model):
+    normality = model.normality
+    if isinstance(normality, Normality) and len(normality.centre) != count_statistics(model):
         raise ModelError(f"{weights} is damaged: its normality is of other statistics")
     try:
         render_card(model)

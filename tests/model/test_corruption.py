@@ -113,7 +113,7 @@ def test_salt_and_pepper_are_at_even_odds():
 
 def test_nothing_is_touched_without_corruption():
     x, visible = grey(), torch.rand(40, 3, 20, 30) < 0.9
-    seen = corrupt_for_training(x, visible, CorruptionConfig(), generator())
+    seen = corrupt_for_training(x, visible, vars(CorruptionConfig()), generator())
     assert torch.equal(seen.x, x)
     assert torch.equal(seen.visible, visible)
     assert seen.hidden.shape == seen.noisy.shape == (40,)
@@ -124,7 +124,7 @@ def test_nothing_is_touched_without_corruption():
 def test_the_share_of_items_is_damaged_and_the_rest_clean(kind):
     x = grey(3000, 1, 6, 6)
     visible = torch.ones_like(x, dtype=torch.bool)
-    seen = corrupt_for_training(x, visible, CorruptionConfig(**{kind: 0.3}), generator())
+    seen = corrupt_for_training(x, visible, {kind: 0.3}, generator())
     hit = ((seen.x != x) | ~seen.visible).flatten(1).any(1)
     assert hit.float().mean().item() == pytest.approx(0.3, abs=0.05)
     assert seen.visible.all() == (kind not in HIDING)
@@ -135,7 +135,7 @@ def test_the_share_of_items_is_damaged_and_the_rest_clean(kind):
 def test_kinds_share_the_items_out():
     """With shares that add up to 1 each item is damaged by one kind: none is hidden and noisy at once."""
     x = grey(3000, 1, 8, 8)
-    config = CorruptionConfig(hide=0.5, uniform=0.5)
+    config = {"hide": 0.5, "uniform": 0.5}
     seen = corrupt_for_training(x, torch.ones_like(x, dtype=torch.bool), config, generator())
     hidden = (~seen.visible).flatten(1).any(1)
     noisy = ((seen.x != x) & seen.visible).flatten(1).any(1)
@@ -148,7 +148,7 @@ def test_kinds_share_the_items_out():
 def test_it_says_what_was_done_to_whom(kind):
     """The flags are those of the items that changed, but for a few that a weak corruption leaves as they are."""
     x = grey(1000, 1, 12, 12)
-    config = CorruptionConfig(**{kind: 0.4})
+    config = {kind: 0.4}
     seen = corrupt_for_training(x, torch.ones_like(x, dtype=torch.bool), config, generator())
     said, other = (seen.hidden, seen.noisy) if kind in HIDING else (seen.noisy, seen.hidden)
     changed = ((seen.x != x) | ~seen.visible).flatten(1).any(1)
@@ -159,7 +159,7 @@ def test_it_says_what_was_done_to_whom(kind):
 
 def test_each_kind_has_its_flag():
     x = grey(2000, 1, 8, 8)
-    config = CorruptionConfig(hide=0.2, block=0.2, uniform=0.1, gaussian=0.2, salt_and_pepper=0.1)
+    config = vars(CorruptionConfig(hide=0.2, block=0.2, uniform=0.1, gaussian=0.2, salt_and_pepper=0.1))
     seen = corrupt_for_training(x, torch.ones_like(x, dtype=torch.bool), config, generator())
     assert not (seen.hidden & seen.noisy).any()
     assert not ((~seen.visible).flatten(1).any(1) & ~seen.hidden).any()
@@ -169,7 +169,7 @@ def test_each_kind_has_its_flag():
 
 def test_strengths_vary_from_item_to_item():
     x = grey(500, 1, 20, 20)
-    config = CorruptionConfig(hide=1.0)
+    config = {"hide": 1.0}
     seen = corrupt_for_training(x, torch.ones_like(x, dtype=torch.bool), config, generator())
     share = (~seen.visible).float().mean(dim=(1, 2, 3))
     assert share.min() < 0.15
@@ -180,7 +180,7 @@ def test_strengths_vary_from_item_to_item():
 def test_hidden_elements_are_zero_and_stay_hidden(kind):
     visible = torch.rand(200, 1, 9, 9, generator=generator(9)) < 0.7
     x = torch.where(visible, 0.4, 0.0)
-    seen = corrupt_for_training(x, visible, CorruptionConfig(**{kind: 1.0}), generator())
+    seen = corrupt_for_training(x, visible, {kind: 1.0}, generator())
     assert not (seen.visible & ~visible).any()
     assert (seen.x[~seen.visible] == 0).all()
     assert (seen.x != x).any()

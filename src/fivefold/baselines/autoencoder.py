@@ -23,7 +23,7 @@ def fit_autoencoder(like: FittedModel, items: Items, *, epochs: int, seed: int =
     """
     training = like.config.training
     device = like.device
-    vae = build_vae(like.schema, like.config.network, derive_seed(seed, "autoencoder")).to(device)
+    vae = build_vae(like.image_schema, like.config.network, derive_seed(seed, "autoencoder")).to(device)
     optimizer = torch.optim.Adam(vae.parameters(), lr=training.learning_rate, fused=True)
     schedule = torch.optim.lr_scheduler.CosineAnnealingLR(optimizer, epochs * -(-len(items) // training.batch_size))
 

@@ -80,14 +80,14 @@ def _build(like: FittedModel) -> tuple[nn.Module, nn.Module]:
     """Codes `(n, latent_dim)` → images in [0, 1]; and images → the logit of being real `(n, 1)`."""
     network = dataclasses.replace(like.config.network, visibility=False, likelihood="bernoulli", activation="relu")
     generator: list[nn.Module] = []
-    for layer in ConvDecoder(like.schema, network).layers:
+    for layer in ConvDecoder(like.image_schema, network).layers:
         generator.append(layer)
         if isinstance(layer, nn.Linear):
             generator.append(nn.BatchNorm1d(layer.out_features))
         elif isinstance(layer, nn.ConvTranspose2d):
             generator.append(nn.BatchNorm2d(layer.out_channels))
     discriminator: list[nn.Module] = []
-    encoder = ConvEncoder(like.schema, network).features
+    encoder = ConvEncoder(like.image_schema, network).features
     for layer in encoder:
         if isinstance(layer, nn.Conv2d):
             normalised = [nn.BatchNorm2d(layer.out_channels)] if discriminator else []

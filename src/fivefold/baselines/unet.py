@@ -78,7 +78,7 @@ def fit_unet(items: Items, *, like: FittedModel, damage: Damage, minutes: float,
     device = like.device
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(derive_seed(seed, "U-Net"))
-        network = _UNet(like.schema.channels).to(device)
+        network = _UNet(like.image_schema.channels).to(device)
     optimizer = torch.optim.Adam(network.parameters(), lr=_PEAK_RATE, fused=True)
 
     def step(x: Tensor, there: Tensor, rows: np.ndarray, generator: torch.Generator, passed: float) -> None:

@@ -9,7 +9,7 @@ from typing import IO, TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from fivefold.cli import options
+from fivefold.cli import options, tables
 from fivefold.cli.app import app, present
 from fivefold.config import PriorName
 from fivefold.errors import DataError, UsageError
@@ -69,7 +69,7 @@ def decode(
     json: options.Json = False,
 ) -> None:
     """Turn latent numbers back into items."""
-    place = _output(output, force)
+    place = None if tables.is_table(output) else _output(output, force)
     from fivefold.data.arrays import read_npy, read_npz
     from fivefold.jobs.codes import decode
     from fivefold.storage import load
@@ -80,7 +80,10 @@ def decode(
         raise DataError(f"{codes}: must be .npy or .npz")
     fitted = load(model)
     z = read_npz(codes, ("mean",))[0] if codes.suffix.lower() == ".npz" else read_npy(codes)
-    _write(place, fitted, decode(fitted, z), None, json)
+    if place is None:
+        present(tables.write_rows(fitted, decode(fitted, z), output, force), json)
+    else:
+        _write(place, fitted, decode(fitted, z), None, json)
 
 
 @app.command()
@@ -101,6 +104,9 @@ def generate(
         str | None,
         typer.Option(metavar="DATA", help="Write the nearest of these items beside: as OUT-nearest."),
     ] = None,
+    given: Annotated[
+        list[str] | None, typer.Option("--given", metavar="COLUMN=VALUE", help="Of a table: new rows have that.")
+    ] = None,
     seed: options.Seed = 0,
     force: options.Force = False,
     json: options.Json = False,
@@ -109,6 +115,11 @@ def generate(
     options.check_seed(seed)
     if n < 1:
         raise UsageError(f"-n must be at least 1, got {n}")
+    if tables.is_table(output):
+        _generate_rows(model, output, n, prior, given, like, nearest, temperature, seed, force, json)
+        return
+    if given:
+        raise UsageError("--given goes with tables")
     place = _output(output, force)
     beside = None if nearest is None else _beside(output, "nearest", force)
     from fivefold.data import read_items
@@ -124,7 +135,7 @@ def generate(
         from fivefold.jobs.generate import nearest_items
 
         index, distance = nearest_items(fitted.read(drawn), known)
-        beside.write(known.values[index], fitted.schema.low, fitted.schema.high, None)
+        beside.write(known.values[index], fitted.image_schema.low, fitted.image_schema.high, None)
         figures = {"nearest": str(beside.path), "smallest_distance": float(distance.min())}
     _write(place, fitted, drawn, None, json, **figures)
 
@@ -167,6 +178,12 @@ def denoise(
     std: Annotated[
         Path | None, typer.Option(metavar="FILE", help="Write the standard deviations too, .npy, in the data's units.")
     ] = None,
+    report: Annotated[
+        Path | None, typer.Option(metavar="FILE", help="Of a table: write which cells were replaced, and why.")
+    ] = None,
+    threshold: Annotated[
+        float, typer.Option(help="Of a table: replace cells that are wrong with a higher probability.")
+    ] = 0.5,
     mask: options.Mask = None,
     resize: options.Resize = None,
     seed: options.Seed = 0,
@@ -175,6 +192,9 @@ def denoise(
 ) -> None:
     """Remove noise; its kind and level need not be known."""
     options.check_seed(seed)
+    if tables.is_table(data):
+        present(tables.denoise(model, data, output, report, threshold, force), json)
+        return
     place = _output(output, force)
     if std is not None and std.resolve() == output.resolve():
         raise UsageError(f"--std must be another file than --output, got {std} for both")
@@ -211,6 +231,9 @@ def impute(
 ) -> None:
     """Fill in what is missing: NaN, transparent, or marked by --mask. The rest comes back untouched."""
     options.check_seed(seed)
+    if tables.is_table(data):
+        present(tables.impute(model, data, output, draws, interval, seed, force), json)
+        return
     place = _output(output, force)
     further = [f"draw{number}" for number in range(1, draws + 1)] + (["lower", "upper"] if interval is not None else [])
     places = [_beside(output, name, force) for name in further]
@@ -221,7 +244,7 @@ def impute(
     found = impute(fitted, items, n_draws=draws, interval=interval, seed=seed)
     bounds = [each for each in (found.lower, found.upper) if each is not None]
     for beside, values in zip(places, [*found.draws, *bounds], strict=True):
-        beside.write(values, fitted.schema.low, fitted.schema.high, items.names)
+        beside.write(values, fitted.image_schema.low, fitted.image_schema.high, items.names)
     _write(place, fitted, found.items, items, json, missing=missing)
 
 
@@ -239,7 +262,10 @@ def detect(
     ] = None,
     heatmaps: Annotated[
         Path | None,
-        typer.Option(metavar="OUT", help="Write the surprise of each element: a folder of PNGs, or .npy in bits."),
+        typer.Option(
+            metavar="OUT",
+            help="Write the surprise of each element: a folder of PNGs, or .npy in bits; of tables a table.",
+        ),
     ] = None,
     mask: options.Mask = None,
     resize: options.Resize = None,
@@ -252,6 +278,10 @@ def detect(
     for flag, rate in (("false-alarm-rate", false_alarm_rate), ("fdr", fdr)):
         if rate is not None and not 0 < rate < 1:
             raise UsageError(f"--{flag} must be between 0 and 1, got {rate:g}")
+    if tables.is_table(data):
+        rate = 0.01 if false_alarm_rate is None else false_alarm_rate
+        present(tables.detect(model, data, output, rate, fdr, heatmaps, force), json)
+        return
     if output.suffix.lower() != ".csv":
         raise UsageError(f"--output must be .csv, got {output}")
     from fivefold.atomic import atomic_file, check_free
@@ -276,6 +306,29 @@ def detect(
         maps.write(bits, 0.0, max(float(bits.max()), 1.0), items.names)
         figures["heatmaps"] = str(maps.path)
     present({**figures, "calibrated_on": found.calibrated_on, "output": str(output)}, json)
+
+
+def _generate_rows(
+    model: Path,
+    output: Path,
+    n: int,
+    prior: PriorName | None,
+    given: list[str] | None,
+    like: str | None,
+    nearest: str | None,
+    temperature: float,
+    seed: int,
+    force: bool,
+    json: bool,
+) -> None:
+    if like is not None or nearest is not None:
+        raise UsageError(f"--{'like' if like is not None else 'nearest'} goes with images, not with tables")
+    from fivefold.jobs.generate_rows import generate_rows
+    from fivefold.storage import load
+
+    fitted = load(model)
+    rows = generate_rows(fitted, n, seed, given=tables.parse_given(fitted, given or []), temperature=temperature)
+    present(tables.write_rows(fitted, rows, output, force), json)
 
 
 def _open(model: Path, data: str, mask: Path | None, resize: str | None) -> tuple[FittedModel, Items]:
@@ -332,5 +385,5 @@ def _save(path: Path, write: Callable[[IO[bytes]], None]) -> None:
 def _write(
     place: Output, fitted: FittedModel, values: np.ndarray, items: Items | None, json: bool, **figures: Any
 ) -> None:
-    place.write(values, fitted.schema.low, fitted.schema.high, items.names if items else None)
+    place.write(values, fitted.image_schema.low, fitted.image_schema.high, items.names if items else None)
     present({"items": len(values), **figures, "output": str(place.path)}, json)

@@ -8,7 +8,7 @@ from typing import Annotated, Any
 
 import typer
 
-from fivefold.cli import options
+from fivefold.cli import options, tables
 from fivefold.cli.app import app, present
 from fivefold.config import ContextConfig, LoggerName, NetworkConfig, TrainingConfig, configure
 from fivefold.errors import UsageError
@@ -51,6 +51,12 @@ def fit(
     test: Annotated[
         str | None, typer.Option(metavar="DATA", help="Items to report figures on; mnist has its own.")
     ] = None,
+    schema: Annotated[
+        Path | None,
+        typer.Option(
+            metavar="JSON", help='What columns of a table are: {"columns": {NAME: {"kind": …, "missing": […]}}}.'
+        ),
+    ] = None,
     mask: options.Mask = None,
     resize: options.Resize = None,
     seed: Annotated[int | None, options.setting(TrainingConfig, "seed")] = None,
@@ -87,12 +93,20 @@ def fit(
     if quiet:
         silence()
     from fivefold.data import read_items
+    from fivefold.data.rows import read_rows
     from fivefold.storage import check_model_path, save
 
     check_model_path(output, force or resume)
     if workdir.exists() and not (resume or force):
         raise UsageError(f"{workdir} holds an interrupted fit: continue it with --resume, or drop it with --force")
-    items = read_items(data, mask=mask, resize=size, split="train")
+    overrides = tables.read_overrides(schema)
+    if tables.is_table(data) and mask is None and resize is None:
+        items = read_rows(data, overrides=overrides)
+        tables.tell_carried(items.schema)
+    elif overrides is not None:
+        raise UsageError(f"--schema goes with tables; {data} is none")
+    else:
+        items = read_items(data, mask=mask, resize=size, split="train")
     test_items = None if test is None else read_items(test, items.schema, resize=size)
     if workdir.exists() and not resume:
         shutil.rmtree(workdir)
@@ -169,6 +183,8 @@ def info(
         present(facts, json=True)
         return
     present(dict(figure_rows(fitted)), json=False)
+    for line in tables.describe_columns(fitted):
+        print(f"  {line}")
     print(f"\n{describe_units(fitted)}\n")
     print("epoch  negative ELBO  held-out  seconds")
     for row in fitted.record["history"]:

@@ -10,7 +10,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from fivefold.errors import DataError
-from fivefold.schema import ImageSchema, infer_schema
+from fivefold.schema import ImageSchema, Schema, infer_schema
 
 _CHUNK_ELEMENTS = 1 << 24
 
@@ -30,7 +30,7 @@ class Items:
     """
 
     values: np.ndarray
-    schema: ImageSchema
+    schema: Schema
     source: str = "array"
     hidden: np.ndarray | None = None
     names: tuple[str, ...] | None = None
@@ -38,6 +38,13 @@ class Items:
 
     def __len__(self) -> int:
         return len(self.values)
+
+    @property
+    def image_schema(self) -> ImageSchema:
+        """The schema of images; raises `DataError` if the items are something else."""
+        if not isinstance(self.schema, ImageSchema):
+            raise DataError(f"{self.source}: must be images, got {self.schema.describe()}")
+        return self.schema
 
     def name(self, index: int) -> str:
         """The item's name, or its index as text."""

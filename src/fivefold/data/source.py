@@ -5,17 +5,18 @@ from __future__ import annotations
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
-from typing import Literal
+from typing import Any, Literal
 
 import numpy as np
 
 from fivefold.data.arrays import read_idx, read_npy, read_npz
 from fivefold.data.images import IMAGE_ENDINGS, list_images, read_image, resize_mask
 from fivefold.data.items import Items, make_items
+from fivefold.data.rows import is_table, read_rows
 from fivefold.errors import DataError, UsageError
-from fivefold.schema import ImageSchema
+from fivefold.schema import ImageSchema, Schema, TableSchema
 
-Source = str | Path | np.ndarray | Items
+Source = Any  # a name, a path, an array, a frame, or `Items`
 Mask = str | Path | np.ndarray | None
 Split = Literal["train", "test"]
 _ALPHA_ENDINGS = (".png", ".webp")
@@ -23,7 +24,7 @@ _ALPHA_ENDINGS = (".png", ".webp")
 
 def read_items(
     source: Source,
-    schema: ImageSchema | None = None,
+    schema: Schema | None = None,
     *,
     mask: Mask = None,
     resize: tuple[int, int] | None = None,
@@ -34,7 +35,8 @@ def read_items(
     Parameters
     ----------
     source : `mnist`, `mnist:train`, `mnist:test`, `letters`; a folder of images (sub-folders' names become labels); an
-        image; a `.npy`, `.npz` or IDX file (`.gz` too); or an array `(n, h, w[, c])`
+        image; a `.npy`, `.npz` or IDX file (`.gz` too); or an array `(n, h, w[, c])`. A table: a frame, a `.csv`, `.tsv`,
+        `.parquet`, `.arrow` or `.feather` file; or an array `(n, d)`, if the schema is a table's
     schema : that of a fitted model, which the items must fit
     mask : nonzero = missing; an array, an array file, an image or a folder of images of the items' shape, or of one's
     resize : `(height, width)` to bring images of a folder to
@@ -48,8 +50,16 @@ def read_items(
     if isinstance(source, Items):
         if schema in (None, source.schema) and mask is None and resize is None:
             return source
+        if isinstance(source.schema, TableSchema) or isinstance(schema, TableSchema):
+            raise DataError(
+                f"{source.source}: must be {schema.describe() if schema else 'images'}, got {source.schema.describe()}"
+            )
         values, labels, names, name = source.values, source.labels, source.names, source.source
         hidden = source.hidden
+    elif isinstance(schema, TableSchema) or is_table(source):
+        if mask is not None or resize is not None:
+            raise UsageError(f"--{'mask' if mask is not None else 'resize'} goes with images, not with tables")
+        return read_rows(source, schema)
     elif isinstance(source, np.ndarray):
         values, labels, names, name, hidden = source, None, None, "array", None
     else:

@@ -43,9 +43,9 @@ def fit_classifier(items: Items, *, like: FittedModel, epochs: int, seed: int) -
     labels = torch.from_numpy(targets).to(device)
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(derive_seed(seed, "classifier"))
-        side = min(items.schema.shape[:2])
+        side = min(items.image_schema.shape[:2])
         body = nn.Sequential(
-            *_block(items.schema.channels, 16, side),
+            *_block(items.image_schema.channels, 16, side),
             *_block(16, 32, side // 2),
             *_block(32, 64, side // 4),
             nn.AdaptiveAvgPool2d(3),

@@ -69,7 +69,7 @@ class Material:
 
     def __post_init__(self) -> None:
         self.effort = Effort.like(self.model) if self.thorough else Effort()
-        most = min(_MOST_ITEMS, max(1, _MOST_ELEMENTS // self.model.schema.size))
+        most = min(_MOST_ITEMS, max(1, _MOST_ELEMENTS // self.model.image_schema.size))
         self.items = self._sample(self.items, most, "items")
 
     @cached_property
@@ -96,7 +96,7 @@ class Material:
     def _moments(self) -> tuple[np.ndarray, np.ndarray]:
         """Mean and variance of the visible training values at each place, or of the items' own, `(h, w, c)`."""
         items = self.items if self.train is None else self.train
-        total, square, count = np.zeros((3, *items.schema.shape))
+        total, square, count = np.zeros((3, *items.image_schema.shape))
         for rows in items.batches(self.model.batch_size):
             unit, seen = items.unit(rows)
             total += unit.sum(axis=0, dtype=np.float64)
@@ -195,13 +195,13 @@ class Material:
         """FID and overlap of generated items `(n, h, w, c)` with the test items; None without classifier or enough."""
         if self.classifier is None or len(self.items) <= NEIGHBOURS:
             return None
-        features = self.classifier.features(make_items(generated, self.model.schema, "generated"))
+        features = self.classifier.features(make_items(generated, self.model.image_schema, "generated"))
         return frechet_distance(features, self._real_features), manifold_overlap(self._real_features, features)
 
     def classes_covered(self, generated: np.ndarray) -> tuple[int, int]:
         """How many classes have at least a tenth of their fair share among generated items, of how many."""
         assert self.classifier is not None
-        predicted = self.classifier.predict(make_items(generated, self.model.schema, "generated"))
+        predicted = self.classifier.predict(make_items(generated, self.model.image_schema, "generated"))
         shares = np.array([(predicted == label).mean() for label in self.classifier.classes])
         return int((shares >= 0.1 / len(shares)).sum()), len(shares)
 

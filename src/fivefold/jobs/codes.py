@@ -32,6 +32,6 @@ def decode(model: FittedModel, z: np.ndarray, dtype: np.dtype | str | None = Non
     decoded = np.empty((len(z), *model.schema.shape), dtype or model.schema.dtype)
     for start in range(0, len(z), model.batch_size):
         rows = slice(start, start + model.batch_size)
-        codes = torch.from_numpy(z[rows]).to(model.device)
-        decoded[rows] = model.values(model.vae.likelihood(codes).mean, decoded.dtype)
+        codes = model.codes(z[rows])
+        decoded[rows] = model.values(model.vae.likelihood(codes).point(), decoded.dtype)
     return decoded

@@ -69,17 +69,17 @@ def write_archive(
     DataError : if items have missing elements, or are too large
     """
     if block_items is None:
-        block_items = min(_BLOCK_ITEMS, max(1, _BLOCK_ELEMENTS // model.schema.size))
-    most = Limits().block_elements // model.schema.size
+        block_items = min(_BLOCK_ITEMS, max(1, _BLOCK_ELEMENTS // model.image_schema.size))
+    most = Limits().block_elements // model.image_schema.size
     if most == 0:
-        raise DataError(f"{items.source}: items of {model.schema.size:,} elements are too large for an archive")
+        raise DataError(f"{items.source}: items of {model.image_schema.size:,} elements are too large for an archive")
     if not 1 <= block_items <= most:
         raise UsageError(f"--block-items must be from 1 to {most:,}, got {block_items}")
     if step is not None and not 0 <= step < float("inf"):
         raise UsageError(f"--step must be at least 0, got {step:g}")
     if lossy and step == 0:
         raise UsageError("--lossy and --step 0 exclude each other: nothing would be left")
-    if not lossy and (model.context is None or model.schema.levels is None):
+    if not lossy and (model.context is None or model.image_schema.levels is None):
         raise ModelError(
             "exact archives need a model of integers with a context decoder; this one has none: give --lossy"
         )

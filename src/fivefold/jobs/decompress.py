@@ -176,7 +176,7 @@ def codec_of(model: FittedModel, grid: LatentGrid | None = None) -> BlockCodec:
     for name, weight in weights.items():
         if not np.isfinite(weight).all():
             raise ModelError(f"the model is damaged: {name} is not all finite numbers")
-    return BlockCodec(ExactDecoder(weights, model.schema, model.config), model.prior, grid)
+    return BlockCodec(ExactDecoder(weights, model.image_schema, model.config), model.prior, grid)
 
 
 def _inflate(content: bytes, names: int) -> bytes:

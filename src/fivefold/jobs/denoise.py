@@ -13,7 +13,7 @@ from fivefold.errors import UsageError
 from fivefold.model.conditional import Conditional
 from fivefold.model.context import Window
 from fivefold.model.fitted import FittedModel, standard_normal
-from fivefold.model.likelihoods import Likelihood
+from fivefold.model.likelihoods import Likelihood, NumberLikelihood
 from fivefold.seeds import derive_seed
 
 
@@ -34,11 +34,11 @@ def denoise(model: FittedModel, data: Source, *, mask: Mask = None, n_samples: i
     noisy item did. The second pass is averaged over `n_samples` draws of z, in mirrored pairs. A model without a
     context decoder decodes the posterior mean.
 
-    Raises `UsageError` if `n_samples` is below 1.
+    Raises `UsageError` if `n_samples` is below 1, `ModelError` if the model is of a table (see `denoise_rows`).
     """
     if n_samples < 1:
         raise UsageError(f"n_samples must be at least 1, got {n_samples}")
-    items = model.read(data, mask)
+    schema, items = model.image_schema, model.read(data, mask)
     cleaned = np.empty_like(items.values)
     std = np.empty(items.values.shape, np.float32)
     generator = np.random.default_rng(derive_seed(seed, "denoise"))
@@ -53,7 +53,7 @@ def denoise(model: FittedModel, data: Source, *, mask: Mask = None, n_samples: i
             mean, square = _explain(model, x, visible, codes)
         cleaned[rows] = model.values(mean, items.values.dtype)
         deviation = (square - mean.square()).clamp_min(0).sqrt().cpu().numpy().transpose(0, 2, 3, 1)
-        std[rows] = deviation * (model.schema.high - model.schema.low)
+        std[rows] = deviation * (schema.high - schema.low)
     return Denoised(cleaned, std)
 
 
@@ -63,5 +63,6 @@ def _explain(model: FittedModel, x: Tensor, visible: Tensor, codes: Tensor) -> T
 
 
 def _moments(likelihood: Likelihood, items: Tensor, elements: Tensor) -> Tensor:
+    assert isinstance(likelihood, NumberLikelihood)
     mean = likelihood.mean
     return torch.stack((mean, likelihood.variance + mean.square()), dim=1).mean(3).view(-1, 2)

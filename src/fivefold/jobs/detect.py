@@ -61,6 +61,14 @@ def detect(
     UsageError : for a rate outside (0, 1)
     ModelError : if the model was fitted without held-out items
     """
+    statistics = item_statistics(model, model.read(data, mask))
+    return decide(model, statistics, false_alarm_rate, fdr)
+
+
+def decide(
+    model: FittedModel, statistics: np.ndarray, false_alarm_rate: float = 0.01, fdr: float | None = None
+) -> Detection:
+    """`detect` from the items' statistics, `(n, k)`."""
     for flag, rate in (("false-alarm-rate", false_alarm_rate), ("fdr", fdr)):
         if rate is not None and not 0 < rate < 1:
             raise UsageError(f"--{flag} must be between 0 and 1, got {rate:g}")
@@ -77,7 +85,7 @@ def detect(
             f"nothing can be flagged at a {kind} rate of {rate:g}",
             stacklevel=2,
         )
-    score = model.normality.score(item_statistics(model, model.read(data, mask)))
+    score = model.normality.score(statistics)
     p_value = model.normality.p_value(score)
     anomaly = p_value <= false_alarm_rate if fdr is None else benjamini_hochberg(p_value, fdr)
     return Detection(score, p_value, anomaly, calibrated_on)

@@ -84,11 +84,11 @@ def _draw_elements(model: FittedModel, codes: np.ndarray, seed: int) -> np.ndarr
     drawn = np.empty((len(codes), *model.schema.shape), model.schema.dtype)
     batch = _WIDER * model.batch_size
     for start in range(0, len(codes), batch):
-        z = torch.from_numpy(codes[start : start + batch].astype(np.float32)).to(device)
+        z = model.codes(codes[start : start + batch].astype(np.float32))
         chances = uniform(rng, (len(z), size), device)
-        x = torch.zeros((len(z), channels, height, width), device=device)
+        x = z.new_zeros((len(z), channels, height, width))
         given = Conditional(model, Window.CAUSAL, x, torch.zeros_like(x, dtype=torch.bool), z)
-        items, values = torch.arange(len(z), device=device), torch.zeros_like(chances)
+        items, values = torch.arange(len(z), device=device), z.new_zeros(chances.shape)
         for element in range(size):
             here = torch.full_like(items, element)
             chance = chances[:, element].view(-1, 1, 1, 1)

@@ -17,6 +17,7 @@ from fivefold.model.context import Window, as_items, by_element
 from fivefold.model.fitted import FittedModel, standard_normal, uniform
 from fivefold.model.likelihoods import Likelihood, bisect
 from fivefold.model.vae import Posterior
+from fivefold.schema import TableSchema
 from fivefold.seeds import derive_seed
 
 _ROUNDS = 48  # in which a draw is completed; the elements of a round don't see each other
@@ -31,7 +32,8 @@ class Imputed:
     ----------
     items : `(n, h, w, c)`: missing elements are their expected values
     draws : `(n_draws, n, h, w, c)`: missing elements are drawn together, so that neighbours agree
-    lower, upper : `(n, h, w, c)`: the interval in which a missing element lies with the probability asked for; or None
+    lower, upper : `(n, h, w, c)`: the interval in which a missing element lies with the probability asked for, of a class
+        NaN; or None
     """
 
     items: np.ndarray
@@ -78,6 +80,8 @@ def impute(
         raise UsageError(f"--draws must be at least 0, got {n_draws}")
     if interval is not None and not 0 < interval < 1:
         raise UsageError(f"--interval must be between 0 and 1, got {interval:g}")
+    if interval is not None and model.coverage is not None:
+        interval = model.coverage.share(interval)
     items = model.read(data, mask)
     values = items.values
     if all(items.visible(rows).all() for rows in items.batches(model.batch_size)):
@@ -90,7 +94,7 @@ def impute(
         noise = standard_normal(for_codes, (len(x), 2 * n_samples, model.latent_dim), x.device)
         choices = uniform(for_choices, (len(x), n_draws), x.device)
         # a place in the order and a quantile for each element of each draw
-        chances = uniform(for_elements, (len(x), n_draws, 2, model.schema.size), x.device)
+        chances = uniform(for_elements, (len(x), n_draws, 2, model.schema.size), x.device).to(x.dtype)
         if visible.all():
             continue
         weights, codes = _draw_codes(model, x, visible, *noise.chunk(2, dim=1))
@@ -103,6 +107,9 @@ def impute(
         for place, unit in enumerate(filled):
             found[place, rows] = np.where(seen, values[rows], model.values(unit, values.dtype))
     bounds = found[1 + n_draws :]
+    if isinstance(model.schema, TableSchema) and len(bounds):
+        classes = np.array([column.classes > 0 for column in model.schema.columns])[:, None]
+        bounds[:, ~items.visible() & classes] = np.nan
     return Imputed(found[0], found[1 : 1 + n_draws], *bounds)
 
 
@@ -130,7 +137,7 @@ def _complete(model: FittedModel, x: Tensor, visible: Tensor, codes: Tensor) -> 
     completed = by_element(x).unsqueeze(1).repeat(1, given.codes, 1)
     for where in (~by_element(visible)).nonzero().split(given.chunk):
         rows, elements = where.unbind(1)
-        completed[rows, :, elements] = given(rows, elements).mean.view(len(rows), -1)
+        completed[rows, :, elements] = given(rows, elements).point().view(len(rows), -1)
     return completed
 
 
@@ -139,11 +146,11 @@ def _summarise(
 ) -> list[Tensor]:
     """Expected values of the missing elements, then the ends of their intervals: each `(n, c, h, w)`, 0 elsewhere."""
     given = Conditional(model, Window.MISSING, x, visible, codes)
-    summaries = torch.zeros((1 if interval is None else 3, *by_element(x).shape), device=x.device)
+    summaries = x.new_zeros((1 if interval is None else 3, *by_element(x).shape))
     for where in (~by_element(visible)).nonzero().split(given.chunk):
         rows, elements = where.unbind(1)
         likelihood, weight = given(rows, elements), weights[rows].view(len(rows), 1, -1, 1)
-        summaries[0, rows, elements] = (weight * likelihood.mean).sum(2).view(-1)
+        summaries[0, rows, elements] = likelihood.point(weight).view(-1)
         if interval is not None:
             summaries[1:, rows, elements] = _interval(likelihood, weight, interval, model.schema.levels)
     return [as_items(summary, x) for summary in summaries]

@@ -8,19 +8,35 @@ from torch import nn
 from fivefold.config import FitConfig
 from fivefold.model.context import ContextDecoder
 from fivefold.model.networks import build_vae
-from fivefold.schema import ImageSchema
+from fivefold.model.row_context import RowContext
+from fivefold.model.rows import build_row_vae
+from fivefold.model.vae import VAE
+from fivefold.schema import ImageSchema, Schema
 from fivefold.seeds import derive_seed
 
 
-def build_networks(schema: ImageSchema, config: FitConfig, seed: int) -> nn.ModuleDict:
+def build_networks(schema: Schema, config: FitConfig, seed: int) -> nn.ModuleDict:
     """Freshly initialised networks for items of `schema`: `vae`, and `context` if the configuration has one.
 
     The same seed gives the same weights, and the VAE's do not depend on whether there is a context decoder.
     """
-    vae = build_vae(schema, config.network, derive_seed(seed, "weights"))
+    vae = _build_vae(schema, config, derive_seed(seed, "weights"))
     if not config.context.window:
         return nn.ModuleDict({"vae": vae})
     with torch.random.fork_rng(devices=[]):  # layers initialise themselves from the global state
         torch.manual_seed(derive_seed(seed, "context weights"))
-        context = ContextDecoder(schema, config.context, vae.decoder.coarse_channels)  # type: ignore[arg-type]
-    return nn.ModuleDict({"vae": vae, "context": context})
+        return nn.ModuleDict({"vae": vae, "context": _build_context(schema, config, vae)})
+
+
+def _build_vae(schema: Schema, config: FitConfig, seed: int) -> VAE:
+    if isinstance(schema, ImageSchema):
+        return build_vae(schema, config.network, seed)
+    return build_row_vae(schema, config.network, seed)
+
+
+def _build_context(schema: Schema, config: FitConfig, vae: VAE) -> nn.Module:
+    channels: int = vae.decoder.coarse_channels  # type: ignore[assignment]  # a module's attributes have no types
+    if isinstance(schema, ImageSchema):
+        return ContextDecoder(schema, config.context, channels)
+    assert config.rows is not None
+    return RowContext(schema, config.context, config.rows, channels)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 
 import torch
 from torch import Tensor
@@ -10,6 +10,7 @@ from torch import Tensor
 from fivefold.model.context import Window, by_element, code_rows, column
 from fivefold.model.fitted import FittedModel
 from fivefold.model.likelihoods import Likelihood
+from fivefold.model.row_context import RowContext
 
 _CHUNK = 1 << 13  # elements evaluated at once: more would not stay in the cache
 
@@ -61,12 +62,21 @@ class Conditional:
     def map(self, measure: Measure) -> Tensor:
         """`measure(likelihood, items, elements)` of all elements, k numbers `(m, k)` each: `(k, n, c, h, w)`."""
         n, h, w, c = self.shape
-        parts, chunk = [], self.chunk
-        for start in range(0, n * self.size, chunk):
-            index = torch.arange(start, min(start + chunk, n * self.size), device=self.device)
-            items, elements = index // self.size, index % self.size
-            parts.append(measure(self(items, elements), items, elements))
-        return torch.cat(parts).view(n, h, w, c, -1).permute(4, 0, 3, 1, 2)
+        if isinstance(self._context, RowContext) and self._around.window is Window.CAUSAL:  # type: ignore[union-attr]
+            items = torch.arange(n, device=self.device)
+            columns = self._context.chain(self._around)  # type: ignore[arg-type]
+            parts = [measure(told, items, torch.full_like(items, number)) for number, told in enumerate(columns)]
+            found = torch.stack(parts, dim=1)
+        else:
+            found = torch.cat([measure(self(*pairs), *pairs) for pairs in self._pairs()])
+        return found.view(n, h, w, c, -1).permute(4, 0, 3, 1, 2)
+
+    def _pairs(self) -> Iterator[tuple[Tensor, Tensor]]:
+        """All items and elements, item after item, as many at once as memory is to hold."""
+        total = self.shape[0] * self.size
+        for start in range(0, total, self.chunk):
+            index = torch.arange(start, min(start + self.chunk, total), device=self.device)
+            yield index // self.size, index % self.size
 
     def log_prob(self, x: Tensor) -> Tensor:
         """Log probability of each element of `x` `(n, c, h, w)`, nats, likewise."""

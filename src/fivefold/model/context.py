@@ -149,6 +149,10 @@ class ContextDecoder(nn.Module):
         linear = ([layer for layer in each.children() if isinstance(layer, nn.Linear)] for each in self.layers)
         return [layer.weight for layers in linear for layer in layers[:-1]]
 
+    def describe(self) -> str:
+        """What an element sees."""
+        return f"windows of {self.side}×{self.side}"
+
     def surroundings(
         self, x: Tensor, visible: Tensor, window: Window, guide: Guide | None, guided: Tensor | None = None
     ) -> Surroundings:

@@ -6,13 +6,11 @@ all its channels at once. The hiding ones return `visible` `(n, 1, h, w)`, the o
 
 from __future__ import annotations
 
-import dataclasses
+from collections.abc import Mapping
 from dataclasses import dataclass
 
 import torch
 from torch import Tensor
-
-from fivefold.config import CorruptionConfig
 
 
 def hide_at_random(x: Tensor, strength: Tensor, generator: torch.Generator) -> Tensor:
@@ -51,6 +49,12 @@ def salt_and_pepper(x: Tensor, strength: Tensor, generator: torch.Generator) -> 
     return torch.where(_chosen(x, strength, generator), extreme, x)
 
 
+def swap_cells(x: Tensor, visible: Tensor, strength: Tensor, generator: torch.Generator) -> Tensor:
+    """Each place gets another item's value there, if it is visible in both, with probability `strength`."""
+    other = torch.randperm(len(x), generator=generator, device=x.device)
+    return torch.where(_chosen(x, strength, generator) & visible & visible[other], x[other], x)
+
+
 def _chosen(x: Tensor, strength: Tensor, generator: torch.Generator) -> Tensor:
     n, _, h, w = x.shape
     return torch.rand((n, 1, h, w), generator=generator, device=x.device) < strength.view(-1, 1, 1, 1)
@@ -64,6 +68,7 @@ _STRENGTHS = {  # ranges drawn from in training; wide, since the strength met in
     "uniform": (0.02, 0.6),
     "gaussian": (0.05, 0.5),
     "salt_and_pepper": (0.02, 0.5),
+    "swap": (0.02, 0.3),
 }
 
 
@@ -86,15 +91,17 @@ def draw_strength(kind: str, n: int, generator: torch.Generator) -> Tensor:
     return weakest + (strongest - weakest) * torch.rand(n, generator=generator, device=generator.device)
 
 
-def corrupt_for_training(x: Tensor, visible: Tensor, config: CorruptionConfig, generator: torch.Generator) -> Corrupted:
+def corrupt_for_training(
+    x: Tensor, visible: Tensor, damage: Mapping[str, float], generator: torch.Generator
+) -> Corrupted:
     """Damage a share of the items by each kind, each item at a strength of its own.
 
     Parameters
     ----------
     x, visible : `(n, c, h, w)` float and bool; items in random order
-    config : the share of items per kind; the rest stay clean
+    damage : the share of items per kind; the rest stay clean
     """
-    shares = {kind: share for kind, share in dataclasses.asdict(config).items() if share > 0}
+    shares = {kind: share for kind, share in damage.items() if share > 0}
     hidden, noisy = torch.zeros((2, len(x)), dtype=torch.bool, device=x.device)
     if not shares:
         return Corrupted(x, visible, hidden, noisy)
@@ -108,6 +115,9 @@ def corrupt_for_training(x: Tensor, visible: Tensor, config: CorruptionConfig, g
         if kind in _HIDING:
             visible[rows] &= _HIDING[kind](x[rows], strength, generator)
             hidden[rows] = True
+        elif kind == "swap":
+            x[rows] = swap_cells(x[rows], visible[rows], strength, generator)
+            noisy[rows] = True
         else:
             x[rows] = _NOISE[kind](x[rows], strength, generator)
             noisy[rows] = True

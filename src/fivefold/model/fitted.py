@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass, field
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import torch
@@ -13,11 +13,17 @@ from torch import Tensor, nn
 from fivefold.config import FitConfig
 from fivefold.data import Items, read_items
 from fivefold.data.source import Mask, Source
+from fivefold.errors import ModelError
 from fivefold.model.context import ContextDecoder, Window
-from fivefold.model.normality import Normality
+from fivefold.model.marginals import Marginals
+from fivefold.model.normality import Calibrated
 from fivefold.model.prior import FittedPrior
+from fivefold.model.row_context import RowContext
 from fivefold.model.vae import VAE
-from fivefold.schema import ImageSchema
+from fivefold.schema import ImageSchema, Schema, TableSchema
+
+if TYPE_CHECKING:
+    from fivefold.model.coverage import Coverage
 
 _BATCH_ELEMENTS = 1 << 19  # bounds the memory of a batch whatever the items' size
 
@@ -34,17 +40,39 @@ class FittedModel:
     context : the context decoder, in evaluation mode; or None
     prior : fitted to the codes of the training items; or None
     normality : how the statistics of normal items lie, from the items held out in the fit; or None
+    marginals : how the cells of each column of a table lie; None for images
+    coverage : how wide intervals must be, of a table; or None
     record : JSON values: `data` (its source and size), `history` (a row per epoch), `figures` (of the held-out
         items, and of the test set if there was one), `environment`
     """
 
     vae: VAE
-    schema: ImageSchema
+    schema: Schema
     config: FitConfig
-    context: ContextDecoder | None = None
+    context: ContextDecoder | RowContext | None = None
     prior: FittedPrior | None = None
-    normality: Normality | None = None
+    normality: Calibrated | None = None
+    marginals: Marginals | None = None
+    coverage: Coverage | None = None
     record: dict[str, Any] = field(default_factory=dict)
+
+    def __post_init__(self) -> None:
+        if isinstance(self.schema, TableSchema) and self.device.type != "mps":  # which has no float64
+            self.networks.double()  # a row's score does then not depend on the batch that it comes in
+
+    @property
+    def image_schema(self) -> ImageSchema:
+        """The schema of images; raises `ModelError` if the model is of something else."""
+        if not isinstance(self.schema, ImageSchema):
+            raise ModelError(f"that takes a model of images, this one is of {self.schema.describe()}")
+        return self.schema
+
+    @property
+    def table_schema(self) -> TableSchema:
+        """The schema of rows; raises `ModelError` if the model is of something else."""
+        if not isinstance(self.schema, TableSchema):
+            raise ModelError(f"that takes a model of a table, this one is of {self.schema.describe()}")
+        return self.schema
 
     @property
     def latent_dim(self) -> int:
@@ -66,18 +94,23 @@ class FittedModel:
 
     def has_learnt(self, window: Window) -> bool:
         """Whether the context decoder met this kind of window in the fit."""
-        corruption = self.config.corruption
+        damage = self.config.damage
         met = {
-            Window.CAUSAL: 1.0,
-            Window.MISSING: corruption.hide + corruption.block,
-            Window.NOISY: corruption.uniform + corruption.gaussian + corruption.salt_and_pepper,
+            Window.CAUSAL: ("causal",),
+            Window.MISSING: ("hide", "block"),
+            Window.NOISY: ("uniform", "gaussian", "salt_and_pepper", "swap"),
         }
-        return self.context is not None and met[window] > 0
+        return self.context is not None and any(damage.get(kind, 1) > 0 for kind in met[window])
 
     @property
     def device(self) -> torch.device:
         """Where the networks are."""
         return next(self.vae.parameters()).device
+
+    @property
+    def dtype(self) -> torch.dtype:
+        """Of the weights: float32, of tables float64."""
+        return next(self.vae.parameters()).dtype
 
     @property
     def batch_size(self) -> int:
@@ -96,7 +129,12 @@ class FittedModel:
 
     def tensor(self, array: np.ndarray) -> Tensor:
         """Items `(n, h, w, c)` as a tensor `(n, c, h, w)` on the model's device."""
-        return channels_first(array).to(self.device)
+        tensor = channels_first(array).to(self.device)
+        return tensor if tensor.dtype is torch.bool else tensor.to(self.dtype)
+
+    def codes(self, z: np.ndarray) -> Tensor:
+        """Codes `(n, latent_dim)` likewise."""
+        return torch.from_numpy(z).to(self.device, self.dtype)
 
     def values(self, unit: Tensor, dtype: np.dtype | str | None = None) -> np.ndarray:
         """The inverse of `tensor`, in the data's range and `dtype` (default: the training data's)."""

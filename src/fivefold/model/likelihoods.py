@@ -23,32 +23,20 @@ from fivefold.errors import UsageError
 class Likelihood(ABC):
     """A distribution over items whose elements are independent given z."""
 
-    parameters_per_element: ClassVar[int]
-
-    def __init__(self, parameters: Tensor, levels: int | None) -> None:
-        self.parameters, self.levels = parameters, levels
-
-    @final
+    @abstractmethod
     def at(self, items: Tensor, elements: Tensor) -> Likelihood:
         """The same for single `elements` `(m,)` of `items` `(m, s)`, numbered in raster order, channels last: `(m, 1, s, 1)`."""
-        n, _, h, w = self.parameters.shape
-        split = self.parameters.view(n, -1, self.parameters_per_element, h, w).permute(0, 3, 4, 1, 2)
-        chosen = split.reshape(n, -1, self.parameters_per_element)[items, elements[:, None]]
-        return type(self)(chosen.transpose(1, 2).unsqueeze(3), self.levels)
 
     @abstractmethod
     def log_prob(self, x: Tensor) -> Tensor:
         """Log probability (or density) of each element in nats."""
 
-    @property
     @abstractmethod
-    def mean(self) -> Tensor:
-        """Expected value of each element."""
+    def point(self, weight: Tensor | None = None) -> Tensor:
+        """The best single value of each element: a number's expected value, the likeliest class.
 
-    @property
-    @abstractmethod
-    def variance(self) -> Tensor:
-        """Variance of each element."""
+        With `weight` `(m, 1, s, 1)`, of the mixture over the s codes of single elements: `(m, 1, 1, 1)`.
+        """
 
     @abstractmethod
     def cdf(self, x: Tensor) -> Tensor:
@@ -67,8 +55,38 @@ class Likelihood(ABC):
         return log_prob.flatten(1).sum(1)
 
 
+class NumberLikelihood(Likelihood):
+    """Of elements that are all numbers of one kind."""
+
+    parameters_per_element: ClassVar[int]
+
+    def __init__(self, parameters: Tensor, levels: int | None) -> None:
+        self.parameters, self.levels = parameters, levels
+
+    @final
+    def at(self, items: Tensor, elements: Tensor) -> NumberLikelihood:
+        n, _, h, w = self.parameters.shape
+        split = self.parameters.view(n, -1, self.parameters_per_element, h, w).permute(0, 3, 4, 1, 2)
+        chosen = split.reshape(n, -1, self.parameters_per_element)[items, elements[:, None]]
+        return type(self)(chosen.transpose(1, 2).unsqueeze(3), self.levels)
+
+    @property
+    @abstractmethod
+    def mean(self) -> Tensor:
+        """Expected value of each element."""
+
+    @property
+    @abstractmethod
+    def variance(self) -> Tensor:
+        """Variance of each element."""
+
+    @final
+    def point(self, weight: Tensor | None = None) -> Tensor:
+        return self.mean if weight is None else (weight * self.mean).sum(2, keepdim=True)
+
+
 @final
-class Bernoulli(Likelihood):
+class Bernoulli(NumberLikelihood):
     """Each element is black or white; values between count as probabilities of white.
 
     `log_prob` is then minus the binary cross-entropy, the publication's reconstruction loss.
@@ -99,7 +117,7 @@ class Bernoulli(Likelihood):
 
 
 @final
-class DiscretizedLogisticMixture(Likelihood):
+class DiscretizedLogisticMixture(NumberLikelihood):
     """Exact probabilities of integer levels: logistics cut into bins, and point masses at both ends.
 
     Salimans et al. 2017, PixelCNN++ (arXiv:1701.05517), eq. 2, with masses for the black and white that images are
@@ -157,7 +175,7 @@ class DiscretizedLogisticMixture(Likelihood):
             square = torch.stack([(2 * j + 1) * self._beyond(j) for j in range(self._top)]).sum(0) / self._top**2
         else:
             squares = torch.zeros_like(self._locations)
-            for node, weight in zip(*self._quadrature(), strict=True):
+            for node, weight in zip(*logistic_nodes(16), strict=True):
                 squares += weight * ((self._locations + self._scales * node) / self._top).clamp(0, 1).square()
             square = self._mix(squares)
         return (square - self.mean.square()).clamp_min(0)
@@ -174,13 +192,6 @@ class DiscretizedLogisticMixture(Likelihood):
     def _weights(self) -> Tensor:
         return self._log_weights.exp()
 
-    @staticmethod
-    def _quadrature() -> tuple[list[float], list[float]]:
-        """Gauss–Legendre over the quantiles of the standard logistic: its values there, and their weights."""
-        places, weights = np.polynomial.legendre.leggauss(16)
-        quantiles = (places + 1) / 2
-        return np.log(quantiles / (1 - quantiles)).tolist(), (weights / 2).tolist()
-
     def cdf(self, x: Tensor) -> Tensor:
         index = torch.floor(x * self._top + 1e-4)
         below = torch.sigmoid((index.unsqueeze(2) + 0.5 - self._locations) / self._scales)
@@ -192,7 +203,7 @@ class DiscretizedLogisticMixture(Likelihood):
 
 
 @final
-class Gaussian(Likelihood):
+class Gaussian(NumberLikelihood):
     """A normal density per element, with its own mean and deviation."""
 
     parameters_per_element = 2
@@ -221,6 +232,13 @@ class Gaussian(Likelihood):
 
     def quantile(self, probability: Tensor) -> Tensor:
         return self._mean + torch.special.ndtri(probability) * self.log_scale.exp()
+
+
+def logistic_nodes(count: int) -> tuple[list[float], list[float]]:
+    """Gauss–Legendre over the quantiles of the standard logistic: its values there, and their weights."""
+    places, weights = np.polynomial.legendre.leggauss(count)
+    quantiles = (places + 1) / 2
+    return np.log(quantiles / (1 - quantiles)).tolist(), (weights / 2).tolist()
 
 
 def bisect(cdf: Callable[[Tensor], Tensor], probability: Tensor, levels: int | None) -> Tensor:

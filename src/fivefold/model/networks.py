@@ -14,7 +14,7 @@ from fivefold.model.stages import output_padding, stages
 from fivefold.model.vae import VAE, Guide, Posterior
 from fivefold.schema import ImageSchema
 
-_ACTIVATIONS = {"relu": nn.ReLU, "silu": nn.SiLU}
+ACTIVATIONS = {"relu": nn.ReLU, "silu": nn.SiLU}
 
 
 class ConvEncoder(nn.Module):
@@ -23,7 +23,7 @@ class ConvEncoder(nn.Module):
     def __init__(self, schema: ImageSchema, config: NetworkConfig) -> None:
         super().__init__()
         sides, widths = stages(schema, config)
-        activation = _ACTIVATIONS[config.activation]
+        activation = ACTIVATIONS[config.activation]
         self.sees_visibility = config.visibility
         layers: list[nn.Module] = []
         channels = schema.channels * (2 if config.visibility else 1)
@@ -47,7 +47,7 @@ class ConvDecoder(nn.Module):
     def __init__(self, schema: ImageSchema, config: NetworkConfig) -> None:
         super().__init__()
         sides, widths = stages(schema, config)
-        activation = _ACTIVATIONS[config.activation]
+        activation = ACTIVATIONS[config.activation]
         self._family = FAMILIES[config.likelihood]
         self._levels = schema.levels
         channels, (height, width) = widths[-1], sides[-1]

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+from abc import ABC, abstractmethod
 from dataclasses import dataclass
+from typing import final
 
 import numpy as np
 
@@ -11,8 +13,55 @@ from fivefold.errors import ModelError
 _RIDGE = 0.05
 
 
+class Calibrated(ABC):
+    """Scores of items, compared with those of normal items.
+
+    Attributes
+    ----------
+    calibration : `(m,)` float64, ascending: the scores of normal items that nothing was fitted to
+    """
+
+    calibration: np.ndarray
+
+    @abstractmethod
+    def score(self, statistics: np.ndarray) -> np.ndarray:
+        """Of `(n, k)` statistics: `(n,)` float64; higher = more normal."""
+
+    @final
+    def threshold(self, rate: float) -> float:
+        """The score below which the share `rate` of normal items lies."""
+        return float(np.quantile(self.calibration, rate))
+
+    @final
+    def p_value(self, score: np.ndarray) -> np.ndarray:
+        """How often a normal item scores as low (split conformal: Laxhammar & Falkman 2011), `(n,)`."""
+        as_strange = np.searchsorted(self.calibration, score, side="right")
+        return (1 + as_strange) / (1 + len(self.calibration))
+
+    @final
+    def _check_order(self) -> None:
+        if not (self.calibration.ndim == 1 and np.array_equal(self.calibration, np.sort(self.calibration))):
+            raise ModelError("the held-out items' scores are not in order")
+
+
+@final
 @dataclass(frozen=True)
-class Normality:
+class RowNormality(Calibrated):
+    """Rows score as high as they are likely."""
+
+    calibration: np.ndarray
+
+    def __post_init__(self) -> None:
+        self._check_order()
+
+    def score(self, statistics: np.ndarray) -> np.ndarray:
+        """Minus the nats per cell, of `(n, 1)` statistics."""
+        return -statistics[:, 0]
+
+
+@final
+@dataclass(frozen=True)
+class Normality(Calibrated):
     """A normal density over standardised statistics, and the scores of normal items that it was not fitted to.
 
     Attributes
@@ -33,8 +82,7 @@ class Normality:
         finite = np.isfinite(self.centre).all() and np.isfinite(self.scale).all() and np.isfinite(self.root).all()
         if not (k and shapes and finite and (self.scale > 0).all() and (np.diag(self.root) > 0).all()):
             raise ModelError("the densities of the held-out items' statistics are damaged")
-        if not np.array_equal(self.calibration, np.sort(self.calibration)):
-            raise ModelError("the held-out items' scores are not in order")
+        self._check_order()
 
     def score(self, statistics: np.ndarray) -> np.ndarray:
         """Log density of `(n, k)` statistics but for a constant, `(n,)` float64, nats; higher = more normal."""
@@ -42,11 +90,6 @@ class Normality:
 
         scaled = (statistics - self.centre) / self.scale
         return -0.5 * np.square(solve_triangular(self.root, scaled.T, lower=True)).sum(axis=0)
-
-    def p_value(self, score: np.ndarray) -> np.ndarray:
-        """How often a normal item scores as low (split conformal: Laxhammar & Falkman 2011), `(n,)`."""
-        as_strange = np.searchsorted(self.calibration, score, side="right")
-        return (1 + as_strange) / (1 + len(self.calibration))
 
 
 def fit_normality(statistics: np.ndarray) -> Normality | None:

@@ -11,6 +11,9 @@ from fivefold.data import Items
 from fivefold.model.conditional import Conditional
 from fivefold.model.context import Window
 from fivefold.model.fitted import FittedModel
+from fivefold.model.likelihoods import NumberLikelihood
+from fivefold.model.row_statistics import row_statistics
+from fivefold.schema import TableSchema
 
 _PATCH = 7  # side of the squares among which the worst is looked for
 
@@ -21,10 +24,13 @@ def item_statistics(model: FittedModel, items: Items) -> np.ndarray:
 
     Errors are those at the posterior mean and per visible element, so that items with holes can be compared.
     """
+    if isinstance(model.schema, TableSchema):
+        return row_statistics(model, items)
     found: list[np.ndarray] = []
     for _, x, visible in model.batches(items):
         posterior = model.vae.posterior(x, visible)
         likelihood = model.vae.likelihood(posterior.mu)
+        assert isinstance(likelihood, NumberLikelihood)
         error = -likelihood.log_prob(x)
         square = (x - likelihood.mean).square()
         own = square - likelihood.variance
@@ -47,7 +53,7 @@ def item_statistics(model: FittedModel, items: Items) -> np.ndarray:
 
 
 def count_statistics(model: FittedModel) -> int:
-    """The k of `item_statistics`."""
+    """The k of `item_statistics`, of images."""
     return 5 + (4 if model.context is not None else 0) + (1 if model.prior is not None else 0)
 
 

@@ -106,4 +106,4 @@ class VAE(nn.Module):
         """The publication's interface: `(reconstruction, mu, logvar)` from one reparameterised draw."""
         posterior = self.posterior(x)
         noise = torch.randn(posterior.mu.shape, generator=generator, device=x.device)
-        return self.likelihood(posterior.at(noise)).mean, posterior.mu, posterior.logvar
+        return self.likelihood(posterior.at(noise)).point(), posterior.mu, posterior.logvar

@@ -24,12 +24,16 @@ from fivefold.data import Items, read_items, split_rows
 from fivefold.data.source import Mask, Source
 from fivefold.errors import UsageError
 from fivefold.model.build import build_networks
+from fivefold.model.context import Window
+from fivefold.model.coverage import fit_coverage
 from fivefold.model.fitted import FittedModel
-from fivefold.model.normality import fit_normality
+from fivefold.model.marginals import fit_marginals
+from fivefold.model.normality import Calibrated, RowNormality, fit_normality
 from fivefold.model.prior import FittedPrior, fit_prior
 from fivefold.model.scoring import encode_items, evaluate_elbo
 from fivefold.model.statistics import item_statistics
 from fivefold.progress import Bar, progress_bar
+from fivefold.schema import TableSchema
 from fivefold.seeds import derive_seed
 from fivefold.system import environment
 from fivefold.training.batches import make_loader
@@ -38,6 +42,8 @@ from fivefold.training.module import VAETraining
 
 STATE_FILE = "state.safetensors"
 _MOST_CODES = 20_000
+_FEWEST_SCORES = 10
+_FEWEST_HELD_OUT, _MOST_MASKS = 2000, 20
 
 
 def fit(
@@ -72,8 +78,8 @@ def fit(
     ------
     UsageError, DataError, TrainingError : with one line that says what to mend
     """
-    config = configure(preset, **settings)
     items = read_items(data, mask=mask, resize=resize, split="train")
+    config = configure(preset, rows=len(items) if isinstance(items.schema, TableSchema) else None, **settings)
     if test is None and items.source in ("mnist", "mnist:train"):
         test = "mnist:test"
     test_items = None if test is None else read_items(test, items.schema, resize=resize)
@@ -98,10 +104,13 @@ def fit_items(
     training = config.training
     train, held_out = split_rows(items, training.validation, training.seed)
     validation = items.select(held_out)
+    if isinstance(items.schema, TableSchema):
+        model.marginals = fit_marginals(items.select(train))
     model.prior = _fit_prior(model, items.select(_some(train, training.seed)), validation)
+    model.normality = _fit_normality(model, items, held_out)
+    if isinstance(items.schema, TableSchema) and model.has_learnt(Window.MISSING):
+        model.coverage = fit_coverage(model, validation if len(held_out) else items, training.seed)
     if len(held_out):
-        order = np.random.default_rng(derive_seed(training.seed, "normality")).permutation(len(held_out))
-        model.normality = fit_normality(item_statistics(model, validation)[order])
         model.record["figures"]["held_out"] = dataclasses.asdict(evaluate_elbo(model, validation))
     if test is not None:
         model.record["figures"]["test"] = dataclasses.asdict(evaluate_elbo(model, test))
@@ -125,8 +134,13 @@ def train_networks(
     state = workdir / STATE_FILE
     if resume and not state.exists():
         raise UsageError(f"--resume: there is no training state in {workdir}")
-    train_loader = make_loader(items, train, training.batch_size, training.seed)
-    validation_loader = make_loader(items, held_out, training.batch_size) if len(held_out) else None
+    steps = None if config.rows is None else (config.rows.shortest_epoch, config.rows.longest_epoch)
+    train_loader = make_loader(items, train, training.batch_size, training.seed, steps)
+    validation_loader = (
+        make_loader(items, held_out, training.batch_size, steps=_repeated(config, len(held_out)))
+        if len(held_out)
+        else None
+    )
     total = training.epochs * len(train_loader)
     with _quiet_lightning(), progress_bar("fit", total) as bar:
         callbacks = [_Report(bar, module), _SaveState(state)]
@@ -151,9 +165,31 @@ def train_networks(
     return model
 
 
+def _repeated(config: FitConfig, held_out: int) -> tuple[int, int] | None:
+    """Few held-out rows are looked at with several masks each, lest the best epoch be one of chance."""
+    if config.rows is None:
+        return None
+    batches = -(-held_out // config.training.batch_size)
+    return min(_MOST_MASKS * batches, -(-_FEWEST_HELD_OUT // config.training.batch_size)), config.rows.longest_epoch
+
+
 def _some(rows: np.ndarray, seed: int) -> np.ndarray:
     """A random share of the rows, in random order: enough for a density of codes."""
     return np.random.default_rng(derive_seed(seed, "codes")).permutation(rows)[:_MOST_CODES]
+
+
+def _fit_normality(model: FittedModel, items: Items, held_out: np.ndarray) -> Calibrated | None:
+    """To held-out items in random order; to all rows of a table that is too small to have held out some."""
+    if isinstance(model.schema, TableSchema) and len(held_out) < _FEWEST_SCORES:
+        held_out = np.arange(len(items))
+    if len(held_out) == 0:
+        return None
+    order = np.random.default_rng(derive_seed(model.config.training.seed, "normality")).permutation(len(held_out))
+    statistics = item_statistics(model, items.select(held_out[order[:_MOST_CODES]]))
+    if isinstance(model.schema, TableSchema):
+        unsorted = RowNormality(np.empty(0))
+        return RowNormality(np.sort(unsorted.score(statistics)))
+    return fit_normality(statistics)
 
 
 def _fit_prior(model: FittedModel, train: Items, held_out: Items) -> FittedPrior:

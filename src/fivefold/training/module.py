@@ -15,13 +15,16 @@ from fivefold.config import FitConfig
 from fivefold.errors import TrainingError, UsageError
 from fivefold.model.context import ContextDecoder
 from fivefold.model.corruption import corrupt_for_training
+from fivefold.model.row_context import RowContext
 from fivefold.model.vae import VAE, Elbo
 from fivefold.seeds import derive_seed
 from fivefold.training.elements import context_loss
 from fivefold.training.optimizers import make_optimizers
+from fivefold.training.rows import row_loss
 
 _LOWEST_RATE = 0.01  # of the peak
 _RATE_RISE = 0.02  # of the steps
+_AVERAGING = 0.99  # of what the averaged weights of a table's networks keep at a step
 _MAY_CHANGE = {"epochs", "max_minutes"}  # on resuming
 
 
@@ -61,6 +64,7 @@ class _Progress:
     history: list[dict[str, float]] = field(default_factory=list)
     best_epoch: int = -1
     best_weights: dict[str, Tensor] = field(default_factory=dict)
+    averages: dict[str, Tensor] = field(default_factory=dict)
 
 
 class VAETraining(pl.LightningModule):
@@ -79,6 +83,7 @@ class VAETraining(pl.LightningModule):
         self.config = config
         self.data = data
         self.progress = _Progress()
+        self._current: dict[str, Tensor] = {}  # weights, while the averages are in their place
         self._train, self._validation = _Sums(), _Sums()
         self._clock = time.monotonic()
 
@@ -88,9 +93,9 @@ class VAETraining(pl.LightningModule):
         return cast(VAE, self.networks["vae"])
 
     @property
-    def context(self) -> ContextDecoder | None:
+    def context(self) -> ContextDecoder | RowContext | None:
         """The context decoder under training, if there is one."""
-        return cast(ContextDecoder, self.networks["context"]) if "context" in self.networks else None
+        return cast(ContextDecoder | RowContext, self.networks["context"]) if "context" in self.networks else None
 
     @property
     def seconds(self) -> float:
@@ -138,8 +143,20 @@ class VAETraining(pl.LightningModule):
         self.manual_backward(loss)
         for optimizer in self._optimizers():
             optimizer.step()
+        self._average()
         self._train.add(elbo, context)
         return loss.detach()
+
+    @torch.no_grad()
+    def _average(self) -> None:
+        """Weights of tables' networks are averaged over the steps: of few rows, each step says too much."""
+        if self.config.rows is None:
+            return
+        weights, averages = self.networks.state_dict(), self.progress.averages
+        if not averages:
+            averages.update((name, weight.clone()) for name, weight in weights.items())
+        kept = min(_AVERAGING, (self.steps_done + 1) / (self.steps_done + 10))
+        torch._foreach_lerp_([averages[name] for name in weights], list(weights.values()), 1 - kept)
 
     def _optimizers(self) -> list[Any]:
         """Those that count steps."""
@@ -157,19 +174,25 @@ class VAETraining(pl.LightningModule):
         """The ELBO of each item, and the context decoder's loss."""
         x, visible = batch
         generator = self._generator(stream, step)
-        seen = corrupt_for_training(x, visible, self.config.corruption, generator)
+        seen = corrupt_for_training(x, visible, self.config.damage, generator)
         posterior = self.vae.posterior(seen.x, seen.visible)
         noise = torch.randn(posterior.mu.shape, generator=generator, device=x.device)
         likelihood, guide = self.vae.guided(posterior.at(noise))
         elbo = Elbo(likelihood.item_log_prob(x, visible), posterior.kl_per_unit())
         if self.context is None:
             return elbo, None
+        learn = row_loss if isinstance(self.context, RowContext) else context_loss
         positions = self.config.context.positions
-        return elbo, context_loss(self.context, guide, seen, x, visible, positions, generator)
+        return elbo, learn(self.context, guide, seen, x, visible, positions, generator)  # type: ignore[arg-type]
 
     def on_train_batch_end(self, outputs: Any, batch: Any, batch_idx: int) -> None:
         if self.fraction_done >= 1.0:
             self.trainer.should_stop = True
+
+    def on_validation_start(self) -> None:
+        if self.progress.averages:
+            self._current = {name: weight.clone() for name, weight in self.networks.state_dict().items()}
+            self.networks.load_state_dict(self.progress.averages)
 
     def validation_step(self, batch: tuple[Tensor, Tensor], batch_idx: int) -> None:
         _, context = self._evaluate(batch, "held-out context", batch_idx)
@@ -188,11 +211,21 @@ class VAETraining(pl.LightningModule):
         progress = self.progress
         progress.history.append(row)
         best = progress.history[progress.best_epoch] if progress.best_weights else row
-        if row is best or _score(row) <= _score(best):
+        if row is best or self._score(row) <= self._score(best):
             progress.best_epoch = self.current_epoch
-            progress.best_weights = {
-                name: weight.detach().clone() for name, weight in self.networks.state_dict().items()
-            }
+            weights = progress.averages or self.networks.state_dict()
+            progress.best_weights = {name: weight.detach().clone() for name, weight in weights.items()}
+        if self._current:
+            self.networks.load_state_dict(self._current)
+            self._current = {}
+        rows = self.config.rows
+        if rows is not None and self.current_epoch - progress.best_epoch >= rows.patience:
+            self.trainer.should_stop = True
+
+    def _score(self, row: dict[str, float]) -> float:
+        """What the best epoch has least of; without validation items, later is better."""
+        figure = "validation_negative_elbo" if self.config.rows is None else "validation_context"
+        return row.get(figure, -row["epoch"])
 
     def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:
         checkpoint["data"] = self.data
@@ -223,8 +256,3 @@ class VAETraining(pl.LightningModule):
     def _generator(self, stream: str, step: int) -> torch.Generator:
         seed = derive_seed(self.config.training.seed, stream, step)
         return torch.Generator(self.device).manual_seed(seed)
-
-
-def _score(row: dict[str, float]) -> float:
-    """What the best epoch has least of; without validation items, later is better."""
-    return row.get("validation_negative_elbo", -row["epoch"])

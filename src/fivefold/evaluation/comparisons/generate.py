@@ -56,7 +56,7 @@ def compare(material: Material) -> Section:
 def _nearest(material: Material, generated: np.ndarray) -> dict[str, float]:
     """Median distances to the nearest training item."""
     assert material.train is not None
-    made = make_items(generated[:_MOST_NEIGHBOURS], material.model.schema, "generated")
+    made = make_items(generated[:_MOST_NEIGHBOURS], material.model.image_schema, "generated")
     real = material.items.select(slice(0, _MOST_NEIGHBOURS))
     return {
         name: float(np.median(nearest_items(items, material.train)[1]))
@@ -75,5 +75,5 @@ def _specialists(material: Material, n: int) -> dict[str, np.ndarray]:
         draw = fit_generator(
             name, material.train, latent_dim=_PYTHAE_LATENT_DIM, minutes=material.peer_minutes, seed=material.seed
         )
-        drawn[name] = material.model.schema.from_unit(draw(n, material.seed))
+        drawn[name] = material.model.image_schema.from_unit(draw(n, material.seed))
     return drawn

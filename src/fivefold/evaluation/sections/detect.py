@@ -65,7 +65,7 @@ def _by_letter(material: Material, letters: Items, letter_errors: np.ndarray, er
     looks = None
     if material.classifier is not None:
         restored = decode(material.model, encode(material.model, letters)[0])
-        looks = material.classifier.predict(make_items(restored, letters.schema))
+        looks = material.classifier.predict(make_items(restored, letters.image_schema))
     table = {}
     for letter in np.unique(letters.labels):
         mine = letters.labels == letter

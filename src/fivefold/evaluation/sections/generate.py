@@ -26,7 +26,7 @@ _NEAREST = 10
 
 def make(material: Material) -> Section:
     """The section `generate`."""
-    model, unit = material.model, material.model.schema.to_unit
+    model, unit = material.model, material.model.image_schema.to_unit
     compared = comparison.compare(material)
     figures: dict[str, Any] = {**compared.figures, "classifier_accuracy": material.classifier_accuracy}
     for name, generated in (("generate", material.generated), ("sharp", material.best_generated)):
@@ -64,7 +64,7 @@ def make(material: Material) -> Section:
 
 
 def _draw_nearest(material: Material, train: Items) -> Picture:
-    drawn = make_items(material.best_generated[:_NEAREST], material.model.schema, "generated")
+    drawn = make_items(material.best_generated[:_NEAREST], material.model.image_schema, "generated")
     index, distance = nearest_items(drawn, train)
     rows = [("generated", drawn.unit()[0]), ("nearest in training", train.unit(index)[0])]
     image_rows(material.folder / "nearest.png", rows, [f"{value:.1f}" for value in distance])
@@ -75,7 +75,7 @@ def _draw_morphs(material: Material) -> Picture:
     model = material.model
     codes, _ = encode(model, material.items.select(material.shown))
     pairs = [(start, (start + 1) % len(codes)) for start in range(0, len(codes), 2)][:_MORPHS]
-    rows = [("", model.schema.to_unit(morph(model, codes[start], codes[end], _STEPS))) for start, end in pairs]
+    rows = [("", model.image_schema.to_unit(morph(model, codes[start], codes[end], _STEPS))) for start, end in pairs]
     image_rows(material.folder / "morph.png", rows)
     return Picture("morph.png", "Morphing: along the line between the codes of two test items (left and right end).")
 
@@ -87,7 +87,8 @@ def _draw_traversals(material: Material) -> Picture:
     code = encode(model, material.items.select(material.shown[:1]))[0][0]
     walked = traverse(model, code, units)
     rows = [
-        (f"unit {unit} ({information[unit]:.1f} nats)", model.schema.to_unit(walked[i])) for i, unit in enumerate(units)
+        (f"unit {unit} ({information[unit]:.1f} nats)", model.image_schema.to_unit(walked[i]))
+        for i, unit in enumerate(units)
     ]
     titles = [f"{value:.1f}" for value in np.linspace(-3, 3, walked.shape[1])]
     image_rows(material.folder / "traverse.png", rows, titles)

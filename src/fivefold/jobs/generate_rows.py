@@ -1,0 +1,41 @@
+"""Draw new rows of a table, some of whose cells may be given."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+import numpy as np
+
+from fivefold.data.tables import as_items
+from fivefold.errors import UsageError
+from fivefold.jobs.generate import generate
+from fivefold.jobs.impute import impute
+from fivefold.model.fitted import FittedModel
+
+
+def generate_rows(
+    model: FittedModel,
+    n: int,
+    seed: int = 0,
+    *,
+    given: Mapping[str, float] | None = None,
+    temperature: float = 1.0,
+) -> np.ndarray:
+    """`n` new rows as encoded cells `(n, 1, d, 1)`, their numbers at the columns' steps and in the ranges met in the fit.
+
+    Codes are drawn from the fitted prior and the cells column after column; if some are `given`, as encoded cells by name,
+    codes come from the posterior given those, and the other cells are drawn together as in `impute`.
+
+    Raises `UsageError` if `n` is below 1, or there is no such column.
+    """
+    schema = model.table_schema
+    if given:
+        if n < 1:
+            raise UsageError(f"-n must be at least 1, got {n}")
+        if unknown := given.keys() - set(schema.names):
+            raise UsageError(f"--given must name modelled columns, got {', '.join(sorted(unknown))}")
+        row = np.array([given.get(name, np.nan) for name in schema.names])
+        items = as_items(np.tile(row, (n, 1)), schema, "given")
+        values = impute(model, items, n_draws=1, seed=seed).draws[0]
+        return np.where(items.visible(), items.values, schema.snap(values))
+    return schema.snap(generate(model, n, seed, prior="fitted", sharp=True, temperature=temperature))

@@ -1,0 +1,234 @@
+"""The context decoder of tables, p(cell | z, what is visible of its row).
+
+Several small networks, the members, are averaged: on tables of some hundred rows each alone would say too much. They see
+the visible cells, what the decoder makes of z, and what a linear-Gaussian model of the row makes of the visible cells.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from fivefold.config import ContextConfig, RowConfig
+from fivefold.model.cells import Cells, ColumnHeads, MemberLinear
+from fivefold.model.columns import Columns, Support
+from fivefold.model.context import Window
+from fivefold.model.vae import Guide
+from fivefold.schema import TableSchema
+
+_NOISE = (-6.0, 4.0)  # bounds of its log variance
+
+
+class Factors(nn.Module):
+    """Numbers as a linear function of few normal factors, with noise: given any of them, the expected others.
+
+    Factor analysis; E[f | visible] in closed form, for each row's own visible cells (Ghahramani & Hinton 1996, eq. 4).
+    """
+
+    def __init__(self, numbers: int, factors: int) -> None:
+        super().__init__()
+        self.weights = nn.Parameter(0.3 / factors**0.5 * torch.randn(numbers, factors))
+        self.log_noise = nn.Parameter(torch.zeros(numbers))
+        self.mean = nn.Parameter(torch.zeros(numbers))
+
+    def forward(self, scaled: Tensor, seen: Tensor) -> tuple[Tensor, Tensor]:
+        """`(n, numbers)` twice → the expected numbers `(n, numbers)` and factors `(n, factors)`."""
+        precision = torch.exp(-self.log_noise.clamp(*_NOISE)) * seen
+        weighted = self.weights * precision.unsqueeze(2)
+        return self.expect(weighted.transpose(1, 2) @ self.weights, (weighted * (scaled - self.mean)[..., None]).sum(1))
+
+    def evidence(self, number: int, scaled: Tensor, seen: Tensor) -> tuple[Tensor, Tensor]:
+        """What one number `(n,)` adds to what `expect` takes."""
+        weighted = self.weights[number] * (torch.exp(-self.log_noise[number].clamp(*_NOISE)) * seen)[:, None]
+        return weighted[:, :, None] * self.weights[number], weighted * (scaled - self.mean[number])[:, None]
+
+    def expect(self, precision: Tensor, told: Tensor) -> tuple[Tensor, Tensor]:
+        """From what the visible numbers say of the factors: precisions `(n, f, f)`, and the sums weighted by them `(n, f)`."""
+        own = torch.eye(told.shape[1], dtype=told.dtype, device=told.device)
+        factors = torch.linalg.solve(precision + own, told.unsqueeze(2)).squeeze(2)
+        return factors @ self.weights.T + self.mean, factors
+
+
+class RowSurroundings:
+    """A batch of rows, of which the cells are asked for; see `context.Surroundings`."""
+
+    def __init__(self, x: Tensor, visible: Tensor, window: Window, guide: Guide | None, guided: Tensor | None) -> None:
+        n = len(x)
+        self.x, self.visible, self.window = x.clone(), visible.clone(), window
+        self.codes = 1 if guide is None else len(guide.coarse) // n
+        self.coarse = None if guide is None else guide.coarse.view(n, self.codes, -1)
+        known = torch.full((n,), guide is not None, device=x.device)
+        self.known = (known if guided is None else known & guided).to(x.dtype)
+
+    def put(self, items: Tensor, elements: Tensor, values: Tensor) -> None:
+        """Make cells visible as `values`; all three `(m,)`."""
+        self.x[items, 0, 0, elements] = values
+        self.visible[items, 0, 0, elements] = True
+
+    def shown(self, items: Tensor, elements: Tensor) -> Tensor:
+        """What is shown of the rows `items` to tell each its cell of `elements`: bool `(m, 1, 1, d)`.
+
+        Causal: the visible cells of earlier columns; else all but the cell itself.
+        """
+        column = torch.arange(self.x.shape[3], device=items.device)
+        others = column < elements[:, None] if self.window is Window.CAUSAL else column != elements[:, None]
+        return self.visible[items] & others[:, None, None]
+
+
+class RowContext(nn.Module):
+    """Surroundings and numbers of cells → `Columns` of those cells, as tensors `(m, ·, codes, 1)`."""
+
+    def __init__(self, schema: TableSchema, config: ContextConfig, rows: RowConfig, coarse_channels: int) -> None:
+        super().__init__()
+        self.schema, self._coarse, self._members = schema, coarse_channels, rows.members
+        self.cells = Cells(schema)
+        numbers = len(self.cells.numbers)
+        size = self.cells.features + coarse_channels + 1 + len(Window)
+        self._factor_count = min(rows.factors, numbers) if numbers > 1 else 0
+        self.factors = Factors(numbers, self._factor_count) if self._factor_count else None
+        size += self._factor_count
+        self._dropout, width = rows.dropout, config.context_width
+        self.first = MemberLinear(rows.members, size, width)
+        self.later = nn.ModuleList([MemberLinear(rows.members, width, width) for _ in range(config.context_depth - 1)])
+        self.heads = ColumnHeads(schema, width, rows.members)
+
+    def describe(self) -> str:
+        """What a cell sees."""
+        return f"the other cells of the row, {self._members} networks"
+
+    def surroundings(
+        self, x: Tensor, visible: Tensor, window: Window, guide: Guide | None, guided: Tensor | None = None
+    ) -> RowSurroundings:
+        """`RowSurroundings` for this network."""
+        return RowSurroundings(x, visible, window, guide, guided)
+
+    def explain(
+        self,
+        x: Tensor,
+        shown: Tensor,
+        kinds: Tensor,
+        guide: Guide,
+        guided: Tensor,
+        columns: Tensor,
+        generator: torch.Generator | None,
+    ) -> Columns:
+        """What the members say of c columns' cells of rows `(n, 1, 1, d)` of which they are shown some.
+
+        One member's after the other's: `(members * n, ·, 1, c)`.
+
+        Parameters
+        ----------
+        kinds : `(n,)` int64, the `Window` of each row
+        guide, guided : h(z) of each row, and whether it counts, `(n,)` bool
+        columns : `(c,)` int64, which
+        generator : of which units are left out; None: none are
+        """
+        coarse = guide.coarse.view(len(x), 1, -1)
+        hidden, shift = self._hidden(x, shown, kinds, coarse, guided.to(x.dtype), generator)
+        return self.heads(hidden.squeeze(2), columns, shift)
+
+    def chain(self, around: RowSurroundings) -> Iterator[Columns]:
+        """The distribution of each column's cells, `(n, ·, codes, 1)`, given those of the columns before.
+
+        What the first layer makes of a row is summed up column by column.
+        """
+        x, visible = around.x, around.visible
+        n, kinds = len(x), torch.full((len(x),), Window.CAUSAL, device=x.device)
+        seen, scaled = self.cells(torch.where(visible, x, 0.0), visible), self.cells.scaled(x)
+        nothing = torch.zeros_like(visible)
+        features, _ = self._features(x, nothing, kinds, around.coarse, around.known)
+        first = self.first
+        before = first(features.flatten(0, 1).expand(self._members, -1, -1)).unflatten(1, (n, -1))
+        sums: list[Tensor] = []
+        shift = None
+        of_factors = first.weight[:, self.cells.features + len(Window) :][:, : self._factor_count]
+        if self.factors is not None:
+            sums = [x.new_zeros(n, self._factor_count, self._factor_count), x.new_zeros(n, self._factor_count)]
+        for column in range(x.shape[3]):
+            hidden = before
+            if self.factors is not None:
+                expected, factors = self.factors.expect(*sums)
+                hidden = before + (factors @ of_factors).unsqueeze(2)
+                shift = expected[:, self.cells.numbers.index(column)] if column in self.cells.numbers else None
+            yield self._column(self._deeper(hidden), column, shift)
+            mine = self.cells.features_of(column)
+            before = before + (seen[:, mine] @ first.weight[:, mine]).unsqueeze(2)
+            if self.factors is not None and column in self.cells.numbers:
+                number = self.cells.numbers.index(column)
+                more = self.factors.evidence(number, scaled[:, number], visible[:, 0, 0, column].to(x.dtype))
+                sums = [total + each for total, each in zip(sums, more, strict=True)]
+
+    def forward(self, around: RowSurroundings, items: Tensor, elements: Tensor) -> Columns:
+        """The distribution of each of `elements` `(m,)` of `items` `(m,)`, given each of the row's codes."""
+        rows, place = items, torch.arange(len(items), device=items.device)
+        if around.window is not Window.CAUSAL and not around.visible[items, 0, 0, elements].any():
+            rows, place = torch.unique(items, return_inverse=True)  # all of a row's hidden cells see the same
+            shown = around.visible[rows]
+        else:
+            shown = around.shown(items, elements)
+        kinds = torch.full_like(rows, around.window)
+        coarse = None if around.coarse is None else around.coarse[rows]
+        hidden, shift = self._hidden(around.x[rows], shown, kinds, coarse, around.known[rows])
+        parts = []
+        for column in torch.unique(elements).tolist():
+            mine = (elements == column).nonzero()[:, 0]
+            moved = shift[place[mine], column] if column in self.cells.numbers and shift is not None else None
+            parts.append((mine, self._column(hidden[:, place[mine]], column, moved)))
+        support = Support.of(self.schema, hidden).at(elements)
+        return Columns.scattered(parts, support)
+
+    def _column(self, hidden: Tensor, column: int, shift: Tensor | None) -> Columns:
+        """Of one column's cells, from the last hidden layer `(members, n, codes, width)`; `shift` `(n,)`."""
+        codes = hidden.shape[2]
+        moved = None if shift is None else shift.repeat_interleave(codes)
+        parameters = self.heads.column(hidden.flatten(1, 2), column, moved).unflatten(1, (-1, codes))
+        number = torch.full((hidden.shape[1],), column, device=hidden.device)
+        support = Support.of(self.schema, hidden).at(number)
+        return Columns.mixture([Columns.of(each.transpose(1, 2).unsqueeze(3), support) for each in parameters])
+
+    def _hidden(
+        self,
+        x: Tensor,
+        shown: Tensor,
+        kinds: Tensor,
+        coarse: Tensor | None,
+        known: Tensor,
+        generator: torch.Generator | None = None,
+    ) -> tuple[Tensor, Tensor | None]:
+        """The last hidden layer `(members, n, codes, width)`, and how far the factors move each cell `(n, d)`."""
+        features, shift = self._features(x, shown, kinds, coarse, known)
+        hidden = self.first(features.flatten(0, 1).expand(self._members, -1, -1))
+        return self._deeper(hidden.unflatten(1, features.shape[:2]), generator), shift
+
+    def _deeper(self, hidden: Tensor, generator: torch.Generator | None = None) -> Tensor:
+        """From the first layer, before its activation, to the last."""
+        shape = hidden.shape[1:3]
+        hidden = self._activate(hidden.flatten(1, 2), generator)
+        for layer in self.later:
+            hidden = self._activate(layer(hidden), generator)
+        return hidden.unflatten(1, shape)
+
+    def _activate(self, hidden: Tensor, generator: torch.Generator | None) -> Tensor:
+        hidden = F.silu(hidden)
+        if generator is not None and self._dropout:
+            kept = torch.rand(hidden.shape, generator=generator, device=hidden.device) >= self._dropout
+            hidden = hidden * kept / (1 - self._dropout)
+        return hidden
+
+    def _features(
+        self, x: Tensor, shown: Tensor, kinds: Tensor, coarse: Tensor | None, known: Tensor
+    ) -> tuple[Tensor, Tensor | None]:
+        """What the first layer sees, `(n, codes, features)`, and how far the factors move each cell `(n, d)`."""
+        parts, shift = [self.cells(x, shown), F.one_hot(kinds, len(Window)).to(x.dtype)], None
+        if self.factors is not None:
+            expected, factors = self.factors(self.cells.scaled(x), shown.flatten(1)[:, self.cells.numbers].to(x.dtype))
+            shift = expected.new_zeros(len(x), shown.shape[3])
+            shift[:, self.cells.numbers] = expected
+            parts.append(factors)
+        told = x.new_zeros((len(x), 1, self._coarse)) if coarse is None else coarse
+        switch = known.view(-1, 1, 1).expand(-1, told.shape[1], 1)
+        common = torch.cat(parts, dim=1).unsqueeze(1).expand(-1, told.shape[1], -1)
+        return torch.cat((common, told * switch, switch), dim=2), shift
