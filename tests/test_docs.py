@@ -7,6 +7,7 @@ import shlex
 import subprocess
 import sys
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -19,8 +20,23 @@ ROOT = Path(__file__).parents[1]
 README = (ROOT / "README.md").read_text(encoding="utf-8")
 
 
-def _blocks(language: str) -> list[str]:
-    return re.findall(rf"```{language}\n(.*?)```", README, re.DOTALL)
+TABLES = (ROOT / "docs" / "tables.md").read_text(encoding="utf-8")
+
+
+def _blocks(language: str, page: str = README) -> list[str]:
+    return re.findall(rf"```{language}\n(.*?)```", page, re.DOTALL)
+
+
+def _run(line: str, monkeypatch, capsys) -> None:
+    from fivefold.cli import main
+
+    words = shlex.split(line, comments=True)
+    if words[1] == "fit":
+        words += ["--epochs", "1", "--quiet"]
+    monkeypatch.setattr(sys, "argv", words)
+    with pytest.raises(SystemExit) as end:
+        main()
+    assert end.value.code == 0, f"{line}: {capsys.readouterr().err}"
 
 
 @pytest.fixture
@@ -37,23 +53,22 @@ def as_in_readme(model, tmp_path, monkeypatch):
     holes = np.zeros((28, 28), np.uint8)
     holes[5:10] = 1
     np.save("holes.npy", holes)
+    random = np.random.default_rng(0)
+    height = random.normal(10, 3, 60).round(1)
+    rows = [
+        f"{kind},{tall},{tall * 8:.0f}" for kind, tall in zip(random.choice(["oak", "elm"], 60), height, strict=True)
+    ]
+    Path("trees.csv").write_text("\n".join(("kind,height,girth", *rows)) + "\n", encoding="utf-8")
+    Path("holes.csv").write_text("kind,height,girth\noak,,80\n,12,\n", encoding="utf-8")
     return images, holes
 
 
 @pytest.mark.filterwarnings("ignore:with .* held-out items")
 def test_readme_commands_run(as_in_readme, monkeypatch, capsys):
-    from fivefold.cli import main
-
     lines = [line for block in _blocks("sh") for line in block.splitlines() if line.startswith("fivefold ")]
     assert len(lines) >= 9
     for line in lines:
-        words = shlex.split(line, comments=True)
-        if words[1] == "fit":
-            words += ["--epochs", "1", "--quiet"]
-        monkeypatch.setattr(sys, "argv", words)
-        with pytest.raises(SystemExit) as end:
-            main()
-        assert end.value.code == 0, f"{line}: {capsys.readouterr().err}"
+        _run(line, monkeypatch, capsys)
 
 
 @pytest.mark.filterwarnings("ignore:with .* held-out items")
@@ -66,6 +81,23 @@ def test_readme_python_runs(as_in_readme):
     assert names["new"].shape == (64, 28, 28, 1)
     assert names["whole"].draws.shape == (3, 50, 28, 28, 1)
     assert names["bits"].shape == names["clean"].std.shape == (50, 28, 28, 1)
+
+
+@pytest.mark.filterwarnings("ignore:with .* held-out items")
+def test_the_page_on_tables_runs(tmp_path, monkeypatch, capsys):
+    monkeypatch.chdir(tmp_path)
+    data, python = _blocks("python", TABLES)
+    names: dict[str, Any] = {}
+    exec(data, names)
+    for block in _blocks("sh", TABLES):
+        for line in block.splitlines():
+            _run(line, monkeypatch, capsys)
+    assert len(names["wines"]) == 178
+    exec(python.replace("random_state=0", "random_state=0, epochs=1"), names)
+    assert names["why"].shape == names["mended"].shape == names["table"].shape == (178, 13)
+    assert not names["whole"].isna().any(axis=None)
+    assert len(names["draws"]) == 5
+    assert len(names["rows"]) == 100
 
 
 @pytest.mark.parametrize("page", ["README.md", *(f"docs/{path.name}" for path in sorted((ROOT / "docs").glob("*.md")))])

@@ -47,16 +47,35 @@ class Calibrated(ABC):
 @final
 @dataclass(frozen=True)
 class RowNormality(Calibrated):
-    """Rows score as high as they are likely."""
+    """How far statistics of rows, of which more is stranger, are above those of the rows of the fit.
 
+    Attributes
+    ----------
+    centre, scale : `(k,)` float64, means and deviations of the statistics of the fit's rows
+    calibration : `(m,)` float64, ascending scores of others
+    """
+
+    centre: np.ndarray
+    scale: np.ndarray
     calibration: np.ndarray
 
     def __post_init__(self) -> None:
+        shapes = self.centre.ndim == 1 and self.scale.shape == self.centre.shape and len(self.centre) > 0
+        if not (shapes and np.isfinite(self.centre).all() and np.isfinite(self.scale).all() and (self.scale > 0).all()):
+            raise ModelError("the densities of the rows' statistics are damaged")
         self._check_order()
 
     def score(self, statistics: np.ndarray) -> np.ndarray:
-        """Minus the nats per cell, of `(n, 1)` statistics."""
-        return -statistics[:, 0]
+        """Log density of `(n, k)` statistics but for a constant, as if of normal upper tails: `(n,)` float64."""
+        above = np.logaddexp(0, (statistics - self.centre) / self.scale)
+        return -0.5 * np.square(above).sum(axis=1)
+
+
+def fit_row_normality(statistics: np.ndarray, held_out: np.ndarray) -> RowNormality:
+    """From statistics `(n, k)` of the rows of the fit, and `(m, k)` of others."""
+    scale = np.maximum(statistics.std(axis=0), 1e-9)
+    unsorted = RowNormality(statistics.mean(axis=0), scale, np.empty(0))
+    return RowNormality(unsorted.centre, scale, np.sort(unsorted.score(held_out)))
 
 
 @final

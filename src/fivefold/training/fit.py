@@ -28,7 +28,7 @@ from fivefold.model.context import Window
 from fivefold.model.coverage import fit_coverage
 from fivefold.model.fitted import FittedModel
 from fivefold.model.marginals import fit_marginals
-from fivefold.model.normality import Calibrated, RowNormality, fit_normality
+from fivefold.model.normality import Calibrated, fit_normality, fit_row_normality
 from fivefold.model.prior import FittedPrior, fit_prior
 from fivefold.model.scoring import encode_items, evaluate_elbo
 from fivefold.model.statistics import item_statistics
@@ -42,7 +42,7 @@ from fivefold.training.module import VAETraining
 
 STATE_FILE = "state.safetensors"
 _MOST_CODES = 20_000
-_FEWEST_SCORES = 10
+_FEWEST_SCORES, _MOST_SCORES = 10, 10_000
 _FEWEST_HELD_OUT, _MOST_MASKS = 2000, 20
 
 
@@ -107,7 +107,7 @@ def fit_items(
     if isinstance(items.schema, TableSchema):
         model.marginals = fit_marginals(items.select(train))
     model.prior = _fit_prior(model, items.select(_some(train, training.seed)), validation)
-    model.normality = _fit_normality(model, items, held_out)
+    model.normality = _fit_normality(model, items, train, held_out)
     if isinstance(items.schema, TableSchema) and model.has_learnt(Window.MISSING):
         model.coverage = fit_coverage(model, validation if len(held_out) else items, training.seed)
     if len(held_out):
@@ -178,18 +178,18 @@ def _some(rows: np.ndarray, seed: int) -> np.ndarray:
     return np.random.default_rng(derive_seed(seed, "codes")).permutation(rows)[:_MOST_CODES]
 
 
-def _fit_normality(model: FittedModel, items: Items, held_out: np.ndarray) -> Calibrated | None:
-    """To held-out items in random order; to all rows of a table that is too small to have held out some."""
-    if isinstance(model.schema, TableSchema) and len(held_out) < _FEWEST_SCORES:
-        held_out = np.arange(len(items))
-    if len(held_out) == 0:
-        return None
-    order = np.random.default_rng(derive_seed(model.config.training.seed, "normality")).permutation(len(held_out))
-    statistics = item_statistics(model, items.select(held_out[order[:_MOST_CODES]]))
+def _fit_normality(model: FittedModel, items: Items, train: np.ndarray, held_out: np.ndarray) -> Calibrated | None:
+    """From held-out items in random order; of a table that is too small to have held out some, from all rows."""
+    seed = model.config.training.seed
+
+    def statistics(rows: np.ndarray) -> np.ndarray:
+        order = np.random.default_rng(derive_seed(seed, "normality")).permutation(len(rows))
+        return item_statistics(model, items.select(rows[order[:_MOST_SCORES]]))
+
     if isinstance(model.schema, TableSchema):
-        unsorted = RowNormality(np.empty(0))
-        return RowNormality(np.sort(unsorted.score(statistics)))
-    return fit_normality(statistics)
+        others = held_out if len(held_out) >= _FEWEST_SCORES else np.arange(len(items))
+        return fit_row_normality(statistics(train), statistics(others))
+    return fit_normality(statistics(held_out)) if len(held_out) else None
 
 
 def _fit_prior(model: FittedModel, train: Items, held_out: Items) -> FittedPrior:

@@ -1,0 +1,108 @@
+"""Anomalies in tables beside PyOD's detectors: `python benchmarks/tables_anomalies.py FOLDER [--seeds N]`.
+
+FOLDER holds tables as ADBench has them (Han et al. 2022, arXiv:2206.09426): .npz with `X`, and `y`, 1 for anomalies. Two
+protocols: `unsupervised`, fit and score the same rows; `normals`, fit on a random half of the normal rows, score the
+others. Labels are used for the AUROC alone. Each detector has its defaults; those that measure distances or train a
+network get standardised columns.
+"""
+
+from __future__ import annotations
+
+import argparse
+import sys
+import time
+import warnings
+from collections.abc import Callable
+from importlib import import_module
+from pathlib import Path
+from statistics import mean
+from typing import Any
+
+import numpy as np
+from results_file import write_result
+from sklearn.metrics import roc_auc_score
+from sklearn.preprocessing import StandardScaler
+
+from fivefold import VAE
+from fivefold.evaluation.comparison import OURS
+from fivefold.evaluation.specialists.isolation import seeded
+from fivefold.system import environment
+
+_PEERS = {
+    "IForest": "iforest",
+    "ECOD": "ecod",
+    "COPOD": "copod",
+    "HBOS": "hbos",
+    "KNN": "knn",
+    "LOF": "lof",
+    "OCSVM": "ocsvm",
+    "PCA": "pca",
+    "AutoEncoder": "auto_encoder",
+    "VAE": "vae",
+}
+_SCALED = {"KNN", "LOF", "OCSVM", "PCA", "AutoEncoder", "VAE"}
+
+Scorer = Callable[[np.ndarray, np.ndarray, int], np.ndarray]
+
+
+def main() -> None:
+    """Measure, print the means, and write the result."""
+    options = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    options.add_argument("folder", type=Path)
+    options.add_argument("--seeds", type=int, default=3)
+    given = options.parse_args()
+    tables = {path.stem.split("_", 1)[-1]: np.load(path) for path in sorted(given.folder.glob("*.npz"))}
+    if not tables:
+        options.error(f"{given.folder} holds no .npz")
+    scorers: dict[str, Scorer] = {OURS: _ours, **{name: _peer(name) for name in _PEERS}}
+    result: dict[str, Any] = {}
+    for protocol in ("unsupervised", "normals"):
+        found = {
+            name: {table: _measure(data, scorer, protocol, given.seeds) for table, data in tables.items()}
+            for name, scorer in scorers.items()
+        }
+        result[protocol] = found
+        for name, by_table in found.items():
+            print(f"{protocol:13} {name:12} {mean(each['auroc'] for each in by_table.values()):.4f}", file=sys.stderr)
+    write_result("tables_anomalies", {"seeds": given.seeds, **result, "environment": environment()})
+
+
+def _measure(data: Any, scorer: Scorer, protocol: str, seeds: int) -> dict[str, float]:
+    """Mean AUROC and seconds of a detector on a table."""
+    rows, anomaly = data["X"].astype(np.float64), data["y"].astype(bool)
+    auroc, seconds = [], []
+    for seed in range(seeds):
+        train = test = np.arange(len(rows))
+        if protocol == "normals":
+            normal = np.random.default_rng(seed).permutation(np.flatnonzero(~anomaly))
+            train = normal[: len(normal) // 2]
+            test = np.concatenate((normal[len(normal) // 2 :], np.flatnonzero(anomaly)))
+        start = time.monotonic()
+        strange = scorer(rows[train], rows[test], seed)
+        seconds.append(time.monotonic() - start)
+        auroc.append(float(roc_auc_score(anomaly[test], strange)))
+    return {"auroc": mean(auroc), "seconds": mean(seconds)}
+
+
+def _ours(train: np.ndarray, test: np.ndarray, seed: int) -> np.ndarray:
+    return -VAE(random_state=seed).fit(train).score_samples(test)
+
+
+def _peer(name: str) -> Scorer:
+    def score(train: np.ndarray, test: np.ndarray, seed: int) -> np.ndarray:
+        with seeded(seed, name), warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            detector = getattr(import_module(f"pyod.models.{_PEERS[name]}"), name)
+            settings = {"random_state": seed} if name in ("IForest", "PCA") else {}
+            settings |= {"verbose": 0} if name in ("AutoEncoder", "VAE") else {}
+            if name in _SCALED:
+                scaler = StandardScaler().fit(train)
+                train, test = scaler.transform(train), scaler.transform(test)
+            fitted = detector(**settings).fit(train)
+            return np.nan_to_num(fitted.decision_function(test))
+
+    return score
+
+
+if __name__ == "__main__":
+    main()
