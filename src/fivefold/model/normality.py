@@ -51,8 +51,8 @@ class RowNormality(Calibrated):
 
     Attributes
     ----------
-    centre, scale : `(k,)` float64, means and deviations of the statistics of the fit's rows
-    calibration : `(m,)` float64, ascending scores of others
+    centre, scale : `(k,)` float64, means and deviations of the statistics
+    calibration : `(m,)` float64, ascending scores of held-out rows
     """
 
     centre: np.ndarray
@@ -72,7 +72,7 @@ class RowNormality(Calibrated):
 
 
 def fit_row_normality(statistics: np.ndarray, held_out: np.ndarray) -> RowNormality:
-    """From statistics `(n, k)` of the rows of the fit, and `(m, k)` of others."""
+    """From statistics `(n, k)` of all rows, held-out ones among them, and `(m, k)` of those that were held out."""
     scale = np.maximum(statistics.std(axis=0), 1e-9)
     unsorted = RowNormality(statistics.mean(axis=0), scale, np.empty(0))
     return RowNormality(unsorted.centre, scale, np.sort(unsorted.score(held_out)))

@@ -78,7 +78,8 @@ class Column:
         except ValueError:
             number = math.nan
         if not math.isfinite(number):
-            raise UsageError(f"{self.name} must be a {self.kind} value, got {text!r}")
+            kind = "an integer" if self.kind == "integer" else f"a {self.kind}"
+            raise UsageError(f"{self.name} must be {kind}, got {text!r}")
         return number
 
     def describe(self) -> str:

@@ -22,7 +22,7 @@ from lightning.pytorch.loggers import CSVLogger, Logger, TensorBoardLogger
 from fivefold.config import FitConfig, LoggerName, configure
 from fivefold.data import Items, read_items, split_rows
 from fivefold.data.source import Mask, Source
-from fivefold.errors import UsageError
+from fivefold.errors import DataError, UsageError
 from fivefold.model.build import build_networks
 from fivefold.model.context import Window
 from fivefold.model.coverage import fit_coverage
@@ -65,21 +65,25 @@ def fit(
     ----------
     data : anything that `read_items` takes; `mnist` is its training split
     preset : `default` (one model for all five jobs), `archive` (the same with a wider context decoder) or `paper` (the
-        publication's)
+        publication's); tables have `default` only, whose sizes follow the number of rows
     test : items to report figures on, never trained on; for `mnist` its test split
     mask, resize : as for `read_items`
     accelerator : Lightning's: `auto`, `cpu`, `gpu`, `mps`, …
     workdir : folder for the training state and the logs (default: none are kept)
     resume : continue from the state in `workdir`
     logger : write logs to `workdir` as `csv` or for `tensorboard`
-    settings : any field of `NetworkConfig` and `TrainingConfig`, and `corruption` as `CorruptionConfig` or text
+    settings : any field of `NetworkConfig`, `ContextConfig`, `TrainingConfig` and, for tables, `RowConfig`; and `corruption`
+        as `CorruptionConfig` or text
 
     Raises
     ------
     UsageError, DataError, TrainingError : with one line that says what to mend
     """
     items = read_items(data, mask=mask, resize=resize, split="train")
-    config = configure(preset, rows=len(items) if isinstance(items.schema, TableSchema) else None, **settings)
+    rows = len(items) if isinstance(items.schema, TableSchema) else None
+    if rows == 1:
+        raise DataError(f"{items.source}: must have at least 2 rows to fit to, got 1 sample")
+    config = configure(preset, rows=rows, **settings)
     if test is None and items.source in ("mnist", "mnist:train"):
         test = "mnist:test"
     test_items = None if test is None else read_items(test, items.schema, resize=resize)
@@ -107,7 +111,7 @@ def fit_items(
     if isinstance(items.schema, TableSchema):
         model.marginals = fit_marginals(items.select(train))
     model.prior = _fit_prior(model, items.select(_some(train, training.seed)), validation)
-    model.normality = _fit_normality(model, items, train, held_out)
+    model.normality = _fit_normality(model, items, held_out)
     if isinstance(items.schema, TableSchema) and model.has_learnt(Window.MISSING):
         model.coverage = fit_coverage(model, validation if len(held_out) else items, training.seed)
     if len(held_out):
@@ -178,7 +182,7 @@ def _some(rows: np.ndarray, seed: int) -> np.ndarray:
     return np.random.default_rng(derive_seed(seed, "codes")).permutation(rows)[:_MOST_CODES]
 
 
-def _fit_normality(model: FittedModel, items: Items, train: np.ndarray, held_out: np.ndarray) -> Calibrated | None:
+def _fit_normality(model: FittedModel, items: Items, held_out: np.ndarray) -> Calibrated | None:
     """From held-out items in random order; of a table that is too small to have held out some, from all rows."""
     seed = model.config.training.seed
 
@@ -187,8 +191,8 @@ def _fit_normality(model: FittedModel, items: Items, train: np.ndarray, held_out
         return item_statistics(model, items.select(rows[order[:_MOST_SCORES]]))
 
     if isinstance(model.schema, TableSchema):
-        others = held_out if len(held_out) >= _FEWEST_SCORES else np.arange(len(items))
-        return fit_row_normality(statistics(train), statistics(others))
+        every = np.arange(len(items))
+        return fit_row_normality(statistics(every), statistics(held_out if len(held_out) >= _FEWEST_SCORES else every))
     return fit_normality(statistics(held_out)) if len(held_out) else None
 
 

@@ -1,0 +1,189 @@
+"""The jobs on rows of a table."""
+
+from __future__ import annotations
+
+import dataclasses
+import warnings
+
+import numpy as np
+import pandas as pd
+import pytest
+from sklearn.metrics import roc_auc_score
+
+import fivefold
+from fivefold.data import read_items
+from fivefold.data.tables import Table
+from fivefold.errors import DataError, ModelError, UsageError
+from fivefold.storage import fingerprint
+
+
+@pytest.fixture(scope="module")
+def fresh(trees) -> pd.DataFrame:
+    """Whole rows that the model was not fitted to."""
+    return trees[300:].dropna().reset_index(drop=True)
+
+
+@pytest.fixture(scope="module")
+def imputed(table_model, fresh):
+    """Rows of which a third of the cells is lost, and what they may have been."""
+    items = table_model.read(fresh)
+    lost = np.random.default_rng(0).random(items.values.shape) < 0.3
+    rows = dataclasses.replace(items, values=np.where(lost, np.nan, items.values))
+    return rows, fivefold.impute(table_model, rows, n_draws=4, interval=0.9)
+
+
+def test_what_was_there_stays_to_the_bit(imputed):
+    rows, found = imputed
+    seen = rows.visible()
+    for each in (found.items, *found.draws, found.lower, found.upper):
+        assert np.array_equal(each[seen].view(np.int64), rows.values[seen].view(np.int64))
+
+
+def test_completed_cells_are_of_their_columns_kind_and_range(imputed, table_model):
+    rows, found = imputed
+    for number, column in enumerate(table_model.schema.columns):
+        for each in (found.items, *found.draws):
+            cells = each[:, 0, number, 0]
+            new = cells[~rows.visible()[:, 0, number, 0]]
+            assert ((new >= column.low) & (new <= column.high)).all()
+            if column.classes or column.is_whole:
+                assert np.array_equal(new, np.rint(new))
+
+
+def test_draws_vary_and_intervals_have_ends_for_numbers_only(imputed, table_model):
+    rows, found = imputed
+    lost = ~rows.visible()
+    assert (found.draws[0][lost] != found.draws[1][lost]).mean() > 0.2
+    classes = np.array([column.classes > 0 for column in table_model.schema.columns])[:, None]
+    assert np.isnan(found.lower[lost & classes]).all()
+    numbers = lost & ~classes
+    assert (found.lower[numbers] <= found.upper[numbers]).all()
+
+
+def test_intervals_hold_about_what_they_promise(imputed, fresh, table_model):
+    rows, found = imputed
+    truth = Table.of(fresh).cells(table_model.schema)[:, None, :, None]
+    numbers = np.array([not column.classes for column in table_model.schema.columns])[:, None]
+    lost = ~rows.visible() & numbers
+    inside = (found.lower[lost] <= truth[lost]) & (truth[lost] <= found.upper[lost])
+    assert 0.75 < inside.mean() < 0.99
+
+
+def test_missing_numbers_are_told_from_the_others(imputed, fresh, table_model):
+    rows, found = imputed
+    truth = Table.of(fresh).cells(table_model.schema)[:, None, :, None]
+    girth = table_model.schema.names.index("girth")
+    lost = ~rows.visible()[:, 0, girth, 0]
+    error = found.items[lost, 0, girth, 0] - truth[lost, 0, girth, 0]
+    assert np.sqrt((error**2).mean()) < 0.6 * truth[:, 0, girth, 0].std()
+
+
+def test_an_absurd_cell_is_found_and_its_row_mended(table_model, fresh):
+    bad = fresh.copy()
+    bad.loc[3, "height"] = 23.0 if bad.loc[3, "girth"] < 110 else 6.0
+    items = table_model.read(bad)
+    found = fivefold.denoise_rows(table_model, items)
+    height = table_model.schema.names.index("height")
+    assert found.replaced[3, 0, height, 0]
+    assert found.probability[3, 0, height, 0] > 0.5
+    assert abs(found.items[3, 0, height, 0] - fresh.loc[3, "height"]) < 4
+    assert found.replaced.mean() < 0.05
+    kept = ~found.replaced
+    assert np.array_equal(found.items[kept], items.values[kept])
+    none = fivefold.denoise_rows(table_model, items, threshold=0.999999)
+    assert none.replaced.sum() <= found.replaced.sum()
+    with pytest.raises(UsageError, match="threshold"):
+        fivefold.denoise_rows(table_model, items, threshold=1.0)
+
+
+def test_new_rows_are_rows_of_the_table(table_model, trees):
+    rows = fivefold.generate_rows(table_model, 200, seed=1)
+    schema = table_model.table_schema
+    for number, column in enumerate(schema.columns):
+        cells = rows[:, 0, number, 0]
+        assert ((cells >= column.low) & (cells <= column.high)).all()
+        if column.step:
+            np.testing.assert_allclose(cells / column.step, np.rint(cells / column.step), atol=1e-6)
+    kind, height, girth = (rows[:, 0, schema.names.index(name), 0] for name in ("kind", "height", "girth"))
+    assert np.corrcoef(height, girth)[0, 1] > 0.7
+    assert len(np.unique(kind)) == 3
+    assert np.array_equal(fivefold.generate_rows(table_model, 20, seed=1), rows[:20])
+    assert not np.array_equal(fivefold.generate_rows(table_model, 20, seed=2), rows[:20])
+
+
+def test_given_cells_are_kept_and_tell_of_the_others(table_model):
+    schema = table_model.table_schema
+    kinds = schema.columns[schema.names.index("kind")].categories
+    mean = {}
+    for kind in ("oak", "ash"):
+        rows = fivefold.generate_rows(table_model, 60, given={"kind": float(kinds.index(kind))})
+        assert (rows[:, 0, schema.names.index("kind"), 0] == kinds.index(kind)).all()
+        mean[kind] = rows[:, 0, schema.names.index("height"), 0].mean()
+    assert mean["oak"] > mean["ash"] + 4
+    with pytest.raises(UsageError, match="given"):
+        fivefold.generate_rows(table_model, 3, given={"width": 1.0})
+    with pytest.raises(UsageError, match="-n"):
+        fivefold.generate_rows(table_model, 0, given={"kind": 0.0})
+
+
+def test_swapped_rows_are_stranger(table_model, fresh):
+    swapped = fresh.copy()
+    swapped["height"] = np.random.default_rng(0).permutation(fresh["height"])
+    both = pd.concat((fresh, swapped), ignore_index=True)
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", UserWarning)  # few rows are held out
+        found = fivefold.detect(table_model, both)
+    assert roc_auc_score(np.arange(len(both)) < len(fresh), found.score) > 0.7
+    assert ((found.p_value > 0) & (found.p_value <= 1)).all()
+
+
+def test_scores_do_not_depend_on_company_or_order(table_model, fresh):
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", UserWarning)
+        together = fivefold.detect(table_model, fresh).score
+        alone = [fivefold.detect(table_model, fresh[row : row + 1]).score[0] for row in range(5)]
+        backwards = fivefold.detect(table_model, fresh[::-1]).score
+    np.testing.assert_allclose(together[:5], alone, rtol=1e-10)
+    np.testing.assert_allclose(together, backwards[::-1], rtol=1e-10)
+
+
+def test_a_saved_model_scores_the_same(table_model, fresh, tmp_path):
+    fivefold.save(table_model, tmp_path / "model")
+    again = fivefold.load(tmp_path / "model", "cpu")
+    assert fingerprint(again) == fingerprint(table_model)
+    assert again.schema == table_model.schema
+    rows = table_model.read(fresh)
+    assert np.array_equal(fivefold.surprise(again, rows), fivefold.surprise(table_model, rows))
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", UserWarning)
+        assert np.array_equal(fivefold.detect(again, rows).score, fivefold.detect(table_model, rows).score)
+    holes = fresh.mask(np.random.default_rng(0).random(fresh.shape) < 0.2)
+    one, other = (fivefold.impute(each, holes, interval=0.8) for each in (table_model, again))
+    assert np.array_equal(one.upper, other.upper, equal_nan=True)
+
+
+def test_what_takes_images_refuses_tables(table_model, fresh, model, digits):
+    for job in (fivefold.denoise, fivefold.compress):
+        with pytest.raises(ModelError, match="model of images"):
+            job(table_model, fresh)
+    with pytest.raises(ModelError, match="model of a table"):
+        fivefold.generate_rows(model, 3)
+    with pytest.raises(DataError, match="must be images"):
+        fivefold.encode(model, fresh)
+    with pytest.raises(DataError, match="array"):
+        fivefold.encode(table_model, digits)
+
+
+def test_items_of_another_schema_are_refused(table_model, fresh):
+    others = read_items(fresh[["kind", "girth"]])
+    with pytest.raises(DataError, match="got 2 columns"):
+        fivefold.encode(table_model, others)
+
+
+def test_one_row_is_too_few_and_options_go_with_images(trees):
+    with pytest.raises(DataError, match="at least 2 rows"):
+        fivefold.fit(trees[:1])
+    with pytest.raises(UsageError, match="preset"):
+        fivefold.fit(trees, preset="paper")
+    with pytest.raises(UsageError, match="resize"):
+        fivefold.fit(trees, resize=(3, 3))
