@@ -187,3 +187,12 @@ def test_one_row_is_too_few_and_options_go_with_images(trees):
         fivefold.fit(trees, preset="paper")
     with pytest.raises(UsageError, match="resize"):
         fivefold.fit(trees, resize=(3, 3))
+
+
+def test_draws_and_ends_are_values_that_the_column_can_take(trees, table_settings):
+    """A whole-number column with holes comes as reals with a step: the ends must hold its numbers."""
+    steps = trees[["height", "girth"]].round().mask(np.random.default_rng(1).random((len(trees), 2)) < 0.2)
+    found = fivefold.impute(fivefold.fit(steps, **table_settings), steps, n_draws=1, interval=0.9)
+    for each in (found.draws[0], found.lower, found.upper):
+        assert np.array_equal(each, np.rint(each))
+    assert (found.items != np.rint(found.items)).any()

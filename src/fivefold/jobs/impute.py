@@ -105,7 +105,10 @@ def impute(
             filled.insert(1 + draw, _draw(model, x, visible, z, *chances[:, draw].unbind(1)))
         seen = items.visible(rows)
         for place, unit in enumerate(filled):
-            found[place, rows] = np.where(seen, values[rows], model.values(unit, values.dtype))
+            new = model.values(unit, values.dtype)
+            if place and isinstance(model.schema, TableSchema):
+                new = model.schema.snap(new)  # draws and ends are values of the column; what is expected may lie between
+            found[place, rows] = np.where(seen, values[rows], new)
     bounds = found[1 + n_draws :]
     if isinstance(model.schema, TableSchema) and len(bounds):
         classes = np.array([column.classes > 0 for column in model.schema.columns])[:, None]
