@@ -107,7 +107,9 @@ def impute(
         for place, unit in enumerate(filled):
             new = model.values(unit, values.dtype)
             if place and isinstance(model.schema, TableSchema):
-                new = model.schema.snap(new)  # draws and ends are values of the column; what is expected may lie between
+                new = model.schema.snap(
+                    new
+                )  # draws and ends are values of the column; what is expected may lie between
             found[place, rows] = np.where(seen, values[rows], new)
     bounds = found[1 + n_draws :]
     if isinstance(model.schema, TableSchema) and len(bounds):
