@@ -3,7 +3,24 @@
 from __future__ import annotations
 
 from fivefold.model.fitted import FittedModel
+from fivefold.schema import TableSchema
 
+_USAGE_OF_IMAGES = (
+    "fivefold info MODEL",
+    "fivefold generate MODEL -n 64 -o new.png",
+    "fivefold denoise MODEL NOISY -o clean",
+    "fivefold impute MODEL HOLEY --mask MASKS -o whole",
+    "fivefold detect MODEL DATA -o scores.csv",
+    "fivefold encode MODEL DATA -o z.npy",
+)
+_USAGE_OF_TABLES = (
+    "fivefold info MODEL",
+    "fivefold generate MODEL -n 100 -o new.csv",
+    "fivefold denoise MODEL TABLE -o mended.csv --report changes.csv",
+    "fivefold impute MODEL HOLEY -o whole.csv",
+    "fivefold detect MODEL TABLE -o scores.csv",
+    "fivefold encode MODEL TABLE -o z.npy",
+)
 _FEWEST = 2  # items that a variance can be taken over
 
 
@@ -60,6 +77,7 @@ def render_card(model: FittedModel) -> str:
     """The model card, Markdown."""
     environment = model.record["environment"]
     versions = ", ".join(f"{name} {version}" for name, version in environment["versions"].items())
+    usage = "\n".join(_USAGE_OF_TABLES if isinstance(model.schema, TableSchema) else _USAGE_OF_IMAGES)
     table = "\n".join(f"| {label} | {text} |" for label, text in figure_rows(model))
     return f"""# A Fivefold model
 
@@ -76,12 +94,7 @@ Fitted on {environment["date"]} with {versions} (Python {environment["python"]},
 ## Use
 
 ```sh
-fivefold info MODEL
-fivefold generate MODEL -n 64 -o new.png
-fivefold denoise MODEL NOISY -o clean
-fivefold impute MODEL HOLEY --mask MASKS -o whole
-fivefold detect MODEL DATA -o scores.csv
-fivefold encode MODEL DATA -o z.npy
+{usage}
 ```
 
 `MODEL` is this folder. `config.json` holds the settings and the training history, `model.safetensors` the weights and

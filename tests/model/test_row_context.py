@@ -8,7 +8,7 @@ import torch
 
 from fivefold.model.conditional import Conditional
 from fivefold.model.context import Window, by_element, column
-from fivefold.model.row_context import Factors
+from fivefold.model.factors import Factors
 
 
 @pytest.fixture

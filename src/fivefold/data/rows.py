@@ -17,10 +17,15 @@ if TYPE_CHECKING:
 TABLE_ENDINGS = (".csv", ".csv.gz", ".tsv", ".tsv.gz", ".parquet", ".arrow", ".feather")
 
 
+def is_table_path(path: str | Path) -> bool:
+    """Whether the path has the ending of a table's file."""
+    return Path(path).name.lower().endswith(TABLE_ENDINGS)
+
+
 def is_table(source: Any) -> bool:
     """Whether it is a frame, or names a file of one."""
     if isinstance(source, str | Path):
-        return str(source).lower().endswith(TABLE_ENDINGS)
+        return is_table_path(source)
     return not isinstance(source, np.ndarray)
 
 

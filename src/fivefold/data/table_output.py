@@ -14,15 +14,9 @@ import pyarrow.parquet as pq
 from pyarrow import types as pt
 
 from fivefold.atomic import atomic_file, check_free
+from fivefold.data.rows import TABLE_ENDINGS, is_table_path
 from fivefold.data.table_csv import separator, write_csv
 from fivefold.errors import DataError, UsageError
-
-TABLE_ENDINGS = (".csv", ".csv.gz", ".tsv", ".tsv.gz", ".parquet", ".arrow", ".feather")
-
-
-def is_table_path(path: str | Path) -> bool:
-    """Whether the path has the ending of a table's file."""
-    return Path(path).name.lower().endswith(TABLE_ENDINGS)
 
 
 @dataclass(frozen=True)

@@ -13,6 +13,7 @@ from fivefold.errors import UsageError
 from fivefold.model.conditional import Conditional
 from fivefold.model.context import Window
 from fivefold.model.fitted import FittedModel
+from fivefold.model.likelihoods import Likelihood
 from fivefold.model.row_statistics import alone
 
 _WRONG = 0.05  # how many cells are, before any is looked at
@@ -71,7 +72,7 @@ def _suspect(model: FittedModel, x: Tensor, visible: Tensor, trusted: Tensor) ->
     given = Conditional(model, Window.NOISY, seen, trusted, model.vae.posterior(seen, trusted).mu)
     cells = x.flatten(1)
 
-    def measure(likelihood, items, elements):  # noqa: ANN001, ANN202  (see `Measure`)
+    def measure(likelihood: Likelihood, items: Tensor, elements: Tensor) -> Tensor:
         log_prob = likelihood.log_prob(cells[items, elements].view(-1, 1, 1, 1))
         return torch.stack((log_prob, likelihood.point()), dim=1).view(-1, 2)
 
