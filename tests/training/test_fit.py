@@ -424,6 +424,28 @@ def test_resumed_is_bit_identical_to_uninterrupted(fit_small, whole, monkeypatch
     assert resumed.record["best_epoch"] == whole.record["best_epoch"]
 
 
+def test_a_resumed_fit_to_a_table_is_bit_identical(trees, table_settings, monkeypatch, tmp_path):
+    """Averaged weights, dropout and patience included."""
+    settings = table_settings | {"epochs": 4, "shortest_epoch": 10}
+    whole = fit(trees, **settings)
+    with monkeypatch.context() as patch:
+        interrupt_at(patch, 25)
+        with pytest.raises(KeyboardInterrupt):
+            fit(trees, workdir=tmp_path, **settings)
+    resumed = fit(trees, workdir=tmp_path, resume=True, **settings)
+    assert identical(resumed, whole)
+    np.testing.assert_array_equal(resumed.normality.calibration, whole.normality.calibration)
+
+
+def test_a_fit_to_a_table_stops_when_it_gets_no_better(trees, table_settings):
+    quick = {"epochs": 60, "shortest_epoch": 5, "patience": 1, "context_learning_rate": 0.1}
+    model = fit(trees, **table_settings | quick)
+    history = model.record["history"]
+    assert len(history) < 60
+    assert len(history) - 1 - model.record["best_epoch"] == 1
+    assert min(row["validation_context"] for row in history) == history[-2]["validation_context"]
+
+
 def test_resumed_with_warmup_is_bit_identical(fit_small, monkeypatch, tmp_path):
     whole = fit_small(kl_warmup=2.5)
     with monkeypatch.context() as patch:
