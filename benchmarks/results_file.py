@@ -15,6 +15,7 @@ RESULTS = Path(__file__).parent / "results"
 
 def write_result(name: str, content: dict[str, Any]) -> None:
     """Write `results/NAME.json`; `content` names its environment."""
-    command = shlex.join(["python", f"benchmarks/{Path(sys.argv[0]).name}", *sys.argv[1:]])
+    words = [Path(word).name if Path(word).is_absolute() else word for word in sys.argv[1:]]
+    command = shlex.join(["python", f"benchmarks/{Path(sys.argv[0]).name}", *words])
     with atomic_file(RESULTS / f"{name}.json") as temporary:
         temporary.write_text(json.dumps({"command": command, **content}, indent=1) + "\n", encoding="utf-8")
