@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from fivefold.codec import mixtures, rans
-from fivefold.codec.mixtures import Mixtures
+from fivefold.codec.mixtures import Mixtures, even_edges
 from fivefold.codec.rans import EmptyCoderError, Rans
 
 
@@ -17,7 +17,7 @@ def batch(request):
     log_weights = -rng.integers(0, 299, (n, k + 2))
     log_weights[np.arange(n), rng.integers(0, k, n)] = 0
     locations, log_scales = rng.integers(-40_000, 80_000, (n, k)), rng.integers(-80, 240, (n, k))
-    return Mixtures(log_weights, locations, log_scales, symbols, request.param), rng.integers(0, symbols, n)
+    return Mixtures(log_weights, locations, log_scales, even_edges(symbols), request.param), rng.integers(0, symbols, n)
 
 
 @pytest.fixture

@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from fivefold.codec.mixtures import Mixtures
+from fivefold.codec.mixtures import Mixtures, even_edges
 from fivefold.codec.rans import LOWEST_HEAD, PRECISION, EmptyCoderError, Rans
 
 
@@ -20,7 +20,7 @@ def mixtures(n: int, symbols: int, seed: int = 0, k: int = 3, shape="logistic") 
         log_weights,
         rng.integers(0, symbols * 32, (n, k)),
         rng.integers(-64, 16 * int(np.log(symbols) + 1), (n, k)),
-        symbols,
+        even_edges(symbols),
         shape,
     )
 
@@ -81,7 +81,7 @@ def test_takes_the_bits_that_the_frequencies_ask_for():
 
 
 def test_a_certain_symbol_is_free():
-    certain = Mixtures(np.zeros((5, 3), int), np.zeros((5, 1), int), np.zeros((5, 1), int), 1)
+    certain = Mixtures(np.zeros((5, 3), int), np.zeros((5, 1), int), np.zeros((5, 1), int), even_edges(1))
     coder = Rans(2)
     coder.push(np.zeros(5, int), certain)
     assert coder.is_empty

@@ -14,9 +14,10 @@ from fivefold.errors import DataError, ModelError, UsageError
 from fivefold.jobs.codes import decode, encode
 from fivefold.jobs.generate import generate, latent_grid, morph, nearest_items, traverse
 from fivefold.model.conditional import Conditional
-from fivefold.model.context import Window, as_items
+from fivefold.model.context import as_items
 from fivefold.model.fitted import uniform
 from fivefold.model.prior import FittedPrior
+from fivefold.model.window import Window
 from fivefold.seeds import derive_seed
 
 

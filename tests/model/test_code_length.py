@@ -13,8 +13,8 @@ from scipy.stats import norm
 from fivefold.data import make_items
 from fivefold.model.code_length import code_length
 from fivefold.model.conditional import Conditional
-from fivefold.model.context import Window
 from fivefold.model.prior import FittedPrior
+from fivefold.model.window import Window
 
 FINE = 1e-6  # a grid so fine that z is the posterior mean
 

@@ -11,8 +11,9 @@ from fivefold.config import CorruptionConfig, configure
 from fivefold.model import conditional
 from fivefold.model.build import build_networks
 from fivefold.model.conditional import Conditional
-from fivefold.model.context import Window, by_element, column
+from fivefold.model.context import by_element, column
 from fivefold.model.fitted import FittedModel
+from fivefold.model.window import Window
 from fivefold.schema import ImageSchema
 
 every_window = pytest.mark.parametrize("window", Window)

@@ -7,10 +7,10 @@ import torch
 
 from fivefold.config import ContextConfig
 from fivefold.model import context
-from fivefold.model.context import ContextDecoder, Window, as_items, by_element
+from fivefold.model.context import ContextDecoder, as_items, by_element
 from fivefold.model.likelihoods import DiscretizedLogisticMixture, Gaussian
 from fivefold.model.vae import Guide
-from fivefold.model.window import MAPS
+from fivefold.model.window import MAPS, Window
 from fivefold.schema import ImageSchema
 
 HEIGHT, WIDTH, COARSE = 6, 8, 4

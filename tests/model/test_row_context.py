@@ -7,8 +7,9 @@ import pytest
 import torch
 
 from fivefold.model.conditional import Conditional
-from fivefold.model.context import Window, by_element, column
+from fivefold.model.context import by_element, column
 from fivefold.model.factors import Factors
+from fivefold.model.window import Window
 
 
 @pytest.fixture

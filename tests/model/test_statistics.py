@@ -10,10 +10,10 @@ import torch
 
 from fivefold.data import make_items
 from fivefold.model.conditional import Conditional
-from fivefold.model.context import Window
 from fivefold.model.prior import FittedPrior
 from fivefold.model.scoring import reconstruction_scores
 from fivefold.model.statistics import item_statistics
+from fivefold.model.window import Window
 
 
 @pytest.fixture

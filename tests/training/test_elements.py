@@ -7,9 +7,10 @@ import torch
 
 from fivefold.config import configure
 from fivefold.model.build import build_networks
-from fivefold.model.context import Window, by_element
+from fivefold.model.context import by_element
 from fivefold.model.corruption import Corrupted
 from fivefold.model.vae import Guide
+from fivefold.model.window import Window
 from fivefold.schema import ImageSchema
 from fivefold.training.elements import context_loss
 

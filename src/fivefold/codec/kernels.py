@@ -23,25 +23,24 @@ def _compiled(function):
 @_compiled
 def _below(symbol, i, total, mixtures):
     (
-        symbols,
+        edges,
         weights,
         locations,
         inverses,
         farthest,
         cells,
-        location_steps,
         reach,
         (cdf_bits, cell_bits, inverse_bits),
     ) = mixtures
+    symbols = len(edges) - 1
     if symbol <= 0:
         return 0
     if symbol >= symbols:
         return _TOTAL
     components = locations.shape[1]
-    edge = symbol * location_steps - location_steps // 2
     inside = weights[i, components] << cdf_bits
     for k in range(components):
-        distance = min(max(edge - locations[i, k], -farthest[i, k]), farthest[i, k])
+        distance = min(max(edges[symbol] - locations[i, k], -farthest[i, k]), farthest[i, k])
         place = distance * inverses[i, k] >> inverse_bits - cell_bits
         place = min(max(place, -reach), reach - 1) + reach
         cell, rest = place >> cell_bits, place & ((1 << cell_bits) - 1)
@@ -83,7 +82,7 @@ def pop(heads, words, count, found, mixtures):
 
     The lowest symbol, most often an image's background, is tried first; then by bisection.
     """
-    symbols, weights = mixtures[0], mixtures[1]
+    symbols, weights = len(mixtures[0]) - 1, mixtures[1]
     for i in range(len(found)):
         lane, total = i % len(heads), weights[i].sum()
         slot = np.int64(heads[lane] & np.uint64(_TOTAL - 1))

@@ -17,13 +17,13 @@ from fivefold.codec.rounding import Rounder
 Shape = Literal["logistic", "normal"]
 
 LOG_WEIGHT_STEPS = 16  # grid points per nat
-LOCATION_STEPS = 32  # per symbol
+LOCATION_STEPS = 32  # per unit of the line
 LOG_SCALE_STEPS = 16  # per nat
-LOWEST_LOG_SCALE, HIGHEST_LOG_SCALE = -4, 14  # of scales in symbols
+LOWEST_LOG_SCALE, HIGHEST_LOG_SCALE = -4, 14  # of scales, in units of the line
 
 MOST_SYMBOLS = 1 << 16  # with more, a step of a location would be finer than what machines agree on
-_FARTHEST = 2.0**24  # symbols that a location may be from the first
-_NO_WEIGHT = 299  # steps below 0 at which a weight is 0
+_FARTHEST = 2.0**24  # on the line, that a location may be from 0
+NO_WEIGHT = 299  # steps below 0 at which a weight is 0
 _WEIGHT_BITS = 24
 _CDF_BITS = 30
 _REACH = 24  # scales; beyond, a cumulative probability is 0 or 1
@@ -37,9 +37,9 @@ _PI = Decimal("3.14159265358979323846264338327950288419716939937510582097494")
 
 @dataclass(frozen=True)
 class Mixtures:
-    """`n` distributions over symbols 0 … `symbols` − 1.
+    """`n` distributions over symbols 0 … `symbols` − 1, that lie one after the other on a line.
 
-    P(X ≤ j) = Σ weightₖ F((j + ½ − locationₖ) / scaleₖ) + weight of the low end, and 1 at the high end: the tails
+    P(X < j) = Σ weightₖ F((edgeⱼ − locationₖ) / scaleₖ) + weight of the low end, and 1 beyond the high end: the tails
     belong to the ends. All arithmetic is in integers, so that every machine finds the same; each symbol has at least
     one of the 2 ** PRECISION parts of the whole.
 
@@ -47,24 +47,30 @@ class Mixtures:
     ----------
     log_weights : `(n, k + 2)` int64 ≤ 0 in steps of 1/16 nat, of the k components, the low end and the high one; they
         need not be normalised, but the largest of a row must be near 0
-    locations : `(n, k)` int64 in steps of 1/32 symbol
-    log_scales : `(n, k)` int64 in steps of 1/16 nat, of scales in symbols
-    symbols : how many there are, at most `MOST_SYMBOLS`
+    locations : `(n, k)` int64 in steps of 1/32 on the line
+    log_scales : `(n, k)` int64 in steps of 1/16 nat
+    edges : `(symbols + 1,)` int64, likewise in steps of 1/32: symbol j lies between the edges j and j + 1; at most
+        `MOST_SYMBOLS`. See `even_edges`
     shape : `logistic` or `normal`
     """
 
     log_weights: np.ndarray
     locations: np.ndarray
     log_scales: np.ndarray
-    symbols: int
+    edges: np.ndarray
     shape: Shape = "logistic"
 
     def __len__(self) -> int:
         return len(self.locations)
 
+    @property
+    def symbols(self) -> int:
+        """How many there are."""
+        return len(self.edges) - 1
+
     def part(self, rows: slice) -> Mixtures:
         """Some of the distributions."""
-        return Mixtures(self.log_weights[rows], self.locations[rows], self.log_scales[rows], self.symbols, self.shape)
+        return Mixtures(self.log_weights[rows], self.locations[rows], self.log_scales[rows], self.edges, self.shape)
 
     def interval(self, symbols: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
         """Where each distribution's symbol starts, and its frequency: `(n,)` uint64."""
@@ -94,41 +100,52 @@ class Mixtures:
         """What the compiled loops take."""
         numbers = _CDF_BITS, _CELL_BITS, _INVERSE_BITS
         weights, *scales = self._looked_up()
-        return self.symbols, weights, self.locations, *scales, _cells(self.shape), LOCATION_STEPS, _FULL_REACH, numbers
+        return self.edges, weights, self.locations, *scales, _cells(self.shape), _FULL_REACH, numbers
 
     def _looked_up(self) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
         """From the tables: the weights, the scales' inverses, and the distances at which those reach the last cell."""
-        weights = _weights()[np.clip(-self.log_weights, 0, len(_weights()) - 1)]
+        weights = weight_table()[np.clip(-self.log_weights, 0, len(weight_table()) - 1)]
         scales = np.clip(self.log_scales - LOWEST_LOG_SCALE * LOG_SCALE_STEPS, 0, len(_inverse_scales()) - 1)
         return weights, _inverse_scales()[scales], _farthest_distances()[scales]
 
     def below(self, symbols: np.ndarray) -> np.ndarray:
         """2 ** PRECISION · P(X < symbol), at least `symbol`: `(n,)` int64; symbols `(n,)` from 0 to `self.symbols`."""
         weights, inverse, farthest = self._looked_up()
-        edge = symbols[:, None] * LOCATION_STEPS - LOCATION_STEPS // 2
-        cumulative = _look_up(_cells(self.shape), np.clip(edge - self.locations, -farthest, farthest), inverse)
+        distance = np.clip(self.edges[symbols][:, None] - self.locations, -farthest, farthest)
+        cumulative = _look_up(_cells(self.shape), distance, inverse)
         inside = (weights[:, :-2] * cumulative).sum(1) + (weights[:, -2] << _CDF_BITS)
         share = inside // weights.sum(1)  # of 2 ** _CDF_BITS
         spread = (share * ((1 << PRECISION) - self.symbols) >> _CDF_BITS) + symbols
         return np.where(symbols <= 0, 0, np.where(symbols >= self.symbols, 1 << PRECISION, spread))
 
 
+@cache
+def even_edges(symbols: int) -> np.ndarray:
+    """Those of symbols j that lie from j − ½ to j + ½."""
+    return np.arange(symbols + 1) * LOCATION_STEPS - LOCATION_STEPS // 2
+
+
 def to_mixtures(
-    log_weights: np.ndarray, locations: np.ndarray, log_scales: np.ndarray, symbols: int, shape: Shape, rounder: Rounder
+    log_weights: np.ndarray,
+    locations: np.ndarray,
+    log_scales: np.ndarray,
+    edges: np.ndarray,
+    shape: Shape,
+    rounder: Rounder,
 ) -> Mixtures:
-    """Parameters in real numbers, as in `Mixtures` but in nats and symbols, rounded to its steps; all float64.
+    """Parameters in real numbers, as in `Mixtures` but in nats and on the line, rounded to its steps; all float64.
 
     Log weights may be −∞. What is out of range is cut off before, where no rounding is in doubt.
     """
     k = locations.shape[1]
     steps = (
-        np.maximum(log_weights * LOG_WEIGHT_STEPS, -_NO_WEIGHT),
+        np.maximum(log_weights * LOG_WEIGHT_STEPS, -NO_WEIGHT),
         np.clip(locations, -_FARTHEST, _FARTHEST) * LOCATION_STEPS,
         np.clip(log_scales, LOWEST_LOG_SCALE, HIGHEST_LOG_SCALE) * LOG_SCALE_STEPS,
     )
     parts = np.split(rounder(np.concatenate(steps, axis=1)), (k + 2, 2 * k + 2), axis=1)
     weights, places, scales = map(np.ascontiguousarray, parts)
-    return Mixtures(weights, places, scales, symbols, shape)
+    return Mixtures(weights, places, scales, edges, shape)
 
 
 def _look_up(cells: np.ndarray, distance: np.ndarray, inverse: np.ndarray) -> np.ndarray:
@@ -140,9 +157,9 @@ def _look_up(cells: np.ndarray, distance: np.ndarray, inverse: np.ndarray) -> np
 
 
 @cache
-def _weights() -> np.ndarray:
-    """2 ** 24 · exp(−i / 16), int64, down to 0."""
-    return _rounded([2**_WEIGHT_BITS * _decimal(-i, LOG_WEIGHT_STEPS).exp(_EXACT) for i in range(_NO_WEIGHT + 1)])
+def weight_table() -> np.ndarray:
+    """Weights by minus their logarithm's steps: 2 ** 24 · exp(−i / 16), int64, down to 0."""
+    return _rounded([2**_WEIGHT_BITS * _decimal(-i, LOG_WEIGHT_STEPS).exp(_EXACT) for i in range(NO_WEIGHT + 1)])
 
 
 @cache

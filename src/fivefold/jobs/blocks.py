@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from fivefold.codec.mixtures import Mixtures, to_mixtures
+from fivefold.codec.mixtures import Mixtures, even_edges, to_mixtures
 from fivefold.codec.rans import EmptyCoderError, Rans
 from fivefold.codec.rounding import HintedRounder, HintingRounder, Rounder, pack_hints, unpack_hints
 from fivefold.model.causal import CausalWindows
@@ -110,7 +110,7 @@ class BlockCodec:
         levels = self.decoder.schema.levels
         assert levels is not None
         parameters = mixture_parameters(self.decoder.context(windows.first_layer(element)), levels)
-        return to_mixtures(*parameters, levels, "logistic", rounder)
+        return to_mixtures(*parameters, even_edges(levels), "logistic", rounder)
 
 
 def _pack(intervals: list[tuple[np.ndarray, np.ndarray]], hints: np.ndarray, lanes: int) -> bytes:

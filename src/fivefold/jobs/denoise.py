@@ -11,9 +11,9 @@ from torch import Tensor
 from fivefold.data.source import Mask, Source
 from fivefold.errors import UsageError
 from fivefold.model.conditional import Conditional
-from fivefold.model.context import Window
 from fivefold.model.fitted import FittedModel, standard_normal
 from fivefold.model.likelihoods import Likelihood, NumberLikelihood
+from fivefold.model.window import Window
 from fivefold.seeds import derive_seed
 
 

@@ -11,10 +11,10 @@ from torch import Tensor
 from fivefold.data import Items
 from fivefold.errors import UsageError
 from fivefold.model.conditional import Conditional
-from fivefold.model.context import Window
 from fivefold.model.fitted import FittedModel
 from fivefold.model.likelihoods import Likelihood
 from fivefold.model.row_statistics import alone
+from fivefold.model.window import Window
 
 _WRONG = 0.05  # how many cells are, before any is looked at
 

@@ -12,9 +12,9 @@ import torch
 from fivefold.data.source import Mask, Source
 from fivefold.errors import ModelError, UsageError
 from fivefold.model.conditional import Conditional
-from fivefold.model.context import Window
 from fivefold.model.fitted import FittedModel
 from fivefold.model.statistics import item_statistics
+from fivefold.model.window import Window
 
 
 @dataclass(frozen=True)

@@ -13,8 +13,9 @@ from fivefold.data.source import Source
 from fivefold.errors import ModelError, UsageError
 from fivefold.jobs.codes import decode, encode
 from fivefold.model.conditional import Conditional
-from fivefold.model.context import Window, as_items
+from fivefold.model.context import as_items
 from fivefold.model.fitted import FittedModel, uniform
+from fivefold.model.window import Window
 from fivefold.seeds import derive_seed
 
 _WIDER = 4  # batches for drawing: their steps are many and small

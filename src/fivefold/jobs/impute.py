@@ -13,10 +13,11 @@ from torch import Tensor
 from fivefold.data.source import Mask, Source
 from fivefold.errors import UsageError
 from fivefold.model.conditional import Conditional
-from fivefold.model.context import Window, as_items, by_element
+from fivefold.model.context import as_items, by_element
 from fivefold.model.fitted import FittedModel, standard_normal, uniform
 from fivefold.model.likelihoods import Likelihood, bisect
 from fivefold.model.vae import Posterior
+from fivefold.model.window import Window
 from fivefold.schema import TableSchema
 from fivefold.seeds import derive_seed
 

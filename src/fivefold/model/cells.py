@@ -7,11 +7,9 @@ import math
 import torch
 from torch import Tensor, nn
 
-from fivefold.model.columns import COMPONENTS, Columns, Support
+from fivefold.model.columns import Columns, Support
+from fivefold.model.row_shape import COMPONENTS, FARTHEST_CELL, KNOTS
 from fivefold.schema import TableSchema
-
-_KNOTS = (-4.0, -2.5, -1.6, -1.0, -0.6, -0.3, 0.0, 0.3, 0.6, 1.0, 1.6, 2.5, 4.0)
-_FARTHEST = 10.0
 
 
 class Cells(nn.Module):
@@ -27,7 +25,7 @@ class Cells(nn.Module):
         self._classes = [place for place, count in enumerate(classes) if count]
         self._first = [sum(classes[:place]) for place in self._classes]
         self._total = sum(classes)
-        self.features = len(classes) + len(self.numbers) * len(_KNOTS) + self._total
+        self.features = len(classes) + len(self.numbers) * len(KNOTS) + self._total
 
     def forward(self, x: Tensor, visible: Tensor) -> Tensor:
         """`x` on the unit scale and `visible`, both `(n, 1, 1, d)`."""
@@ -35,7 +33,7 @@ class Cells(nn.Module):
         parts = [seen.to(x.dtype)]
         if self.numbers:
             scaled = self.scaled(x).unsqueeze(2)
-            knots = torch.tensor(_KNOTS, dtype=x.dtype, device=x.device)
+            knots = torch.tensor(KNOTS, dtype=x.dtype, device=x.device)
             pieces = ((scaled - knots[:-1]) / knots.diff()).clamp(0, 1)
             shown = torch.cat((scaled, pieces), dim=2) * seen[:, self.numbers].unsqueeze(2)
             parts.append(shown.flatten(1))
@@ -49,15 +47,15 @@ class Cells(nn.Module):
     def features_of(self, column: int) -> list[int]:
         """Which of the features are of a column."""
         if column in self.numbers:
-            first = len(self.columns) + self.numbers.index(column) * len(_KNOTS)
-            return [column, *range(first, first + len(_KNOTS))]
+            first = len(self.columns) + self.numbers.index(column) * len(KNOTS)
+            return [column, *range(first, first + len(KNOTS))]
         first = self.features - self._total + self._first[self._classes.index(column)]
         return [column, *range(first, first + self.columns[column].classes)]
 
     def scaled(self, x: Tensor) -> Tensor:
         """The numbers of `x`, whether visible or not, on their columns' scale: `(n, numbers)`."""
         support = Support.of(self._schema, x)
-        return support.scaled(x)[:, 0, 0, self.numbers].clamp(-_FARTHEST, _FARTHEST)
+        return support.scaled(x)[:, 0, 0, self.numbers].clamp(-FARTHEST_CELL, FARTHEST_CELL)
 
 
 class MemberLinear(nn.Module):

@@ -9,8 +9,8 @@ import torch
 
 from fivefold.data import Items
 from fivefold.model.conditional import Conditional
-from fivefold.model.context import Window
 from fivefold.model.fitted import FittedModel, uniform
+from fivefold.model.window import Window
 from fivefold.seeds import derive_seed
 
 STEPS = (1.0, 2.0, 4.0, 8.0)

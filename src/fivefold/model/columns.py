@@ -13,12 +13,11 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from fivefold.model.likelihoods import Likelihood, bisect, logistic_nodes
+from fivefold.model.row_shape import COMPONENTS, LOG_SCALES
 from fivefold.schema import TableSchema
 
-COMPONENTS = 5
 FINEST = 1 / 64  # of a column's spread: closer than that two numbers are told apart only if its step does
 _NARROWEST = 1e-4
-_MIN_LOG_SCALE, _MAX_LOG_SCALE = -5.5, 4.0
 _FARTHEST = 20.0  # sinh of which is a number still
 _NODES = 4
 
@@ -122,7 +121,7 @@ class Columns(Likelihood):
         """From what networks say, `(n, p, h, w)`."""
         k = COMPONENTS
         logits, locations, log_scales, classes = parameters.split((k, k, k, parameters.shape[1] - 3 * k), dim=1)
-        scales = torch.exp(log_scales.clamp(_MIN_LOG_SCALE, _MAX_LOG_SCALE))
+        scales = torch.exp(log_scales.clamp(*LOG_SCALES))
         log_classes = None
         if classes.shape[1]:
             number = torch.arange(classes.shape[1], device=classes.device).view(-1, 1, 1)

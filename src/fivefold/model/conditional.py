@@ -7,10 +7,11 @@ from collections.abc import Callable, Iterator
 import torch
 from torch import Tensor
 
-from fivefold.model.context import Window, by_element, code_rows, column
+from fivefold.model.context import by_element, code_rows, column
 from fivefold.model.fitted import FittedModel
 from fivefold.model.likelihoods import Likelihood
 from fivefold.model.row_context import RowContext
+from fivefold.model.window import Window
 
 _CHUNK = 1 << 13  # elements evaluated at once: more would not stay in the cache
 

@@ -12,7 +12,6 @@ window of the neighbours with their visibility, and the kind of window:
 from __future__ import annotations
 
 import math
-from enum import IntEnum
 
 import torch
 import torch.nn.functional as F
@@ -21,16 +20,8 @@ from torch import Tensor, nn
 from fivefold.config import ContextConfig
 from fivefold.model.likelihoods import DiscretizedLogisticMixture, Gaussian, Likelihood
 from fivefold.model.vae import Guide
-from fivefold.model.window import FREQUENCIES, GUIDE_WINDOW, MAPS, TOPS
+from fivefold.model.window import FREQUENCIES, GUIDE_WINDOW, MAPS, TOPS, Window
 from fivefold.schema import ImageSchema
-
-
-class Window(IntEnum):
-    """Which neighbours an element sees."""
-
-    CAUSAL = 0
-    MISSING = 1
-    NOISY = 2
 
 
 class Surroundings:

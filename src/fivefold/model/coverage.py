@@ -10,8 +10,9 @@ import torch
 from fivefold.data import Items
 from fivefold.errors import ModelError
 from fivefold.model.conditional import Conditional
-from fivefold.model.context import Window, by_element, column
+from fivefold.model.context import by_element, column
 from fivefold.model.fitted import FittedModel
+from fivefold.model.window import Window
 from fivefold.seeds import derive_seed
 
 _HIDDEN = 0.3

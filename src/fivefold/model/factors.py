@@ -5,7 +5,7 @@ from __future__ import annotations
 import torch
 from torch import Tensor, nn
 
-_NOISE = (-6.0, 4.0)  # bounds of its log variance
+from fivefold.model.row_shape import LOG_NOISE
 
 
 class Factors(nn.Module):
@@ -22,13 +22,13 @@ class Factors(nn.Module):
 
     def forward(self, scaled: Tensor, seen: Tensor) -> tuple[Tensor, Tensor]:
         """`(n, numbers)` twice → the expected numbers `(n, numbers)` and factors `(n, factors)`."""
-        precision = torch.exp(-self.log_noise.clamp(*_NOISE)) * seen
+        precision = torch.exp(-self.log_noise.clamp(*LOG_NOISE)) * seen
         weighted = self.weights * precision.unsqueeze(2)
         return self.expect(weighted.transpose(1, 2) @ self.weights, (weighted * (scaled - self.mean)[..., None]).sum(1))
 
     def evidence(self, number: int, scaled: Tensor, seen: Tensor) -> tuple[Tensor, Tensor]:
         """What one number `(n,)` adds to what `expect` takes."""
-        weighted = self.weights[number] * (torch.exp(-self.log_noise[number].clamp(*_NOISE)) * seen)[:, None]
+        weighted = self.weights[number] * (torch.exp(-self.log_noise[number].clamp(*LOG_NOISE)) * seen)[:, None]
         return weighted[:, :, None] * self.weights[number], weighted * (scaled - self.mean[number])[:, None]
 
     def expect(self, precision: Tensor, told: Tensor) -> tuple[Tensor, Tensor]:

@@ -14,12 +14,13 @@ from fivefold.config import FitConfig
 from fivefold.data import Items, read_items
 from fivefold.data.source import Mask, Source
 from fivefold.errors import ModelError
-from fivefold.model.context import ContextDecoder, Window
+from fivefold.model.context import ContextDecoder
 from fivefold.model.marginals import Marginals
 from fivefold.model.normality import Calibrated
 from fivefold.model.prior import FittedPrior
 from fivefold.model.row_context import RowContext
 from fivefold.model.vae import VAE
+from fivefold.model.window import Window
 from fivefold.schema import ImageSchema, Schema, TableSchema
 
 if TYPE_CHECKING:

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from fivefold.codec.mixtures import MOST_SYMBOLS, Mixtures, to_mixtures
+from fivefold.codec.mixtures import MOST_SYMBOLS, Mixtures, even_edges, to_mixtures
 from fivefold.codec.rounding import Rounder
 
 _FARTHEST = 16.0  # of z, in the prior's deviations
@@ -71,7 +71,7 @@ class LatentDistributions:
             np.concatenate((log_weights, never), axis=1),
             self._centres / step + reach,
             np.broadcast_to(log_scales, log_weights.shape),
-            2 * reach,
+            even_edges(2 * reach),
             "normal",
             rounder,
         )

@@ -15,9 +15,9 @@ from torch import Tensor, nn
 from fivefold.config import ContextConfig, RowConfig
 from fivefold.model.cells import Cells, ColumnHeads, MemberLinear
 from fivefold.model.columns import Columns, Support
-from fivefold.model.context import Window
 from fivefold.model.factors import Factors
 from fivefold.model.vae import Guide
+from fivefold.model.window import Window
 from fivefold.schema import TableSchema
 
 

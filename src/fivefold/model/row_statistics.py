@@ -9,9 +9,10 @@ from torch import Tensor
 from fivefold.data import Items
 from fivefold.model.columns import Columns, Support
 from fivefold.model.conditional import Conditional
-from fivefold.model.context import Window, by_element, column
+from fivefold.model.context import by_element, column
 from fivefold.model.fitted import FittedModel
 from fivefold.model.likelihoods import Likelihood
+from fivefold.model.window import Window
 
 _WIDTH = 0.3  # of a column's spread
 

@@ -9,10 +9,10 @@ from torch import Tensor
 
 from fivefold.data import Items
 from fivefold.model.conditional import Conditional
-from fivefold.model.context import Window
 from fivefold.model.fitted import FittedModel
 from fivefold.model.likelihoods import NumberLikelihood
 from fivefold.model.row_statistics import row_statistics
+from fivefold.model.window import Window
 from fivefold.schema import TableSchema
 
 _PATCH = 7  # side of the squares among which the worst is looked for

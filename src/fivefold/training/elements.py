@@ -5,9 +5,10 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
-from fivefold.model.context import ContextDecoder, Window, by_element, column
+from fivefold.model.context import ContextDecoder, by_element, column
 from fivefold.model.corruption import Corrupted
 from fivefold.model.vae import Guide
+from fivefold.model.window import Window
 
 _SQUARED_ERROR = 50.0  # nats; where E[x] is asked for, it is learnt for its own sake too
 _WITHOUT_Z = 0.25  # of the causal windows: z must pay for itself, so there must be code lengths without it

@@ -24,7 +24,6 @@ from fivefold.data import Items, read_items, split_rows
 from fivefold.data.source import Mask, Source
 from fivefold.errors import DataError, UsageError
 from fivefold.model.build import build_networks
-from fivefold.model.context import Window
 from fivefold.model.coverage import fit_coverage
 from fivefold.model.fitted import FittedModel
 from fivefold.model.marginals import fit_marginals
@@ -32,6 +31,7 @@ from fivefold.model.normality import Calibrated, fit_normality, fit_row_normalit
 from fivefold.model.prior import FittedPrior, fit_prior
 from fivefold.model.scoring import encode_items, evaluate_elbo
 from fivefold.model.statistics import item_statistics
+from fivefold.model.window import Window
 from fivefold.progress import Bar, progress_bar
 from fivefold.schema import TableSchema
 from fivefold.seeds import derive_seed

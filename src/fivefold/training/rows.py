@@ -5,10 +5,10 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
-from fivefold.model.context import Window
 from fivefold.model.corruption import Corrupted, draw_strength
 from fivefold.model.row_context import RowContext
 from fivefold.model.vae import Guide
+from fivefold.model.window import Window
 
 _WITHOUT_Z = 0.25  # of the rows: z must pay for itself
 

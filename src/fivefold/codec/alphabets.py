@@ -1,0 +1,85 @@
+"""Distributions over few symbols, and even ones, in integers; see `rans.Distributions`."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+
+from fivefold.codec.mixtures import LOG_WEIGHT_STEPS, NO_WEIGHT, weight_table
+from fivefold.codec.rans import PRECISION
+from fivefold.codec.rounding import Rounder
+
+_TOTAL = 1 << PRECISION
+
+
+@dataclass(frozen=True)
+class Classes:
+    """`n` distributions over k symbols, by the probability of each.
+
+    Attributes
+    ----------
+    starts : `(n, k + 1)` int64, where the symbols' intervals start, from 0 to 2 ** PRECISION
+    """
+
+    starts: np.ndarray
+
+    def __len__(self) -> int:
+        return len(self.starts)
+
+    def interval(self, symbols: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+        """See `rans.Distributions`."""
+        rows = np.arange(len(self))
+        start, end = self.starts[rows, symbols], self.starts[rows, symbols + 1]
+        return start.astype(np.uint64), (end - start).astype(np.uint64)
+
+    def find(self, slots: np.ndarray) -> np.ndarray:
+        """See `rans.Distributions`."""
+        return (self.starts[:, 1:] <= slots.astype(np.int64)[:, None]).sum(1)
+
+    def part(self, rows: slice) -> Classes:
+        """Some of the distributions."""
+        return Classes(self.starts[rows])
+
+    def pop_all(self, heads: np.ndarray, words: np.ndarray, count: int) -> None:
+        """There is no compiled code for them."""
+
+
+def to_classes(log_probabilities: np.ndarray, rounder: Rounder) -> Classes:
+    """Log probabilities `(n, k)` float64, nats, rounded to steps of 1/16 nat; each symbol has 1 part at least."""
+    steps = rounder(np.maximum(log_probabilities * LOG_WEIGHT_STEPS, -NO_WEIGHT))
+    weights = weight_table()[np.clip(-steps, 0, NO_WEIGHT)]
+    n, k = weights.shape
+    below = np.concatenate((np.zeros((n, 1), np.int64), weights.cumsum(1)), axis=1)
+    return Classes(below * (_TOTAL - k) // below[:, -1:] + np.arange(k + 1))
+
+
+@dataclass(frozen=True)
+class Even:
+    """`n` even distributions, each over as many symbols as `sizes` says, at most 2 ** PRECISION.
+
+    Attributes
+    ----------
+    sizes : `(n,)` int64
+    """
+
+    sizes: np.ndarray
+
+    def __len__(self) -> int:
+        return len(self.sizes)
+
+    def interval(self, symbols: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+        """See `rans.Distributions`."""
+        start, end = symbols * _TOTAL // self.sizes, (symbols + 1) * _TOTAL // self.sizes
+        return start.astype(np.uint64), (end - start).astype(np.uint64)
+
+    def find(self, slots: np.ndarray) -> np.ndarray:
+        """See `rans.Distributions`."""
+        return (slots.astype(np.int64) + 1) * self.sizes - 1 >> PRECISION
+
+    def part(self, rows: slice) -> Even:
+        """Some of the distributions."""
+        return Even(self.sizes[rows])
+
+    def pop_all(self, heads: np.ndarray, words: np.ndarray, count: int) -> None:
+        """There is no compiled code for them."""

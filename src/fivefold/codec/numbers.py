@@ -1,0 +1,99 @@
+"""Numbers as whole ones, and those in bins of a grid: where a bin lies says a model, where in its bin a number is, nobody."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from functools import cached_property
+
+import numpy as np
+
+from fivefold.codec.alphabets import Even
+
+UNIT = 1 / 64  # of a column's spread: that of the line on which `Mixtures` lie
+_BINS = 256  # per spread
+_REACH = 16  # sinh of which, in spreads, is as far as the grid goes
+_RATIO = float.fromhex("0x1.0100802ab5577p+0")  # e ** (1 / 256)
+_DIGIT = 16  # bits
+_BITS = {2: np.int16, 4: np.int32, 8: np.int64}
+
+
+@dataclass(frozen=True)
+class NumberGrid:
+    """Bins of the numbers of one column; the denser, the nearer to its centre: even on an asinh scale.
+
+    All that writer and reader must agree on is in integers, or in single operations of IEEE 754.
+
+    Attributes
+    ----------
+    centre, spread, step : see `schema.Column`
+    dtype : of floating-point numbers, if the step is 0
+    """
+
+    centre: float
+    spread: float
+    step: float
+    dtype: np.dtype
+
+    def whole(self, values: np.ndarray) -> np.ndarray:
+        """Of float64 the multiples of the step that they are, or their place among all numbers of the type: int64."""
+        if self.step:
+            with np.errstate(invalid="ignore", over="ignore"):
+                return np.clip(np.rint(self._multiples(values)), -(2.0**62), 2.0**62).astype(np.int64)
+        with np.errstate(over="ignore"):
+            bits = values.astype(self.dtype).view(_BITS[self.dtype.itemsize]).astype(np.int64)
+        return np.where(bits < 0, self._lowest - bits, bits)
+
+    def values(self, whole: np.ndarray) -> np.ndarray:
+        """The inverse, float64."""
+        if self.step:
+            return whole / self._parts if self.step < 1 else whole * self.step
+        kind = _BITS[self.dtype.itemsize]
+        return np.where(whole < 0, self._lowest - whole, whole).astype(kind).view(self.dtype).astype(np.float64)
+
+    @cached_property
+    def starts(self) -> np.ndarray:
+        """The whole number with which each bin starts, and the one after the last bin, `(bins + 1,)` int64 ascending."""
+        powers = np.multiply.accumulate(np.full(_BINS * _REACH, _RATIO))
+        upper = (powers - 1 / powers) / 2
+        grid = self.centre + self.spread * np.concatenate((-upper[::-1], [0.0], upper))
+        if not self.step:
+            grid = grid[np.isfinite(grid.astype(self.dtype))]
+            return np.unique(self.whole(grid))
+        return np.unique(np.ceil(np.clip(self._multiples(grid), -(2.0**62), 2.0**62)).astype(np.int64))
+
+    @cached_property
+    def edges(self) -> np.ndarray:
+        """Where bins start, on the line, in units: `(bins + 1,)` float64; not to the last bit the same everywhere."""
+        if not self.step:
+            return self.scaled(self.values(self.starts)) / UNIT
+        half = self.starts - 0.5
+        return self.scaled(half / self._parts if self.step < 1 else half * self.step) / UNIT
+
+    def scaled(self, values: np.ndarray) -> np.ndarray:
+        """Numbers on the column's own scale."""
+        return np.arcsinh((values - self.centre) / self.spread)
+
+    def locate(self, whole: np.ndarray) -> np.ndarray:
+        """The bin of each, or −1 where there is none."""
+        bins = np.searchsorted(self.starts, whole, "right") - 1
+        return np.where(bins < len(self.starts) - 1, bins, -1)
+
+    def digits(self, bins: np.ndarray) -> Iterator[tuple[int, Even]]:
+        """How the places in their bins are told: bits by which to shift them, and what is even then. Low digits first."""
+        last = np.diff(self.starts) - 1
+        for shift in range(0, int(last.max()).bit_length(), _DIGIT):
+            yield shift, Even(np.minimum((last[bins] >> shift) + 1, 1 << _DIGIT))
+
+    def _multiples(self, values: np.ndarray) -> np.ndarray:
+        return values * self._parts if self.step < 1 else values / self.step
+
+    @property
+    def _parts(self) -> float:
+        """Of steps below 1, how many make 1."""
+        return float(np.rint(1 / self.step))
+
+    @property
+    def _lowest(self) -> int:
+        """The bits of −0."""
+        return int(np.iinfo(_BITS[self.dtype.itemsize]).min)
