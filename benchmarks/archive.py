@@ -17,8 +17,8 @@ from fivefold.evaluation.specialists.compressors import compressed_sizes
 from fivefold.jobs.compress import compress
 from fivefold.jobs.decompress import decompress
 from fivefold.model.conditional import Conditional
-from fivefold.model.window import Window
 from fivefold.model.fitted import FittedModel, standard_normal
+from fivefold.model.window import Window
 from fivefold.storage import save
 from fivefold.system import environment
 

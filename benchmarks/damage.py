@@ -134,7 +134,7 @@ class _AnySum:
 
 def _kill_writers(model: FittedModel, values: np.ndarray) -> dict[str, int]:
     """`kill -9` at random moments of `fivefold compress`: how often the archive was absent, how often complete."""
-    from fivefold.jobs.decompress import Archive
+    from fivefold.jobs.decompress import open_archive
 
     rng, ends = random.Random(0), Counter[str]()
     with tempfile.TemporaryDirectory() as name:
@@ -153,7 +153,7 @@ def _kill_writers(model: FittedModel, values: np.ndarray) -> dict[str, int]:
                 ends["absent"] += 1
                 continue
             with (folder / "items.ff").open("rb") as file:
-                Archive.open(file)
+                open_archive(file)
             if (folder / "items.ff").read_bytes() != right:
                 raise AssertionError("a killed writer left another archive")
             ends["complete"] += 1

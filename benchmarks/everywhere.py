@@ -17,7 +17,7 @@ from fivefold.codec.archive import ArchiveReader, Block
 from fivefold.data import Items
 from fivefold.jobs.blocks import BlockCodec, DamagedLayerError
 from fivefold.jobs.compress import write_archive
-from fivefold.jobs.decompress import codec_of
+from fivefold.jobs.image_archive import codec_of
 from fivefold.model.exact import ExactDecoder, ExactGuide
 from fivefold.model.fitted import FittedModel
 from fivefold.model.latent_code import LatentGrid
@@ -41,12 +41,12 @@ _SETTINGS: tuple[dict[str, str], ...] = (
 _WITHOUT_NUMBA = "import sys; sys.modules['numba'] = None"
 _READ = """
 import hashlib, sys
-from fivefold.jobs.decompress import Archive
+from fivefold.jobs.decompress import open_archive
 from fivefold.storage import load
 archive, model, workers = sys.argv[1], load(sys.argv[2], "cpu"), int(sys.argv[3])
 items = slice(*map(int, sys.argv[4:])) if sys.argv[4:] else slice(None)
 with open(archive, "rb") as file:
-    print(hashlib.sha256(Archive.open(file).read(model, items=items, workers=workers).tobytes()).hexdigest())
+    print(hashlib.sha256(open_archive(file).read(model, items=items, workers=workers).tobytes()).hexdigest())
 """
 
 

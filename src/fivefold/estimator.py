@@ -300,6 +300,16 @@ class VAE(ClassNamePrefixFeaturesOutMixin, TransformerMixin, _Scores, _Imputes):
         found = denoise_rows(self.model_, items)
         return self._back(table, found.items, found.replaced)
 
+    def compress(self, X: Any, **options: Any) -> bytes:
+        """`X` as an archive; `fivefold.decompress(archive, vae.model_)` gives it back bit for bit.
+
+        See `fivefold.compress` for `options`, and `fit` for `X`.
+        """
+        from fivefold.jobs.compress import compress
+
+        data = self._check(X)
+        return compress(self.model_, data.native if isinstance(data, Table) else data, **options)
+
     def _new(self, values: np.ndarray) -> Any:
         """New items in the kind of the data of the fit."""
         if not isinstance(self.model_.schema, TableSchema):

@@ -25,7 +25,7 @@ from fivefold.errors import (
 )
 from fivefold.jobs.codes import decode, encode
 from fivefold.jobs.compress import compress, write_archive
-from fivefold.jobs.decompress import Archive, decompress
+from fivefold.jobs.decompress import decompress, open_archive
 
 
 def gradients(n: int, seed: int) -> np.ndarray:
@@ -158,7 +158,7 @@ def test_names_come_back(gradient_model, colour):
     write_archive(
         gradient_model, make_items(colour, gradient_model.schema, names=tuple(f"b/{i}.png" for i in range(10))), file
     )
-    assert Archive.open(file).names == tuple(f"b/{i}.png" for i in range(10))
+    assert open_archive(file).names == tuple(f"b/{i}.png" for i in range(10))
 
 
 def test_missing_elements_are_refused(gradient_model, colour):
@@ -211,7 +211,7 @@ def test_names_that_inflate_without_end(gradient_model, colour):
     write_archive(gradient_model, make_items(colour, gradient_model.schema, names=names), file)
     assert len(file.getvalue()) < 20_000
     with pytest.raises(ArchiveLimitError, match="names"):
-        Archive.open(file)
+        open_archive(file)
 
 
 def test_a_block_that_does_not_come_back_is_found_out(gradient_model, colour, monkeypatch):
@@ -276,18 +276,18 @@ HEADERS = [
 @pytest.mark.parametrize("facts", HEADERS, ids=str)
 def test_headers_that_no_writer_writes(archive, facts):
     with pytest.raises(DamagedArchiveError):
-        Archive.open(rewritten(archive, facts))
+        open_archive(rewritten(archive, facts))
 
 
 @pytest.mark.parametrize("names", [b"{}", b"[" * 5000, b"[1]", json.dumps([""] * 9).encode()])
 def test_names_that_no_writer_writes(archive, names):
     with pytest.raises(DamagedArchiveError):
-        Archive.open(rewritten(archive, {}, {"names": zlib.compress(names)}))
+        open_archive(rewritten(archive, {}, {"names": zlib.compress(names)}))
 
 
 def test_no_items(archive):
     with pytest.raises(DamagedArchiveError):
-        Archive.open(rewritten(archive, {"items": 0}, blocks=0))
+        open_archive(rewritten(archive, {"items": 0}, blocks=0))
 
 
 def rewritten(archive: bytes, facts: dict, attached: dict[str, bytes] | None = None, blocks: int = 3) -> io.BytesIO:

@@ -21,7 +21,8 @@ from fivefold.codec import rounding
 from fivefold.config import configure
 from fivefold.data import make_items
 from fivefold.jobs.compress import write_archive
-from fivefold.jobs.decompress import codec_of, decompress
+from fivefold.jobs.decompress import decompress
+from fivefold.jobs.image_archive import codec_of
 from fivefold.model.build import build_networks
 from fivefold.model.fitted import FittedModel
 from fivefold.model.latent_code import LatentGrid

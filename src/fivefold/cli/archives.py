@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import sys
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import closing, contextmanager
 from pathlib import Path
 from typing import IO, TYPE_CHECKING, Annotated, Any
@@ -15,10 +15,14 @@ import typer
 from fivefold.cli import options
 from fivefold.cli.app import app, present
 from fivefold.errors import DataError, UsageError
+from fivefold.schema import TableSchema
 
 if TYPE_CHECKING:
-    from fivefold.jobs.decompress import Archive
+    from fivefold.jobs.image_archive import Archive
+    from fivefold.jobs.row_archive import RowArchive
+    from fivefold.model.fitted import FittedModel
 
+_Writer = Callable[[IO[bytes], dict[str, Any]], tuple[int, int]]
 _PIPE = Path("-")
 _Workers = Annotated[
     int | None, typer.Option("--workers", help="Processes. [default: one per core]", show_default=False)
@@ -56,12 +60,9 @@ def compress(
     if output != _PIPE:
         check_free(output, force)
     size = options.parse_size(resize)
-    from fivefold.data import read_items
-    from fivefold.jobs.compress import write_archive
     from fivefold.storage import load
 
     fitted = load(model)
-    items = read_items(data, fitted.schema, resize=size)
     settings: dict[str, Any] = {
         "lossy": lossy,
         "step": step,
@@ -70,16 +71,42 @@ def compress(
         "embed_model": embed_model,
         "workers": _workers(workers),
     }
+    write = _row_writer(fitted, data) if isinstance(fitted.schema, TableSchema) else _image_writer(fitted, data, size)
     if output == _PIPE:
-        write_archive(fitted, items, sys.stdout.buffer, **settings)
+        write(sys.stdout.buffer, settings)
         return
     with atomic_file(output) as temporary:
         with temporary.open("wb") as file:
-            write_archive(fitted, items, file, **settings)
+            count, raw = write(file, settings)
         written = temporary.stat().st_size
-    bits = 8 * written / (len(items) * fitted.schema.size)
-    figures = {"items": len(items), "bytes": written, "bits_per_element": bits}
-    present({**figures, "of_raw": written / items.values.nbytes, "output": str(output)}, json)
+    bits = 8 * written / (count * fitted.schema.size)
+    figures = {"items": count, "bytes": written, "bits_per_element": bits}
+    present({**figures, "of_raw": written / raw, "output": str(output)}, json)
+
+
+def _image_writer(fitted: FittedModel, data: str, size: tuple[int, int] | None) -> _Writer:
+    from fivefold.data import read_items
+    from fivefold.jobs.compress import write_archive
+
+    items = read_items(data, fitted.schema, resize=size)
+
+    def write(file: IO[bytes], settings: dict[str, Any]) -> tuple[int, int]:
+        write_archive(fitted, items, file, **settings)
+        return len(items), items.values.nbytes
+
+    return write
+
+
+def _row_writer(fitted: FittedModel, data: str) -> _Writer:
+    from fivefold.data.table_files import TableReader
+    from fivefold.jobs.row_archive import write_row_archive
+
+    reader = TableReader(Path(data), fitted.table_schema)
+
+    def write(file: IO[bytes], settings: dict[str, Any]) -> tuple[int, int]:
+        return write_row_archive(fitted, reader, file, rows=reader.rows, **settings), reader.path.stat().st_size
+
+    return write
 
 
 @app.command()
@@ -99,24 +126,48 @@ def decompress(
 ) -> None:
     """Bring back the items of an archive."""
     rows = _parse_range(items)
-    from fivefold.data import Output
-
-    place = Output.at(output, force)
+    from fivefold.jobs.row_archive import RowArchive
     from fivefold.storage import load
 
     with _open(archive) as opened:
-        fitted = None if model is None else load(model)
-        count, schema = len(opened.rows(rows)), opened.schema
+        write = (
+            _table_from(opened, output, force)
+            if isinstance(opened, RowArchive)
+            else _images_from(opened, output, force)
+        )
+        count = len(opened.rows(rows))
         if count == 0:
             raise UsageError(f"--items {items}: the archive has {len(opened)} items, none of these")
-        names = None if opened.names is None else opened.names[rows]
+        fitted = None if model is None else load(model)
         with closing(opened.parts(fitted, lossy=lossy, items=rows, workers=_workers(workers))) as parts:
-            place.write_parts(parts, (count, *schema.shape), opened.dtype, schema.low, schema.high, names)
+            write(parts, rows)
     present({"items": count, "output": str(output)}, json)
+
+
+def _table_from(opened: RowArchive, path: Path, force: bool) -> Callable[[Iterator[Any], slice], None]:
+    from fivefold.data.table_output import TableOutput
+
+    place = TableOutput.at(path, force)
+    return lambda parts, _: place.write(parts)
+
+
+def _images_from(opened: Archive, path: Path, force: bool) -> Callable[[Iterator[Any], slice], None]:
+    from fivefold.data import Output
+
+    place, schema = Output.at(path, force), opened.schema
+
+    def write(parts: Iterator[Any], rows: slice) -> None:
+        names = None if opened.names is None else opened.names[rows]
+        shape = (len(opened.rows(rows)), *schema.shape)
+        place.write_parts(parts, shape, opened.dtype, schema.low, schema.high, names)
+
+    return write
 
 
 def describe_archive(path: Path) -> dict[str, Any]:
     """What is in an archive, its sizes per layer, and whether all its checksums hold."""
+    from fivefold.jobs.row_archive import RowArchive
+
     with _open(path) as archive:
         reader = archive.reader
         sizes = [0, 0]
@@ -125,31 +176,47 @@ def describe_archive(path: Path) -> dict[str, Any]:
                 sizes[layer] += len(reader.layer(block, layer))
         for name in reader.attachments:
             reader.attachment(name)
-        elements = len(archive) * archive.schema.size
+        about = _describe_rows(archive, sizes) if isinstance(archive, RowArchive) else _describe_images(archive, sizes)
         return {
-            "items": f"{len(archive):,} of {archive.schema.describe()}",
+            **about,
             "blocks": len(reader.blocks),
-            "codes": f"{sizes[0]:,} bytes, {8 * sizes[0] / elements:.4f} bits per element",
-            "exact": f"{sizes[1]:,} bytes, {8 * sizes[1] / elements:.4f} bits per element",
             "model": reader.facts["model"],
             "embedded": ", ".join(sorted(reader.attachments)) or "nothing",
             "integrity": "all checksums hold",
         }
 
 
+def _describe_images(archive: Archive, sizes: list[int]) -> dict[str, Any]:
+    elements = len(archive) * archive.schema.size
+    return {
+        "items": f"{len(archive):,} of {archive.schema.describe()}",
+        "codes": f"{sizes[0]:,} bytes, {8 * sizes[0] / elements:.4f} bits per element",
+        "exact": f"{sizes[1]:,} bytes, {8 * sizes[1] / elements:.4f} bits per element",
+    }
+
+
+def _describe_rows(archive: RowArchive, sizes: list[int]) -> dict[str, Any]:
+    return {
+        "rows": f"{len(archive):,} of {len(archive.columns)} columns",
+        "columns": ", ".join(f"{column.name} ({column.type})" for column in archive.columns),
+        "kept as it is": f"{sizes[0]:,} bytes",
+        "by the model": f"{sizes[1]:,} bytes",
+    }
+
+
 @contextmanager
-def _open(path: Path) -> Iterator[Archive]:
-    from fivefold.jobs.decompress import Archive
+def _open(path: Path) -> Iterator[Archive | RowArchive]:
+    from fivefold.jobs.decompress import open_archive
 
     if path == _PIPE:
         with tempfile.TemporaryFile() as file:
             _copy(sys.stdin.buffer, file)
-            yield Archive.open(file)
+            yield open_archive(file)
         return
     if not path.is_file():
         raise DataError(f"{path}: no such file")
     with path.open("rb") as file:
-        yield Archive.open(file)
+        yield open_archive(file)
 
 
 def _copy(source: IO[bytes], target: IO[bytes]) -> None:

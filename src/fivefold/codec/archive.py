@@ -38,12 +38,16 @@ class Limits:
     ----------
     items : of an archive
     block_elements : of a block's items; to decode one takes some 150 bytes each
+    block_rows : of a block of a table
+    block_bytes : of what a block of a table keeps as it is, inflated
     bytes : of the items that are read into one array
     header_bytes, attachment_bytes : of the header, and of each thing attached, inflated
     """
 
     items: int = 1 << 32
     block_elements: int = 1 << 24
+    block_rows: int = 1 << 16
+    block_bytes: int = 1 << 30
     bytes: int = 1 << 34
     header_bytes: int = 1 << 20
     attachment_bytes: int = 1 << 30

@@ -15,7 +15,8 @@ _BINS = 256  # per spread
 _REACH = 16  # sinh of which, in spreads, is as far as the grid goes
 _RATIO = float.fromhex("0x1.0100802ab5577p+0")  # e ** (1 / 256)
 _DIGIT = 16  # bits
-_BITS = {2: np.int16, 4: np.int32, 8: np.int64}
+LARGEST_DIGIT = (1 << _DIGIT) - 1
+_BITS = {2: np.dtype(np.int16), 4: np.dtype(np.int32), 8: np.dtype(np.int64)}
 
 
 @dataclass(frozen=True)
@@ -58,7 +59,7 @@ class NumberGrid:
         upper = (powers - 1 / powers) / 2
         grid = self.centre + self.spread * np.concatenate((-upper[::-1], [0.0], upper))
         if not self.step:
-            grid = grid[np.isfinite(grid.astype(self.dtype))]
+            grid = grid[np.abs(grid) <= np.finfo(self.dtype).max]
             return np.unique(self.whole(grid))
         return np.unique(np.ceil(np.clip(self._multiples(grid), -(2.0**62), 2.0**62)).astype(np.int64))
 
@@ -83,7 +84,7 @@ class NumberGrid:
         """How the places in their bins are told: bits by which to shift them, and what is even then. Low digits first."""
         last = np.diff(self.starts) - 1
         for shift in range(0, int(last.max()).bit_length(), _DIGIT):
-            yield shift, Even(np.minimum((last[bins] >> shift) + 1, 1 << _DIGIT))
+            yield shift, Even(np.minimum(last[bins] >> shift, LARGEST_DIGIT) + 1)
 
     def _multiples(self, values: np.ndarray) -> np.ndarray:
         return values * self._parts if self.step < 1 else values / self.step
@@ -96,4 +97,4 @@ class NumberGrid:
     @property
     def _lowest(self) -> int:
         """The bits of −0."""
-        return int(np.iinfo(_BITS[self.dtype.itemsize]).min)
+        return -(1 << 8 * self.dtype.itemsize - 1)

@@ -23,10 +23,15 @@ class Rounder(Protocol):
 
 
 class HintingRounder:
-    """The writer's: notes what is close to a border."""
+    """The writer's: notes what is close to a border.
+
+    Attributes
+    ----------
+    count : how many numbers it has rounded
+    """
 
     def __init__(self) -> None:
-        self._count = 0
+        self.count = 0
         self._hints: list[np.ndarray] = []
 
     def __call__(self, values: np.ndarray) -> np.ndarray:
@@ -36,8 +41,8 @@ class HintingRounder:
         rounded = np.rint(values).astype(np.int64)
         doubtful = np.flatnonzero(np.abs(np.abs(values - rounded) - 0.5) < GUARD)
         if len(doubtful):
-            self._hints.append((self._count + doubtful) << 1 | (rounded.flat[doubtful] & 1))
-        self._count += values.size
+            self._hints.append((self.count + doubtful) << 1 | (rounded.flat[doubtful] & 1))
+        self.count += values.size
         return rounded
 
     @property

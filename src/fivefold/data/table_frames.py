@@ -56,6 +56,24 @@ def to_arrow(data: Any, kind: TableKind, source: str) -> pa.Table:
     return pa.table(arrays, names)
 
 
+def to_exact(data: Any, kind: TableKind, arrow: pa.Table) -> pa.Table:
+    """`arrow` with what `to_arrow` leaves out: of pandas the index, and which NaN it was."""
+    if kind == "numpy":
+        return pa.table([pa.array(column) for column in data.T], arrow.column_names)
+    if kind != "pandas":
+        return arrow
+    data = data.copy(deep=False)
+    for at in range(data.shape[1]):
+        if _is_sparse(data.iloc[:, at]):
+            data.isetitem(at, data.iloc[:, at].sparse.to_dense())
+    table = pa.Table.from_pandas(data)
+    for at, dtype in enumerate(data.dtypes):
+        if getattr(dtype, "kind", "") == "f" and not hasattr(dtype, "construct_array_type"):
+            field = table.schema.field(at)
+            table = table.set_column(at, field, pa.array(data.iloc[:, at].to_numpy(), field.type))
+    return table
+
+
 def take(data: Any, kind: TableKind, rows: slice | np.ndarray) -> Any:
     """The rows of a table, by number or by a mask, as one of the same kind."""
     if kind == "pandas":

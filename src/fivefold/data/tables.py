@@ -76,7 +76,7 @@ class Table:
         """
         cells = np.empty((len(self), schema.size))
         unseen = []
-        for number, (column, at) in enumerate(zip(schema.columns, self._places(schema), strict=True)):
+        for number, (column, at) in enumerate(zip(schema.columns, self.places(schema), strict=True)):
             values = self.arrow.column(at)
             cells[:, number] = encode_column(values, column, self.source, self.first)
             if column.kind == "category" and len(new := np.flatnonzero(cells[:, number] == len(column.categories))):
@@ -94,7 +94,7 @@ class Table:
         All other cells stay as they are, to the bit; also those whose new value is missing or of no known category.
         """
         new = {}
-        for number, (column, at) in enumerate(zip(schema.columns, self._places(schema), strict=True)):
+        for number, (column, at) in enumerate(zip(schema.columns, self.places(schema), strict=True)):
             known = ~np.isnan(cells[:, number])
             if column.kind == "category":
                 known &= cells[:, number] < len(column.categories)
@@ -103,12 +103,20 @@ class Table:
                 new[at] = rows, decode_column(column, cells[rows, number], self.arrow.schema.field(at).type)
         return table_frames.put(self.native, self.kind, new)
 
+    def exact(self, schema: TableSchema) -> tuple[TableKind, pa.Table]:
+        """Its kind, and all that it holds: NaN as they are, the index of pandas; the schema's columns by their names."""
+        arrow = table_frames.to_exact(self.native, self.kind, self.arrow)
+        names = arrow.column_names
+        for column, at in zip(schema.columns, self.places(schema), strict=True):
+            names[at] = column.name
+        return self.kind, arrow.rename_columns(names).replace_schema_metadata(arrow.schema.metadata)
+
     def like(self, columns: Mapping[str, np.ndarray]) -> Any:
         """A new table of the same kind and index of these columns `(n,)`; for NumPy a 2-D array of float64."""
         return table_frames.like(self.native, self.kind, columns)
 
-    def _places(self, schema: TableSchema) -> list[int]:
-        """Where the schema's columns are."""
+    def places(self, schema: TableSchema) -> list[int]:
+        """Where the schema's columns are; raises `DataError` if any lacks."""
         if self.kind == "numpy":
             return self._places_by_number(schema)
         places = {name: at for at, name in enumerate(self.names)}

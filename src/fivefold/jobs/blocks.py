@@ -8,7 +8,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from fivefold.codec.mixtures import Mixtures, even_edges, to_mixtures
-from fivefold.codec.rans import EmptyCoderError, Rans
+from fivefold.codec.rans import Distributions, EmptyCoderError, Rans
 from fivefold.codec.rounding import HintedRounder, HintingRounder, Rounder, pack_hints, unpack_hints
 from fivefold.model.causal import CausalWindows
 from fivefold.model.exact import ExactDecoder, ExactGuide, mixture_parameters
@@ -46,19 +46,19 @@ class BlockCodec:
         for number, column in enumerate(symbols.T):
             intervals.append(distributions.of(number, rounder).interval(np.ascontiguousarray(column)))
             distributions.know(number, column)
-        return _pack(intervals, rounder.hints, 1)
+        return pack(intervals, rounder.hints, 1)
 
     def decode_codes(self, layer: bytes, n: int) -> np.ndarray:
         """The inverse; raises `DamagedLayerError`."""
         assert self.grid is not None
         distributions = self._latent(n)
-        coder, hints = _unpack(layer, n * len(self.grid.steps) * distributions.parameters)
+        coder, hints = unpack(layer, n * len(self.grid.steps) * distributions.parameters)
         rounder = HintedRounder(hints)
         symbols = np.empty((n, len(self.grid.steps)), np.int64)
         for number in range(symbols.shape[1]):
-            symbols[:, number] = _pop(coder, distributions.of(number, rounder))
+            symbols[:, number] = pop(coder, distributions.of(number, rounder))
             distributions.know(number, symbols[:, number])
-        _check_empty(coder)
+        check_empty(coder)
         return symbols
 
     def encode_elements(self, levels: np.ndarray, symbols: np.ndarray | None) -> bytes:
@@ -69,20 +69,20 @@ class BlockCodec:
             self._distributions(windows, element, rounder).interval(np.ascontiguousarray(values))
             for element, values in enumerate(elements)
         ]
-        return _pack(intervals, rounder.hints, min(_LANES, len(levels)))
+        return pack(intervals, rounder.hints, min(_LANES, len(levels)))
 
     def decode_elements(self, layer: bytes, n: int, symbols: np.ndarray | None) -> np.ndarray:
         """The inverse; raises `DamagedLayerError`."""
         schema = self.decoder.schema
-        coder, hints = _unpack(layer, n * schema.size * self.decoder.parameters)
+        coder, hints = unpack(layer, n * schema.size * self.decoder.parameters)
         rounder = HintedRounder(hints)
         levels = np.zeros((n, *schema.shape), np.int64)
         flat = levels.reshape(n, -1)
         windows = self._windows(np.zeros(levels.shape), symbols)
         for element in range(schema.size):
-            flat[:, element] = _pop(coder, self._distributions(windows, element, rounder))
+            flat[:, element] = pop(coder, self._distributions(windows, element, rounder))
             windows.put(element, self._unit(flat[:, element]))
-        _check_empty(coder)
+        check_empty(coder)
         return levels
 
     def expected(self, symbols: np.ndarray) -> np.ndarray:
@@ -113,7 +113,8 @@ class BlockCodec:
         return to_mixtures(*parameters, even_edges(levels), "logistic", rounder)
 
 
-def _pack(intervals: list[tuple[np.ndarray, np.ndarray]], hints: np.ndarray, lanes: int) -> bytes:
+def pack(intervals: list[tuple[np.ndarray, np.ndarray]], hints: np.ndarray, lanes: int) -> bytes:
+    """A layer of batches of symbols, by their intervals, in the order in which they are popped."""
     coder, packed = Rans(lanes), pack_hints(hints)
     for starts, frequencies in reversed(intervals):
         coder.push_intervals(starts, frequencies)
@@ -121,8 +122,8 @@ def _pack(intervals: list[tuple[np.ndarray, np.ndarray]], hints: np.ndarray, lan
     return _HEAD.pack(lanes, len(packed)) + packed + heads + words
 
 
-def _unpack(layer: bytes, numbers: int) -> tuple[Rans, np.ndarray]:
-    """The coder, and the hints for so many numbers at most."""
+def unpack(layer: bytes, numbers: int) -> tuple[Rans, np.ndarray]:
+    """The coder, and the hints for so many numbers at most; raises `DamagedLayerError`."""
     if len(layer) < _HEAD.size:
         raise DamagedLayerError("it is too short")
     lanes, size = _HEAD.unpack_from(layer)
@@ -139,13 +140,15 @@ def _unpack(layer: bytes, numbers: int) -> tuple[Rans, np.ndarray]:
     return coder, hints
 
 
-def _pop(coder: Rans, distributions: Mixtures) -> np.ndarray:
+def pop(coder: Rans, distributions: Distributions) -> np.ndarray:
+    """A batch of symbols; raises `DamagedLayerError` if there are not as many."""
     try:
         return coder.pop(distributions)
     except EmptyCoderError as error:
         raise DamagedLayerError(str(error)) from None
 
 
-def _check_empty(coder: Rans) -> None:
+def check_empty(coder: Rans) -> None:
+    """Raise `DamagedLayerError` if not all has been popped."""
     if not coder.is_empty:
         raise DamagedLayerError("something is left over")

@@ -1,30 +1,32 @@
-"""Compress items into an archive, exactly or as their codes alone say."""
+"""Compress images into an archive, exactly or as their codes alone say; and tables."""
 
 from __future__ import annotations
 
 import io
 import json
-import tempfile
 import zlib
 from collections.abc import Iterator
-from pathlib import Path
 from typing import IO, Any
 
 import numpy as np
 
 from fivefold.codec.archive import ArchiveWriter, Limits
 from fivefold.data import Items
+from fivefold.data.rows import open_table
 from fivefold.data.source import Source
 from fivefold.errors import DataError, ModelError, UsageError
 from fivefold.jobs.block_values import encode_block
-from fivefold.jobs.decompress import MODEL_FILES, NAMES, codec_of
+from fivefold.jobs.image_archive import NAMES, codec_of
+from fivefold.jobs.opened import embedded
 from fivefold.jobs.pool import Pool
+from fivefold.jobs.row_archive import write_row_archive
 from fivefold.model.code_length import STEPS, code_length
 from fivefold.model.fitted import FittedModel
 from fivefold.model.latent_code import LatentGrid
 from fivefold.model.scoring import encode_items
 from fivefold.progress import Rate, progress_bar
-from fivefold.storage import fingerprint, save
+from fivefold.schema import TableSchema
+from fivefold.storage import fingerprint
 
 _BLOCK_ITEMS, _BLOCK_ELEMENTS = 1024, 1 << 21
 _SAMPLE = 256  # items that the grid's step is chosen on
@@ -32,9 +34,13 @@ _LOSSY_STEP = 1.0  # posterior deviations
 
 
 def compress(model: FittedModel, data: Source, **options: Any) -> bytes:
-    """Items as an archive; `options` as for `write_archive`."""
+    """Items, or the rows of a table, as an archive; `options` as for `write_archive`."""
     file = io.BytesIO()
-    write_archive(model, model.read(data), file, **options)
+    if isinstance(model.schema, TableSchema):
+        table = open_table(data, model.schema)
+        write_row_archive(model, [table], file, rows=len(table), **options)
+    else:
+        write_archive(model, model.read(data), file, **options)
     return file.getvalue()
 
 
@@ -131,10 +137,7 @@ def _attachments(model: FittedModel, items: Items, embed_model: bool) -> dict[st
     attached = {}
     if items.names is not None:
         attached[NAMES] = zlib.compress(json.dumps(items.names).encode())
-    if embed_model:
-        with tempfile.TemporaryDirectory() as folder:
-            save(model, Path(folder) / "model")
-            attached |= {name: (Path(folder) / "model" / name).read_bytes() for name in MODEL_FILES}
+    attached |= embedded(model) if embed_model else {}
     for content in attached.values():
         Limits().check("attachment_bytes", len(content))
     return attached

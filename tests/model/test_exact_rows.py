@@ -1,0 +1,32 @@
+"""Without torch: the same distributions as the networks give."""
+
+from __future__ import annotations
+
+import numpy as np
+import torch
+
+from fivefold.model.context import Window
+from fivefold.model.exact_rows import ExactRows, RowChain
+from fivefold.model.row_context import RowContext
+
+
+def test_column_after_column_the_networks_say_the_same(table_model, trees):
+    items = table_model.read(trees[250:])
+    cells = items.values[:, 0, :, 0]
+    assert np.isnan(cells).any()
+    weights = {name: weight.numpy() for name, weight in table_model.networks.state_dict().items()}
+    chain = RowChain(ExactRows(weights, table_model.schema, table_model.config), len(cells))
+    unit, visible = items.unit(slice(None))
+    x, seen = table_model.tensor(unit), table_model.tensor(visible)
+    assert isinstance(table_model.context, RowContext)
+    around = table_model.context.surroundings(x, seen, Window.CAUSAL, None)
+    with torch.inference_mode():
+        for number, told in enumerate(table_model.context.chain(around)):
+            found = chain.of(number)
+            if classes := table_model.schema.columns[number].classes:
+                wanted = (told.log_classes[:, :classes],)
+            else:
+                wanted = told.log_weights, told.locations, told.scales.log()
+            for mine, theirs in zip(found, wanted, strict=True):
+                np.testing.assert_allclose(mine, theirs[:, :, 0, 0], atol=1e-5)
+            chain.know(number, cells[:, number])
