@@ -21,7 +21,7 @@ def test_column_after_column_the_networks_say_the_same(table_model, trees):
     assert isinstance(table_model.context, RowContext)
     around = table_model.context.surroundings(x, seen, Window.CAUSAL, None)
     with torch.inference_mode():
-        for number, told in enumerate(table_model.context.chain(around)):
+        for number, told in enumerate(table_model.context.columns(around)):
             found = chain.of(number)
             if classes := table_model.schema.columns[number].classes:
                 wanted = (told.log_classes[:, :classes],)

@@ -25,17 +25,18 @@ def log_prob(model, window, x, visible, values, z=None):
     return given(items, elements).log_prob(column(by_element(values)[items, elements])).view(x.shape[0], -1)
 
 
+@pytest.mark.parametrize("window", Window)
 @pytest.mark.parametrize("with_codes", [False, True])
-def test_the_chain_says_what_pairs_say(table_model, batch, with_codes):
+def test_column_by_column_it_says_what_pairs_say(table_model, batch, window, with_codes):
     x, visible = batch
     z = table_model.vae.posterior(x, visible).mu if with_codes else None
-    chained = Conditional(table_model, Window.CAUSAL, x, visible, z).log_prob(x)[:, 0, 0]
-    torch.testing.assert_close(chained, log_prob(table_model, Window.CAUSAL, x, visible, x, z), rtol=1e-9, atol=1e-9)
+    by_column = Conditional(table_model, window, x, visible, z).log_prob(x)[:, 0, 0]
+    torch.testing.assert_close(by_column, log_prob(table_model, window, x, visible, x, z), rtol=1e-9, atol=1e-9)
     codes = torch.stack((z, z + 1), dim=1) if with_codes else None
     if codes is not None:
-        both = Conditional(table_model, Window.CAUSAL, x, visible, codes).map(lambda p, *_: p.point().view(len(x), -1))
+        both = Conditional(table_model, window, x, visible, codes).map(lambda p, *_: p.point().view(len(x), -1))
         torch.testing.assert_close(
-            both[0], Conditional(table_model, Window.CAUSAL, x, visible, z).map(lambda p, *_: p.point().view(-1, 1))[0]
+            both[0], Conditional(table_model, window, x, visible, z).map(lambda p, *_: p.point().view(-1, 1))[0]
         )
 
 

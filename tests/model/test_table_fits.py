@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import dataclasses
+
 import numpy as np
 import pytest
 import torch
@@ -42,9 +44,9 @@ def test_statistics_tell_swapped_rows(table_model, trees):
     swapped = normal.copy()
     swapped["height"] = normal["height"].to_numpy()[::-1]
     good, bad = (row_statistics(table_model, table_model.read(each)) for each in (normal, swapped))
-    assert good.shape == (len(normal), 2)
+    assert good.shape == (len(normal), 3)
     assert np.allclose(good[:, 0].mean(), bad[:, 0].mean(), atol=1e-6), "the columns alone are the same"
-    assert bad[:, 1].mean() > good[:, 1].mean() + 0.1
+    assert bad[:, 2].mean() > good[:, 2].mean() + 0.1
 
 
 def test_statistics_go_by_the_visible_cells(table_model, trees):
@@ -53,6 +55,9 @@ def test_statistics_go_by_the_visible_cells(table_model, trees):
     holey["age"] = holey["age"].astype(float)
     holey.loc[:, "age"] = np.nan
     assert np.isfinite(row_statistics(table_model, table_model.read(holey))).all()
+    items = table_model.read(holey[:3])
+    nothing = dataclasses.replace(items, values=np.full_like(items.values, np.nan))
+    assert not row_statistics(table_model, nothing).any()
 
 
 def test_more_than_usual_is_stranger_and_less_is_not():

@@ -16,7 +16,7 @@ _REACH = 16  # sinh of which, in spreads, is as far as the grid goes
 _RATIO = float.fromhex("0x1.0100802ab5577p+0")  # e ** (1 / 256)
 _DIGIT = 16  # bits
 LARGEST_DIGIT = (1 << _DIGIT) - 1
-_BITS = {2: np.dtype(np.int16), 4: np.dtype(np.int32), 8: np.dtype(np.int64)}
+_BITS: dict[int, np.dtype] = {2: np.dtype(np.int16), 4: np.dtype(np.int32), 8: np.dtype(np.int64)}
 
 
 @dataclass(frozen=True)

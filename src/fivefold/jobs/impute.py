@@ -49,7 +49,7 @@ def impute(
     data: Source,
     *,
     mask: Mask = None,
-    n_samples: int = 10,
+    n_samples: int | None = None,
     n_draws: int = 0,
     interval: float | None = None,
     seed: int = 0,
@@ -66,7 +66,7 @@ def impute(
 
     Parameters
     ----------
-    n_samples : codes per item
+    n_samples : codes per item; by default 10, of tables 2, whose cells depend more on each other than on codes
     n_draws : completed items to draw, besides the expected one
     interval : probability of each missing element's interval, such as 0.9: the narrowest of the central one and those
         that leave out one tail only
@@ -75,6 +75,8 @@ def impute(
     ------
     UsageError : if a number is out of its range
     """
+    if n_samples is None:
+        n_samples = 2 if isinstance(model.schema, TableSchema) else 10
     if n_samples < 1:
         raise UsageError(f"n_samples must be at least 1, got {n_samples}")
     if n_draws < 0:

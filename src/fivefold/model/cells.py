@@ -44,13 +44,13 @@ class Cells(nn.Module):
             parts.append(shown.scatter_(1, codes, seen[:, self._classes].to(x.dtype)))
         return torch.cat(parts, dim=1)
 
-    def features_of(self, column: int) -> list[int]:
-        """Which of the features are of a column."""
+    def features_of(self, column: int) -> slice:
+        """Which of the features say what a column's cells are; whether they are visible says that of its number."""
         if column in self.numbers:
             first = len(self.columns) + self.numbers.index(column) * len(KNOTS)
-            return [column, *range(first, first + len(KNOTS))]
+            return slice(first, first + len(KNOTS))
         first = self.features - self._total + self._first[self._classes.index(column)]
-        return [column, *range(first, first + self.columns[column].classes)]
+        return slice(first, first + self.columns[column].classes)
 
     def scaled(self, x: Tensor) -> Tensor:
         """The numbers of `x`, whether visible or not, on their columns' scale: `(n, numbers)`."""

@@ -10,7 +10,7 @@ from torch import Tensor
 from fivefold.model.context import by_element, code_rows, column
 from fivefold.model.fitted import FittedModel
 from fivefold.model.likelihoods import Likelihood
-from fivefold.model.row_context import RowContext
+from fivefold.model.row_context import RowContext, RowSurroundings
 from fivefold.model.window import Window
 
 _CHUNK = 1 << 13  # elements evaluated at once: more would not stay in the cache
@@ -63,9 +63,9 @@ class Conditional:
     def map(self, measure: Measure) -> Tensor:
         """`measure(likelihood, items, elements)` of all elements, k numbers `(m, k)` each: `(k, n, c, h, w)`."""
         n, h, w, c = self.shape
-        if isinstance(self._context, RowContext) and self._around.window is Window.CAUSAL:  # type: ignore[union-attr]
-            items = torch.arange(n, device=self.device)
-            columns = self._context.chain(self._around)  # type: ignore[arg-type]
+        if isinstance(self._around, RowSurroundings):
+            assert isinstance(self._context, RowContext)
+            items, columns = torch.arange(n, device=self.device), self._context.columns(self._around)
             parts = [measure(told, items, torch.full_like(items, number)) for number, told in enumerate(columns)]
             found = torch.stack(parts, dim=1)
         else:

@@ -11,6 +11,7 @@ import numpy as np
 from fivefold.errors import ModelError
 
 _RIDGE = 0.05
+_SHARPNESS = 2.0  # of the bend from statistics that don't count to those that do
 
 
 class Calibrated(ABC):
@@ -67,7 +68,7 @@ class RowNormality(Calibrated):
 
     def score(self, statistics: np.ndarray) -> np.ndarray:
         """Log density of `(n, k)` statistics but for a constant, as if of normal upper tails: `(n,)` float64."""
-        above = np.logaddexp(0, (statistics - self.centre) / self.scale)
+        above = np.logaddexp(0, _SHARPNESS * (statistics - self.centre) / self.scale) / _SHARPNESS
         return -0.5 * np.square(above).sum(axis=1)
 
 

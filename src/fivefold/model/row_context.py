@@ -7,6 +7,7 @@ the visible cells, what the decoder makes of z, and what a linear-Gaussian model
 from __future__ import annotations
 
 from collections.abc import Iterator
+from copy import copy
 
 import torch
 import torch.nn.functional as F
@@ -99,36 +100,22 @@ class RowContext(nn.Module):
         hidden, shift = self._hidden(x, shown, kinds, coarse, guided.to(x.dtype), generator)
         return self.heads(hidden.squeeze(2), columns, shift)
 
-    def chain(self, around: RowSurroundings) -> Iterator[Columns]:
-        """The distribution of each column's cells, `(n, ·, codes, 1)`, given those of the columns before.
+    def columns(self, around: RowSurroundings) -> Iterator[Columns]:
+        """The distribution of each column's cells, `(n, ·, codes, 1)`, in turn.
 
-        What the first layer makes of a row is summed up column by column.
+        Given those of the columns before, if the window is causal; else all others of the row.
         """
-        x, visible = around.x, around.visible
-        n, kinds = len(x), torch.full((len(x),), Window.CAUSAL, device=x.device)
-        seen, scaled = self.cells(torch.where(visible, x, 0.0), visible), self.cells.scaled(x)
-        nothing = torch.zeros_like(visible)
-        features, _ = self._features(x, nothing, kinds, around.coarse, around.known)
-        first = self.first
-        before = first(features.flatten(0, 1).expand(self._members, -1, -1)).unflatten(1, (n, -1))
-        sums: list[Tensor] = []
-        shift = None
-        of_factors = first.weight[:, self.cells.features + len(Window) :][:, : self._factor_count]
-        if self.factors is not None:
-            sums = [x.new_zeros(n, self._factor_count, self._factor_count), x.new_zeros(n, self._factor_count)]
-        for column in range(x.shape[3]):
-            hidden = before
-            if self.factors is not None:
-                expected, factors = self.factors.expect(*sums)
-                hidden = before + (factors @ of_factors).unsqueeze(2)
-                shift = expected[:, self.cells.numbers.index(column)] if column in self.cells.numbers else None
-            yield self._column(self._deeper(hidden), column, shift)
-            mine = self.cells.features_of(column)
-            before = before + (seen[:, mine] @ first.weight[:, mine]).unsqueeze(2)
-            if self.factors is not None and column in self.cells.numbers:
-                number = self.cells.numbers.index(column)
-                more = self.factors.evidence(number, scaled[:, number], visible[:, 0, 0, column].to(x.dtype))
-                sums = [total + each for total, each in zip(sums, more, strict=True)]
+        known = _Known(self, around)
+        count = around.x.shape[3]
+        if around.window is Window.CAUSAL:
+            for column in range(count):
+                yield known.tell(column)
+                known.put(column)
+            return
+        for column in range(count):
+            known.put(column)
+        for column in range(count):
+            yield known.without(column).tell(column)
 
     def forward(self, around: RowSurroundings, items: Tensor, elements: Tensor) -> Columns:
         """The distribution of each of `elements` `(m,)` of `items` `(m,)`, given each of the row's codes."""
@@ -201,3 +188,47 @@ class RowContext(nn.Module):
         switch = known.view(-1, 1, 1).expand(-1, told.shape[1], 1)
         common = torch.cat(parts, dim=1).unsqueeze(1).expand(-1, told.shape[1], -1)
         return torch.cat((common, told * switch, switch), dim=2), shift
+
+
+class _Known:
+    """What the first layer and the factors make of the cells put so far, of a batch of rows, summed up cell by cell."""
+
+    def __init__(self, context: RowContext, around: RowSurroundings) -> None:
+        self._context, x, visible = context, around.x, around.visible
+        kinds = torch.full((len(x),), around.window, device=x.device)
+        self._seen = context.cells(torch.where(visible, x, 0.0), visible)
+        self._scaled, self._visible = context.cells.scaled(x), visible.flatten(1).to(x.dtype)
+        features, _ = context._features(x, torch.zeros_like(visible), kinds, around.coarse, around.known)
+        self._hidden = context.first(features.flatten(0, 1).expand(context._members, -1, -1)).unflatten(1, (len(x), -1))
+        f = context._factor_count
+        self._of_factors = context.first.weight[:, context.cells.features + len(Window) :][:, :f]
+        self._sums = [x.new_zeros(len(x), f, f), x.new_zeros(len(x), f)]
+
+    def put(self, column: int) -> None:
+        """Make the visible cells of a column known."""
+        self._hidden, self._sums = self._moved(column, 1)
+
+    def without(self, column: int) -> _Known:
+        """The same but for a column that was put."""
+        other = copy(self)
+        other._hidden, other._sums = self._moved(column, -1)
+        return other
+
+    def _moved(self, column: int, sign: int) -> tuple[Tensor, list[Tensor]]:
+        cells, weight, sums = self._context.cells, self._context.first.weight, self._sums
+        mine = cells.features_of(column)
+        added = (self._seen[:, mine] @ weight[:, mine]).addcmul(self._visible[:, [column]], weight[:, [column]])
+        if self._context.factors is not None and column in cells.numbers:
+            number = cells.numbers.index(column)
+            more = self._context.factors.evidence(number, self._scaled[:, number], self._visible[:, column])
+            sums = [total + sign * each for total, each in zip(sums, more, strict=True)]
+        return self._hidden.add(added.unsqueeze(2), alpha=sign), sums
+
+    def tell(self, column: int) -> Columns:
+        """The distribution of a column's cells."""
+        hidden, shift, numbers = self._hidden, None, self._context.cells.numbers
+        if self._context.factors is not None:
+            expected, factors = self._context.factors.expect(*self._sums)
+            hidden = hidden + (factors @ self._of_factors).unsqueeze(2)
+            shift = expected[:, numbers.index(column)] if column in numbers else None
+        return self._context._column(self._context._deeper(hidden), column, shift)

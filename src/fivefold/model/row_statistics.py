@@ -14,17 +14,18 @@ from fivefold.model.fitted import FittedModel
 from fivefold.model.likelihoods import Likelihood
 from fivefold.model.window import Window
 
-_WIDTH = 0.3  # of a column's spread
+_WIDTH = 0.6  # of a column's spread
 
 
 @torch.inference_mode()
 def row_statistics(model: FittedModel, items: Items) -> np.ndarray:
-    """How improbable the visible cells of each row are, `(n, 2)` float64: minus log densities, on average.
+    """How improbable the visible cells of each row are, `(n, 3)` float64, in minus log densities.
 
-    By their columns alone; and by the context decoder, column after column. Its distributions are smoothed: strange rows
-    that the fit has met are told nearly as sharply as the normal ones, but few normal ones are near them.
+    By their columns alone, on average and the worst; and by the context decoder, each given all others, on average. Its
+    distributions are smoothed: strange rows that the fit has met are told nearly as sharply as the normal ones, but few
+    normal ones are near them.
     """
-    found = np.empty((len(items), 2))
+    found = np.empty((len(items), 3))
     for rows, x, visible in model.batches(items):
         values, wide = by_element(x), Support.of(model.table_schema, x).log_width(x)
 
@@ -32,10 +33,12 @@ def row_statistics(model: FittedModel, items: Items) -> np.ndarray:
             assert isinstance(likelihood, Columns)
             return likelihood.smoothed(_WIDTH).log_prob(column(values[items, elements])).view(-1, 1)
 
-        given = Conditional(model, Window.CAUSAL, x, visible, None).map(measure)[0]
-        for place, log_prob in enumerate((alone(model, x), given)):
-            improbable = torch.where(visible, wide - log_prob, 0).flatten(1).sum(1)
-            found[rows, place] = (improbable / visible.flatten(1).sum(1).clamp_min(1)).cpu().numpy()
+        given = Conditional(model, Window.MISSING, x, visible, None).map(measure)[0]
+        by_column, by_row = (torch.where(visible, wide - each, 0).flatten(1) for each in (alone(model, x), given))
+        cells = visible.flatten(1).sum(1)
+        worst = by_column.masked_fill(~visible.flatten(1), -torch.inf).amax(1).masked_fill(cells == 0, 0)
+        statistics = by_column.sum(1) / cells.clamp_min(1), worst, by_row.sum(1) / cells.clamp_min(1)
+        found[rows] = torch.stack(statistics, dim=1).cpu().numpy()
     return found
 
 
