@@ -6,7 +6,9 @@ Numbers are compared by the root mean squared error in their column's standard d
 wrong; a table's figure is the mean over its cells' columns.
 
 Peers: the mean and the most frequent category; scikit-learn's KNNImputer and IterativeImputer with BayesianRidge and with
-ExtraTrees. They get standardised numbers and one-hot categories, of which the largest is taken.
+ExtraTrees. They get standardised numbers and one-hot categories, of which the largest is taken. miceforest (the mean of five
+completed tables, of categories the most frequent) is compared with where it is installed: it wants an old LightGBM
+(`pip install miceforest "lightgbm<4.6"`).
 """
 
 from __future__ import annotations
@@ -16,6 +18,7 @@ import sys
 import time
 import warnings
 from collections.abc import Callable
+from importlib.util import find_spec
 from statistics import mean
 from typing import Any
 
@@ -35,12 +38,7 @@ from fivefold.system import environment
 _MOST_ROWS = 2000
 _MECHANISMS = ("MCAR 30%", "MCAR 50%", "MAR", "MNAR")
 _ITERATIVE = {"max_iter": 5, "n_nearest_features": 20, "random_state": 0}
-PEERS: dict[str, Callable[[], Any]] = {
-    "mean/mode": SimpleImputer,
-    "KNN": KNNImputer,
-    "BayesianRidge": lambda: IterativeImputer(BayesianRidge(), **_ITERATIVE),
-    "ExtraTrees": lambda: IterativeImputer(ExtraTreesRegressor(30, min_samples_leaf=2, random_state=0), **_ITERATIVE),
-}
+Filler = Callable[[pd.DataFrame], pd.DataFrame]
 
 
 def main() -> None:
@@ -49,15 +47,16 @@ def main() -> None:
     options.add_argument("tables", nargs="*")
     options.add_argument("--masks", type=int, default=3)
     given = options.parse_args()
+    peers = find_peers()
     tables = load_tables()
     errors: dict[str, dict[str, dict[str, float]]] = {}
     coverage: dict[str, list[float]] = {mechanism: [] for mechanism in _MECHANISMS}
     for table in given.tables or tables:
         for mechanism in _MECHANISMS:
-            found = [_measure(tables[table], mechanism, mask) for mask in range(given.masks)]
+            found = [_measure(tables[table], mechanism, mask, peers) for mask in range(given.masks)]
             errors[f"{table}, {mechanism}"] = {
-                name: {part: _mean(each[name].get(part) for each in found) for part in ("rmse", "wrong")}
-                for name in (OURS, *PEERS)
+                name: {part: _mean(each[name].get(part) for each in found) for part in ("rmse", "wrong", "seconds")}
+                for name in (OURS, *peers)
             }
             coverage[mechanism].append(mean(each[OURS]["coverage"] for each in found))
             shown = {name: round(_total(figures), 4) for name, figures in errors[f"{table}, {mechanism}"].items()}
@@ -76,6 +75,35 @@ def main() -> None:
     )
 
 
+def find_peers() -> dict[str, Filler]:
+    """Those that are installed."""
+    trees = ExtraTreesRegressor(30, min_samples_leaf=2, random_state=0)
+    found: dict[str, Filler] = {
+        "mean/mode": lambda holey: _fill(holey, SimpleImputer()),
+        "KNN": lambda holey: _fill(holey, KNNImputer()),
+        "BayesianRidge": lambda holey: _fill(holey, IterativeImputer(BayesianRidge(), **_ITERATIVE)),
+        "ExtraTrees": lambda holey: _fill(holey, IterativeImputer(trees, **_ITERATIVE)),
+    }
+    if find_spec("miceforest"):
+        found["miceforest"] = _miceforest
+    return found
+
+
+def _miceforest(holey: pd.DataFrame) -> pd.DataFrame:
+    import miceforest
+
+    names = [name for name, column in holey.items() if _kind(column.dtype).kind == "O"]
+    data = holey.astype(dict.fromkeys(names, "category")).reset_index(drop=True)
+    kernel = miceforest.ImputationKernel(data, num_datasets=5, random_state=0)
+    kernel.mice(5)
+    drawn = [kernel.complete_data(number) for number in range(5)]
+    filled = holey.copy()
+    for name in holey:
+        values = pd.concat([each[name].astype(object if name in names else float) for each in drawn], axis=1)
+        filled[name] = (values.mode(axis=1)[0] if name in names else values.mean(axis=1)).to_numpy()
+    return filled
+
+
 def load_tables() -> dict[str, pd.DataFrame]:
     """Tables without holes, at most 2,000 rows of each; whole numbers that only name something are categories."""
     from palmerpenguins import load_penguins
@@ -92,7 +120,7 @@ def load_tables() -> dict[str, pd.DataFrame]:
     return {name: table.sample(min(len(table), _MOST_ROWS), random_state=0) for name, table in whole.items()}
 
 
-def _measure(table: pd.DataFrame, mechanism: str, mask: int) -> dict[str, dict[str, float]]:
+def _measure(table: pd.DataFrame, mechanism: str, mask: int, peers: dict[str, Filler]) -> dict[str, dict[str, float]]:
     """Each imputer's errors, and of ours the share of numbers in their 90 % intervals, and the seconds."""
     hidden = _hide(table, mechanism, np.random.default_rng(mask))
     holey = table.mask(hidden)
@@ -104,9 +132,12 @@ def _measure(table: pd.DataFrame, mechanism: str, mask: int) -> dict[str, dict[s
     numbers = table.columns[[kind.kind in "fi" for kind in map(_kind, table.dtypes)]]
     inside = (lower[numbers] <= table[numbers] + 1e-9) & (table[numbers] <= upper[numbers] + 1e-9)
     found[OURS]["coverage"] = float(inside.to_numpy()[hidden[numbers].to_numpy()].mean())
-    for name, peer in PEERS.items():
+    for name, fill in peers.items():
         start = time.monotonic()
-        found[name] = _compare(table, _fill(holey, peer()), hidden) | {"seconds": time.monotonic() - start}
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            filled = fill(holey)
+        found[name] = _compare(table, filled, hidden) | {"seconds": time.monotonic() - start}
     return found
 
 
@@ -145,9 +176,7 @@ def _fill(holey: pd.DataFrame, imputer: Any) -> pd.DataFrame:
         else:
             parts[name] = ((column - column.mean()) / (column.std() or 1)).to_frame()
     widths = [part.shape[1] for part in parts.values()]
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore")
-        whole = imputer.fit_transform(np.hstack([part.to_numpy(float) for part in parts.values()]))
+    whole = np.asarray(imputer.fit_transform(np.hstack([part.to_numpy(float) for part in parts.values()])))
     for (name, part), values in zip(parts.items(), np.split(whole, np.cumsum(widths)[:-1], axis=1), strict=True):
         column, missing = holey[name], holey[name].isna()
         if _kind(column.dtype).kind == "O":

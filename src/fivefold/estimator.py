@@ -271,9 +271,12 @@ class VAE(ClassNamePrefixFeaturesOutMixin, TransformerMixin, _Scores, _Imputes):
     def sample(self, n: int = 1) -> Any:
         """`n` new items, like the data of the fit."""
         from fivefold.jobs.generate import generate
+        from fivefold.jobs.generate_rows import generate_rows
 
         check_is_fitted(self)
-        return self._new(generate(self.model_, n, self.seed_, prior="fitted", sharp=self.model_.context is not None))
+        if isinstance(self.model_.schema, TableSchema):
+            return self._new(generate_rows(self.model_, n, self.seed_))
+        return generate(self.model_, n, self.seed_, prior="fitted", sharp=self.model_.context is not None)
 
     def explain(self, X: Any) -> Any:
         """Bits that each cell costs given the others of its row: the more, the stranger; NaN where missing.

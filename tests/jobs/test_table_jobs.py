@@ -8,6 +8,7 @@ import warnings
 import numpy as np
 import pandas as pd
 import pytest
+from scipy.stats import ks_2samp
 from sklearn.metrics import roc_auc_score
 
 import fivefold
@@ -109,6 +110,18 @@ def test_new_rows_are_rows_of_the_table(table_model, trees):
     assert len(np.unique(kind)) == 3
     assert np.array_equal(fivefold.generate_rows(table_model, 20, seed=1), rows[:20])
     assert not np.array_equal(fivefold.generate_rows(table_model, 20, seed=2), rows[:20])
+
+
+def test_columns_of_new_rows_lie_as_those_of_the_fit(table_model, trees):
+    schema = table_model.table_schema
+    rows, fitted = (
+        fivefold.generate_rows(table_model, 1500)[:, 0, :, 0],
+        table_model.read(trees[:300]).values[:, 0, :, 0],
+    )
+    for number, column in enumerate(schema.columns):
+        if not column.classes:
+            met = fitted[~np.isnan(fitted[:, number]), number]
+            assert ks_2samp(rows[:, number], met).statistic < 0.08, column.name
 
 
 def test_given_cells_are_kept_and_tell_of_the_others(table_model):

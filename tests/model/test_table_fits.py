@@ -83,7 +83,9 @@ def test_intervals_ask_for_what_held_out_rows_need():
     [
         lambda: Coverage(np.linspace(1, 0, 1001)),
         lambda: Coverage(np.zeros(5)),
-        lambda: Marginals(np.zeros((2, 3))),
+        lambda: Marginals(np.zeros((2, 3)), np.zeros((2, 257))),
+        lambda: Marginals(np.zeros((2, 1537)), np.zeros((1, 257))),
+        lambda: Marginals(np.zeros((1, 1537)), np.linspace(1, 0, 257)[None]),
         lambda: RowNormality(np.zeros(2), np.zeros(2), np.zeros(1)),
         lambda: RowNormality(np.zeros(2), np.ones(2), np.array([2.0, 1.0])),
     ],

@@ -16,23 +16,29 @@ from fivefold.schema import TableSchema
 _REACH, _PLACES = 12.0, 1537  # of the grid, on the columns' scale
 _WIDTH = 0.4  # of the kernel, a logistic: its tails are what is far beyond all that was met
 _BATCH = 1 << 16
+_LEVELS, _MOST_ROWS = 257, 100_000  # of the quantiles, and of those they are taken from
 
 
 @dataclass(frozen=True)
 class Marginals:
-    """A smooth density of each column of numbers, and how frequent classes are.
+    """A smooth density of each column of numbers, its quantiles, and how frequent classes are.
 
     Attributes
     ----------
     density : `(d, places)` float64: log density of numbers at places from -12 to 12 of their column's scale, per unit of
         it; of classes the log probability of each in turn
+    quantiles : `(d, levels)` float64, ascending: of the encoded cells, from the least to the greatest
     """
 
     density: np.ndarray
+    quantiles: np.ndarray
 
     def __post_init__(self) -> None:
-        if not (self.density.ndim == 2 and self.density.shape[1] == _PLACES and np.isfinite(self.density).all()):
+        d = len(self.density)
+        if not (self.density.shape == (d, _PLACES) and np.isfinite(self.density).all()):
             raise ModelError("the densities of the columns are damaged")
+        if not (self.quantiles.shape == (d, _LEVELS) and (np.diff(self.quantiles) >= 0).all()):
+            raise ModelError("the quantiles of the columns are damaged")
 
     def log_prob(self, schema: TableSchema, x: Tensor) -> Tensor:
         """Log probability of each cell of rows `(n, 1, 1, d)` on the unit scale, nats; of numbers, as `Columns` has it."""
@@ -41,6 +47,20 @@ class Marginals:
         found = [np.interp(cells, np.arange(_PLACES), mine) for cells, mine in zip(places.T, self.density, strict=True)]
         density = torch.from_numpy(np.stack(found, axis=1)).to(x).view(x.shape)
         return density + support.log_width(x)
+
+    def calibrated(self, schema: TableSchema, cells: np.ndarray, drawn: np.ndarray, chance: np.ndarray) -> np.ndarray:
+        """Encoded cells `(n, d)` that lie in their columns as the fit's do, as `drawn` `(m, d)`, of the same kind, would.
+
+        Numbers move to the quantiles that they are among those drawn; equal ones are told apart by `chance` `(n, d)`.
+        """
+        moved, levels = cells.copy(), np.linspace(0, 1, _LEVELS)
+        for number, column in enumerate(schema.columns):
+            if not column.classes:
+                order, mine = np.sort(drawn[:, number]), cells[:, number]
+                below, upto = (np.searchsorted(order, mine, side) for side in ("left", "right"))
+                level = (below + chance[:, number] * (upto - below)) / len(order)
+                moved[:, number] = np.interp(level, levels, self.quantiles[number])
+        return moved
 
 
 def fit_marginals(items: Items) -> Marginals:
@@ -61,7 +81,15 @@ def fit_marginals(items: Items) -> Marginals:
         classes = schema.columns[column].classes
         share = (count + (np.arange(_PLACES) < classes)) / max(count.sum() + classes, 1)
         density[column] = np.log(np.maximum(share if classes else share @ kernel, 1e-300))
-    return Marginals(density)
+    return Marginals(density, np.stack([_quantiles(items, number) for number in range(schema.size)]))
+
+
+def _quantiles(items: Items, number: int) -> np.ndarray:
+    """Of a column's visible cells; of its centre, where there are none."""
+    assert isinstance(items.schema, TableSchema)
+    some = slice(0, None, -(-len(items) // _MOST_ROWS))
+    cells = items.values[some, 0, number, 0][items.visible(some)[:, 0, number, 0]]
+    return np.quantile(cells if len(cells) else [items.schema.columns[number].centre], np.linspace(0, 1, _LEVELS))
 
 
 def _places(support: Support, x: Tensor) -> Tensor:
