@@ -11,9 +11,7 @@ from __future__ import annotations
 import argparse
 import sys
 import time
-import warnings
 from collections.abc import Callable
-from importlib import import_module
 from pathlib import Path
 from statistics import mean
 from typing import Any
@@ -25,22 +23,8 @@ from sklearn.preprocessing import StandardScaler
 
 from fivefold import VAE
 from fivefold.evaluation.comparison import OURS
-from fivefold.evaluation.specialists.isolation import seeded
+from fivefold.evaluation.specialists.row_detectors import ROW_DETECTORS, STANDARDISED, score_rows
 from fivefold.system import environment
-
-_PEERS = {
-    "IForest": "iforest",
-    "ECOD": "ecod",
-    "COPOD": "copod",
-    "HBOS": "hbos",
-    "KNN": "knn",
-    "LOF": "lof",
-    "OCSVM": "ocsvm",
-    "PCA": "pca",
-    "AutoEncoder": "auto_encoder",
-    "VAE": "vae",
-}
-_SCALED = {"KNN", "LOF", "OCSVM", "PCA", "AutoEncoder", "VAE"}
 
 Scorer = Callable[[np.ndarray, np.ndarray, int], np.ndarray]
 
@@ -54,7 +38,7 @@ def main() -> None:
     tables = {path.stem.split("_", 1)[-1]: np.load(path) for path in sorted(given.folder.glob("*.npz"))}
     if not tables:
         options.error(f"{given.folder} holds no .npz")
-    scorers: dict[str, Scorer] = {OURS: _ours, **{name: _peer(name) for name in _PEERS}}
+    scorers: dict[str, Scorer] = {OURS: _ours, **{name: _peer(name) for name in ROW_DETECTORS}}
     result: dict[str, Any] = {}
     for protocol in ("unsupervised", "normals"):
         found = {
@@ -90,16 +74,10 @@ def _ours(train: np.ndarray, test: np.ndarray, seed: int) -> np.ndarray:
 
 def _peer(name: str) -> Scorer:
     def score(train: np.ndarray, test: np.ndarray, seed: int) -> np.ndarray:
-        with seeded(seed, name), warnings.catch_warnings():
-            warnings.simplefilter("ignore")
-            detector = getattr(import_module(f"pyod.models.{_PEERS[name]}"), name)
-            settings = {"random_state": seed} if name in ("IForest", "PCA") else {}
-            settings |= {"verbose": 0} if name in ("AutoEncoder", "VAE") else {}
-            if name in _SCALED:
-                scaler = StandardScaler().fit(train)
-                train, test = scaler.transform(train), scaler.transform(test)
-            fitted = detector(**settings).fit(train)
-            return np.nan_to_num(fitted.decision_function(test))
+        if name in STANDARDISED:
+            scaler = StandardScaler().fit(train)
+            train, test = scaler.transform(train), scaler.transform(test)
+        return score_rows(name, train, test, seed)
 
     return score
 

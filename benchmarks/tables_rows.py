@@ -25,7 +25,6 @@ from typing import Any
 
 import numpy as np
 import pandas as pd
-import torch
 from results_file import write_result
 from sklearn.ensemble import HistGradientBoostingClassifier, HistGradientBoostingRegressor
 from sklearn.metrics import balanced_accuracy_score, r2_score, roc_auc_score
@@ -34,10 +33,11 @@ from tables_imputation import load_tables
 
 from fivefold import VAE
 from fivefold.evaluation.comparison import OURS
+from fivefold.evaluation.specialists.isolation import seeded
 from fivefold.system import environment
 
 _TARGETS = {"penguins": "species", "boston": "medv", "housing": "price", "wages": "lwage", "diamonds": "price"}
-_TIMED_EPOCHS = 5
+_TIMED_EPOCHS = 20
 
 Generator = Callable[[pd.DataFrame, int, float], pd.DataFrame]
 
@@ -69,11 +69,10 @@ def _measure(table: pd.DataFrame, target: str, seed: int) -> dict[str, dict[str,
     generators: dict[str, Generator] = {OURS: _ours, "TVAE": _tvae, "TVAE, 300 epochs": _tvae_long, "copula": _copula}
     found, seconds = {"real": _judge(train, train, test, target, seed) | {"seconds": 0.0}}, 0.0
     for name, generate in generators.items():
-        torch.manual_seed(seed)
-        np.random.seed(seed)  # copulas and ctgan draw from the global state
-        start = time.monotonic()
-        rows = generate(train, seed, seconds)
-        taken = time.monotonic() - start
+        with seeded(seed, name):
+            start = time.monotonic()
+            rows = generate(train, seed, seconds)
+            taken = time.monotonic() - start
         seconds = seconds or taken
         found[name] = _judge(rows, train, test, target, seed) | {"seconds": taken}
     return found
@@ -85,12 +84,14 @@ def _ours(train: pd.DataFrame, seed: int, _: float) -> pd.DataFrame:
 
 def _tvae(train: pd.DataFrame, seed: int, seconds: float) -> pd.DataFrame:
     """As long as `seconds`."""
-    from ctgan import TVAE
+    short, longer = (_seconds_of_tvae(train, epochs) for epochs in (1, 1 + _TIMED_EPOCHS))
+    return _draw_tvae(train, max(1, round((seconds - short) / max(longer - short, 1e-3) * _TIMED_EPOCHS)))
 
+
+def _seconds_of_tvae(train: pd.DataFrame, epochs: int) -> float:
     start = time.monotonic()
-    TVAE(epochs=_TIMED_EPOCHS, enable_gpu=False).fit(train, _classes(train))
-    one = (time.monotonic() - start) / _TIMED_EPOCHS
-    return _draw_tvae(train, max(1, round(seconds / one)))
+    _draw_tvae(train, epochs)
+    return time.monotonic() - start
 
 
 def _tvae_long(train: pd.DataFrame, seed: int, _: float) -> pd.DataFrame:

@@ -191,9 +191,40 @@ MISTAKES = {
     "images out": (("generate", "M", "-o", "new.png"), 1, ["images", "6 columns"]),
     "table to images": (("impute", "I", "trees.csv", "-o", "new.csv"), 1, ["table", "28×28×1"]),
     "images to table": (("encode", "M", "mnist", "-o", "new.npy"), 1, ["mnist", "table"]),
-    "archive": (("compress", "M", "trees.csv", "-o", "new.ff"), 1, ["images", "6 columns"]),
-    "report": (("report", "M", "trees.csv", "-o", "new"), 1, ["images", "6 columns"]),
+    "lossy archive": (("compress", "M", "trees.csv", "-o", "new.ff", "--lossy"), 2, ["archives of tables are exact"]),
+    "archive of what lacks": (("compress", "M", "absent.csv", "-o", "new.ff"), 1, ["absent.csv", "'height'"]),
 }
+
+
+@pytest.mark.parametrize("ending", [".csv", ".parquet", ".feather"])
+def test_archives_come_back(run, here, tree_folder, tmp_path, ending):
+    packed = run("compress", tree_folder, "trees.parquet", "-o", "trees.ff", "--block-items", 25, "--json")
+    assert packed.code == 0, packed.err
+    figures = json.loads(packed.out)
+    assert figures["items"] == 60
+    assert figures["bytes"] == (tmp_path / "trees.ff").stat().st_size
+    told = run("info", "trees.ff").out
+    for part in ("60 of 7 columns", "height (double)", "all checksums hold", "blocks          3"):
+        assert part in told
+    assert run("decompress", "trees.ff", "-o", f"back{ending}", "--model", tree_folder).code == 0
+    read = {".csv": pd.read_csv, ".parquet": pd.read_parquet, ".feather": pd.read_feather}[ending]
+    given = pd.read_csv(tmp_path / "trees.csv") if ending == ".csv" else here
+    pd.testing.assert_frame_equal(read(tmp_path / f"back{ending}"), given, check_exact=True)
+    some = run("decompress", "trees.ff", "-o", "some.csv", "--model", tree_folder, "--items", "20:30")
+    assert some.code == 0, some.err
+    assert pd.read_csv(tmp_path / "some.csv")["id"].tolist() == here["id"][20:30].tolist()
+    assert "must be .csv" in run("decompress", "trees.ff", "-o", "back.npy", "--model", tree_folder).err
+
+
+@pytest.mark.filterwarnings("default::UserWarning")
+def test_reports(run, here, tree_folder, tmp_path):
+    measured = run("evaluate", tree_folder, "trees.csv", "--jobs", "impute,compress", "--json", "figures.json")
+    assert measured.code == 0, measured.err
+    assert "RMSE of numbers" in measured.out
+    assert set(json.loads((tmp_path / "figures.json").read_text())) >= {"impute", "compress"}
+    made = run("report", tree_folder, "trees.csv", "-o", "report", "--train", "trees.csv")
+    assert made.code == 0, made.err
+    assert (tmp_path / "report" / "report.html").exists()
 
 
 @pytest.mark.filterwarnings("default::UserWarning")

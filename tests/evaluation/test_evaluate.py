@@ -266,11 +266,11 @@ def test_against_generators(model):
 
 
 @pytest.mark.parametrize(("jobs", "named"), [(["denoise"], "bm3d"), (["compress", "generate"], "pythae")])
-def test_what_is_not_installed_is_named(monkeypatch, jobs, named):
+def test_what_is_not_installed_is_named(monkeypatch, model, jobs, named):
     def missing(module):
         raise ModuleNotFoundError(module)
 
     monkeypatch.setattr(extra, "import_module", missing)
     with pytest.raises(UsageError, match=f"{named} .* fivefold.bench"):
-        check_specialists(jobs)
-    check_specialists(["compress"])
+        check_specialists(jobs, model.schema)
+    check_specialists(["compress"], model.schema)

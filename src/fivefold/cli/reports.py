@@ -55,7 +55,7 @@ def report(
     fitted = load(model)
     items, train_items = _read_sets(fitted, data, train, mask, size)
     if against is not None:
-        _check_specialists(_JOBS, train_items)
+        _check_specialists(_JOBS, fitted, train_items)
     extent = {"thorough": thorough, "against": against is not None}
     figures = _report(fitted, items, train_items, output, seed, json or quiet, **extent)
     if json:
@@ -99,7 +99,7 @@ def evaluate(
     fitted = load(model)
     items, train_items = _read_sets(fitted, data, train, mask, size)
     if against is not None:
-        _check_specialists(chosen, train_items)
+        _check_specialists(chosen, fitted, train_items)
     figures, comparisons = evaluate(fitted, items, chosen, train=train_items, against=against is not None, seed=seed)
     if json is not None:
         with atomic_file(json) as temporary:
@@ -153,10 +153,10 @@ def _check_against(against: str | None) -> None:
         raise UsageError(f"--against must be specialists, got {against!r}")
 
 
-def _check_specialists(jobs: Sequence[str], train: Items | None) -> None:
+def _check_specialists(jobs: Sequence[str], fitted: FittedModel, train: Items | None) -> None:
     from fivefold.evaluation.evaluate import check_specialists
 
-    check_specialists(jobs)
+    check_specialists(jobs, fitted.schema)
     if train is None:
         raise UsageError("--against specialists needs --train DATA: they are trained on the model's training items")
 

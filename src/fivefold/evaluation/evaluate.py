@@ -3,26 +3,32 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 from fivefold.data import Items
 from fivefold.evaluation.comparisons import COMPARISONS
 from fivefold.evaluation.material import Material
+from fivefold.evaluation.rows import ROW_COMPARISONS
+from fivefold.evaluation.rows.material import RowMaterial
 from fivefold.evaluation.section import Section
 from fivefold.evaluation.specialists.extra import require
 from fivefold.model.fitted import FittedModel
 from fivefold.progress import progress_bar
+from fivefold.schema import Schema, TableSchema
 from fivefold.system import environment
 
 _NEEDED = {"denoise": ("bm3d", "pywt", "skimage"), "detect": ("pyod",), "generate": ("pythae",), "impute": ("skimage",)}
+_NEEDED_BY_ROWS = {"detect": ("pyod",)}
 
 
-def check_specialists(jobs: Sequence[str]) -> None:
+def check_specialists(jobs: Sequence[str], schema: Schema) -> None:
     """Raise `UsageError` if a package that the comparison takes isn't installed."""
+    needed = _NEEDED_BY_ROWS if isinstance(schema, TableSchema) else _NEEDED
     for job in jobs:
-        for package in _NEEDED.get(job, ()):
+        for package in needed.get(job, ()):
             require(package)
 
 
@@ -47,13 +53,20 @@ def evaluate(
     Figures by job and the environment, for JSON; and a section per job with its tables and sentences.
     """
     start = time.monotonic()
-    material = Material(model, items, train, Path(), seed, against=against)
+    compare: dict[str, Callable[[], Section]]
+    material: Material | RowMaterial
+    if isinstance(model.schema, TableSchema):
+        material = rows = RowMaterial(model, items, train, Path(), seed, against)
+        compare = {job: partial(each, rows) for job, each in ROW_COMPARISONS.items()}
+    else:
+        material = images = Material(model, items, train, Path(), seed, against=against)
+        compare = {job: partial(each, images) for job, each in COMPARISONS.items()}
     comparisons, figures = [], {}
     with progress_bar("evaluate", len(jobs)) as bar:
         for job in jobs:
             bar.advance(f"evaluate: {job}", steps=0)
             begun = time.monotonic()
-            comparison = COMPARISONS[job](material)
+            comparison = compare[job]()
             comparisons.append(comparison)
             sentences = list(comparison.sentences)
             figures[job] = {**comparison.figures, "sentences": sentences, "seconds": time.monotonic() - begun}

@@ -5,7 +5,8 @@ from __future__ import annotations
 import base64
 import json
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -13,10 +14,13 @@ from jinja2 import Environment, PackageLoader, StrictUndefined
 
 from fivefold.data import Items
 from fivefold.evaluation.material import Material
+from fivefold.evaluation.rows.material import RowMaterial
+from fivefold.evaluation.rows.sections import ROW_SECTIONS
 from fivefold.evaluation.section import Section
 from fivefold.evaluation.sections import SECTIONS
 from fivefold.model.fitted import FittedModel
 from fivefold.progress import progress_bar
+from fivefold.schema import TableSchema
 from fivefold.system import environment
 
 HTML, JSON = "report.html", "report.json"
@@ -39,7 +43,7 @@ def make_report(
     items : test items
     train : training items; with them the model is compared with an autoencoder and a GAN, and, if they have labels,
         generated items are compared with real ones
-    thorough : three seeds, and the quality by size of code
+    thorough : three seeds, and the quality by size of code; of images
     against : compare each job with specialists
 
     Returns
@@ -48,16 +52,22 @@ def make_report(
     """
     start = time.monotonic()
     folder.mkdir(parents=True, exist_ok=True)
-    material = Material(model, items, train, folder, seed, thorough, against)
+    makers: dict[str, Callable[[], Section | None]]
+    if isinstance(model.schema, TableSchema):
+        rows = RowMaterial(model, items, train, folder, seed, against)
+        makers, measured = {name: partial(make, rows) for name, make in ROW_SECTIONS.items()}, len(rows.items)
+    else:
+        material = Material(model, items, train, folder, seed, thorough, against)
+        makers, measured = {name: partial(make, material) for name, make in SECTIONS.items()}, len(material.items)
     sections: list[Section] = []
-    with progress_bar("report", len(SECTIONS)) as bar:
-        for name, make in SECTIONS.items():
+    with progress_bar("report", len(makers)) as bar:
+        for name, make in makers.items():
             bar.advance(f"report: {name}", steps=0)
-            if (section := make(material)) is not None:
+            if (section := make()) is not None:
                 sections.append(section)
             bar.advance()
     figures = {section.key: section.figures for section in sections}
-    about = {"seed": seed, "items": len(material.items), "source": items.source, "seconds": time.monotonic() - start}
+    about = {"seed": seed, "items": measured, "source": items.source, "seconds": time.monotonic() - start}
     figures["environment"] = {**environment(), **about}
     _write(folder, figures, sections)
     return figures, [row for section in sections for row in section.summary]

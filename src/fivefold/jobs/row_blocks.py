@@ -28,7 +28,7 @@ from fivefold.model.exact_rows import ExactRows, RowChain
 from fivefold.schema import Column
 
 CODED = 1
-_LANES = 32
+_LANES, _CELLS_PER_LANE = 32, 512  # a lane takes 8 bytes
 _LEVEL = 19  # of zstd
 _SIZE = struct.Struct("<Q")  # of the kept part, inflated
 _PART = struct.Struct("<BQ")  # of a column: whether it is coded, and bytes of what is kept of it
@@ -117,7 +117,8 @@ def encode_rows(codec: RowCodec, table: pa.Table, verify: bool) -> tuple[int, in
     if len(content) > codec.most:
         raise DataError(f"{n} rows hold more than {codec.most:,} bytes; give fewer --block-items")
     hint = np.concatenate(hints) if hints else np.empty(0, np.int64)
-    layers = [_SIZE.pack(len(content)) + _deflate(content), pack(intervals, hint, min(_LANES, n))]
+    lanes = min(_LANES, 1 + sum(len(starts) for starts, _ in intervals) // _CELLS_PER_LANE)
+    layers = [_SIZE.pack(len(content)) + _deflate(content), pack(intervals, hint, lanes)]
     if verify:
         decoded = decode_rows(codec, n, CODED, layers)
         if isinstance(decoded, str) or any(

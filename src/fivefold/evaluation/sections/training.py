@@ -6,12 +6,13 @@ import numpy as np
 
 from fivefold.evaluation.drawing import figure
 from fivefold.evaluation.material import Material
+from fivefold.evaluation.rows.material import RowMaterial
 from fivefold.evaluation.section import Picture, Section, Table
 from fivefold.model.scoring import evaluate_elbo
 from fivefold.modelcard import describe_units, figure_rows
 
 
-def make(material: Material) -> Section:
+def make(material: Material | RowMaterial) -> Section:
     """The section `model`."""
     model, record = material.model, material.model.record
     elbo = evaluate_elbo(model, material.items, material.seed)
@@ -43,7 +44,7 @@ def make(material: Material) -> Section:
     )
 
 
-def _draw(material: Material, kl_per_unit: tuple[float, ...]) -> None:
+def _draw(material: Material | RowMaterial, kl_per_unit: tuple[float, ...]) -> None:
     history = material.model.record["history"]
     epochs = [row["epoch"] + 1 for row in history]
     with figure(material.folder / "training.png", 8, 2.8) as drawn:
