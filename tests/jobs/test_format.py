@@ -6,27 +6,31 @@ Slow and simple on purpose: no NumPy, nothing of the package in it.
 from __future__ import annotations
 
 import io
+import itertools
 import json
 import math
 import struct
+import warnings
 import zlib
 from array import array
 from decimal import Decimal, localcontext
 from pathlib import Path
 
 import numpy as np
+import pandas as pd
+import pyarrow as pa
 import pytest
 
 from fivefold.codec import rounding
 from fivefold.config import configure
 from fivefold.data import make_items
-from fivefold.jobs.compress import write_archive
+from fivefold.jobs.compress import compress, write_archive
 from fivefold.jobs.decompress import decompress
 from fivefold.jobs.image_archive import codec_of
 from fivefold.model.build import build_networks
 from fivefold.model.fitted import FittedModel
 from fivefold.model.latent_code import LatentGrid
-from fivefold.storage import load
+from fivefold.storage import load, save
 
 GOLDEN = Path(__file__).parents[1] / "golden"
 TOTAL = 1 << 28
@@ -167,8 +171,9 @@ with localcontext(prec=60):
 class Mixture:
     """A distribution by its rounded parameters."""
 
-    def __init__(self, shape: str, symbols: int, log_weights, locations, log_scales, layer: Layer) -> None:
+    def __init__(self, shape: str, symbols: int, log_weights, locations, log_scales, layer: Layer, edges=None) -> None:
         self.symbols, cells = symbols, CELLS[shape]
+        self.edges = edges or [32 * j - 16 for j in range(symbols + 1)]
         self.weights = [WEIGHTS[min(-layer.round(max(16 * w, -299)), 299)] for w in log_weights]
         self.locations = [layer.round(32 * min(max(m, -(2.0**24)), 2.0**24)) for m in locations]
         self.scales = [SCALES[layer.round(16 * min(max(s, -4), 14)) + 64] for s in log_scales]
@@ -181,7 +186,7 @@ class Mixture:
         total = low << 30
         for weight, location, scale in zip(weights, self.locations, self.scales, strict=True):
             most = (24 * 64 << 32) // scale + 1
-            distance = min(max(32 * j - 16 - location, -most), most)
+            distance = min(max(self.edges[j] - location, -most), most)
             place = min(max(distance * scale >> 16, -24 * 64 << 16), (24 * 64 << 16) - 1)
             cell, rest = (place >> 16) + 24 * 64, place & 0xFFFF
             total += weight * (self.cells[cell] + ((self.cells[cell + 1] - self.cells[cell]) * rest >> 16))
@@ -437,3 +442,272 @@ def test_other_networks(case, steps):
         z = read_codes(codec.encode_codes(symbols), 2, steps, standard_normal(2))
         np.testing.assert_allclose(z, grid.codes(symbols))
     assert read_elements(codec.encode_elements(levels, symbols), z, plain) == levels.tolist()
+
+
+# Tables
+
+
+def read_array(content: bytes, kind: pa.DataType, m: int):
+    """m values, None for null, and what is left of the bytes."""
+    there, content = [True] * m, content
+    flag, content = content[0], content[1:]
+    if flag:
+        there = [bool(content[i // 8] >> i % 8 & 1) for i in range(m)]
+        content = content[-(-m // 8) :]
+    count = sum(there)
+    if kind == pa.large_string():
+        sizes, content = struct.unpack_from(f"<{count}I", content), content[4 * count :]
+        values = []
+        for size in sizes:
+            values.append(content[:size].decode())
+            content = content[size:]
+    elif kind == pa.bool_():
+        values = [bool(content[i // 8] >> i % 8 & 1) for i in range(count)]
+        content = content[-(-count // 8) :]
+    else:
+        code = "d" if kind == pa.float64() else "q"
+        values, content = list(struct.unpack_from(f"<{count}{code}", content)), content[8 * count :]
+    left = iter(values)
+    return [next(left) if seen else None for seen in there], content
+
+
+def read_kept(layer: bytes, columns: pa.Schema, n: int):
+    """Per column, which cells are coded, and the values of the others."""
+    size = struct.unpack_from("<Q", layer)[0]
+    content = pa.Codec("zstd").decompress(layer[8:], decompressed_size=size, asbytes=True)
+    found = []
+    for column in columns:
+        how, size = struct.unpack_from("<BQ", content)
+        part, content = content[9 : 9 + size], content[9 + size :]
+        coded = [how == 2] * n
+        if how == 1:
+            coded = [bool(part[i // 8] >> i % 8 & 1) for i in range(n)]
+            part = part[-(-n // 8) :]
+        values, rest = read_array(part, column.type, n - sum(coded))
+        assert not rest
+        found.append((coded, values))
+    assert not content
+    return found
+
+
+class Grid:
+    """Bins of a column's numbers."""
+
+    def __init__(self, column: dict) -> None:
+        self.centre, self.spread, self.step = column["centre"], column["spread"], column["step"]
+        p, g = 1.0, []
+        for _ in range(4096):
+            p *= float.fromhex("0x1.0100802ab5577p+0")
+            g.append((p - 1 / p) / 2)
+        numbers = [self.centre + self.spread * x for x in [*(-x for x in reversed(g)), 0.0, *g]]
+        if not self.step:
+            counts = [self.place(x) for x in numbers]
+        elif self.step < 1:
+            counts = [math.ceil(x * round(1 / self.step)) for x in numbers]
+        else:
+            counts = [math.ceil(x / self.step) for x in numbers]
+        self.starts = sorted(set(counts))
+
+    @staticmethod
+    def place(x: float) -> int:
+        bits = struct.unpack("<q", struct.pack("<d", abs(x)))[0]
+        return bits if x >= 0 else -bits
+
+    def number(self, count: float) -> float:
+        if not self.step:
+            return math.copysign(struct.unpack("<d", struct.pack("<q", abs(int(count))))[0], count)
+        return count / round(1 / self.step) if self.step < 1 else count * self.step
+
+    def edges(self, layer: Layer) -> list[int]:
+        values = [self.number(count - 0.5 if self.step else count) for count in self.starts]
+        return [layer.round(32 * 64 * math.asinh((v - self.centre) / self.spread)) for v in values]
+
+
+class Even:
+    def __init__(self, symbols: int) -> None:
+        self.symbols = symbols
+
+    def start(self, j: int) -> int:
+        return TOTAL * j // self.symbols
+
+
+class Classes:
+    def __init__(self, log_probabilities: list[float], layer: Layer) -> None:
+        self.symbols = len(log_probabilities)
+        self.weights = [WEIGHTS[-layer.round(max(16 * p, -299))] for p in log_probabilities]
+
+    def start(self, j: int) -> int:
+        return sum(self.weights[:j]) * (TOTAL - self.symbols) // sum(self.weights) + j
+
+
+KNOTS = [-4, -2.5, -1.6, -1, -0.6, -0.3, 0, 0.3, 0.6, 1, 1.6, 2.5, 4]
+
+
+class RowNetwork:
+    def __init__(self, config: dict, tensors) -> None:
+        self.columns, self.tensors = config["schema"]["columns"], tensors
+        self.members, self.depth = config["fit"]["rows"]["members"], config["fit"]["context"]["context_depth"]
+        self.numbers = [j for j in range(len(self.columns)) if not self.classes(j)]
+
+    def classes(self, j: int) -> int:
+        kind = self.columns[j]["kind"]
+        return {"boolean": 2, "category": len(self.columns[j]["categories"]) + 1}.get(kind, 0)
+
+    def scaled(self, j: int, cell: float) -> float:
+        about = self.columns[j]
+        return min(max(math.asinh((cell - about["centre"]) / about["spread"]), -10), 10)
+
+    def factors(self, cells: list[float | None]) -> list[float]:
+        flat, (_, k) = self.tensors["context.factors.weights"]
+        noise, mean = (self.tensors[f"context.factors.{name}"][0] for name in ("log_noise", "mean"))
+        matrix = [[float(a == b) for b in range(k)] + [0.0] for a in range(k)]
+        for i, j in enumerate(self.numbers):
+            if cells[j] is not None:
+                precision, row = math.exp(-min(max(noise[i], -6), 4)), flat[i * k : i * k + k]
+                for a in range(k):
+                    for b in range(k):
+                        matrix[a][b] += precision * row[a] * row[b]
+                    matrix[a][k] += precision * row[a] * (self.scaled(j, cells[j]) - mean[i])
+        for a in range(k):  # Gauss and Jordan's; the matrix is positive definite
+            matrix[a] = [x / matrix[a][a] for x in matrix[a]]
+            for b in range(k):
+                if b != a:
+                    matrix[b] = [x - matrix[b][a] * y for x, y in zip(matrix[b], matrix[a], strict=True)]
+        return [row[k] for row in matrix]
+
+    def features(self, cells: list[float | None], factors: list[float]) -> list[float]:
+        found = [float(cell is not None) for cell in cells]
+        for j in self.numbers:
+            x = None if cells[j] is None else self.scaled(j, cells[j])
+            pieces = itertools.pairwise(KNOTS)
+            found += [0.0] * 13 if x is None else [x, *(min(max((x - a) / (b - a), 0), 1) for a, b in pieces)]
+        for j in range(len(cells)):
+            found += [float(cells[j] == c) for c in range(self.classes(j))]
+        inputs = self.tensors["context.first.weight"][1][1]
+        found += [1.0, 0.0, 0.0, *factors]
+        return found + [0.0] * (inputs - len(found))
+
+    def linear(self, name: str, m: int, x: list[float], outputs: range | None = None) -> list[float]:
+        flat, (_, rows, columns) = self.tensors[f"context.{name}.weight"]
+        bias = self.tensors[f"context.{name}.bias"][0]
+        start = m * rows * columns
+        return [
+            sum(x[i] * flat[start + i * columns + j] for i in range(rows)) + bias[m * columns + j]
+            for j in outputs or range(columns)
+        ]
+
+    def explain(self, j: int, cells: list[float | None]):
+        """Log probabilities of classes; or log weights, locations and log scales."""
+        factors = self.factors(cells)
+        x = self.features(cells, factors)
+        outputs = []
+        for m in range(self.members):
+            hidden = self.linear("first", m, x)
+            for layer in range(self.depth - 1):
+                hidden = self.linear(f"later.{layer}", m, [h / (1 + math.exp(-h)) for h in hidden])
+            p = self.tensors["context.heads.linear.bias"][1][2] // len(self.columns)
+            outputs.append(
+                self.linear("heads.linear", m, [h / (1 + math.exp(-h)) for h in hidden], range(j * p, j * p + p))
+            )
+        if c := self.classes(j):
+            shares = [softmax(output[15 : 15 + c]) for output in outputs]
+            return ([math.log(sum(each) / self.members) for each in zip(*shares, strict=True)],)
+        i, k = self.numbers.index(j), len(factors)
+        row = self.tensors["context.factors.weights"][0][i * k : i * k + k]
+        shift = sum(map(float.__mul__, row, factors)) + self.tensors["context.factors.mean"][0][i]
+        log_weights = [math.log(w / self.members) for output in outputs for w in softmax(output[:5])]
+        locations = [place + shift for output in outputs for place in output[5:10]]
+        log_scales = [min(max(s, -5.5), 4) for output in outputs for s in output[10:15]]
+        return [w - max(log_weights) for w in log_weights], locations, log_scales
+
+
+def softmax(logits: list[float]) -> list[float]:
+    powers = [math.exp(x - max(logits)) for x in logits]
+    return [power / sum(powers) for power in powers]
+
+
+def encoded(column: dict, value) -> float | None:
+    """A kept value as other columns see it."""
+    if value is None or (isinstance(value, float) and not math.isfinite(value)):
+        return None
+    if column["kind"] == "category":
+        names = column["categories"]
+        return float(names.index(value)) if value in names else float(len(names))
+    return float(value)
+
+
+def read_table(content: bytes, config: dict, tensors) -> dict[str, list]:
+    """Lists of values by name; times as counts."""
+    facts, attached, blocks = read_container(content)
+    assert facts["kind"] == "table"
+    columns = pa.ipc.read_schema(pa.py_buffer(zlib.decompress(attached["columns"])))
+    network, found = RowNetwork(config, tensors), {name: [] for name in columns.names}
+    met = set()
+    for n, method, kept_layer, coded_layer in blocks:
+        assert method == 1
+        kept, layer = read_kept(kept_layer, columns, n), Layer(coded_layer)
+        rows = [[None] * len(network.columns) for _ in range(n)]
+        for j, about in enumerate(network.columns):
+            coded, values = kept[columns.names.index(about["name"])]
+            left, popped = (
+                iter(values),
+                iter(read_cells(network, j, layer, [r for r, c in zip(rows, coded, strict=True) if c])),
+            )
+            whole_column = []
+            for row, is_coded in zip(rows, coded, strict=True):
+                value = next(popped if is_coded else left)
+                row[j] = value if is_coded else encoded(about, value)
+                if is_coded and about["kind"] == "category":
+                    value = about["categories"][int(value)]
+                whole_column.append(value)
+            kept[columns.names.index(about["name"])] = coded, whole_column
+            met |= {about["name"]} if any(coded) else set()
+        assert layer.is_done()
+        for name, (_, values) in zip(columns.names, kept, strict=True):
+            found[name] += values
+    assert met == {"kind", "height", "girth", "age", "planted", "healthy"}, "a column is never coded"
+    return found
+
+
+def read_cells(network: RowNetwork, j: int, layer: Layer, rows) -> list[float]:
+    if not rows:
+        return []
+    if network.classes(j):
+        return [float(c) for c in layer.pop([Classes(*network.explain(j, row), layer) for row in rows])]
+    grid = Grid(network.columns[j])
+    edges, batch = grid.edges(layer), []
+    for row in rows:
+        weights, locations, log_scales = network.explain(j, row)
+        places, scales = [64 * place for place in locations], [s + math.log(64) for s in log_scales]
+        weights = [*weights, -math.inf, -math.inf]
+        batch.append(Mixture("logistic", len(edges) - 1, weights, places, scales, layer, edges))
+    bins = layer.pop(batch)
+    counts, widths = [grid.starts[b] for b in bins], [grid.starts[b + 1] - grid.starts[b] for b in bins]
+    widest = max(b - a for a, b in zip(grid.starts, grid.starts[1:], strict=False))
+    for digit in range(-(-(widest - 1).bit_length() // 16)):
+        sizes = [min(w - 1 >> 16 * digit, 2**16 - 1) + 1 for w in widths]
+        for row, place in enumerate(layer.pop([Even(size) for size in sizes])):
+            counts[row] += place << 16 * digit
+    return [grid.number(count) for count in counts]
+
+
+def test_a_table_is_read_by_the_document_alone(table_model, trees, tmp_path):
+    frame = trees[300:316].copy()
+    frame.loc[301, "height"], frame.loc[302, "height"] = -0.0, math.inf
+    frame.loc[303, "kind"] = "fir"
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", UserWarning)
+        packed = compress(table_model, frame, block_items=10)
+    save(table_model, tmp_path / "model")
+    config = json.loads((tmp_path / "model" / "config.json").read_text(encoding="utf-8"))
+    found = read_table(packed, config, read_safetensors((tmp_path / "model" / "model.safetensors").read_bytes()))
+    for name, values in frame.items():
+        wanted = [None if value is None else value for value in values.tolist()]
+        if name == "planted":
+            wanted = [None if pd.isna(value) else value.value // 10**3 for value in values]
+        for mine, theirs in zip(found[name], wanted, strict=True):
+            if isinstance(theirs, float) and math.isnan(theirs):
+                assert mine is None or math.isnan(mine)
+            else:
+                assert mine == theirs
+                assert not isinstance(theirs, float) or math.copysign(1, mine) == math.copysign(1, theirs)
