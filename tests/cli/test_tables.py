@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import json
 
 import numpy as np
@@ -196,6 +197,15 @@ MISTAKES = {
 }
 
 
+def test_morph_goes_from_row_to_row(run, here, tree_folder, tmp_path):
+    done = run("morph", tree_folder, "trees.csv", "-o", "between.csv", "--from", 0, "--to", 9, "--steps", 5)
+    assert done.code == 0, done.err
+    between = pd.read_csv(tmp_path / "between.csv")
+    assert len(between) == 5
+    assert between["girth"].is_monotonic_increasing or between["girth"].is_monotonic_decreasing
+    assert "0 to 59" in run("morph", tree_folder, "trees.csv", "-o", "new.csv", "--from", 0, "--to", 60).err
+
+
 @pytest.mark.parametrize("ending", [".csv", ".parquet", ".feather"])
 def test_archives_come_back(run, here, tree_folder, tmp_path, ending):
     packed = run("compress", tree_folder, "trees.parquet", "-o", "trees.ff", "--block-items", 25, "--json")
@@ -207,8 +217,9 @@ def test_archives_come_back(run, here, tree_folder, tmp_path, ending):
     for part in ("60 of 7 columns", "height (double)", "all checksums hold", "blocks "):
         assert part in told
     assert run("decompress", "trees.ff", "-o", f"back{ending}", "--model", tree_folder).code == 0
-    read = {".csv": pd.read_csv, ".parquet": pd.read_parquet, ".feather": pd.read_feather}[ending]
-    given = pd.read_csv(tmp_path / "trees.csv") if ending == ".csv" else here
+    read_csv = functools.partial(pd.read_csv, parse_dates=["planted"])
+    read = {".csv": read_csv, ".parquet": pd.read_parquet, ".feather": pd.read_feather}[ending]
+    given = read_csv(tmp_path / "trees.csv") if ending == ".csv" else here
     pd.testing.assert_frame_equal(read(tmp_path / f"back{ending}"), given, check_exact=True)
     some = run("decompress", "trees.ff", "-o", "some.csv", "--model", tree_folder, "--items", "20:30")
     assert some.code == 0, some.err

@@ -155,7 +155,7 @@ def morph(
     """Change one item into another along a line in latent space."""
     if steps < 2:
         raise UsageError(f"--steps must be at least 2, got {steps}")
-    place = _output(output, force)
+    place = None if tables.is_table(data) else _output(output, force)
     fitted, items = _open(model, data, None, resize)
 
     import numpy as np
@@ -167,7 +167,11 @@ def morph(
         if not 0 <= index < len(items):
             raise UsageError(f"--{flag} must be an item's number from 0 to {len(items) - 1}, got {index}")
     codes, _ = encode(fitted, items.select(np.array([start, end])))
-    _write(place, fitted, morph(fitted, codes[0], codes[1], steps), None, json)
+    between = morph(fitted, codes[0], codes[1], steps)
+    if place is None:
+        present(tables.write_rows(fitted, between, output, force), json)
+    else:
+        _write(place, fitted, between, None, json)
 
 
 @app.command()
