@@ -85,9 +85,10 @@ class RowCodec:
 
 @dataclass
 class _Coded:
-    """Of one modelled column: which cells are coded, their intervals in turn, and what its rounder saw."""
+    """Of one modelled column: which cells can be coded, what a reader then finds, the intervals, and what was rounded."""
 
     where: np.ndarray
+    cells: np.ndarray
     intervals: list[tuple[np.ndarray, np.ndarray]] = field(default_factory=list)
     rounder: HintingRounder = field(default_factory=HintingRounder)
 
@@ -108,7 +109,7 @@ def encode_rows(codec: RowCodec, table: pa.Table, verify: bool) -> tuple[int, in
         if coded.where.any():
             part = _part(arrays[at], coded.where)
             if coded.bytes + len(_deflate(part)) < len(_deflate(kept[at])):
-                kept[at] = part
+                kept[at], cells = part, coded.cells
                 intervals += coded.intervals
                 hints.append(coded.rounder.hints + 2 * count)
                 count += coded.rounder.count
@@ -149,14 +150,14 @@ def decode_rows(codec: RowCodec, n: int, method: int, layers: list[bytes]) -> An
             chain.know(number, cells)
         check_empty(coder)
         return pa.table([_whole(array) for array in arrays], codec.columns)
-    except (DamagedLayerError, DamagedBytesError) as error:
-        return str(error)
+    except (DamagedLayerError, DamagedBytesError, DataError, pa.ArrowException) as error:
+        return str(error).splitlines()[0]
 
 
 def _code(
     codec: RowCodec, number: int, chain: RowChain, array: pa.Array, kind: pa.DataType, cells: np.ndarray
 ) -> _Coded:
-    """The cells that can be coded so that they come back bit for bit; `cells` become what a reader finds."""
+    """The cells that can be coded so that they come back bit for bit."""
     column, grid, n = codec.modelled[number][1], codec.grids[number], len(cells)
     known, bins = ~np.isnan(cells), np.zeros(n, np.int64)
     found = np.where(known, cells, column.low)
@@ -168,8 +169,7 @@ def _code(
         bins, found = grid.locate(whole), grid.values(whole)
         known &= bins >= 0
     same = _same(array, decode_column(column, np.where(known, found, np.nan), kind))
-    coded = _Coded(known & same)
-    cells[coded.where] = found[coded.where]
+    coded = _Coded(known & same, np.where(known & same, found, cells))
     if coded.where.any():
         parameters = tuple(part[coded.where] for part in chain.of(number))
         distributions = codec.distributions(number, parameters, coded.rounder)
@@ -198,7 +198,7 @@ def _cells(array: pa.Array, column: Column) -> np.ndarray:
     values = plain(pa.chunked_array([array]))
     if pt.is_floating(values.type):
         values = pc.if_else(pc.is_finite(values), values, pa.scalar(None, values.type))
-    return encode_column(values, column, "table").copy()
+    return encode_column(values, column, "table")
 
 
 def _same(array: pa.Array, decoded: pa.Array) -> np.ndarray:

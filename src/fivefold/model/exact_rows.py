@@ -15,6 +15,8 @@ from fivefold.model.row_shape import COMPONENTS, FARTHEST_CELL, KNOTS, LOG_NOISE
 from fivefold.model.window import Window
 from fivefold.schema import TableSchema
 
+_CHUNK = 2048  # rows told of at once
+
 
 class ExactRows:
     """What does not depend on the rows: weights, by what they are of.
@@ -95,9 +97,13 @@ class RowChain:
         """The next column's: of classes `(log_probabilities (n, classes),)`; of numbers log weights, locations on the
         column's scale, and log scales, `(n, members * components)` each.
         """
-        rows, hidden, shift = self._rows, self._before, 0.0
+        parts = [self._of(column, slice(first, first + _CHUNK)) for first in range(0, self._n, _CHUNK)]
+        return tuple(np.concatenate(part) for part in zip(*parts, strict=True))
+
+    def _of(self, column: int, some: slice) -> tuple[np.ndarray, ...]:
+        rows, hidden, shift = self._rows, self._before[:, some], 0.0
         if rows.factors:
-            factors = np.linalg.solve(self._precision, self._told[:, :, None])[:, :, 0]
+            factors = np.linalg.solve(self._precision[some], self._told[some, :, None])[:, :, 0]
             hidden = hidden + factors @ rows.of_factors()
             if column in rows.numbers:
                 number = rows.numbers.index(column)
@@ -123,7 +129,9 @@ class RowChain:
             codes = np.clip(cells, 0, about.classes - 1).astype(np.int64)
         else:
             scaled = np.clip(np.arcsinh((cells - about.centre) / about.spread), -FARTHEST_CELL, FARTHEST_CELL)
-        self._before = self._before + rows.put(column, scaled, codes, visible)
+        for first in range(0, self._n, _CHUNK):
+            some = slice(first, first + _CHUNK)
+            self._before[:, some] += rows.put(column, scaled[some], codes[some], visible[some])
         if rows.factors and column in rows.numbers:
             number = rows.numbers.index(column)
             weights = rows.weights["factors.weights"][number]
