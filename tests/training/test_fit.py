@@ -520,6 +520,11 @@ def test_resume_refuses_another_configuration(fit_small, workdir, change):
         fit_small(workdir=workdir, resume=True, **change)
 
 
+def test_an_array_of_rows_is_no_image():
+    with pytest.raises(DataError, match=r"array \(30, 4\).* give a DataFrame, or use fivefold.VAE"):
+        fit(np.zeros((30, 4)))
+
+
 @pytest.mark.parametrize("change", ["fewer", "type", "content", "mask"])
 def test_resume_refuses_other_data(fit_small, digits, workdir, change):
     mask = np.zeros((28, 28), bool)

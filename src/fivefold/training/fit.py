@@ -79,6 +79,10 @@ def fit(
     ------
     UsageError, DataError, TrainingError : with one line that says what to mend
     """
+    if isinstance(data, np.ndarray) and data.ndim == 2:
+        raise DataError(
+            f"array {data.shape}: that would be one image; to fit the rows of a table, give a DataFrame, or use fivefold.VAE"
+        )
     items = read_items(data, mask=mask, resize=resize, split="train")
     rows = len(items) if isinstance(items.schema, TableSchema) else None
     if rows == 1:
