@@ -5,15 +5,16 @@ more the larger the first number of the row, which stays) and not at random (30 
 Numbers are compared by the root mean squared error in their column's standard deviations, categories by the share that is
 wrong; a table's figure is the mean over its cells' columns.
 
-Peers: the mean and the most frequent category; scikit-learn's KNNImputer and IterativeImputer with BayesianRidge and with
-ExtraTrees. They get standardised numbers and one-hot categories, of which the largest is taken. miceforest (the mean of five
-completed tables, of categories the most frequent) is compared with where it is installed: it wants an old LightGBM
-(`pip install miceforest "lightgbm<4.6"`).
+Tables that are not named keep what was measured of them before. Peers: the mean and the most frequent category;
+scikit-learn's KNNImputer and IterativeImputer with BayesianRidge and with ExtraTrees. They get standardised numbers and
+one-hot categories, of which the largest is taken. miceforest (the mean of five completed tables, of categories the most
+frequent) is compared with where it is installed: it wants an old LightGBM (`pip install miceforest "lightgbm<4.6"`).
 """
 
 from __future__ import annotations
 
 import argparse
+import json
 import sys
 import time
 import warnings
@@ -24,7 +25,7 @@ from typing import Any
 
 import numpy as np
 import pandas as pd
-from results_file import write_result
+from results_file import RESULTS, write_result
 from sklearn import datasets
 from sklearn.ensemble import ExtraTreesRegressor
 from sklearn.experimental import enable_iterative_imputer  # noqa: F401
@@ -36,6 +37,7 @@ from fivefold.evaluation.comparison import OURS
 from fivefold.system import environment
 
 _MOST_ROWS = 2000
+_RESULT = "tables_imputation"
 _MECHANISMS = ("MCAR 30%", "MCAR 50%", "MAR", "MNAR")
 _ITERATIVE = {"max_iter": 5, "n_nearest_features": 20, "random_state": 0}
 Filler = Callable[[pd.DataFrame], pd.DataFrame]
@@ -49,8 +51,7 @@ def main() -> None:
     given = options.parse_args()
     peers = find_peers()
     tables = load_tables()
-    errors: dict[str, dict[str, dict[str, float]]] = {}
-    coverage: dict[str, list[float]] = {mechanism: [] for mechanism in _MECHANISMS}
+    errors, coverage = _before(given.masks)
     for table in given.tables or tables:
         for mechanism in _MECHANISMS:
             found = [_measure(tables[table], mechanism, mask, peers) for mask in range(given.masks)]
@@ -58,21 +59,29 @@ def main() -> None:
                 name: {part: _mean(each[name].get(part) for each in found) for part in ("rmse", "wrong", "seconds")}
                 for name in (OURS, *peers)
             }
-            coverage[mechanism].append(mean(each[OURS]["coverage"] for each in found))
-            shown = {name: round(_total(figures), 4) for name, figures in errors[f"{table}, {mechanism}"].items()}
-            print(table, mechanism, shown, round(coverage[mechanism][-1], 3), file=sys.stderr, flush=True)
-    ranks = pd.DataFrame({case: {n: _total(f) for n, f in by_name.items()} for case, by_name in errors.items()}).rank()
-    print(ranks.mean(axis=1).sort_values(), file=sys.stderr)
+            coverage[f"{table}, {mechanism}"] = mean(each[OURS]["coverage"] for each in found)
+            shown = {name: _total(figures) for name, figures in errors[f"{table}, {mechanism}"].items()}
+            print(table, mechanism, shown, coverage[f"{table}, {mechanism}"], file=sys.stderr, flush=True)
+    totals = pd.DataFrame({case: {n: _total(f) for n, f in by_name.items()} for case, by_name in errors.items()})
+    ranks = totals.fillna(np.inf).rank().mean(axis=1)
+    print(ranks.sort_values(), file=sys.stderr)
     write_result(
-        "tables_imputation",
+        _RESULT,
         {
             "masks": given.masks,
             "errors": errors,
-            "mean_rank": ranks.mean(axis=1).to_dict(),
-            "coverage_90": {mechanism: mean(each) for mechanism, each in coverage.items() if each},
+            "mean_rank": ranks.to_dict(),
+            "coverage": coverage,
             "environment": environment(),
         },
     )
+
+
+def _before(masks: int) -> tuple[dict[str, Any], dict[str, float]]:
+    """Errors and coverage by case, of tables that were measured before with as many masks."""
+    path = RESULTS / f"{_RESULT}.json"
+    known = json.loads(path.read_text(encoding="utf-8")) if path.exists() else {}
+    return (known["errors"], known["coverage"]) if known.get("masks") == masks and "coverage" in known else ({}, {})
 
 
 def find_peers() -> dict[str, Filler]:
@@ -136,8 +145,12 @@ def _measure(table: pd.DataFrame, mechanism: str, mask: int, peers: dict[str, Fi
         start = time.monotonic()
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")
-            filled = fill(holey)
-        found[name] = _compare(table, filled, hidden) | {"seconds": time.monotonic() - start}
+            try:
+                found[name] = _compare(table, fill(holey), hidden)
+            except ValueError as error:  # miceforest's, on some tables
+                print(f"{name} failed: {error}", file=sys.stderr)
+                found[name] = {}
+        found[name]["seconds"] = time.monotonic() - start
     return found
 
 
@@ -201,12 +214,14 @@ def _compare(table: pd.DataFrame, filled: pd.DataFrame, hidden: pd.DataFrame) ->
 
 
 def _mean(values: Any) -> float | None:
-    known = [value for value in values if value is not None]
-    return mean(known) if known else None
+    every = list(values)
+    return None if None in every else mean(every)
 
 
-def _total(figures: dict[str, Any]) -> float:
-    return sum(value for part, value in figures.items() if part in ("rmse", "wrong") and value is not None)
+def _total(figures: dict[str, Any]) -> float | None:
+    """None if any run failed."""
+    known = [value for part, value in figures.items() if part in ("rmse", "wrong") and value is not None]
+    return sum(known) if known else None
 
 
 if __name__ == "__main__":

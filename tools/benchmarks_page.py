@@ -230,13 +230,18 @@ def _table_anomalies(result: dict[str, Any]) -> str:
 def _table_imputation(result: dict[str, Any]) -> str:
     rows = {
         case: {
-            name: sum(value for value in (each["rmse"], each["wrong"]) if value is not None)
+            name: sum(known)
+            if (known := [each[part] for part in ("rmse", "wrong") if each[part] is not None])
+            else None
             for name, each in row.items()
         }
         for case, row in result["errors"].items()
     }
     ranks = {"mean rank": result["mean_rank"]}
-    coverage = ", ".join(f"{mechanism} {share:.1%}" for mechanism, share in result["coverage_90"].items())
+    by_mechanism: dict[str, list[float]] = {}
+    for case, share in result["coverage"].items():
+        by_mechanism.setdefault(case.rpartition(", ")[2], []).append(share)
+    coverage = ", ".join(f"{name} {sum(each) / len(each):.1%}" for name, each in by_mechanism.items())
     return (
         "RMSE of numbers in standard deviations, plus the share of wrong categories where there are some. "
         f"{OURS}'s 90 % intervals hold: {coverage}.\n\n{_table('', {**rows, **ranks}, 3)}"
@@ -263,7 +268,9 @@ def _table_rows(result: dict[str, Any]) -> str:
 
 def _table_archive(result: dict[str, Any]) -> str:
     rows = {f"{name}, {each['rows']:,} rows": each["bytes"] for name, each in result["tables"].items()}
-    seconds = ", ".join(f"{what} {value:.0f} s" for what, value in next(iter(result["tables"].values()))["seconds"].items())
+    seconds = ", ".join(
+        f"{what} {value:.0f} s" for what, value in next(iter(result["tables"].values()))["seconds"].items()
+    )
     return (
         "Bytes; every archive is read back and compared bit for bit. A model is fitted to each table, default settings. "
         f"Of the first: {seconds}.\n\n{_table('', rows, 0)}"
