@@ -29,7 +29,7 @@ def render(results: dict[str, Any]) -> str:
         chapters.append(f"## Colour\n\n{_colour(results['colour'])}")
     for name, (title, render_part) in _TABLES.items():
         if name in results:
-            chapters.append(f"## {title}\n\n{render_part(results[name])}")
+            chapters.append(f"## {title}\n\n{render_part(results[name])}\n\n`{results[name]['command']}`")
     if "cost" in results:
         chapters.append(f"## What the context decoder costs\n\n{_cost(results['cost'])}")
     if "windows" in results:

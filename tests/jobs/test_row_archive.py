@@ -138,13 +138,15 @@ def test_what_is_not_for_tables(table_model, frame, archive):
         fivefold.decompress(archive, table_model, items=slice(None, None, 2))
     with pytest.raises(DataError, match=r"column 'note' of .*list.* can't go into an archive"):
         fivefold.compress(table_model, pa.Table.from_pandas(frame.assign(note=[[1]] * len(frame))))
+    with pytest.raises(DataError, match="no rows"):
+        fivefold.compress(table_model, frame[:0])
     with pytest.raises(DataError, match="must have column 'height'"):
         fivefold.compress(table_model, frame.drop(columns="height"))
 
 
 def test_parts_must_be_of_one_type(table_model, trees):
     one = pa.Table.from_pandas(trees[300:320], preserve_index=False)
-    other = one.set_column(0, one.column_names[0], one.column(0).cast(pa.string()))
+    other = one.set_column(0, one.column_names[0], one.column(0).cast(pa.binary()))
     parts = [Table.of(one), Table.of(other)]
     with pytest.raises(DataError, match="of the same types"):
         write_row_archive(table_model, parts, io.BytesIO())

@@ -52,15 +52,17 @@ def write_row_archive(
     Raises
     ------
     UsageError : if an option is out of its range, or not for tables
-    DataError : if a column is of a type that archives can't hold, or the parts are not of one type
+    DataError : if there are no rows, a column is of a type that archives can't hold, or the parts are not of one type
     """
     block_rows, most = _BLOCK_ROWS if block_items is None else block_items, Limits().block_rows
     if lossy or step is not None:
         raise UsageError(_EXACT_ONLY)
     if not 1 <= block_rows <= most:
         raise UsageError(f"--block-items must be from 1 to {most:,}, got {block_rows}")
-    exact = (part.exact(model.table_schema) for part in parts)
-    kind, first = next(exact)
+    exact = (part.exact(model.table_schema) for part in parts if len(part))
+    if (start := next(exact, None)) is None:
+        raise DataError("the table has no rows")
+    kind, first = start
     for column in first.schema:
         check_type(column.type, column.name, "table")
     facts = {"kind": "table", "frame": kind, "model": fingerprint(model)}
@@ -160,7 +162,10 @@ class RowArchive(Opened):
                 yield part
 
     def read(self, model: FittedModel | None = None, **options: Any) -> Any:
-        """All of `parts` as one table, of the kind that was compressed, with its index."""
+        """All of `parts` as one table, of the kind that was compressed, with its index.
+
+        Of some of the rows an index that only counts them starts anew.
+        """
         found, size = [self.columns.empty_table()], 0
         for part in self.parts(model, **options):
             size += part.nbytes
