@@ -62,19 +62,15 @@ def main() -> None:
             coverage[f"{table}, {mechanism}"] = mean(each[OURS]["coverage"] for each in found)
             shown = {name: _total(figures) for name, figures in errors[f"{table}, {mechanism}"].items()}
             print(table, mechanism, shown, coverage[f"{table}, {mechanism}"], file=sys.stderr, flush=True)
+        _write(given.masks, errors, coverage)
+
+
+def _write(masks: int, errors: dict[str, Any], coverage: dict[str, float]) -> None:
     totals = pd.DataFrame({case: {n: _total(f) for n, f in by_name.items()} for case, by_name in errors.items()})
     ranks = totals.fillna(np.inf).rank().mean(axis=1)
     print(ranks.sort_values(), file=sys.stderr)
-    write_result(
-        _RESULT,
-        {
-            "masks": given.masks,
-            "errors": errors,
-            "mean_rank": ranks.to_dict(),
-            "coverage": coverage,
-            "environment": environment(),
-        },
-    )
+    content = {"masks": masks, "errors": errors, "mean_rank": ranks.to_dict(), "coverage": coverage}
+    write_result(_RESULT, {**content, "environment": environment()})
 
 
 def _before(masks: int) -> tuple[dict[str, Any], dict[str, float]]:

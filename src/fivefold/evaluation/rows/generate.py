@@ -58,7 +58,7 @@ def column_shapes(material: RowMaterial, cells: np.ndarray) -> float:
             shares = [np.bincount(part.astype(int), minlength=column.classes) / len(part) for part in (mine, theirs)]
             likeness.append(1 - float(np.abs(shares[0] - shares[1]).sum()) / 2)
         else:
-            likeness.append(1 - float(ks_2samp(mine, theirs).statistic))
+            likeness.append(1 - float(ks_2samp(mine, theirs, method="asymp").statistic))
     return float(np.mean(likeness))
 
 

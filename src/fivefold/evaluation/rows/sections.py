@@ -49,13 +49,13 @@ def _histograms(material: RowMaterial, number: int, ax: Axes) -> None:
     column = material.schema.columns[number]
     real, made = (cells[:, number][~np.isnan(cells[:, number])] for cells in (material.cells, material.generated))
     if column.classes:
-        places = np.arange(column.classes)
-        for offset, cells, colour in ((-0.2, real, "tab:blue"), (0.2, made, "tab:orange")):
-            ax.bar(places + offset, np.bincount(cells.astype(int), minlength=column.classes), 0.4, color=colour)
         names = ("false", "true") if column.kind == "boolean" else column.categories
-        ax.set_xticks(places[: len(names)], [str(name)[:9] for name in names], rotation=45 if len(names) > 3 else 0)
-        if len(names) > 12:
-            ax.set_xticks([])
+        places = np.arange(len(names))
+        for offset, cells, colour in ((-0.2, real, "tab:blue"), (0.2, made, "tab:orange")):
+            counts = np.bincount(cells.astype(int), minlength=column.classes)
+            ax.bar(places + offset, counts[: len(names)], 0.4, color=colour)
+        shown = [str(name)[:9] for name in names] if len(names) <= _MOST_PLOTS else []
+        ax.set_xticks(places[: len(shown)], shown, rotation=45 if len(names) > 3 else 0)
     else:
         edges = np.histogram_bin_edges(np.concatenate((real, made)), _BINS).tolist()
         ax.hist(real, edges, color="tab:blue", alpha=0.6)
@@ -119,7 +119,8 @@ def _impute(material: RowMaterial) -> Section:
             for number, ax in plots:
                 truth, filled = (cells[where[:, number], number] for cells in (material.cells, found))
                 ax.plot(truth, filled, ".", color="tab:blue", alpha=0.4, markersize=4)
-                ax.axline((float(np.nanmean(material.cells[:, number])),) * 2, slope=1, color="tab:red", linewidth=1)
+                ends = float(np.nanmin(material.cells[:, number])), float(np.nanmax(material.cells[:, number]))
+                ax.plot(ends, ends, color="tab:red", linewidth=1)
         pictures.append(Picture("impute.png", "Hidden numbers (across) and what was filled in (up); red: the same."))
     errors = compared.figures[f"{impute.SHARES[0]:g}"]["errors"]
     part = "wrong" if errors[OURS]["rmse"] is None else "rmse"
@@ -157,6 +158,8 @@ def _plots(material: RowMaterial, file: str, columns: range | np.ndarray) -> Ite
         for number, ax in zip(shown, axes, strict=False):
             ax.set_title(material.schema.names[number][:28], fontsize=9)
             ax.tick_params(labelsize=7)
+            ax.locator_params(nbins=5)
+            ax.ticklabel_format(useOffset=False)
         yield zip(shown, axes, strict=False)
 
 
