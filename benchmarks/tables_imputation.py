@@ -119,7 +119,7 @@ def load_tables() -> dict[str, pd.DataFrame]:
         for name in ("iris", "wine", "breast_cancer", "diabetes")
     }
     tables["penguins"] = load_penguins().astype({"year": str})
-    tables |= {name.lower(): data(name) for name in ("Boston", "Housing", "Fair", "Wages", "diamonds")}
+    tables |= {name.lower(): data(name) for name in ("Boston", "Housing", "Fair", "quakes", "Wages", "diamonds")}
     tables["boston"] = tables["boston"].astype({"chas": str})
     whole = {name: table.dropna().reset_index(drop=True) for name, table in tables.items()}
     return {name: table.sample(min(len(table), _MOST_ROWS), random_state=0) for name, table in whole.items()}
