@@ -95,7 +95,7 @@ def _beside(row: dict[str, float], digits: int, higher: bool = False) -> tuple[s
     """Our figure, and the best other with its name."""
     others = {name: value for name, value in row.items() if not name.startswith(OURS)}
     best = (max if higher else min)(others, key=others.__getitem__)
-    return f"**{row[OURS]:.{digits}f}**", f"{others[best]:.{digits}f} ({best})"
+    return f"**{row[OURS]:,.{digits}f}**", f"{others[best]:,.{digits}f} ({best})"
 
 
 def _choosing(report: dict[str, Any]) -> str:
