@@ -19,6 +19,7 @@ import sys
 import time
 import warnings
 from collections.abc import Callable
+from functools import partial
 from importlib.util import find_spec
 from statistics import mean
 from typing import Any
@@ -27,19 +28,15 @@ import numpy as np
 import pandas as pd
 from results_file import RESULTS, write_result
 from sklearn import datasets
-from sklearn.ensemble import ExtraTreesRegressor
-from sklearn.experimental import enable_iterative_imputer  # noqa: F401
-from sklearn.impute import IterativeImputer, KNNImputer, SimpleImputer
-from sklearn.linear_model import BayesianRidge
 
 from fivefold import VAE
 from fivefold.evaluation.comparison import OURS
+from fivefold.evaluation.specialists.row_imputers import ROW_IMPUTERS
 from fivefold.system import environment
 
 _MOST_ROWS = 2000
 _RESULT = "tables_imputation"
 _MECHANISMS = ("MCAR 30%", "MCAR 50%", "MAR", "MNAR")
-_ITERATIVE = {"max_iter": 5, "n_nearest_features": 20, "random_state": 0}
 Filler = Callable[[pd.DataFrame], pd.DataFrame]
 
 
@@ -82,13 +79,7 @@ def _before(masks: int) -> tuple[dict[str, Any], dict[str, float]]:
 
 def find_peers() -> dict[str, Filler]:
     """Those that are installed."""
-    trees = ExtraTreesRegressor(30, min_samples_leaf=2, random_state=0)
-    found: dict[str, Filler] = {
-        "mean/mode": lambda holey: _fill(holey, SimpleImputer()),
-        "KNN": lambda holey: _fill(holey, KNNImputer()),
-        "BayesianRidge": lambda holey: _fill(holey, IterativeImputer(BayesianRidge(), **_ITERATIVE)),
-        "ExtraTrees": lambda holey: _fill(holey, IterativeImputer(trees, **_ITERATIVE)),
-    }
+    found: dict[str, Filler] = {name: partial(_fill, make) for name, make in ROW_IMPUTERS.items()}
     if find_spec("miceforest"):
         found["miceforest"] = _miceforest
     return found
@@ -174,7 +165,7 @@ def _hide(table: pd.DataFrame, mechanism: str, rng: np.random.Generator) -> pd.D
     return pd.DataFrame(hidden, table.index, table.columns)
 
 
-def _fill(holey: pd.DataFrame, imputer: Any) -> pd.DataFrame:
+def _fill(make: Callable[[], Any], holey: pd.DataFrame) -> pd.DataFrame:
     """By an imputer of numbers; categories as one-hot, missing in all their columns."""
     parts, filled = {}, holey.copy()
     for name, column in holey.items():
@@ -185,7 +176,7 @@ def _fill(holey: pd.DataFrame, imputer: Any) -> pd.DataFrame:
         else:
             parts[name] = ((column - column.mean()) / (column.std() or 1)).to_frame()
     widths = [part.shape[1] for part in parts.values()]
-    whole = np.asarray(imputer.fit_transform(np.hstack([part.to_numpy(float) for part in parts.values()])))
+    whole = np.asarray(make().fit_transform(np.hstack([part.to_numpy(float) for part in parts.values()])))
     for (name, part), values in zip(parts.items(), np.split(whole, np.cumsum(widths)[:-1], axis=1), strict=True):
         column, missing = holey[name], holey[name].isna()
         if _kind(column.dtype).kind == "O":

@@ -261,7 +261,8 @@ def _table_rows(result: dict[str, Any]) -> str:
         "Higher is better in all. *Shapes* and *trends* are sdmetrics', against rows left out of the fit; *fooled*: 1 if a "
         "classifier can't tell new rows from those, 0 if it always can; *useful*: R² or balanced accuracy of a column of "
         "those, told by gradient boosting trained on new rows. *Real* are the rows fitted to, in the place of new ones. "
-        f"TVAE trains as long as {OURS}, and for its own 300 epochs. {result['seeds']} seed{'s' * (result['seeds'] > 1)}."
+        f"TVAE trains about as long as {OURS} (see the seconds), and for its own 300 epochs. That columns are calibrated was "
+        f"chosen on these tables and on wages. {result['seeds']} seed{'s' * (result['seeds'] > 1)}."
         + "".join(f"\n\n{part}" for part in parts)
     )
 

@@ -13,6 +13,7 @@ from fivefold.evaluation.comparison import OURS
 from fivefold.evaluation.evaluate import check_specialists, evaluate
 from fivefold.evaluation.report import make_report
 from fivefold.evaluation.rows import ROW_COMPARISONS
+from fivefold.evaluation.rows.generate import column_shapes
 from fivefold.evaluation.rows.material import RowMaterial
 from fivefold.evaluation.specialists import extra
 from fivefold.evaluation.specialists.matrices import Matrices
@@ -54,6 +55,15 @@ def test_errors_are_what_they_say(material):
     off = material.cells + np.where(material.numbers, material.spread, 1.0)
     assert material.errors(off, everywhere) == {"rmse": pytest.approx(1.0), "wrong": 1.0}
     assert material.errors(off, everywhere & False) == {"rmse": None, "wrong": None}
+
+
+def test_shapes_are_by_hand(material):
+    assert column_shapes(material, material.cells) == 1.0
+    healthy = material.schema.names.index("healthy")
+    other = material.cells.copy()
+    other[:, healthy] = 1 - other[:, healthy]
+    share = material.cells[:, healthy].mean()
+    assert column_shapes(material, other) == pytest.approx(1 - abs(2 * share - 1) / material.schema.size)
 
 
 def test_jobs_do_what_they_are_for(material):

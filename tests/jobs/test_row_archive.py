@@ -14,6 +14,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 import fivefold
+from fivefold.codec import rounding
 from fivefold.codec.archive import ArchiveReader, ArchiveWriter, Limits
 from fivefold.data.array_bytes import to_bytes
 from fivefold.data.tables import Table
@@ -27,7 +28,8 @@ from fivefold.errors import (
 )
 from fivefold.jobs.decompress import open_archive
 from fivefold.jobs.row_archive import codec_of, write_row_archive
-from fivefold.jobs.row_blocks import encode_rows
+from fivefold.jobs.row_blocks import decode_rows, encode_rows
+from fivefold.model.exact_rows import RowChain
 
 
 def bits(table: pa.Table) -> list[bytes]:
@@ -94,14 +96,37 @@ def test_arrays(dtype):
     assert found.tobytes() == rows.tobytes()
 
 
-def test_of_columns_that_are_kept_the_others_are_told_what_a_reader_finds():
-    """Sorted columns are kept; in float32 the model's view of 0.1 is not what they hold."""
+def test_writer_and_reader_tell_the_other_columns_the_same(monkeypatch):
+    """Sorted columns are kept; in float32 the model's view of 0.1 is not what the cells hold."""
+    told = []
+    know = RowChain.know
+    monkeypatch.setattr(RowChain, "know", lambda self, column, cells: told.append(cells) or know(self, column, cells))
     rng = np.random.default_rng(0)
     tenths = np.sort(rng.integers(0, 300, 400)).astype(np.float32) / np.float32(10)
     frame = pd.DataFrame({"sorted": tenths, "other": (tenths + rng.normal(0, 3, 400)).round(1).astype(np.float32)})
     model = fivefold.fit(frame, epochs=1, shortest_epoch=2, accelerator="cpu")
     assert model.table_schema.columns[0].step > 0
-    pd.testing.assert_frame_equal(fivefold.decompress(fivefold.compress(model, frame), model), frame, check_exact=True)
+    packed = fivefold.compress(model, frame, verify=False)
+    pd.testing.assert_frame_equal(fivefold.decompress(packed, model), frame, check_exact=True)
+    assert len(told) == 4
+    for written, read in zip(told[:2], told[2:], strict=True):
+        assert np.array_equal(written, read)
+
+
+def test_hints_go_to_the_numbers_that_they_are_of(table_model, frame, monkeypatch):
+    monkeypatch.setattr(rounding, "GUARD", 0.2)  # a hint for two numbers of five, which the reader takes
+    packed = fivefold.compress(table_model, frame, block_items=40)
+    pd.testing.assert_frame_equal(fivefold.decompress(packed, table_model), frame, check_exact=True, check_freq=False)
+
+
+def test_zeros_keep_their_sign_where_cells_are_coded(table_model, trees):
+    frame = trees[300:].copy()
+    frame.iloc[::9, frame.columns.get_loc("height")] = -0.0
+    frame.iloc[4, frame.columns.get_loc("height")] = 1e9  # a multiple of the step, but beyond the grid
+    table = pa.Table.from_pandas(frame, preserve_index=False)
+    codec = codec_of(table_model, table.schema)
+    _, method, layers = encode_rows(codec, table, verify=False)
+    assert bits(decode_rows(codec, len(table), method, layers)) == bits(table)
 
 
 def test_rows_by_number_whatever_the_blocks_and_processes(table_model, frame, archive):

@@ -175,6 +175,21 @@ def test_a_saved_model_scores_the_same(table_model, fresh, tmp_path):
     assert np.array_equal(one.upper, other.upper, equal_nan=True)
 
 
+@pytest.mark.filterwarnings("ignore::UserWarning")
+@pytest.mark.parametrize("setting", [{"corruption": "none"}, {"window": 0}])
+def test_a_model_without_some_part_does_what_it_can(trees, fresh, setting):
+    model = fivefold.fit(trees[:300], epochs=1, shortest_epoch=2, accelerator="cpu", **setting)
+    assert np.isfinite(fivefold.detect(model, fresh).score).all()
+    assert len(fivefold.generate_rows(model, 5)) == 5
+    assert fivefold.impute(model, trees[:40]).items.shape == (40, 1, 6, 1)
+    assert fivefold.denoise_rows(model, model.read(fresh)).items.shape[0] == len(fresh)
+    if "window" in setting:
+        with pytest.raises(ModelError, match="--window 0"):
+            fivefold.compress(model, fresh)
+    else:
+        pd.testing.assert_frame_equal(fivefold.decompress(fivefold.compress(model, fresh), model), fresh)
+
+
 def test_what_takes_images_refuses_tables(table_model, fresh, model, digits):
     with pytest.raises(ModelError, match="model of images"):
         fivefold.denoise(table_model, fresh)

@@ -5,12 +5,14 @@ from __future__ import annotations
 import numpy as np
 import torch
 
-from fivefold.model.context import Window
+from fivefold.model import exact_rows
 from fivefold.model.exact_rows import ExactRows, RowChain
 from fivefold.model.row_context import RowContext
+from fivefold.model.window import Window
 
 
-def test_column_after_column_the_networks_say_the_same(table_model, trees):
+def test_column_after_column_the_networks_say_the_same(table_model, trees, monkeypatch):
+    monkeypatch.setattr(exact_rows, "_CHUNK", 7)
     items = table_model.read(trees[250:])
     cells = items.values[:, 0, :, 0]
     assert np.isnan(cells).any()

@@ -10,6 +10,7 @@ import torch
 
 from fivefold.data.rows import read_rows
 from fivefold.errors import ModelError
+from fivefold.model.columns import Support
 from fivefold.model.coverage import Coverage
 from fivefold.model.marginals import Marginals, fit_marginals
 from fivefold.model.normality import RowNormality, fit_row_normality
@@ -47,6 +48,35 @@ def test_statistics_tell_swapped_rows(table_model, trees):
     assert good.shape == (len(normal), 3)
     assert np.allclose(good[:, 0].mean(), bad[:, 0].mean(), atol=1e-6), "the columns alone are the same"
     assert bad[:, 2].mean() > good[:, 2].mean() + 0.1
+
+
+def test_equal_numbers_are_spread_over_all_that_they_stand_for(table_model):
+    schema = table_model.table_schema
+    girth = schema.names.index("girth")
+    drawn = np.zeros((1000, schema.size))
+    drawn[500:, girth] = np.linspace(100, 200, 500)
+    chance = np.random.default_rng(0).random(drawn.shape)
+    moved = table_model.marginals.calibrated(schema, drawn, drawn, chance)[:, girth]
+    quantiles = table_model.marginals.quantiles[girth]
+    assert moved[:500].min() < np.quantile(quantiles, 0.02)
+    assert np.quantile(quantiles, 0.48) < moved[:500].max() <= np.quantile(quantiles, 0.51)
+    assert (np.diff(moved[500:]) >= 0).all()
+
+
+def test_one_far_cell_is_the_worst(table_model, trees):
+    one = table_model.read(trees[300:301])
+    far = dataclasses.replace(one, values=one.values.copy())
+    girth = table_model.table_schema.names.index("girth")
+    far.values[0, 0, girth, 0] += 2000
+    before, after = (row_statistics(table_model, each)[0] for each in (one, far))
+    cells = table_model.table_schema.size
+    np.testing.assert_allclose((after - before)[0] * cells, after[1] - _cell_alone(table_model, one)[girth], rtol=1e-6)
+
+
+def _cell_alone(model, items) -> np.ndarray:
+    """Minus log density of each cell of one row by its column alone."""
+    x = next(model.batches(items))[1]
+    return (Support.of(model.table_schema, x).log_width(x) - alone(model, x))[0, 0, 0].numpy()
 
 
 def test_statistics_go_by_the_visible_cells(table_model, trees):

@@ -71,7 +71,9 @@ def compress(
         "embed_model": embed_model,
         "workers": _workers(workers),
     }
-    write = _row_writer(fitted, data) if isinstance(fitted.schema, TableSchema) else _image_writer(fitted, data, size)
+    write = (
+        _row_writer(fitted, data, size) if isinstance(fitted.schema, TableSchema) else _image_writer(fitted, data, size)
+    )
     if output == _PIPE:
         write(sys.stdout.buffer, settings)
         return
@@ -97,7 +99,9 @@ def _image_writer(fitted: FittedModel, data: str, size: tuple[int, int] | None) 
     return write
 
 
-def _row_writer(fitted: FittedModel, data: str) -> _Writer:
+def _row_writer(fitted: FittedModel, data: str, size: tuple[int, int] | None) -> _Writer:
+    if size is not None:
+        raise UsageError("--resize goes with images, not with tables")
     from fivefold.data.table_files import TableReader
     from fivefold.jobs.row_archive import write_row_archive
 

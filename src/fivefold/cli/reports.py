@@ -14,6 +14,7 @@ from fivefold.cli import options
 from fivefold.cli.app import app, present
 from fivefold.errors import UsageError
 from fivefold.progress import silence
+from fivefold.schema import TableSchema
 
 if TYPE_CHECKING:
     from fivefold.data import Items
@@ -53,6 +54,8 @@ def report(
     from fivefold.storage import load
 
     fitted = load(model)
+    if thorough and isinstance(fitted.schema, TableSchema):
+        raise UsageError("--thorough goes with images, not with tables")
     items, train_items = _read_sets(fitted, data, train, mask, size)
     if against is not None:
         _check_specialists(_JOBS, fitted, train_items)

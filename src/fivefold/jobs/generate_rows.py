@@ -11,6 +11,7 @@ from fivefold.errors import UsageError
 from fivefold.jobs.generate import generate
 from fivefold.jobs.impute import impute
 from fivefold.model.fitted import FittedModel
+from fivefold.model.window import Window
 from fivefold.seeds import derive_seed
 
 _REFERENCE = 1000  # rows by which columns are calibrated
@@ -26,9 +27,9 @@ def generate_rows(
 ) -> np.ndarray:
     """`n` new rows as encoded cells `(n, 1, d, 1)`, their numbers at the columns' steps and in the ranges met in the fit.
 
-    Codes are drawn from the fitted prior and the cells column after column; then each column's numbers are moved to the
-    quantiles of the training rows that they have among many rows so drawn. If some cells are `given`, encoded and by name,
-    codes come from the posterior given those, and the others are drawn together as in `impute`.
+    Codes are drawn from the fitted prior and, with a context decoder, the cells column after column; then each column's
+    numbers are moved to the quantiles of the training rows that they have among many rows so drawn. If some cells are
+    `given`, encoded and by name, codes come from the posterior given those, and the others are drawn together as in `impute`.
 
     Raises `UsageError` if `n` is below 1, or there is no such column.
     """
@@ -42,9 +43,10 @@ def generate_rows(
         items = as_items(np.tile(row, (n, 1)), schema, "given")
         values = impute(model, items, n_draws=1, seed=seed).draws[0]
         return np.where(items.visible(), items.values, schema.snap(values))
+    sharp = model.has_learnt(Window.CAUSAL)
     chance = np.random.default_rng(derive_seed(seed, "calibrate")).random((n, schema.size))
     drawn, reference = (
-        schema.snap(generate(model, count, number, prior="fitted", sharp=True, temperature=each))[:, 0, :, 0]
+        schema.snap(generate(model, count, number, prior="fitted", sharp=sharp, temperature=each))[:, 0, :, 0]
         for count, number, each in ((n, seed, temperature), (_REFERENCE, derive_seed(0, "reference"), 1.0))
     )
     assert model.marginals is not None

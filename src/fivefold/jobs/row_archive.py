@@ -52,6 +52,7 @@ def write_row_archive(
     Raises
     ------
     UsageError : if an option is out of its range, or not for tables
+    ModelError : if the model has no context decoder
     DataError : if there are no rows, a column is of a type that archives can't hold, or the parts are not of one type
     """
     block_rows, most = _BLOCK_ROWS if block_items is None else block_items, Limits().block_rows
@@ -175,5 +176,10 @@ class RowArchive(Opened):
 
 
 def codec_of(model: FittedModel, columns: pa.Schema, limits: Limits = Limits()) -> RowCodec:  # noqa: B008  (frozen)
-    """What codes blocks of a table under a model; raises `ModelError` if its weights are not all numbers."""
+    """What codes blocks of a table under a model.
+
+    Raises `ModelError` if it has no context decoder, or its weights are not all numbers.
+    """
+    if model.context is None:
+        raise ModelError("archives of tables need a model with a context decoder, this one was fitted with --window 0")
     return RowCodec(ExactRows(weights_of(model), model.table_schema, model.config), columns, limits.block_bytes)

@@ -8,7 +8,7 @@ import torch
 from torch import Tensor, nn
 
 from fivefold.model.columns import Columns, Support
-from fivefold.model.row_shape import COMPONENTS, FARTHEST_CELL, KNOTS
+from fivefold.model.row_shape import COMPONENTS, FARTHEST_CELL, KNOTS, feature_places
 from fivefold.schema import TableSchema
 
 
@@ -23,9 +23,8 @@ class Cells(nn.Module):
         classes = [column.classes for column in schema.columns]
         self.numbers = [place for place, count in enumerate(classes) if not count]
         self._classes = [place for place, count in enumerate(classes) if count]
-        self._first = [sum(classes[:place]) for place in self._classes]
+        self.places, self.features = feature_places(classes)
         self._total = sum(classes)
-        self.features = len(classes) + len(self.numbers) * len(KNOTS) + self._total
 
     def forward(self, x: Tensor, visible: Tensor) -> Tensor:
         """`x` on the unit scale and `visible`, both `(n, 1, 1, d)`."""
@@ -38,19 +37,12 @@ class Cells(nn.Module):
             shown = torch.cat((scaled, pieces), dim=2) * seen[:, self.numbers].unsqueeze(2)
             parts.append(shown.flatten(1))
         if self._classes:
-            first = torch.tensor(self._first, device=x.device)
+            before = self.features - self._total
+            first = torch.tensor([self.places[column].start - before for column in self._classes], device=x.device)
             shown = torch.zeros((len(x), self._total), dtype=x.dtype, device=x.device)
             codes = support.codes(x)[:, 0, 0, self._classes] + first
             parts.append(shown.scatter_(1, codes, seen[:, self._classes].to(x.dtype)))
         return torch.cat(parts, dim=1)
-
-    def features_of(self, column: int) -> slice:
-        """Which of the features say what a column's cells are; whether they are visible says that of its number."""
-        if column in self.numbers:
-            first = len(self.columns) + self.numbers.index(column) * len(KNOTS)
-            return slice(first, first + len(KNOTS))
-        first = self.features - self._total + self._first[self._classes.index(column)]
-        return slice(first, first + self.columns[column].classes)
 
     def scaled(self, x: Tensor) -> Tensor:
         """The numbers of `x`, whether visible or not, on their columns' scale: `(n, numbers)`."""

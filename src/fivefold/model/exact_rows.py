@@ -11,7 +11,7 @@ import numpy as np
 
 from fivefold.config import FitConfig
 from fivefold.model.exact import sigmoid
-from fivefold.model.row_shape import COMPONENTS, FARTHEST_CELL, KNOTS, LOG_NOISE, LOG_SCALES
+from fivefold.model.row_shape import COMPONENTS, FARTHEST_CELL, KNOTS, LOG_NOISE, LOG_SCALES, feature_places
 from fivefold.model.window import Window
 from fivefold.schema import TableSchema
 
@@ -36,17 +36,7 @@ class ExactRows:
         }
         self.numbers = [at for at, column in enumerate(schema.columns) if not column.classes]
         self.per_cell = self.weights["heads.linear.bias"].shape[2] // len(schema.columns)
-        d, pieces = len(schema.columns), len(KNOTS)
-        first = d + len(self.numbers) * pieces
-        self._features: list[range] = []
-        for at, column in enumerate(schema.columns):
-            if column.classes:
-                self._features.append(range(first, first + column.classes))
-                first += column.classes
-            else:
-                number = self.numbers.index(at)
-                self._features.append(range(d + number * pieces, d + (number + 1) * pieces))
-        self.inputs = first
+        self._places, self.inputs = feature_places([column.classes for column in schema.columns])
         self.factors = len(self.weights["factors.weights"][0]) if "factors.weights" in self.weights else 0
 
     @property
@@ -65,14 +55,14 @@ class ExactRows:
 
     def put(self, column: int, scaled: np.ndarray, codes: np.ndarray, visible: np.ndarray) -> np.ndarray:
         """What a column's cells add to the first layer, `(members, n, width)`; numbers `scaled`, classes as `codes`."""
-        weight, mine = self.weights["first.weight"], self._features[column]
+        weight, mine = self.weights["first.weight"], self._places[column]
         seen = visible[:, None].astype(np.float64)
         if self.schema.columns[column].classes:
             return seen * (weight[:, mine.start + codes] + weight[:, [column]])
         knots = np.array(KNOTS)
         pieces = np.clip((scaled[:, None] - knots[:-1]) / np.diff(knots), 0, 1)
-        shown = np.concatenate((seen, seen * scaled[:, None], seen * pieces), axis=1)
-        return shown @ weight[:, [column, *mine]]
+        shown = np.concatenate((scaled[:, None], pieces), axis=1)
+        return seen * (shown @ weight[:, mine] + weight[:, [column]])
 
     def head(self, hidden: np.ndarray, column: int) -> np.ndarray:
         """From the first layer `(members, n, width)`, before its activation, to a column's numbers `(members, n, p)`."""

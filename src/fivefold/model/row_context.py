@@ -216,7 +216,7 @@ class _Known:
 
     def _moved(self, column: int, sign: int) -> tuple[Tensor, list[Tensor]]:
         cells, weight, sums = self._context.cells, self._context.first.weight, self._sums
-        mine = cells.features_of(column)
+        mine = cells.places[column]
         added = (self._seen[:, mine] @ weight[:, mine]).addcmul(self._visible[:, [column]], weight[:, [column]])
         if self._context.factors is not None and column in cells.numbers:
             number = cells.numbers.index(column)

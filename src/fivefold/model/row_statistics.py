@@ -23,8 +23,10 @@ def row_statistics(model: FittedModel, items: Items) -> np.ndarray:
 
     By their columns alone, on average and the worst; and by the context decoder, each given all others, on average. Its
     distributions are smoothed: strange rows that the fit has met are told nearly as sharply as the normal ones, but few
-    normal ones are near them.
+    normal ones are near them. Where the context decoder has not learnt of missing cells, each is given those before it;
+    where there is none, its row's code.
     """
+    window = Window.MISSING if model.has_learnt(Window.MISSING) else Window.CAUSAL
     found = np.empty((len(items), 3))
     for rows, x, visible in model.batches(items):
         values, wide = by_element(x), Support.of(model.table_schema, x).log_width(x)
@@ -33,7 +35,8 @@ def row_statistics(model: FittedModel, items: Items) -> np.ndarray:
             assert isinstance(likelihood, Columns)
             return likelihood.smoothed(_WIDTH).log_prob(column(values[items, elements])).view(-1, 1)
 
-        given = Conditional(model, Window.MISSING, x, visible, None).map(measure)[0]
+        z = None if model.has_learnt(window) else model.vae.posterior(x, visible).mu
+        given = Conditional(model, window, x, visible, z).map(measure)[0]
         by_column, by_row = (torch.where(visible, wide - each, 0).flatten(1) for each in (alone(model, x), given))
         cells = visible.flatten(1).sum(1)
         worst = by_column.masked_fill(~visible.flatten(1), -torch.inf).amax(1).masked_fill(cells == 0, 0)

@@ -6,7 +6,7 @@ import numpy as np
 from sklearn.metrics import roc_auc_score
 
 from fivefold.evaluation.comparison import OURS, Measure, contest
-from fivefold.evaluation.rows.material import RowMaterial, cells_of, share
+from fivefold.evaluation.rows.material import RowMaterial, share
 from fivefold.evaluation.section import Section
 from fivefold.evaluation.specialists.matrices import Matrices
 from fivefold.evaluation.specialists.row_imputers import impute_rows
@@ -52,7 +52,7 @@ def compare(material: RowMaterial) -> Section:
 
 def _specialists(material: RowMaterial, damaged: np.ndarray) -> dict[str, np.ndarray]:
     """Numbers beyond three standard deviations of their columns: taken for missing, and imputed by ExtraTrees."""
-    known = cells_of(material.known)
+    known = material.known_cells
     matrices = Matrices(material.schema, known)
     far = np.abs(damaged - np.nanmean(known, axis=0)) > _FAR * material.spread
     far &= material.numbers

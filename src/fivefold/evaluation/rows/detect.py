@@ -8,7 +8,7 @@ import numpy as np
 from sklearn.metrics import roc_auc_score
 
 from fivefold.evaluation.comparison import OURS, Measure, contest
-from fivefold.evaluation.rows.material import RowMaterial, cells_of
+from fivefold.evaluation.rows.material import RowMaterial
 from fivefold.evaluation.section import Section
 from fivefold.evaluation.specialists.matrices import Matrices
 from fivefold.evaluation.specialists.row_detectors import ROW_DETECTORS, score_rows
@@ -49,7 +49,7 @@ def _auroc(normal: np.ndarray, strange: np.ndarray) -> float:
 
 def _specialists(material: RowMaterial, swapped: np.ndarray) -> dict[str, tuple[np.ndarray, np.ndarray]]:
     """Missing cells, which these don't take, at their columns' means."""
-    known = cells_of(material.known)
+    known = material.known_cells
     matrices = Matrices(material.schema, known)
     train, test, strange = (np.nan_to_num(matrices.of(cells)) for cells in (known, material.cells, swapped))
     both, scores = np.concatenate((test, strange)), {}

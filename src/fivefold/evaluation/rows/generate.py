@@ -9,7 +9,7 @@ from sklearn.metrics import roc_auc_score
 from sklearn.model_selection import cross_val_predict
 
 from fivefold.evaluation.comparison import OURS, Measure, contest
-from fivefold.evaluation.rows.material import RowMaterial, cells_of
+from fivefold.evaluation.rows.material import RowMaterial
 from fivefold.evaluation.section import Section
 
 _FOLDS = 5
@@ -18,7 +18,7 @@ _ALONE = "columns alone"
 
 def compare(material: RowMaterial) -> Section:
     """Beside rows whose columns are drawn each by itself; and what training rows would get."""
-    known = cells_of(material.known)
+    known = material.known_cells
     rng = material.rng("generate")
     some = known[rng.choice(len(known), len(material.cells), replace=len(known) < len(material.cells))]
     rows = {OURS: material.generated, _ALONE: np.stack([rng.permutation(column) for column in some.T], axis=1)}

@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 
 from fivefold.evaluation.comparison import OURS, Measure, contest
-from fivefold.evaluation.rows.material import RowMaterial, cells_of, share
+from fivefold.evaluation.rows.material import RowMaterial, share
 from fivefold.evaluation.section import Section
 from fivefold.evaluation.specialists.matrices import Matrices
 from fivefold.evaluation.specialists.row_imputers import ROW_IMPUTERS, impute_rows
@@ -54,7 +54,7 @@ def _measure(material: RowMaterial, hidden: float) -> dict[str, Any]:
     inside = (lower <= material.cells + _NARROW) & (material.cells <= upper + _NARROW)
     mine = where & material.numbers
     filled = {OURS: found.items[:, 0, :, 0]}
-    known = cells_of(material.known)
+    known = material.known_cells
     matrices = Matrices(material.schema, known)
     for name in ROW_IMPUTERS if material.against else ("mean/mode",):
         filled[name] = matrices.back(impute_rows(name, matrices.of(known), matrices.of(holey)))

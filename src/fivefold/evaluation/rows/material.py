@@ -54,15 +54,15 @@ class RowMaterial:
         """How long the model was trained."""
         return self.model.record["train_seconds"] / 60
 
-    @property
-    def known(self) -> Items:
-        """The training rows; without, the test rows themselves."""
-        return self.items if self.train is None else self.train
-
     @cached_property
     def cells(self) -> np.ndarray:
         """Encoded cells of the test rows `(n, d)`, NaN where missing."""
-        return cells_of(self.items)
+        return _cells(self.items)
+
+    @cached_property
+    def known_cells(self) -> np.ndarray:
+        """Those of the training rows; without, of the test rows."""
+        return self.cells if self.train is None else _cells(self.train)
 
     @cached_property
     def numbers(self) -> np.ndarray:
@@ -72,7 +72,7 @@ class RowMaterial:
     @cached_property
     def spread(self) -> np.ndarray:
         """Standard deviations of the columns of known rows, `(d,)`; 1 of those that don't vary."""
-        spread = np.array([np.nanstd(column) if np.isfinite(column).any() else 0 for column in cells_of(self.known).T])
+        spread = np.array([np.nanstd(column) if np.isfinite(column).any() else 0 for column in self.known_cells.T])
         return np.where(spread > 0, spread, 1.0)
 
     @cached_property
@@ -123,7 +123,7 @@ class RowMaterial:
         return items.select(np.sort(self.rng("rows").choice(len(items), _MOST_ROWS, replace=False)))
 
 
-def cells_of(items: Items) -> np.ndarray:
+def _cells(items: Items) -> np.ndarray:
     """Encoded cells `(n, d)`, NaN where missing."""
     return np.where(items.visible(), items.values, np.nan)[:, 0, :, 0]
 

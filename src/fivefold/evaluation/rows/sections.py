@@ -28,6 +28,8 @@ _BINS = 24
 
 def _compress(material: RowMaterial) -> Section:
     compared = compress.compare(material)
+    if not compared.figures:
+        return compared
     return replace(compared, summary=[("compress", f"{compared.figures['bits'][OURS]:.2f} bits per cell")])
 
 
