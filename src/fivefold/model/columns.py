@@ -42,17 +42,8 @@ class Support:
     @staticmethod
     def of(schema: TableSchema, like: Tensor) -> Support:
         """That of a table's columns, of the type of `like`, and where it is."""
-        columns = schema.columns
-        low = np.array([column.scaled(column.low) for column in columns])
-        extent = np.array([column.scaled(column.high) for column in columns]) - low
-        step = np.array([column.step / column.spread for column in columns])
-        parts = (
-            np.array([column.classes for column in columns]),
-            low,
-            np.where(extent > 0, extent, 1.0),
-            np.array([column.centre / column.spread for column in columns]),
-            np.where(step >= FINEST, step, 0.0),
-        )
+        classes, low, extent, centre, step = schema.support
+        parts = classes, low, extent, centre, np.where(step >= FINEST, step, 0.0)
         return Support(*(torch.tensor(part, dtype=like.dtype, device=like.device).view(1, 1, 1, -1) for part in parts))
 
     def at(self, elements: Tensor) -> Support:

@@ -51,6 +51,7 @@ class Surroundings:
         self._known = known
         self._coarse = self._mean = None
         if guide is not None:
+            assert guide.mean is not None
             self._codes = len(guide.mean) // n
             switch = known.repeat_interleave(self._codes, dim=0)[:, :, None, None]
             self._coarse = (guide.coarse * switch).permute(0, 2, 3, 1).contiguous()

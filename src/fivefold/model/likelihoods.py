@@ -9,7 +9,7 @@ from __future__ import annotations
 import math
 from abc import ABC, abstractmethod
 from collections.abc import Callable
-from functools import cached_property
+from functools import cache, cached_property
 from typing import ClassVar, final
 
 import numpy as np
@@ -234,6 +234,7 @@ class Gaussian(NumberLikelihood):
         return self._mean + torch.special.ndtri(probability) * self.log_scale.exp()
 
 
+@cache
 def logistic_nodes(count: int) -> tuple[list[float], list[float]]:
     """Gauss–Legendre over the quantiles of the standard logistic: its values there, and their weights."""
     places, weights = np.polynomial.legendre.leggauss(count)

@@ -43,8 +43,7 @@ class RowDecoder(nn.Module):
     def guided(self, z: Tensor) -> tuple[Columns, Guide]:
         """The likelihood, and what the context decoder is told of z; no gradient flows back through the latter."""
         hidden = self.layers(z)
-        likelihood = self._explain(hidden)
-        return likelihood, Guide(hidden.detach()[..., None, None], likelihood.point().detach())
+        return self._explain(hidden), Guide(hidden.detach()[..., None, None], None)
 
     def _explain(self, hidden: Tensor) -> Columns:
         return self.heads(hidden.unsqueeze(0))

@@ -60,10 +60,10 @@ class Elbo:
 
 @dataclass(frozen=True)
 class Guide:
-    """h(z): the decoder's last hidden map `(n, f, h', w')`, and the mean item `(n, c, h, w)`."""
+    """h(z): the decoder's last hidden map `(n, f, h', w')`; and the mean item `(n, c, h, w)`, of rows None."""
 
     coarse: Tensor
-    mean: Tensor
+    mean: Tensor | None
 
 
 class VAE(nn.Module):

@@ -83,11 +83,13 @@ class TableSchema:
         at = self._scales[0]
         return np.clip(_round(values[..., 0], at["step"]), at["low"], at["high"])[..., None]
 
-    @property
-    def scale(self) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-        """Per column the scaled low end, the scaled range, and the number of classes, 0 for numbers: each `(d,)`."""
+    @cached_property
+    def support(self) -> tuple[np.ndarray, ...]:
+        """Per column the number of classes, 0 for numbers, the scaled low end, the scaled range, and the centre and the step
+        in units of the spread: each `(d,)`.
+        """
         at, low, extent = self._scales
-        return low, extent, at["classes"]
+        return at["classes"], low, extent, at["centre"] / at["spread"], at["step"] / at["spread"]
 
     @cached_property
     def _scales(self) -> tuple[dict[str, np.ndarray], np.ndarray, np.ndarray]:

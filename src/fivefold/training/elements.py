@@ -36,6 +36,7 @@ def context_loss(
     guide : h(z), z drawn from the posterior of what was `seen`
     x, visible : the clean items `(n, c, h, w)`, and which of their elements are known
     """
+    assert guide.mean is not None
     kinds = {Window.CAUSAL: ~(seen.hidden | seen.noisy), Window.MISSING: seen.hidden, Window.NOISY: seen.noisy}
     losses = []
     for window, chosen in kinds.items():
