@@ -1,14 +1,15 @@
-"""Anomalies in tables beside PyOD's detectors: `python benchmarks/tables_anomalies.py FOLDER [--seeds N]`.
+"""Anomalies in tables beside PyOD's detectors: `python benchmarks/tables_anomalies.py FOLDER [TABLE …] [--seeds N]`.
 
 FOLDER holds tables as ADBench has them (Han et al. 2022, arXiv:2206.09426): .npz with `X`, and `y`, 1 for anomalies. Two
 protocols: `unsupervised`, fit and score the same rows; `normals`, fit on a random half of the normal rows, score the
 others. Labels are used for the AUROC alone. Each detector has its defaults; those that measure distances or train a
-network get standardised columns.
+network get standardised columns. Tables that are not named keep what was measured of them before.
 """
 
 from __future__ import annotations
 
 import argparse
+import json
 import sys
 import time
 from collections.abc import Callable
@@ -17,7 +18,7 @@ from statistics import mean
 from typing import Any
 
 import numpy as np
-from results_file import write_result
+from results_file import RESULTS, write_result
 from sklearn.metrics import roc_auc_score
 from sklearn.preprocessing import StandardScaler
 
@@ -33,22 +34,29 @@ def main() -> None:
     """Measure, print the means, and write the result."""
     options = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     options.add_argument("folder", type=Path)
+    options.add_argument("tables", nargs="*")
     options.add_argument("--seeds", type=int, default=3)
     given = options.parse_args()
     tables = {path.stem.split("_", 1)[-1]: np.load(path) for path in sorted(given.folder.glob("*.npz"))}
     if not tables:
         options.error(f"{given.folder} holds no .npz")
     scorers: dict[str, Scorer] = {OURS: _ours, **{name: _peer(name) for name in ROW_DETECTORS}}
-    result: dict[str, Any] = {}
+    result = _before(given.seeds)
     for protocol in ("unsupervised", "normals"):
-        found = {
-            name: {table: _measure(data, scorer, protocol, given.seeds) for table, data in tables.items()}
-            for name, scorer in scorers.items()
-        }
-        result[protocol] = found
-        for name, by_table in found.items():
+        found = result.setdefault(protocol, {})
+        for name, scorer in scorers.items():
+            by_table = found.setdefault(name, {})
+            for table in given.tables or tables:
+                by_table[table] = _measure(tables[table], scorer, protocol, given.seeds)
             print(f"{protocol:13} {name:12} {mean(each['auroc'] for each in by_table.values()):.4f}", file=sys.stderr)
     write_result("tables_anomalies", {"seeds": given.seeds, **result, "environment": environment()})
+
+
+def _before(seeds: int) -> dict[str, Any]:
+    """What was measured before with as many seeds, by protocol."""
+    path = RESULTS / "tables_anomalies.json"
+    known = json.loads(path.read_text(encoding="utf-8")) if path.exists() else {}
+    return {name: known[name] for name in ("unsupervised", "normals") if known.get("seeds") == seeds}
 
 
 def _measure(data: Any, scorer: Scorer, protocol: str, seeds: int) -> dict[str, float]:
