@@ -216,7 +216,7 @@ _ROWS = FitConfig(
     TrainingConfig(epochs=30, learning_rate=2e-3, validation=0.15),
     RowConfig(),
 )
-_FEW_ROWS, _MANY_ROWS = 300, 5000
+_MANY_ROWS = 5000
 
 
 def configure(preset: str = "default", *, rows: int | None = None, **overrides: Any) -> FitConfig:
@@ -256,13 +256,12 @@ def configure(preset: str = "default", *, rows: int | None = None, **overrides: 
 
 
 def _rows_config(rows: int) -> FitConfig:
-    """One larger network and larger batches for many rows; half as long a fit for very few."""
+    """One larger network and larger batches for many rows."""
     if rows >= _MANY_ROWS:
         network = dataclasses.replace(_ROWS.network, hidden=128)
         context = dataclasses.replace(_ROWS.context, context_width=256)
         training = dataclasses.replace(_ROWS.training, batch_size=128, validation=0.1)
         alone = dataclasses.replace(RowConfig(), members=1, dropout=0.1)
         return dataclasses.replace(_ROWS, network=network, context=context, training=training, rows=alone)
-    epochs = _ROWS.training.epochs // (2 if rows < _FEW_ROWS else 1)
-    training = dataclasses.replace(_ROWS.training, batch_size=min(64, max(16, rows // 4)), epochs=epochs)
-    return dataclasses.replace(_ROWS, training=training)
+    batch_size = min(64, max(16, rows // 4))
+    return dataclasses.replace(_ROWS, training=dataclasses.replace(_ROWS.training, batch_size=batch_size))
