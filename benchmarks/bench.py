@@ -11,7 +11,6 @@ from __future__ import annotations
 
 import argparse
 import hashlib
-import json
 import sys
 import time
 from collections.abc import Callable
@@ -29,7 +28,7 @@ import one_class
 import prior
 import rate_distortion
 import windows
-from results_file import RESULTS, write_result
+from results_file import read_result, write_result
 
 import fivefold
 from fivefold.data import Items, read_items
@@ -70,8 +69,7 @@ def main() -> None:
 
 
 def _of_model(name: str) -> str | None:
-    path = RESULTS / f"{name}.json"
-    return json.loads(path.read_text(encoding="utf-8")).get("model") if path.exists() else None
+    return read_result(name).get("model")
 
 
 def _measure(job: str, model: FittedModel, test: Items, train: Items, against: bool = True) -> dict[str, Any]:

@@ -9,7 +9,6 @@ network get standardised columns. Tables that are not named keep what was measur
 from __future__ import annotations
 
 import argparse
-import json
 import sys
 import time
 from collections.abc import Callable
@@ -18,7 +17,7 @@ from statistics import mean
 from typing import Any
 
 import numpy as np
-from results_file import RESULTS, write_result
+from results_file import read_result, write_result
 from sklearn.metrics import roc_auc_score
 from sklearn.preprocessing import StandardScaler
 
@@ -40,6 +39,8 @@ def main() -> None:
     tables = {path.stem.split("_", 1)[-1]: np.load(path) for path in sorted(given.folder.glob("*.npz"))}
     if not tables:
         options.error(f"{given.folder} holds no .npz")
+    if unknown := set(given.tables) - tables.keys():
+        options.error(f"TABLE must be one of {', '.join(tables)}; got {sorted(unknown)[0]}")
     scorers: dict[str, Scorer] = {OURS: _ours, **{name: _peer(name) for name in ROW_DETECTORS}}
     result = _before(given.seeds)
     for protocol in ("unsupervised", "normals"):
@@ -54,8 +55,7 @@ def main() -> None:
 
 def _before(seeds: int) -> dict[str, Any]:
     """What was measured before with as many seeds, by protocol."""
-    path = RESULTS / "tables_anomalies.json"
-    known = json.loads(path.read_text(encoding="utf-8")) if path.exists() else {}
+    known = read_result("tables_anomalies")
     return {name: known[name] for name in ("unsupervised", "normals") if known.get("seeds") == seeds}
 
 

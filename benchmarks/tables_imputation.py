@@ -14,7 +14,6 @@ frequent) is compared with where it is installed: it wants an old LightGBM (`pip
 from __future__ import annotations
 
 import argparse
-import json
 import sys
 import time
 import warnings
@@ -26,7 +25,7 @@ from typing import Any
 
 import numpy as np
 import pandas as pd
-from results_file import RESULTS, write_result
+from results_file import read_result, write_result
 from sklearn import datasets
 
 from fivefold import VAE
@@ -48,6 +47,8 @@ def main() -> None:
     given = options.parse_args()
     peers = find_peers()
     tables = load_tables()
+    if unknown := set(given.tables) - tables.keys():
+        options.error(f"TABLE must be one of {', '.join(tables)}; got {sorted(unknown)[0]}")
     errors, coverage = _before(given.masks)
     for table in given.tables or tables:
         for mechanism in _MECHANISMS:
@@ -72,8 +73,7 @@ def _write(masks: int, errors: dict[str, Any], coverage: dict[str, float]) -> No
 
 def _before(masks: int) -> tuple[dict[str, Any], dict[str, float]]:
     """Errors and coverage by case, of tables that were measured before with as many masks."""
-    path = RESULTS / f"{_RESULT}.json"
-    known = json.loads(path.read_text(encoding="utf-8")) if path.exists() else {}
+    known = read_result(_RESULT)
     return (known["errors"], known["coverage"]) if known.get("masks") == masks and "coverage" in known else ({}, {})
 
 

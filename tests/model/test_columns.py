@@ -37,6 +37,14 @@ def test_whole_numbers_have_all_the_probability():
     assert torch.logsumexp(torch.stack(every), 0).item() == pytest.approx(0, abs=2e-3)
 
 
+def test_a_whole_number_stands_for_half_a_step_on_either_side_wherever_the_centre_is():
+    column = Column("whole", "integer", "int64", centre=2.7, spread=2.0, low=0.0, high=9.0, step=1.0)
+    schema = TableSchema((column,))
+    x = torch.from_numpy(schema.to_unit(np.full((1, 1, 1, 1), 4.0))).double()
+    edges = [edge.item() for edge in Support.of(schema, x).edges(x)]
+    assert edges == pytest.approx([np.arcsinh((ends - 2.7) / 2) for ends in (3.5, 4.5)], abs=1e-6)
+
+
 def test_classes_have_all_the_probability():
     told = cells(1)
     shades = [told.log_prob(unit((0, 0, code, 0)))[0, 0, 0, 2] for code in range(4)]  # one for what was not met
