@@ -14,6 +14,7 @@ ActivationName = Literal["silu", "relu"]
 LoggerName = Literal["csv", "tensorboard"]
 PresetName = Literal["default", "archive", "paper"]
 PriorName = Literal["standard", "fitted"]
+SeriesNetworkName = Literal["tcn", "lstm"]
 _MAX_WIDTH = 1 << 24
 _MAX_NUMBER = 1 << 63
 
@@ -150,8 +151,23 @@ class RowConfig(_Checked):
 
 
 @dataclass(frozen=True)
+class SeriesConfig(_Checked):
+    """What a fit to windows of series has besides."""
+
+    series_network: SeriesNetworkName = _setting("tcn", "Of series: tcn, dilated convolutions, or lstm.")
+    reach: int = _setting(
+        32, "Steps to either side that the context decoder's convolutions see.", at_least=1, below=1024
+    )
+    gap: float = _setting(0.2, "Share of the windows that have runs of steps hidden.", at_least=0, below=1)
+    white: float = _setting(0.2, "Share of the windows that have white noise added.", at_least=0, below=1)
+    patience: int = _setting(10, "Stop after so many epochs without a better one.", at_least=1)
+    shortest_epoch: int = _setting(40, "Steps of an epoch, at least.", at_least=1)
+    longest_epoch: int = _setting(80, "Steps of an epoch, at most.", at_least=1)
+
+
+@dataclass(frozen=True)
 class FitConfig:
-    """Everything that a fit depends on besides the data; `rows` for tables only."""
+    """Everything that a fit depends on besides the data; `rows` for tables only, `series` for series."""
 
     preset: PresetName = "default"
     network: NetworkConfig = NetworkConfig()
@@ -159,19 +175,24 @@ class FitConfig:
     corruption: CorruptionConfig = CorruptionConfig()
     training: TrainingConfig = TrainingConfig()
     rows: RowConfig | None = None
+    series: SeriesConfig | None = None
+
+    @property
+    def pace(self) -> RowConfig | SeriesConfig | None:
+        """How long epochs are, and when to stop, where that does not follow from the number of items alone."""
+        return self.rows or self.series
 
     @property
     def damage(self) -> dict[str, float]:
         """The share of the training items that the encoder sees corrupted, by kind."""
         swap = 0.0 if self.rows is None else self.rows.swap
-        return {**dataclasses.asdict(self.corruption), "swap": swap}
+        series = {} if self.series is None else {"gap": self.series.gap, "white": self.series.white}
+        return {**dataclasses.asdict(self.corruption), "swap": swap, **series}
 
     def to_json(self) -> dict[str, Any]:
         """The configuration as plain JSON values."""
         fields = dataclasses.asdict(self)
-        if self.rows is None:
-            del fields["rows"]
-        return fields
+        return {name: value for name, value in fields.items() if value is not None}
 
     @classmethod
     def from_json(cls, fields: dict[str, Any]) -> FitConfig:
@@ -186,6 +207,7 @@ class FitConfig:
                 CorruptionConfig(**fields["corruption"]),
                 TrainingConfig(**fields["training"]),
                 RowConfig(**fields["rows"]) if "rows" in fields else None,
+                SeriesConfig(**fields["series"]) if "series" in fields else None,
             )
         except (KeyError, TypeError, UsageError) as error:
             raise ModelError(f"the model's configuration is damaged: {error}") from None
@@ -219,15 +241,26 @@ _ROWS = FitConfig(
 _MANY_ROWS = 5000
 
 
-def configure(preset: str = "default", *, rows: int | None = None, **overrides: Any) -> FitConfig:
+_SERIES = FitConfig(
+    "default",
+    NetworkConfig(latent_dim=16, likelihood="columns", first_channels=32, hidden=128),
+    ContextConfig(window=1, context_width=48, context_learning_rate=2e-3),
+    CorruptionConfig(hide=0.2),
+    TrainingConfig(epochs=40, batch_size=64, learning_rate=2e-3, validation=0.15),
+    series=SeriesConfig(),
+)
+
+
+def configure(preset: str = "default", *, rows: int | None = None, series: bool = False, **overrides: Any) -> FitConfig:
     """The preset with single settings replaced; an override of None leaves the preset's value.
 
     Parameters
     ----------
     preset : `default`, `archive` or `paper`
     rows : the items are so many rows of a table, of which the preset is `default`: its sizes follow their number
-    overrides : fields of `NetworkConfig`, `ContextConfig`, `TrainingConfig` and `RowConfig` by name, and `corruption` (a
-        `CorruptionConfig` or its text form)
+    series : the items are windows of series; likewise
+    overrides : fields of `NetworkConfig`, `ContextConfig`, `TrainingConfig`, `RowConfig` and `SeriesConfig` by name, and
+        `corruption` (a `CorruptionConfig` or its text form)
 
     Raises
     ------
@@ -235,9 +268,9 @@ def configure(preset: str = "default", *, rows: int | None = None, **overrides: 
     """
     if preset not in PRESETS:
         raise UsageError(f"--preset must be one of {', '.join(PRESETS)}; got {preset!r}")
-    if rows is not None and preset != "default":
-        raise UsageError(f"--preset must be default for tables, got {preset!r}")
-    config = PRESETS[preset] if rows is None else _rows_config(rows)
+    if (rows is not None or series) and preset != "default":
+        raise UsageError(f"--preset must be default for {'series' if series else 'tables'}, got {preset!r}")
+    config = _SERIES if series else PRESETS[preset] if rows is None else _rows_config(rows)
     given = {name: value for name, value in overrides.items() if value is not None}
     corruption = given.pop("corruption", config.corruption)
     if isinstance(corruption, str):
@@ -245,7 +278,7 @@ def configure(preset: str = "default", *, rows: int | None = None, **overrides: 
     if not isinstance(corruption, CorruptionConfig):
         raise UsageError(f"--corruption must be a CorruptionConfig or text, got {corruption!r}")
     parts = {}
-    for part in ("network", "context", "training", "rows"):
+    for part in ("network", "context", "training", "rows", "series"):
         current = getattr(config, part)
         if current is not None:
             mine = {name: given.pop(name) for name in list(given) if name in current.__dataclass_fields__}

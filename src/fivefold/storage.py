@@ -21,16 +21,21 @@ from fivefold.model.build import build_networks
 from fivefold.model.coverage import Coverage
 from fivefold.model.fitted import FittedModel
 from fivefold.model.marginals import Marginals
-from fivefold.model.normality import Normality, RowNormality
+from fivefold.model.normality import Normality, RowNormality, StepNormality
 from fivefold.model.prior import FittedPrior
 from fivefold.model.statistics import count_statistics
 from fivefold.modelcard import render_card
-from fivefold.schema import TableSchema, schema_from_json
+from fivefold.schema import ImageSchema, Schema, SeriesSchema, TableSchema, schema_from_json
 
 FORMAT = "fivefold-model"
 FORMAT_VERSION = 2
 _CONFIG, _WEIGHTS, _CARD = "config.json", "model.safetensors", "README.md"
 _FITTED: dict[str, type[Any]] = {"prior": FittedPrior, "marginals": Marginals, "coverage": Coverage}
+_NORMALITIES: dict[type[Schema], type[Any]] = {
+    ImageSchema: Normality,
+    TableSchema: RowNormality,
+    SeriesSchema: StepNormality,
+}
 
 
 def fingerprint(model: FittedModel) -> str:
@@ -111,7 +116,7 @@ def load(path: str | Path, device: str = "auto") -> FittedModel:
         if hashlib.sha256(content).hexdigest() != config["weights_sha256"]:
             raise ModelError(f"{weights} is damaged: its SHA-256 is not the one that {_CONFIG} states")
         tensors = load_tensors(content)
-        kinds = {**_FITTED, "normality": RowNormality if isinstance(schema, TableSchema) else Normality}
+        kinds = {**_FITTED, "normality": _NORMALITIES[type(schema)]}
         fitted = {part: _take(tensors, part, kind) for part, kind in kinds.items()}
         with torch.device("meta"):  # the weights' sizes are compared before any are allocated
             networks = build_networks(schema, fit_config, seed=0)

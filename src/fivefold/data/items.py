@@ -9,6 +9,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from fivefold.data.windows import Windows, held_out_runs
 from fivefold.errors import DataError
 from fivefold.schema import ImageSchema, Schema, infer_schema
 
@@ -27,6 +28,7 @@ class Items:
     hidden : `(n or 1, h, w, c or 1)` bool, further missing elements; or None
     names : a name per item (file names with sub-folder and ending), or None for their index
     labels : `(n,)` class per item, or None
+    windows : where the items are in series from which they are cut, or None
     """
 
     values: np.ndarray
@@ -35,6 +37,7 @@ class Items:
     hidden: np.ndarray | None = None
     names: tuple[str, ...] | None = None
     labels: np.ndarray | None = None
+    windows: Windows | None = None
 
     def __len__(self) -> int:
         return len(self.values)
@@ -58,6 +61,7 @@ class Items:
             hidden=_rows(self.hidden, indices),
             names=None if self.names is None else _names(self.names, indices),
             labels=None if self.labels is None else self.labels[indices],
+            windows=None if self.windows is None else self.windows.select(indices),
         )
 
     def visible(self, indices: np.ndarray | slice = slice(None)) -> np.ndarray:
@@ -122,8 +126,15 @@ def make_items(
 def split_rows(items: Items, share: float, seed: int) -> tuple[np.ndarray, np.ndarray]:
     """Item numbers for training and a random `share` of them for validation, both ascending.
 
+    Windows that overlap are held out in runs, so that no step is in both.
+
     Raises `DataError` if none are left for training.
     """
+    if share and items.windows is not None and items.windows.overlap:
+        parts = held_out_runs(items.windows, share, np.random.default_rng([seed, 0]))
+        if len(parts[0]) == 0:
+            raise DataError(f"{items.source}: the series are too short to hold out {share:.0%} for validation")
+        return parts
     held_out = round(len(items) * share)
     if held_out == len(items):
         raise DataError(f"{items.source}: {len(items)} items are too few to hold out {share:.0%} for validation")

@@ -18,7 +18,7 @@ from fivefold.model.fitted import FittedModel, standard_normal, uniform
 from fivefold.model.likelihoods import Likelihood, bisect
 from fivefold.model.vae import Posterior
 from fivefold.model.window import Window
-from fivefold.schema import TableSchema
+from fivefold.schema import ImageSchema, TableSchema
 from fivefold.seeds import derive_seed
 
 _ROUNDS = 48  # in which a draw is completed; the elements of a round don't see each other
@@ -66,7 +66,7 @@ def impute(
 
     Parameters
     ----------
-    n_samples : codes per item; by default 10, of tables 2, whose cells depend more on each other than on codes
+    n_samples : codes per item; by default 10, of tables and series 2, whose elements depend more on each other than on codes
     n_draws : completed items to draw, besides the expected one
     interval : probability of each missing element's interval, such as 0.9: the narrowest of the central one and those
         that leave out one tail only
@@ -76,7 +76,7 @@ def impute(
     UsageError : if a number is out of its range
     """
     if n_samples is None:
-        n_samples = 2 if isinstance(model.schema, TableSchema) else 10
+        n_samples = 10 if isinstance(model.schema, ImageSchema) else 2
     if n_samples < 1:
         raise UsageError(f"n_samples must be at least 1, got {n_samples}")
     if n_draws < 0:
@@ -109,7 +109,7 @@ def impute(
         seen = items.visible(rows)
         for place, unit in enumerate(filled):
             new = model.values(unit, values.dtype)
-            if place and isinstance(model.schema, TableSchema):
+            if place and not isinstance(model.schema, ImageSchema):
                 new = model.schema.snap(
                     new
                 )  # draws and ends are values of the column; what is expected may lie between

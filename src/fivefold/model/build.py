@@ -10,8 +10,10 @@ from fivefold.model.context import ContextDecoder
 from fivefold.model.networks import build_vae
 from fivefold.model.row_context import RowContext
 from fivefold.model.rows import build_row_vae
+from fivefold.model.series_context import SeriesContext
+from fivefold.model.steps import build_series_vae
 from fivefold.model.vae import VAE
-from fivefold.schema import ImageSchema, Schema
+from fivefold.schema import ImageSchema, Schema, SeriesSchema
 from fivefold.seeds import derive_seed
 
 
@@ -31,6 +33,9 @@ def build_networks(schema: Schema, config: FitConfig, seed: int) -> nn.ModuleDic
 def _build_vae(schema: Schema, config: FitConfig, seed: int) -> VAE:
     if isinstance(schema, ImageSchema):
         return build_vae(schema, config.network, seed)
+    if isinstance(schema, SeriesSchema):
+        assert config.series is not None
+        return build_series_vae(schema, config.network, config.series, seed)
     return build_row_vae(schema, config.network, seed)
 
 
@@ -38,5 +43,8 @@ def _build_context(schema: Schema, config: FitConfig, vae: VAE) -> nn.Module:
     channels: int = vae.decoder.coarse_channels  # type: ignore[assignment]  # a module's attributes have no types
     if isinstance(schema, ImageSchema):
         return ContextDecoder(schema, config.context, channels)
+    if isinstance(schema, SeriesSchema):
+        assert config.series is not None
+        return SeriesContext(schema, config.context, config.series, channels)
     assert config.rows is not None
     return RowContext(schema, config.context, config.rows, channels)

@@ -31,6 +31,7 @@ class Support:
     classes : how many, or 0 for numbers
     low, extent : the scaled least number, and the range (see `TableSchema`)
     centre, step : in units of the spread, of numbers that are multiples of a step; a step of 0: the finest that is told
+    finest : what that is, on the column's scale
     """
 
     classes: Tensor
@@ -38,17 +39,19 @@ class Support:
     extent: Tensor
     centre: Tensor
     step: Tensor
+    finest: Tensor
 
     @staticmethod
-    def of(schema: TableSchema, like: Tensor) -> Support:
+    def of(schema: TableSchema, like: Tensor, finest: float = FINEST) -> Support:
         """That of a table's columns, of the type of `like`, and where it is."""
         classes, low, extent, centre, step = schema.support
-        parts = classes, low, extent, centre, np.where(step >= FINEST, step, 0.0)
+        parts = classes, low, extent, centre, np.where(step >= finest, step, 0.0), np.full(len(low), finest)
         return Support(*(torch.tensor(part, dtype=like.dtype, device=like.device).view(1, 1, 1, -1) for part in parts))
 
     def at(self, elements: Tensor) -> Support:
-        """Of cells by their columns' numbers `(m,)`, to go with likelihoods of single elements."""
-        return Support(*(part.flatten()[elements].view(-1, 1, 1, 1) for part in vars(self).values()))
+        """Of elements by number `(m,)`, to go with their likelihoods: cells, or the channels of one step after the other."""
+        columns = elements % self.low.shape[3]
+        return Support(*(part.flatten()[columns].view(-1, 1, 1, 1) for part in vars(self).values()))
 
     def columns(self, columns: Tensor) -> Support:
         """Of some columns, by number."""
@@ -76,8 +79,8 @@ class Support:
         scaled = self.scaled(unit).clamp(-_FARTHEST, _FARTHEST)
         stepped, step = self.step > 0, torch.where(self.step > 0, self.step, 1.0)
         whole = torch.round((self.centre + torch.sinh(scaled)) / step) * step - self.centre
-        lower = torch.where(stepped, torch.asinh(whole - step / 2), scaled - FINEST / 2)
-        upper = torch.where(stepped, torch.asinh(whole + step / 2), scaled + FINEST / 2)
+        lower = torch.where(stepped, torch.asinh(whole - step / 2), scaled - self.finest / 2)
+        upper = torch.where(stepped, torch.asinh(whole + step / 2), scaled + self.finest / 2)
         return lower, torch.maximum(upper, lower + _NARROWEST)
 
 
@@ -108,11 +111,11 @@ class Columns(Likelihood):
         return 3 * COMPONENTS + max(column.classes for column in schema.columns)
 
     @staticmethod
-    def of(parameters: Tensor, support: Support) -> Columns:
-        """From what networks say, `(n, p, h, w)`."""
+    def of(parameters: Tensor, support: Support, log_scales: tuple[float, float] = LOG_SCALES) -> Columns:
+        """From what networks say, `(n, p, h, w)`, and the bounds of log scales."""
         k = COMPONENTS
-        logits, locations, log_scales, classes = parameters.split((k, k, k, parameters.shape[1] - 3 * k), dim=1)
-        scales = torch.exp(log_scales.clamp(*LOG_SCALES))
+        logits, locations, logs, classes = parameters.split((k, k, k, parameters.shape[1] - 3 * k), dim=1)
+        scales = torch.exp(logs.clamp(*log_scales))
         log_classes = None
         if classes.shape[1]:
             number = torch.arange(classes.shape[1], device=classes.device).view(-1, 1, 1)
@@ -148,7 +151,7 @@ class Columns(Likelihood):
 
     def at(self, items: Tensor, elements: Tensor) -> Columns:
         def choose(tensor: Tensor) -> Tensor:
-            return tensor[items, :, 0, elements[:, None]].transpose(1, 2).unsqueeze(3)
+            return tensor.flatten(2)[items, :, elements[:, None]].transpose(1, 2).unsqueeze(3)
 
         log_weights, locations, scales = (choose(each) for each in (self.log_weights, self.locations, self.scales))
         classes = None if self.log_classes is None else choose(self.log_classes)
@@ -196,3 +199,14 @@ class Columns(Likelihood):
 
     def quantile(self, probability: Tensor) -> Tensor:
         return bisect(self.cdf, probability, None)
+
+    def moments(self) -> tuple[Tensor, Tensor]:
+        """Of numbers on their column's scale: means and variances, likewise."""
+        weights = self.log_weights.exp()
+        mean = (weights * self.locations).sum(1, keepdim=True)
+        square = self.locations.square() + (math.pi**2 / 3) * self.scales.square()
+        return mean, (weights * square).sum(1, keepdim=True) - mean.square()
+
+    def error(self, x: Tensor) -> Tensor:
+        """How far the best single number is from `x`, on its column's scale; 0 for classes."""
+        return (x - self.point()) * self.support.extent * (self.support.classes == 0)

@@ -30,6 +30,24 @@ def hide_block(x: Tensor, strength: Tensor, generator: torch.Generator) -> Tenso
     return ~(rows[:, None, :, None] & columns[:, None, None, :])
 
 
+def hide_gaps(x: Tensor, strength: Tensor, generator: torch.Generator) -> Tensor:
+    """`visible`: up to three runs of steps are hidden, each of up to the share `strength`; in all channels, or in half of them.
+
+    Of windows `(n, 1, t, c)`.
+    """
+    n, _, steps, channels = x.shape
+
+    def draw(*shape: int) -> Tensor:
+        return torch.rand(shape, generator=generator, device=x.device)
+
+    lengths = (draw(n, 3) * (strength[:, None] * steps)).ceil()
+    starts = (draw(n, 3) * (steps - lengths)).floor()
+    place = torch.arange(steps, device=x.device).view(1, 1, -1, 1)
+    runs = (place >= starts[:, :, None, None]) & (place < (starts + lengths)[:, :, None, None])
+    some = (draw(n, 3, 1, channels) < 0.5) | (draw(n, 3, 1, 1) < 0.5)
+    return ~(runs & some).any(1, keepdim=True)
+
+
 def replace_uniform(x: Tensor, strength: Tensor, generator: torch.Generator) -> Tensor:
     """Each place is replaced by uniform values in [0, 1] with probability `strength` (the publication's noise)."""
     noise = torch.rand(x.shape, generator=generator, device=x.device)
@@ -49,6 +67,15 @@ def salt_and_pepper(x: Tensor, strength: Tensor, generator: torch.Generator) -> 
     return torch.where(_chosen(x, strength, generator), extreme, x)
 
 
+def add_white(x: Tensor, visible: Tensor, strength: Tensor, generator: torch.Generator) -> Tensor:
+    """White noise is added whose deviation is `strength` times that of the channel, the last axis, among all items."""
+    count = visible.sum((0, 1, 2)).clamp_min(1)
+    mean = (x * visible).sum((0, 1, 2)) / count
+    spread = (((x - mean) * visible).square().sum((0, 1, 2)) / count).sqrt()
+    noise = torch.randn(x.shape, generator=generator, device=x.device)
+    return x + noise * spread * strength.view(-1, 1, 1, 1)
+
+
 def swap_cells(x: Tensor, visible: Tensor, strength: Tensor, generator: torch.Generator) -> Tensor:
     """Each place gets another item's value there, if it is visible in both, with probability `strength`."""
     other = torch.randperm(len(x), generator=generator, device=x.device)
@@ -60,8 +87,9 @@ def _chosen(x: Tensor, strength: Tensor, generator: torch.Generator) -> Tensor:
     return torch.rand((n, 1, h, w), generator=generator, device=x.device) < strength.view(-1, 1, 1, 1)
 
 
-_HIDING = {"hide": hide_at_random, "block": hide_block}
+_HIDING = {"hide": hide_at_random, "block": hide_block, "gap": hide_gaps}
 _NOISE = {"uniform": replace_uniform, "gaussian": add_gaussian, "salt_and_pepper": salt_and_pepper}
+_TOGETHER = {"swap": swap_cells, "white": add_white}  # which look at all items
 _STRENGTHS = {  # ranges drawn from in training; wide, since the strength met in use is unknown
     "hide": (0.05, 0.9),
     "block": (0.02, 0.5),
@@ -69,6 +97,8 @@ _STRENGTHS = {  # ranges drawn from in training; wide, since the strength met in
     "gaussian": (0.05, 0.5),
     "salt_and_pepper": (0.02, 0.5),
     "swap": (0.02, 0.3),
+    "white": (0.03, 1.5),
+    "gap": (0.05, 0.4),
 }
 
 
@@ -88,7 +118,10 @@ class Corrupted:
 def draw_strength(kind: str, n: int, generator: torch.Generator) -> Tensor:
     """Strengths of a kind of damage as they are met in training, `(n,)`."""
     weakest, strongest = _STRENGTHS[kind]
-    return weakest + (strongest - weakest) * torch.rand(n, generator=generator, device=generator.device)
+    chance = torch.rand(n, generator=generator, device=generator.device)
+    if kind == "white":  # decibels, evenly
+        return weakest * (strongest / weakest) ** chance
+    return weakest + (strongest - weakest) * chance
 
 
 def corrupt_for_training(
@@ -115,8 +148,8 @@ def corrupt_for_training(
         if kind in _HIDING:
             visible[rows] &= _HIDING[kind](x[rows], strength, generator)
             hidden[rows] = True
-        elif kind == "swap":
-            x[rows] = swap_cells(x[rows], visible[rows], strength, generator)
+        elif kind in _TOGETHER:
+            x[rows] = _TOGETHER[kind](x[rows], visible[rows], strength, generator)
             noisy[rows] = True
         else:
             x[rows] = _NOISE[kind](x[rows], strength, generator)

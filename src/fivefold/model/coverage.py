@@ -11,8 +11,10 @@ from fivefold.data import Items
 from fivefold.errors import ModelError
 from fivefold.model.conditional import Conditional
 from fivefold.model.context import by_element, column
+from fivefold.model.corruption import draw_strength, hide_gaps
 from fivefold.model.fitted import FittedModel
 from fivefold.model.window import Window
+from fivefold.schema import SeriesSchema
 from fivefold.seeds import derive_seed
 
 _HIDDEN = 0.3
@@ -45,15 +47,22 @@ class Coverage:
 
 @torch.inference_mode()
 def fit_coverage(model: FittedModel, held_out: Items, seed: int) -> Coverage | None:
-    """From rows that the networks were not fitted to, 30 % of whose cells are hidden at random; several times, if few.
+    """From items that the networks were not fitted to, of which 30 % is hidden at random, of every other window runs of
+    steps; several times, if there are few.
 
     None if there are no numbers to compare.
     """
     rng, found = np.random.default_rng(derive_seed(seed, "coverage")), list[np.ndarray]()
-    numbers = torch.tensor([each.classes == 0 for each in model.table_schema.columns], device=model.device)
+    generator = torch.Generator(model.device).manual_seed(derive_seed(seed, "coverage of gaps"))
+    series = isinstance(model.schema, SeriesSchema)
+    columns = [] if series else model.table_schema.columns
+    numbers = torch.tensor([each.classes == 0 for each in columns] or [True], device=model.device)
     for _ in range(_MOST_MASKS):
         for _, x, visible in model.batches(held_out):
-            hidden = visible & torch.from_numpy(rng.random(x.shape) < _HIDDEN).to(x.device)
+            chosen = torch.from_numpy(rng.random(x.shape) < _HIDDEN).to(x.device)
+            if series:
+                chosen[::2] = ~hide_gaps(x[::2], draw_strength("gap", len(x[::2]), generator), generator)
+            hidden = visible & chosen
             seen = torch.where(hidden, 0.0, x)
             z = model.vae.posterior(seen, visible & ~hidden).mu
             items, elements = (by_element(hidden) & numbers).nonzero().unbind(1)

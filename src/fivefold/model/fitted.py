@@ -19,9 +19,10 @@ from fivefold.model.marginals import Marginals
 from fivefold.model.normality import Calibrated
 from fivefold.model.prior import FittedPrior
 from fivefold.model.row_context import RowContext
+from fivefold.model.series_context import SeriesContext
 from fivefold.model.vae import VAE
 from fivefold.model.window import Window
-from fivefold.schema import ImageSchema, Schema, TableSchema
+from fivefold.schema import ImageSchema, Schema, SeriesSchema, TableSchema
 
 if TYPE_CHECKING:
     from fivefold.model.coverage import Coverage
@@ -41,8 +42,8 @@ class FittedModel:
     context : the context decoder, in evaluation mode; or None
     prior : fitted to the codes of the training items; or None
     normality : how the statistics of normal items lie, from the items held out in the fit; or None
-    marginals : how the cells of each column of a table lie; None for images
-    coverage : how wide intervals must be, of a table; or None
+    marginals : how the cells of each column of a table lie; None for others
+    coverage : how wide intervals must be, of a table or series; or None
     record : JSON values: `data` (its source and size), `history` (a row per epoch), `figures` (of the held-out
         items, and of the test set if there was one), `environment`
     """
@@ -50,7 +51,7 @@ class FittedModel:
     vae: VAE
     schema: Schema
     config: FitConfig
-    context: ContextDecoder | RowContext | None = None
+    context: ContextDecoder | RowContext | SeriesContext | None = None
     prior: FittedPrior | None = None
     normality: Calibrated | None = None
     marginals: Marginals | None = None
@@ -76,6 +77,13 @@ class FittedModel:
         return self.schema
 
     @property
+    def series_schema(self) -> SeriesSchema:
+        """The schema of series' windows; raises `ModelError` if the model is of something else."""
+        if not isinstance(self.schema, SeriesSchema):
+            raise ModelError(f"that takes a model of series, this one is of {self.schema.describe()}")
+        return self.schema
+
+    @property
     def latent_dim(self) -> int:
         """Numbers per code."""
         return self.vae.latent_dim
@@ -98,8 +106,8 @@ class FittedModel:
         damage = self.config.damage
         met = {
             Window.CAUSAL: ("causal",),
-            Window.MISSING: ("hide", "block"),
-            Window.NOISY: ("uniform", "gaussian", "salt_and_pepper", "swap"),
+            Window.MISSING: ("hide", "block", "gap"),
+            Window.NOISY: ("uniform", "gaussian", "salt_and_pepper", "swap", "white"),
         }
         return self.context is not None and any(damage.get(kind, 1) > 0 for kind in met[window])
 

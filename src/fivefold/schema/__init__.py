@@ -7,10 +7,15 @@ from typing import Any
 from fivefold.errors import ModelError
 from fivefold.schema.columns import Column
 from fivefold.schema.images import ImageSchema, infer_schema
+from fivefold.schema.series import SeriesSchema
 from fivefold.schema.tables import TableSchema
 
-Schema = ImageSchema | TableSchema
-_KINDS: dict[str, type[ImageSchema] | type[TableSchema]] = {"image": ImageSchema, "table": TableSchema}
+Schema = ImageSchema | TableSchema | SeriesSchema
+_KINDS: dict[str, type[ImageSchema] | type[TableSchema] | type[SeriesSchema]] = {
+    "image": ImageSchema,
+    "table": TableSchema,
+    "series": SeriesSchema,
+}
 
 
 def schema_from_json(fields: Any) -> Schema:
@@ -21,4 +26,4 @@ def schema_from_json(fields: Any) -> Schema:
     return _KINDS[kind].from_json(fields)
 
 
-__all__ = ["Column", "ImageSchema", "Schema", "TableSchema", "infer_schema", "schema_from_json"]
+__all__ = ["Column", "ImageSchema", "Schema", "SeriesSchema", "TableSchema", "infer_schema", "schema_from_json"]

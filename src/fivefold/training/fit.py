@@ -11,7 +11,7 @@ import zlib
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal, cast
 
 import lightning.pytorch as pl
 import numpy as np
@@ -21,6 +21,7 @@ from lightning.pytorch.loggers import CSVLogger, Logger, TensorBoardLogger
 
 from fivefold.config import FitConfig, LoggerName, configure
 from fivefold.data import Items, read_items, split_rows
+from fivefold.data.series import SeriesSet, read_series
 from fivefold.data.source import Mask, Source
 from fivefold.errors import DataError, UsageError
 from fivefold.model.build import build_networks
@@ -30,16 +31,19 @@ from fivefold.model.marginals import fit_marginals
 from fivefold.model.normality import Calibrated, fit_normality, fit_row_normality
 from fivefold.model.prior import FittedPrior, fit_prior
 from fivefold.model.scoring import encode_items, evaluate_elbo
+from fivefold.model.series_context import SeriesContext
 from fivefold.model.statistics import item_statistics
+from fivefold.model.step_statistics import fit_step_normality
 from fivefold.model.window import Window
 from fivefold.progress import Bar, progress_bar
-from fivefold.schema import TableSchema
+from fivefold.schema import ImageSchema, SeriesSchema, TableSchema
 from fivefold.seeds import derive_seed
 from fivefold.system import environment
 from fivefold.training.batches import make_loader
 from fivefold.training.checkpoint import SafetensorsCheckpointIO
 from fivefold.training.module import VAETraining
 
+DataKind = Literal["series"]
 STATE_FILE = "state.safetensors"
 _MOST_CODES = 20_000
 _FEWEST_SCORES, _MOST_SCORES = 10, 10_000
@@ -53,6 +57,10 @@ def fit(
     test: Source | None = None,
     mask: Mask = None,
     resize: tuple[int, int] | None = None,
+    kind: DataKind | None = None,
+    time: str | None = None,
+    ids: str | None = None,
+    stride: int | None = None,
     accelerator: str = "auto",
     workdir: Path | None = None,
     resume: bool = False,
@@ -68,18 +76,28 @@ def fit(
         publication's); tables have `default` only, whose sizes follow the number of rows
     test : items to report figures on, never trained on; for `mnist` its test split
     mask, resize : as for `read_items`
+    kind : `series` if the data are series; then `window`, among the settings, is the windows' length, 0 for no context decoder
+    time, ids, stride : of series; see `read_series`
     accelerator : Lightning's: `auto`, `cpu`, `gpu`, `mps`, …
     workdir : folder for the training state and the logs (default: none are kept)
     resume : continue from the state in `workdir`
     logger : write logs to `workdir` as `csv` or for `tensorboard`
-    settings : any field of `NetworkConfig`, `ContextConfig`, `TrainingConfig` and, for tables, `RowConfig`; and `corruption`
-        as `CorruptionConfig` or text
+    settings : any field of `NetworkConfig`, `ContextConfig`, `TrainingConfig` and, for tables, `RowConfig`, for series
+        `SeriesConfig`; and `corruption` as `CorruptionConfig` or text
 
     Raises
     ------
     UsageError, DataError, TrainingError : with one line that says what to mend
     """
-    if isinstance(data, np.ndarray) and data.ndim == 2:
+    if kind == "series" or isinstance(data, SeriesSet):
+        window = settings.pop("window", None)
+        data = read_series(data, time=time, ids=ids, window=window or None, stride=stride)
+        settings["window"] = None if window != 0 else 0
+        test = test if test is None else read_series(test, data.schema).items()
+        data = data.examples()
+    elif time is not None or ids is not None or stride is not None:
+        raise UsageError('time, ids and stride go with kind="series"')
+    elif isinstance(data, np.ndarray) and data.ndim == 2:
         raise DataError(
             f"array {data.shape}: that would be one image; to fit the rows of a table, give a DataFrame, or use fivefold.VAE"
         )
@@ -87,7 +105,7 @@ def fit(
     rows = len(items) if isinstance(items.schema, TableSchema) else None
     if rows == 1:
         raise DataError(f"{items.source}: must have at least 2 rows to fit to, got 1 sample")
-    config = configure(preset, rows=rows, **settings)
+    config = configure(preset, rows=rows, series=isinstance(items.schema, SeriesSchema), **settings)
     if test is None and items.source in ("mnist", "mnist:train"):
         test = "mnist:test"
     test_items = None if test is None else read_items(test, items.schema, resize=resize)
@@ -116,7 +134,7 @@ def fit_items(
         model.marginals = fit_marginals(items.select(train))
     model.prior = _fit_prior(model, items.select(_some(train, training.seed)), validation)
     model.normality = _fit_normality(model, items, held_out)
-    if isinstance(items.schema, TableSchema) and model.has_learnt(Window.MISSING):
+    if not isinstance(items.schema, ImageSchema) and model.has_learnt(Window.MISSING):
         model.coverage = fit_coverage(model, validation if len(held_out) else items, training.seed)
     if len(held_out):
         model.record["figures"]["held_out"] = dataclasses.asdict(evaluate_elbo(model, validation))
@@ -138,11 +156,14 @@ def train_networks(
     training = config.training
     train, held_out = split_rows(items, training.validation, training.seed)
     networks = build_networks(items.schema, config, training.seed)
+    if isinstance(items.schema, SeriesSchema) and "context" in networks:
+        context = cast(SeriesContext, networks["context"])
+        context.autocovariance.fit(items.schema, items.select(train), items.select(held_out))
     module = VAETraining(networks, config, _describe(items))
     state = workdir / STATE_FILE
     if resume and not state.exists():
         raise UsageError(f"--resume: there is no training state in {workdir}")
-    steps = None if config.rows is None else (config.rows.shortest_epoch, config.rows.longest_epoch)
+    steps = None if config.pace is None else (config.pace.shortest_epoch, config.pace.longest_epoch)
     train_loader = make_loader(items, train, training.batch_size, training.seed, steps)
     validation_loader = (
         make_loader(items, held_out, training.batch_size, steps=_repeated(config, len(held_out)))
@@ -174,11 +195,11 @@ def train_networks(
 
 
 def _repeated(config: FitConfig, held_out: int) -> tuple[int, int] | None:
-    """Few held-out rows are looked at with several masks each, lest the best epoch be one of chance."""
-    if config.rows is None:
+    """Few held-out items are looked at with several masks each, lest the best epoch be one of chance."""
+    if config.pace is None:
         return None
     batches = -(-held_out // config.training.batch_size)
-    return min(_MOST_MASKS * batches, -(-_FEWEST_HELD_OUT // config.training.batch_size)), config.rows.longest_epoch
+    return min(_MOST_MASKS * batches, -(-_FEWEST_HELD_OUT // config.training.batch_size)), config.pace.longest_epoch
 
 
 def _some(rows: np.ndarray, seed: int) -> np.ndarray:
@@ -194,6 +215,8 @@ def _fit_normality(model: FittedModel, items: Items, held_out: np.ndarray) -> Ca
         order = np.random.default_rng(derive_seed(seed, "normality")).permutation(len(rows))
         return item_statistics(model, items.select(rows[order[:_MOST_SCORES]]))
 
+    if isinstance(model.schema, SeriesSchema):
+        return fit_step_normality(model, items.select(held_out), seed) if len(held_out) else None
     if isinstance(model.schema, TableSchema):
         every = np.arange(len(items))
         return fit_row_normality(statistics(every), statistics(held_out if len(held_out) >= _FEWEST_SCORES else every))

@@ -16,15 +16,17 @@ from fivefold.errors import TrainingError, UsageError
 from fivefold.model.context import ContextDecoder
 from fivefold.model.corruption import corrupt_for_training
 from fivefold.model.row_context import RowContext
+from fivefold.model.series_context import SeriesContext
 from fivefold.model.vae import VAE, Elbo
 from fivefold.seeds import derive_seed
 from fivefold.training.elements import context_loss
 from fivefold.training.optimizers import make_optimizers
 from fivefold.training.rows import row_loss
+from fivefold.training.steps import step_loss
 
 _LOWEST_RATE = 0.01  # of the peak
 _RATE_RISE = 0.02  # of the steps
-_AVERAGING = 0.99  # of what the averaged weights of a table's networks keep at a step
+_AVERAGING = 0.99  # of what averaged weights keep at a step
 _MAY_CHANGE = {"epochs", "max_minutes"}  # on resuming
 
 
@@ -93,9 +95,9 @@ class VAETraining(pl.LightningModule):
         return cast(VAE, self.networks["vae"])
 
     @property
-    def context(self) -> ContextDecoder | RowContext | None:
+    def context(self) -> ContextDecoder | RowContext | SeriesContext | None:
         """The context decoder under training, if there is one."""
-        return cast(ContextDecoder | RowContext, self.networks["context"]) if "context" in self.networks else None
+        return cast(ContextDecoder, self.networks["context"]) if "context" in self.networks else None
 
     @property
     def seconds(self) -> float:
@@ -149,8 +151,8 @@ class VAETraining(pl.LightningModule):
 
     @torch.no_grad()
     def _average(self) -> None:
-        """Weights of tables' networks are averaged over the steps: of few rows, each step says too much."""
-        if self.config.rows is None:
+        """Weights of networks for tables and series are averaged over the steps: of few items, each step says too much."""
+        if self.config.pace is None:
             return
         weights, averages = self.networks.state_dict(), self.progress.averages
         if not averages:
@@ -181,6 +183,8 @@ class VAETraining(pl.LightningModule):
         elbo = Elbo(likelihood.item_log_prob(x, visible), posterior.kl_per_unit())
         if self.context is None:
             return elbo, None
+        if isinstance(self.context, SeriesContext):
+            return elbo, step_loss(self.context, guide, seen, x, visible, generator)
         learn = row_loss if isinstance(self.context, RowContext) else context_loss
         positions = self.config.context.positions
         return elbo, learn(self.context, guide, seen, x, visible, positions, generator)  # type: ignore[arg-type]
@@ -218,13 +222,13 @@ class VAETraining(pl.LightningModule):
         if self._current:
             self.networks.load_state_dict(self._current)
             self._current = {}
-        rows = self.config.rows
-        if rows is not None and self.current_epoch - progress.best_epoch >= rows.patience:
+        pace = self.config.pace
+        if pace is not None and self.current_epoch - progress.best_epoch >= pace.patience:
             self.trainer.should_stop = True
 
     def _score(self, row: dict[str, float]) -> float:
         """What the best epoch has least of; without validation items, later is better."""
-        figure = "validation_negative_elbo" if self.config.rows is None else "validation_context"
+        figure = "validation_negative_elbo" if self.config.pace is None else "validation_context"
         return row.get(figure, -row["epoch"])
 
     def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:

@@ -47,6 +47,5 @@ def row_loss(
     asked = torch.randperm(columns, generator=generator, device=x.device)[:positions]
     told = context.explain(seen.x, shown, kinds, guide, guided, asked, generator if context.training else None)
     targets, wanted = (part[..., asked].repeat(len(told.locations) // n, 1, 1, 1) for part in (x, visible & ~shown))
-    error = (targets - told.point()) * told.support.extent * (told.support.classes == 0)
-    loss = error.square() - told.log_prob(targets)
+    loss = told.error(targets).square() - told.log_prob(targets)
     return torch.where(wanted, loss, 0.0).sum() / wanted.sum().clamp_min(1)
