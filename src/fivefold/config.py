@@ -158,6 +158,7 @@ class SeriesConfig(_Checked):
     reach: int = _setting(
         32, "Steps to either side that the context decoder's convolutions see.", at_least=1, below=1024
     )
+    dropout: float = _setting(0.1, "Share of the context decoder's units left out in training.", at_least=0, below=1)
     gap: float = _setting(0.2, "Share of the windows that have runs of steps hidden.", at_least=0, below=1)
     white: float = _setting(0.2, "Share of the windows that have white noise added.", at_least=0, below=1)
     patience: int = _setting(10, "Stop after so many epochs without a better one.", at_least=1)
@@ -238,7 +239,13 @@ _ROWS = FitConfig(
     TrainingConfig(epochs=30, learning_rate=2e-3, validation=0.15),
     RowConfig(),
 )
-_MANY_ROWS = 5000
+_FEW_ROWS, _MANY_ROWS = 200, 5000
+_FEW = dataclasses.replace(
+    _ROWS,
+    context=dataclasses.replace(_ROWS.context, context_learning_rate=3e-3),
+    training=dataclasses.replace(_ROWS.training, epochs=20, batch_size=128, learning_rate=3e-3),
+    rows=RowConfig(shortest_epoch=25),
+)
 
 
 _SERIES = FitConfig(
@@ -289,12 +296,14 @@ def configure(preset: str = "default", *, rows: int | None = None, series: bool 
 
 
 def _rows_config(rows: int) -> FitConfig:
-    """One larger network and larger batches for many rows."""
+    """One larger network and larger batches for many rows; fewer and larger steps for few."""
     if rows >= _MANY_ROWS:
         network = dataclasses.replace(_ROWS.network, hidden=128)
         context = dataclasses.replace(_ROWS.context, context_width=256)
         training = dataclasses.replace(_ROWS.training, batch_size=128, validation=0.1)
         alone = dataclasses.replace(RowConfig(), members=1, dropout=0.1)
         return dataclasses.replace(_ROWS, network=network, context=context, training=training, rows=alone)
-    batch_size = min(64, max(16, rows // 4))
-    return dataclasses.replace(_ROWS, training=dataclasses.replace(_ROWS.training, batch_size=batch_size))
+    if rows < _FEW_ROWS:
+        return _FEW
+    training = dataclasses.replace(_ROWS.training, batch_size=min(64, rows // 4))
+    return dataclasses.replace(_ROWS, training=training)

@@ -20,10 +20,11 @@ from fivefold.schema import SeriesSchema
 
 _MOST = 512  # values that covariances are between at once
 _LEVELS = (0.0, 0.02, 0.05, 0.1, 0.2, 0.4, 0.8, 1.6)  # of noise, in deviations of the channel
-_SHARES, _LEVEL = (0.0, 0.3, 0.6, 0.9), (0.0, 4.0)
+_SHARES, _ORDERS, _RIDGES = (0.0, 0.3, 0.6, 0.9), (4, 16, 64), (1e-7, 1e-5, 1e-3)
+_LEVEL = 3.0  # variances that a window's level may be off besides
 _JITTER = 1e-5  # of the variance
 _FLOOR = 1e-8
-_EXAMPLES = 4000
+_EXAMPLES = 600
 _CHUNK = 1 << 22  # numbers of all covariances at once
 
 
@@ -49,7 +50,7 @@ class Autocovariance(nn.Module):
         super().__init__()
         steps, channels = schema.steps, schema.channels.size
         fitting = [size for size in range(1, channels + 1) if channels % size == 0 and size * steps <= _MOST]
-        self._together = max(fitting, default=1)
+        self.steps, self._together = steps, max(fitting, default=1)
         groups, size = channels // self._together, steps * self._together
         self.register_buffer("mean", torch.zeros(steps, channels))
         self.register_buffer("covariance", torch.eye(size).expand(groups, -1, -1).contiguous())
@@ -133,66 +134,46 @@ class Autocovariance(nn.Module):
 
     @torch.no_grad()
     def fit(self, schema: SeriesSchema, train: Items, held_out: Items) -> None:
-        """From windows; how much of the covariances depends on where in the window they are, and how far the level may
-        wander, is chosen by what the held-out ones are most probable under.
+        """From windows: each value's regression on those before it, of which covariances follow (modified Cholesky
+        decomposition: Pourahmadi 1999; cut off at an order: Bickel & Levina 2008).
+
+        The order, how much ridge, how much of it depends on the place in the window, and whether the level may wander, are
+        those under which held-out windows are most probable.
         """
         x, seen = self._values(schema, train)
-        totals = seen.sum(0)
-        here = (x * seen).sum(0) / totals.clamp_min(1)
+        tested = self._values(schema, held_out if len(held_out) else train)
+        here = (x * seen).sum(0) / seen.sum(0).clamp_min(1)
         overall = ((x * seen).sum((0, 1)) / seen.sum((0, 1)).clamp_min(1)).expand_as(here)
-        shares = (0.0,) if schema.overlaps else _SHARES
+        x = _interpolated(x, seen)
         best, least = None, math.inf
-        tested = held_out if len(held_out) else train
-        for share in shares:
+        for share in (0.0,) if schema.overlaps else _SHARES:
             mean = share * here + (1 - share) * overall
-            covariance, noise = self._covariance(x - mean, seen, share)
-            for level in _LEVEL:
-                same = torch.arange(covariance.shape[1], device=x.device) % self._together
-                wander = (same[:, None] == same) * level * noise.unsqueeze(1)
-                self.mean.copy_(mean)
-                self.covariance.copy_(covariance + wander)
-                self.noise.copy_(noise)
-                loss = self._loss(*self._values(schema, tested))
-                if loss < least:
-                    best, least = (mean, covariance + wander, noise), loss
-        assert best is not None
-        for buffer, value in zip((self.mean, self.covariance, self.noise), best, strict=True):
+            grouped = self._grouped(x - mean)
+            for order in sorted({min(order, self.steps - 1) for order in _ORDERS}):
+                moments = [
+                    _moments(grouped[:, group], order, self._together, share) for group in range(grouped.shape[1])
+                ]
+                for ridge in _RIDGES:
+                    parts = [_from_regressions(each, self.steps, self._together, ridge) for each in moments]
+                    self._set(mean, *(torch.stack(part) for part in zip(*parts, strict=True)))
+                    if (loss := self._loss(*tested)) < least:
+                        best, least = [each.clone() for each in self.buffers()], loss
+        for buffer, value in zip(self.buffers(), best or (), strict=True):
+            buffer.copy_(value)
+
+    def _set(self, mean: Tensor, covariance: Tensor, noise: Tensor) -> None:
+        for buffer, value in zip((self.mean, self.covariance, self.noise), (mean, covariance, noise), strict=True):
             buffer.copy_(value)
 
     def _values(self, schema: SeriesSchema, items: Items) -> tuple[Tensor, Tensor]:
         """Scaled values and their visibility of evenly chosen windows, float64 `(n, t, c)` and bool."""
         rows = np.linspace(0, len(items) - 1, min(len(items), _EXAMPLES)).astype(np.int64)
         unit, visible = items.unit(rows)
-        unit = torch.from_numpy(unit[..., 0]).to(self.mean.device, torch.float64)
-        support = Support.of(schema.channels, unit)
-        seen = torch.from_numpy(visible[..., 0]).to(unit.device)
-        return torch.where(seen, support.scaled(unit.unsqueeze(1))[:, 0], 0.0), seen
-
-    def _covariance(self, x: Tensor, seen: Tensor, share: float) -> tuple[Tensor, Tensor]:
-        """Covariances of centred values, `share` of them as they are at each place of the window, the rest by distance."""
-        x, seen = self._grouped(torch.where(seen, x, 0.0)), self._grouped(seen).double()
-        products = torch.einsum("ngi,ngj->gij", x, x)
-        pairs = torch.einsum("ngi,ngj->gij", seen, seen)
-        width, size = self._together, x.shape[2]
-        steps = size // width
-        lags = torch.arange(steps, device=x.device)
-        lag = (lags[:, None] - lags[None]).abs().flatten()
-
-        def by_distance(each: Tensor) -> Tensor:
-            blocks = each.view(-1, steps, width, steps, width).permute(0, 1, 3, 2, 4)
-            lower = torch.where((lags[:, None] >= lags[None])[None, :, :, None, None], blocks, blocks.transpose(3, 4))
-            flat = lower.reshape(len(each), steps * steps, width, width)
-            sums = flat.new_zeros(len(each), steps, width, width).index_add_(1, lag, flat)
-            spread = sums[:, lag].view(len(each), steps, steps, width, width)
-            upper = (lags[:, None] < lags[None])[None, :, :, None, None]
-            return torch.where(upper, spread.transpose(3, 4), spread).permute(0, 1, 3, 2, 4).reshape(-1, size, size)
-
-        stationary = by_distance(products) / by_distance(pairs).clamp_min(1)
-        covariance = share * products / pairs.clamp_min(1) + (1 - share) * stationary
-        variance = stationary.diagonal(dim1=1, dim2=2).clamp_min(1e-8)
-        values, vectors = torch.linalg.eigh((covariance + covariance.transpose(1, 2)) / 2)
-        least = 1e-6 * variance.mean(1)[:, None]
-        return (vectors * torch.maximum(values, least).unsqueeze(1)) @ vectors.transpose(1, 2), variance
+        scaled = Support.of(schema.channels, torch.empty(0, dtype=torch.float64)).scaled(
+            torch.from_numpy(unit.transpose(0, 3, 1, 2)).double()
+        )
+        seen = torch.from_numpy(visible[..., 0])
+        return torch.where(seen, scaled[:, 0], 0.0).to(self.mean.device), seen.to(self.mean.device)
 
     def _loss(self, x: Tensor, seen: Tensor) -> float:
         """Minus the mean log density of visible values, each given those before."""
@@ -200,6 +181,64 @@ class Autocovariance(nn.Module):
         off = (x.unsqueeze(1) - found.mean) / found.std
         loss = 0.5 * off.square() + found.std.log()
         return float(loss[seen.unsqueeze(1)].mean())
+
+
+def _interpolated(x: Tensor, seen: Tensor) -> Tensor:
+    """What is missing between known steps, along straight lines; at the ends as the nearest."""
+    steps = torch.arange(x.shape[1], device=x.device).view(1, -1, 1)
+    last = torch.where(seen, steps, -1).cummax(1).values
+    following = torch.where(seen, steps, x.shape[1]).flip(1).cummin(1).values.flip(1)
+    before, after = (
+        torch.where(each.ge(0) & each.lt(x.shape[1]), each, other)
+        for each, other in ((last, following), (following, last))
+    )
+    before, after = (each.clamp(0, x.shape[1] - 1) for each in (before, after))
+    share = (steps - before).to(x.dtype) / (after - before).clamp_min(1)
+    return torch.lerp(x.gather(1, before), x.gather(1, after), share)
+
+
+def _moments(x: Tensor, order: int, width: int, share: float) -> Tensor:
+    """Mean products of values at most `order` steps apart, of centred windows `(n, size)`: `(steps, m, m)`, step by step
+    that of it with those before, oldest first; or `(1, m, m)`, the same for all, if `share` is 0.
+    """
+    n, size = x.shape
+    sections = x.view(n, size // width, width).unfold(1, order + 1, 1).transpose(2, 3).flatten(2)  # (n, t - order, m)
+    common = torch.einsum("nti,ntj->ij", sections, sections) / (n * sections.shape[1])
+    if share == 0:
+        return common.unsqueeze(0)
+    padded = torch.cat((x.new_zeros(n, order * width), x), dim=1)
+    sections = padded.view(n, -1, width).unfold(1, order + 1, 1).transpose(2, 3).flatten(2)
+    return share * torch.einsum("nti,ntj->tij", sections, sections) / n + (1 - share) * common
+
+
+def _from_regressions(moments: Tensor, steps: int, width: int, ridge: float) -> tuple[Tensor, Tensor]:
+    """Covariances `(size, size)` of windows in which each value is regressed on those before it, and the channels'
+    variances, repeated, `(size,)`.
+    """
+    order = moments.shape[1] // width - 1
+    variance = moments.mean(0).diagonal()[-width:].clamp_min(_FLOOR)
+    rows = moments.new_zeros(steps * width, steps * width)
+    own = moments.new_empty(steps * width)
+    penalty = ridge * variance.mean()
+    for step in range(steps):
+        if step > order and len(moments) == 1:
+            rows[step * width : (step + 1) * width] = rows[(step - 1) * width : step * width].roll(width, dims=1)
+            own[step * width : (step + 1) * width] = own[(step - 1) * width : step * width]
+            continue
+        each = moments[min(step, len(moments) - 1)]
+        for channel in range(width):
+            here = order * width + channel
+            first = (order - min(step, order)) * width
+            known = each[first:here, first:here] + penalty * torch.eye(
+                here - first, dtype=each.dtype, device=each.device
+            )
+            weights = torch.linalg.solve(known, each[first:here, here])
+            place = step * width + channel
+            rows[place, place - len(weights) : place] = -weights
+            left = each[here, here] - weights @ each[first:here, here]
+            own[place] = torch.maximum(left, _JITTER * variance[channel]) if step else (1 + _LEVEL) * variance[channel]
+    root = torch.linalg.inv(rows + torch.eye(len(rows), dtype=rows.dtype, device=rows.device)) * own.sqrt()
+    return root @ root.T, variance.repeat(steps)
 
 
 _Rule = Callable[[Tensor, Tensor, Tensor, Tensor, Tensor], tuple[Tensor, Tensor]]

@@ -49,9 +49,9 @@ class SeriesContext(nn.Module):
         super().__init__()
         self.schema, self._coarse, self._reach = schema, coarse_channels, series.reach
         self.autocovariance = Autocovariance(schema)
-        inputs = 4 * schema.channels.size + coarse_channels + 1 + len(waves(2, torch.empty(0)))
+        inputs = 3 * schema.channels.size + coarse_channels + 1 + len(waves(2, torch.empty(0)))
         self.trunks = nn.ModuleList(
-            Temporal(inputs, config.context_width, series.reach, "silu", causal=kind is Window.CAUSAL)
+            Temporal(inputs, config.context_width, series.reach, "silu", kind is Window.CAUSAL, series.dropout)
             for kind in Window
         )
         self.heads = nn.ModuleList(StepHeads(schema, config.context_width) for _ in Window)
@@ -66,20 +66,21 @@ class SeriesContext(nn.Module):
         """`StepSurroundings` for this network."""
         return StepSurroundings(x, visible, window, guide, guided)
 
-    def explain(self, around: StepSurroundings) -> Columns:
+    def explain(self, around: StepSurroundings, generator: torch.Generator | None = None) -> Columns:
         """The distribution of every value given each of its window's codes, `(n * codes, ·, t, c)`.
 
-        Causal: given the visible values before it; missing: all visible ones but itself; noisy: all.
+        Causal: given the visible values before it; missing: all visible ones but itself; noisy: all. `generator`: of which
+        units are left out; None: none are.
         """
         if around.told is None:
-            around.told = self._explain(around)
+            around.told = self._explain(around, generator)
         return around.told
 
     def forward(self, around: StepSurroundings, items: Tensor, elements: Tensor) -> Columns:
         """The distribution of each of `elements` `(m,)` of `items` `(m,)`, given each of the window's codes."""
         return self.explain(around).at(code_rows(items, around.codes), elements)
 
-    def _explain(self, around: StepSurroundings) -> Columns:
+    def _explain(self, around: StepSurroundings, generator: torch.Generator | None) -> Columns:
         support = step_support(self.schema, around.x)
         scaled = torch.where(around.visible, support.scaled(around.x), 0.0)
         rules = (self.autocovariance.causal, self.autocovariance.missing, self.autocovariance.noisy)
@@ -100,8 +101,8 @@ class SeriesContext(nn.Module):
         return as_columns(parameters, self.schema, mean, std)
 
     def _shown(self, scaled: Tensor, around: StepSurroundings, found: Predicted) -> Tensor:
-        """What the convolutions see of each step, `(n, 4 c, t)`: how far off predictions are, what is visible, how sure
-        predictions are, and where they are."""
+        """What the convolutions see of each step, `(n, 3 c, t)`: how far off predictions are, what is visible, and how sure
+        predictions are."""
         off = ((scaled - found.mean) / found.std).clamp(-_FARTHEST, _FARTHEST) * around.visible
-        parts = off, around.visible.to(scaled.dtype), (SPREADS * found.std).log(), SPREADS * found.mean
+        parts = off, around.visible.to(scaled.dtype), (SPREADS * found.std).log()
         return torch.cat(parts, dim=3)[:, 0].transpose(1, 2)

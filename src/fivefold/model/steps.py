@@ -19,6 +19,7 @@ from fivefold.schema.series import SPREADS
 FINEST = 1 / 2048  # of a channel's scale: closer than that two numbers are told apart only if its step does
 _LOG_SCALES = (-9.0, 4.0)
 _SEGMENTS = 8  # in which a window is summed up
+_COARSER = 4  # steps of a window to one of the networks'
 _FADES = 8.0  # steps over which the last known value ages
 _WAVES = (0.5, 1.0, 2.0, 4.0)  # half turns across the window
 
@@ -54,19 +55,25 @@ class Temporal(nn.Module):
     `(n, inputs, t)` → `(n, width, t)`. A causal one's outputs depend on inputs up to their own step.
     """
 
-    def __init__(self, inputs: int, width: int, reach: int, activation: str, causal: bool = False) -> None:
+    def __init__(
+        self, inputs: int, width: int, reach: int, activation: str, causal: bool = False, dropout: float = 0.0
+    ) -> None:
         super().__init__()
-        self._causal, self._activation = causal, ACTIVATIONS[activation]()
+        self._causal, self._activation, self._dropout = causal, ACTIVATIONS[activation](), dropout
+        self._dilations = [2**level for level in range(max(math.ceil(math.log2(max(reach, 2))), 1))]
         self.first = nn.Conv1d(inputs, width, 1)
-        dilations = [2**level for level in range(max(math.ceil(math.log2(max(reach, 2))), 1))]
-        self.layers = nn.ModuleList(nn.Conv1d(width, width, 3, dilation=dilation) for dilation in dilations)
+        self.layers = nn.ModuleList(nn.Conv1d(width, width, 3, dilation=dilation) for dilation in self._dilations)
 
-    def forward(self, x: Tensor) -> Tensor:
+    def forward(self, x: Tensor, generator: torch.Generator | None = None) -> Tensor:
+        """With a `generator`, channels are left out at random: the share that was asked for."""
         hidden = self.first(x)
-        for layer in self.layers:
-            reach = 2 * layer.dilation[0]  # type: ignore[index, operator]  # a module's attributes have no types
-            padded = F.pad(self._activation(hidden), (reach, 0) if self._causal else (reach // 2, reach // 2))
-            hidden = hidden + layer(padded)
+        for layer, dilation in zip(self.layers, self._dilations, strict=True):
+            active = self._activation(hidden)
+            if generator is not None and self._dropout:
+                kept = torch.rand((*active.shape[:2], 1), generator=generator, device=x.device) >= self._dropout
+                active = active * kept / (1 - self._dropout)
+            padding = (2 * dilation, 0) if self._causal else (dilation, dilation)
+            hidden = hidden + layer(F.pad(active, padding))
         return self._activation(hidden)
 
 
@@ -118,7 +125,8 @@ class StepEncoder(nn.Module):
     def __init__(self, schema: SeriesSchema, config: NetworkConfig, series: SeriesConfig) -> None:
         super().__init__()
         self.steps, width = Steps(schema), config.first_channels
-        self.trunk = _trunk(self.steps.features, schema, config, series)
+        self.coarser = nn.Conv1d(self.steps.features, width, 2 * _COARSER - 1, stride=_COARSER, padding=_COARSER - 1)
+        self.trunk = _trunk(width, schema, config, series)
         self.features = nn.Sequential(
             nn.AdaptiveAvgPool1d(_SEGMENTS),
             nn.Flatten(),
@@ -129,7 +137,7 @@ class StepEncoder(nn.Module):
         self.logvar = nn.Linear(config.hidden, config.latent_dim)
 
     def forward(self, x: Tensor, visible: Tensor) -> Posterior:
-        features = self.features(self.trunk(self.steps(x, visible)))
+        features = self.features(self.trunk(self.coarser(self.steps(x, visible))))
         return Posterior(self.mu(features), self.logvar(features))
 
 
@@ -148,6 +156,7 @@ class StepDecoder(nn.Module):
             nn.Unflatten(1, (config.first_channels, _SEGMENTS)),
         )
         self.trunk = _trunk(config.first_channels + 2 * len(_WAVES), schema, config, series)
+        self.finer = nn.Conv1d(config.first_channels, config.first_channels, 3, padding=1)
         self.heads = StepHeads(schema, config.first_channels)
 
     def forward(self, z: Tensor) -> Columns:
@@ -155,16 +164,21 @@ class StepDecoder(nn.Module):
 
     def guided(self, z: Tensor) -> tuple[Columns, Guide]:
         """The likelihood, and what the context decoder is told of z; no gradient flows back through the latter."""
-        stretched = F.interpolate(self.segments(z), self._schema.steps, mode="linear", align_corners=False)
-        where = waves(self._schema.steps, z).expand(len(z), -1, -1)
-        hidden = self.trunk(torch.cat((stretched, where), dim=1))
+        coarse = -(-self._schema.steps // _COARSER)
+        where = waves(coarse, z).expand(len(z), -1, -1)
+        hidden = self.trunk(torch.cat((_stretched(self.segments(z), coarse), where), dim=1))
+        hidden = F.silu(self.finer(_stretched(hidden, self._schema.steps)))
         return as_columns(self.heads(hidden), self._schema, 0.0, 1 / SPREADS), Guide(hidden.detach().unsqueeze(3), None)
+
+
+def _stretched(hidden: Tensor, steps: int) -> Tensor:
+    return F.interpolate(hidden, steps, mode="linear", align_corners=False)
 
 
 def _trunk(inputs: int, schema: SeriesSchema, config: NetworkConfig, series: SeriesConfig) -> nn.Module:
     if series.series_network == "lstm":
         return Recurrent(inputs, config.first_channels)
-    return Temporal(inputs, config.first_channels, schema.steps // 2, config.activation)
+    return Temporal(inputs, config.first_channels, schema.steps // (2 * _COARSER), config.activation)
 
 
 def build_series_vae(schema: SeriesSchema, config: NetworkConfig, series: SeriesConfig, seed: int) -> VAE:

@@ -18,6 +18,7 @@ import numpy as np
 from lightning.fabric.utilities.exceptions import MisconfigurationException
 from lightning.pytorch.callbacks import Checkpoint
 from lightning.pytorch.loggers import CSVLogger, Logger, TensorBoardLogger
+from torch.utils.data import DataLoader
 
 from fivefold.config import FitConfig, LoggerName, configure
 from fivefold.data import Items, read_items, split_rows
@@ -48,6 +49,7 @@ STATE_FILE = "state.safetensors"
 _MOST_CODES = 20_000
 _FEWEST_SCORES, _MOST_SCORES = 10, 10_000
 _FEWEST_HELD_OUT, _MOST_MASKS = 2000, 20
+_FEWEST_WINDOWS = 500
 
 
 def fit(
@@ -165,11 +167,7 @@ def train_networks(
         raise UsageError(f"--resume: there is no training state in {workdir}")
     steps = None if config.pace is None else (config.pace.shortest_epoch, config.pace.longest_epoch)
     train_loader = make_loader(items, train, training.batch_size, training.seed, steps)
-    validation_loader = (
-        make_loader(items, held_out, training.batch_size, steps=_repeated(config, len(held_out)))
-        if len(held_out)
-        else None
-    )
+    validation_loader = _held_out_loader(items, held_out, config) if len(held_out) else None
     total = training.epochs * len(train_loader)
     with _quiet_lightning(), progress_bar("fit", total) as bar:
         callbacks = [_Report(bar, module), _SaveState(state)]
@@ -194,12 +192,18 @@ def train_networks(
     return model
 
 
-def _repeated(config: FitConfig, held_out: int) -> tuple[int, int] | None:
-    """Few held-out items are looked at with several masks each, lest the best epoch be one of chance."""
-    if config.pace is None:
-        return None
-    batches = -(-held_out // config.training.batch_size)
-    return min(_MOST_MASKS * batches, -(-_FEWEST_HELD_OUT // config.training.batch_size)), config.pace.longest_epoch
+def _held_out_loader(items: Items, held_out: np.ndarray, config: FitConfig) -> DataLoader:
+    """Few held-out items are looked at with several masks each, lest the best epoch be one of chance; if they are rows, in
+    one batch.
+    """
+    batch_size, pace = config.training.batch_size, config.pace
+    if pace is None:
+        return make_loader(items, held_out, batch_size)
+    enough = _FEWEST_HELD_OUT if config.rows else _FEWEST_WINDOWS
+    looks = min(_MOST_MASKS, -(-enough // len(held_out))) * len(held_out)
+    if config.rows and looks <= enough:
+        batch_size = looks
+    return make_loader(items, held_out, batch_size, steps=(-(-looks // batch_size), pace.longest_epoch))
 
 
 def _some(rows: np.ndarray, seed: int) -> np.ndarray:

@@ -37,7 +37,7 @@ def step_loss(
             continue
         shown = seen.visible[rows]
         around = context.surroundings(seen.x[rows], shown, window, Guide(guide.coarse[rows], None), guided=guided)
-        told = context.explain(around)
+        told = context.explain(around, generator if context.training else None)
         wanted = visible[rows] & ~shown if window is Window.MISSING else visible[rows]
         loss = -told.log_prob(x[rows])
         if window is not Window.CAUSAL:
