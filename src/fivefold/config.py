@@ -158,10 +158,10 @@ class SeriesConfig(_Checked):
     reach: int = _setting(
         32, "Steps to either side that the context decoder's convolutions see.", at_least=1, below=1024
     )
-    dropout: float = _setting(0.1, "Share of the context decoder's units left out in training.", at_least=0, below=1)
+    dropout: float = _setting(0.3, "Share of the context decoder's units left out in training.", at_least=0, below=1)
     gap: float = _setting(0.2, "Share of the windows that have runs of steps hidden.", at_least=0, below=1)
     white: float = _setting(0.2, "Share of the windows that have white noise added.", at_least=0, below=1)
-    patience: int = _setting(10, "Stop after so many epochs without a better one.", at_least=1)
+    patience: int = _setting(6, "Stop after so many epochs without a better one.", at_least=1)
     shortest_epoch: int = _setting(40, "Steps of an epoch, at least.", at_least=1)
     longest_epoch: int = _setting(80, "Steps of an epoch, at most.", at_least=1)
 
@@ -251,9 +251,9 @@ _FEW = dataclasses.replace(
 _SERIES = FitConfig(
     "default",
     NetworkConfig(latent_dim=16, likelihood="columns", first_channels=32, hidden=128),
-    ContextConfig(window=1, context_width=48, context_learning_rate=2e-3),
+    ContextConfig(window=1, context_width=48, context_learning_rate=3e-4),
     CorruptionConfig(hide=0.2),
-    TrainingConfig(epochs=40, batch_size=64, learning_rate=2e-3, validation=0.15),
+    TrainingConfig(epochs=30, batch_size=32, learning_rate=3e-3, kl_warmup=5.0, validation=0.15),
     series=SeriesConfig(),
 )
 

@@ -59,7 +59,7 @@ class SeriesSet:
     @property
     def visible(self) -> np.ndarray:
         """What is there, bool `(total, channels)`."""
-        return ~np.isnan(self.values)
+        return np.logical_not(np.isnan(self.values))
 
     def items(self, windows: Windows | None = None, rows: slice | np.ndarray = slice(None)) -> Items:
         """Windows as items `(b, steps, channels, 1)`."""

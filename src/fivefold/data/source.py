@@ -14,7 +14,7 @@ from fivefold.data.images import IMAGE_ENDINGS, list_images, read_image, resize_
 from fivefold.data.items import Items, make_items
 from fivefold.data.rows import is_table, read_rows
 from fivefold.errors import DataError, UsageError
-from fivefold.schema import ImageSchema, Schema, TableSchema
+from fivefold.schema import ImageSchema, Schema, SeriesSchema, TableSchema
 
 Source = Any  # a name, a path, an array, a frame, or `Items`
 Mask = str | Path | np.ndarray | None
@@ -37,7 +37,7 @@ def read_items(
     source : `mnist`, `mnist:train`, `mnist:test`, `letters`; a folder of images (sub-folders' names become labels); an
         image; a `.npy`, `.npz` or IDX file (`.gz` too); or an array `(n, h, w[, c])`. A table: a frame, a `.csv`, `.tsv`,
         `.parquet`, `.arrow` or `.feather` file; or an array `(n, d)`, if the schema is a table's
-    schema : that of a fitted model, which the items must fit
+    schema : that of a fitted model, which the items must fit; of series, the items are the windows that `read_series` cuts
     mask : nonzero = missing; an array, an array file, an image or a folder of images of the items' shape, or of one's
     resize : `(height, width)` to bring images of a folder to
     split : what `mnist` alone means
@@ -47,10 +47,16 @@ def read_items(
     DataError : if it can't be read or doesn't fit; the message names the file or the item
     UsageError : if `resize` is given for what isn't images in files
     """
+    if isinstance(schema, SeriesSchema) and not isinstance(source, Items):
+        if mask is not None or resize is not None:
+            raise UsageError(f"--{'mask' if mask is not None else 'resize'} goes with images, not with series")
+        from fivefold.data.series import read_series
+
+        return read_series(source, schema).items()
     if isinstance(source, Items):
         if schema in (None, source.schema) and mask is None and resize is None:
             return source
-        if isinstance(source.schema, TableSchema) or isinstance(schema, TableSchema):
+        if not isinstance(source.schema, ImageSchema) or not isinstance(schema, ImageSchema | None):
             raise DataError(
                 f"{source.source}: must be {schema.describe() if schema else 'images'}, got {source.schema.describe()}"
             )

@@ -69,9 +69,7 @@ def decide(
     model: FittedModel, statistics: np.ndarray, false_alarm_rate: float = 0.01, fdr: float | None = None
 ) -> Detection:
     """`detect` from the items' statistics, `(n, k)`."""
-    for flag, rate in (("false-alarm-rate", false_alarm_rate), ("fdr", fdr)):
-        if rate is not None and not 0 < rate < 1:
-            raise UsageError(f"--{flag} must be between 0 and 1, got {rate:g}")
+    check_rates(false_alarm_rate, fdr)
     if model.normality is None:
         raise ModelError(
             "the model has too few held-out items to compare with; fit with more items or a larger --validation"
@@ -89,6 +87,13 @@ def decide(
     p_value = model.normality.p_value(score)
     anomaly = p_value <= false_alarm_rate if fdr is None else benjamini_hochberg(p_value, fdr)
     return Detection(score, p_value, anomaly, calibrated_on)
+
+
+def check_rates(false_alarm_rate: float | None, fdr: float | None) -> None:
+    """Raise `UsageError` for a rate outside (0, 1)."""
+    for flag, rate in (("false-alarm-rate", false_alarm_rate), ("fdr", fdr)):
+        if rate is not None and not 0 < rate < 1:
+            raise UsageError(f"--{flag} must be between 0 and 1, got {rate:g}")
 
 
 def benjamini_hochberg(p_value: np.ndarray, fdr: float) -> np.ndarray:

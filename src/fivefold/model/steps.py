@@ -18,7 +18,7 @@ from fivefold.schema.series import SPREADS
 
 FINEST = 1 / 2048  # of a channel's scale: closer than that two numbers are told apart only if its step does
 _LOG_SCALES = (-9.0, 4.0)
-_SEGMENTS = 8  # in which a window is summed up
+_LOUD = 5.0  # of the code's first weights: codes that say nothing at first may never come to say something
 _COARSER = 4  # steps of a window to one of the networks'
 _FADES = 8.0  # steps over which the last known value ages
 _WAVES = (0.5, 1.0, 2.0, 4.0)  # half turns across the window
@@ -89,14 +89,19 @@ class Recurrent(nn.Module):
 
 
 class StepHeads(nn.Module):
-    """Hidden numbers `(n, width, t)` → the parameters of each step's `Columns`, `(n, p, t, c)`."""
+    """Hidden numbers `(n, width, t)` → the parameters of each step's `Columns`, `(n, p, t, c)`.
 
-    def __init__(self, schema: SeriesSchema, width: int) -> None:
+    At first logistics about 0; `telling`: whose places depend on the hidden numbers from the start.
+    """
+
+    def __init__(self, schema: SeriesSchema, width: int, telling: bool = False) -> None:
         super().__init__()
         self._channels = schema.channels.size
         self.linear = nn.Conv1d(width, 3 * COMPONENTS * self._channels, 1)
         with torch.no_grad():
-            self.linear.weight.mul_(0.1)
+            weight = self.linear.weight.view(self._channels, 3, COMPONENTS, width)
+            weight[:, 0::2].mul_(0.1)
+            weight[:, 1].mul_(1.0 if telling else 0.1)
             assert self.linear.bias is not None
             bias = self.linear.bias.zero_().view(self._channels, 3, COMPONENTS)
             bias[:, 1] = torch.linspace(-1.2, 1.2, COMPONENTS)
@@ -127,14 +132,12 @@ class StepEncoder(nn.Module):
         self.steps, width = Steps(schema), config.first_channels
         self.coarser = nn.Conv1d(self.steps.features, width, 2 * _COARSER - 1, stride=_COARSER, padding=_COARSER - 1)
         self.trunk = _trunk(width, schema, config, series)
-        self.features = nn.Sequential(
-            nn.AdaptiveAvgPool1d(_SEGMENTS),
-            nn.Flatten(),
-            nn.Linear(width * _SEGMENTS, config.hidden),
-            ACTIVATIONS[config.activation](),
-        )
+        flat = width * _coarse_steps(schema)
+        self.features = nn.Sequential(nn.Flatten(), nn.Linear(flat, config.hidden), ACTIVATIONS[config.activation]())
         self.mu = nn.Linear(config.hidden, config.latent_dim)
         self.logvar = nn.Linear(config.hidden, config.latent_dim)
+        with torch.no_grad():
+            self.mu.weight.mul_(_LOUD)
 
     def forward(self, x: Tensor, visible: Tensor) -> Posterior:
         features = self.features(self.trunk(self.coarser(self.steps(x, visible))))
@@ -147,32 +150,34 @@ class StepDecoder(nn.Module):
     def __init__(self, schema: SeriesSchema, config: NetworkConfig, series: SeriesConfig) -> None:
         super().__init__()
         self._schema, self.coarse_channels = schema, config.first_channels
-        activation = ACTIVATIONS[config.activation]
-        self.segments = nn.Sequential(
+        activation, coarse = ACTIVATIONS[config.activation], _coarse_steps(schema)
+        self.coarse = nn.Sequential(
             nn.Linear(config.latent_dim, config.hidden),
             activation(),
-            nn.Linear(config.hidden, config.first_channels * _SEGMENTS),
+            nn.Linear(config.hidden, config.first_channels * coarse),
             activation(),
-            nn.Unflatten(1, (config.first_channels, _SEGMENTS)),
+            nn.Unflatten(1, (config.first_channels, coarse)),
         )
         self.trunk = _trunk(config.first_channels + 2 * len(_WAVES), schema, config, series)
         self.finer = nn.Conv1d(config.first_channels, config.first_channels, 3, padding=1)
-        self.heads = StepHeads(schema, config.first_channels)
+        self.heads = StepHeads(schema, config.first_channels, telling=True)
 
     def forward(self, z: Tensor) -> Columns:
         return self.guided(z)[0]
 
     def guided(self, z: Tensor) -> tuple[Columns, Guide]:
         """The likelihood, and what the context decoder is told of z; no gradient flows back through the latter."""
-        coarse = -(-self._schema.steps // _COARSER)
-        where = waves(coarse, z).expand(len(z), -1, -1)
-        hidden = self.trunk(torch.cat((_stretched(self.segments(z), coarse), where), dim=1))
-        hidden = F.silu(self.finer(_stretched(hidden, self._schema.steps)))
+        coarse = self.coarse(z)
+        where = waves(coarse.shape[2], z).expand(len(z), -1, -1)
+        hidden = self.trunk(torch.cat((coarse, where), dim=1))
+        stretched = F.interpolate(hidden, self._schema.steps, mode="linear", align_corners=False)
+        hidden = F.silu(self.finer(stretched))
         return as_columns(self.heads(hidden), self._schema, 0.0, 1 / SPREADS), Guide(hidden.detach().unsqueeze(3), None)
 
 
-def _stretched(hidden: Tensor, steps: int) -> Tensor:
-    return F.interpolate(hidden, steps, mode="linear", align_corners=False)
+def _coarse_steps(schema: SeriesSchema) -> int:
+    """Steps of the networks to a window."""
+    return -(-schema.steps // _COARSER)
 
 
 def _trunk(inputs: int, schema: SeriesSchema, config: NetworkConfig, series: SeriesConfig) -> nn.Module:

@@ -27,6 +27,7 @@ from fivefold.training.steps import step_loss
 _LOWEST_RATE = 0.01  # of the peak
 _RATE_RISE = 0.02  # of the steps
 _AVERAGING = 0.99  # of what averaged weights keep at a step
+_LONGEST_GRADIENT = 1.0  # of series' VAEs, whose densities may be steep
 _MAY_CHANGE = {"epochs", "max_minutes"}  # on resuming
 
 
@@ -85,6 +86,7 @@ class VAETraining(pl.LightningModule):
         self.config = config
         self.data = data
         self.progress = _Progress()
+        self._elements = 1
         self._current: dict[str, Tensor] = {}  # weights, while the averages are in their place
         self._train, self._validation = _Sums(), _Sums()
         self._clock = time.monotonic()
@@ -143,6 +145,8 @@ class VAETraining(pl.LightningModule):
         for optimizer in self.trainer.optimizers:
             optimizer.zero_grad()
         self.manual_backward(loss)
+        if self.config.series is not None:
+            torch.nn.utils.clip_grad_norm_(self.vae.parameters(), _LONGEST_GRADIENT)
         for optimizer in self._optimizers():
             optimizer.step()
         self._average()
@@ -201,6 +205,7 @@ class VAETraining(pl.LightningModule):
     def validation_step(self, batch: tuple[Tensor, Tensor], batch_idx: int) -> None:
         _, context = self._evaluate(batch, "held-out context", batch_idx)
         x, visible = batch
+        self._elements = x[0].numel()
         generator = self._generator("validation", batch_idx)
         noise = torch.randn((len(x), self.vae.latent_dim), generator=generator, device=x.device)
         self._validation.add(self.vae.elbo(x, noise, visible), context)
@@ -228,8 +233,10 @@ class VAETraining(pl.LightningModule):
 
     def _score(self, row: dict[str, float]) -> float:
         """What the best epoch has least of; without validation items, later is better."""
-        figure = "validation_negative_elbo" if self.config.pace is None else "validation_context"
-        return row.get(figure, -row["epoch"])
+        elbo = row.get("validation_negative_elbo", -row["epoch"])
+        if self.config.series is not None:  # of both networks, per value
+            return elbo / self._elements + row.get("validation_context", 0.0)
+        return elbo if self.config.rows is None else row.get("validation_context", -row["epoch"])
 
     def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:
         checkpoint["data"] = self.data
