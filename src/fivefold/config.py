@@ -15,6 +15,7 @@ LoggerName = Literal["csv", "tensorboard"]
 PresetName = Literal["default", "archive", "paper"]
 PriorName = Literal["standard", "fitted"]
 SeriesNetworkName = Literal["tcn", "lstm"]
+DataKind = Literal["series"]
 _MAX_WIDTH = 1 << 24
 _MAX_NUMBER = 1 << 63
 
@@ -72,7 +73,10 @@ class ContextConfig(_Checked):
     """The context decoder: a network shared by all elements, each seeing what is around it."""
 
     window: int = _setting(
-        9, "Side of the window that the context decoder sees, odd; 0 for none.", at_least=0, below=64
+        9,
+        "Side of the window that the context decoder sees, odd; 0 for none. Of series: steps of a window.",
+        at_least=0,
+        below=64,
     )
     context_width: int = _setting(160, "Width of the context decoder's layers.", at_least=1, below=1 << 16)
     context_depth: int = _setting(2, "Number of the context decoder's layers.", at_least=1, below=64)

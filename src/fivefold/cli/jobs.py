@@ -9,7 +9,7 @@ from typing import IO, TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from fivefold.cli import options, tables
+from fivefold.cli import options, series, tables
 from fivefold.cli.app import app, present
 from fivefold.config import PriorName
 from fivefold.errors import DataError, UsageError
@@ -69,7 +69,8 @@ def decode(
     json: options.Json = False,
 ) -> None:
     """Turn latent numbers back into items."""
-    place = None if tables.is_table(output) else _output(output, force)
+    of_series = series.is_series(model)
+    place = None if of_series or tables.is_table(output) else _output(output, force)
     from fivefold.data.arrays import read_npy, read_npz
     from fivefold.jobs.codes import decode
     from fivefold.storage import load
@@ -80,7 +81,9 @@ def decode(
         raise DataError(f"{codes}: must be .npy or .npz")
     fitted = load(model)
     z = read_npz(codes, ("mean",))[0] if codes.suffix.lower() == ".npz" else read_npy(codes)
-    if place is None:
+    if of_series:
+        present(series.morph(fitted, decode(fitted, z), output, force), json)
+    elif place is None:
         present(tables.write_rows(fitted, decode(fitted, z), output, force), json)
     else:
         _write(place, fitted, decode(fitted, z), None, json)
@@ -107,6 +110,10 @@ def generate(
     given: Annotated[
         list[str] | None, typer.Option("--given", metavar="COLUMN=VALUE", help="Of a table: new rows have that.")
     ] = None,
+    after: Annotated[
+        str | None, typer.Option(metavar="DATA", help="Of series: draw how these may go on, in -n ways.")
+    ] = None,
+    steps: Annotated[int | None, typer.Option(help="With --after: how many steps. [default: a window's]")] = None,
     seed: options.Seed = 0,
     force: options.Force = False,
     json: options.Json = False,
@@ -115,6 +122,12 @@ def generate(
     options.check_seed(seed)
     if n < 1:
         raise UsageError(f"-n must be at least 1, got {n}")
+    if series.is_series(model):
+        series.refuse(like=like, nearest=nearest, given=given)
+        present(series.generate(model, output, n, temperature, after, steps, seed, force), json)
+        return
+    if after is not None or steps is not None:
+        raise UsageError(f"--{'steps' if after is None else 'after'} goes with series")
     if tables.is_table(output):
         _generate_rows(model, output, n, prior, given, like, nearest, temperature, seed, force, json)
         return
@@ -155,7 +168,8 @@ def morph(
     """Change one item into another along a line in latent space."""
     if steps < 2:
         raise UsageError(f"--steps must be at least 2, got {steps}")
-    place = None if tables.is_table(data) else _output(output, force)
+    of_series = series.is_series(model)
+    place = None if of_series or tables.is_table(data) else _output(output, force)
     fitted, items = _open(model, data, None, resize)
 
     import numpy as np
@@ -168,7 +182,9 @@ def morph(
             raise UsageError(f"--{flag} must be an item's number from 0 to {len(items) - 1}, got {index}")
     codes, _ = encode(fitted, items.select(np.array([start, end])))
     between = morph(fitted, codes[0], codes[1], steps)
-    if place is None:
+    if of_series:
+        present(series.morph(fitted, between, output, force), json)
+    elif place is None:
         present(tables.write_rows(fitted, between, output, force), json)
     else:
         _write(place, fitted, between, None, json)
@@ -196,6 +212,10 @@ def denoise(
 ) -> None:
     """Remove noise; its kind and level need not be known."""
     options.check_seed(seed)
+    if series.is_series(model):
+        series.refuse(report=report, mask=mask, resize=resize)
+        present(series.denoise(model, data, output, std, force), json)
+        return
     if tables.is_table(data):
         present(tables.denoise(model, data, output, report, threshold, force), json)
         return
@@ -235,6 +255,10 @@ def impute(
 ) -> None:
     """Fill in what is missing: NaN, transparent, or marked by --mask. The rest comes back untouched."""
     options.check_seed(seed)
+    if series.is_series(model):
+        series.refuse(mask=mask, resize=resize)
+        present(series.impute(model, data, output, draws, interval, seed, force), json)
+        return
     if tables.is_table(data):
         present(tables.impute(model, data, output, draws, interval, seed, force), json)
         return
@@ -282,8 +306,12 @@ def detect(
     for flag, rate in (("false-alarm-rate", false_alarm_rate), ("fdr", fdr)):
         if rate is not None and not 0 < rate < 1:
             raise UsageError(f"--{flag} must be between 0 and 1, got {rate:g}")
+    rate = 0.01 if false_alarm_rate is None else false_alarm_rate
+    if series.is_series(model):
+        series.refuse(mask=mask, resize=resize)
+        present(series.detect(model, data, output, rate, fdr, heatmaps, force), json)
+        return
     if tables.is_table(data):
-        rate = 0.01 if false_alarm_rate is None else false_alarm_rate
         present(tables.detect(model, data, output, rate, fdr, heatmaps, force), json)
         return
     if output.suffix.lower() != ".csv":
@@ -295,7 +323,6 @@ def detect(
     fitted, items = _open(model, data, mask, resize)
     from fivefold.jobs.detect import detect, surprise
 
-    rate = 0.01 if false_alarm_rate is None else false_alarm_rate
     found = detect(fitted, items, false_alarm_rate=rate, fdr=fdr)
     bits = None if maps is None else surprise(fitted, items)
     with atomic_file(output) as temporary, temporary.open("w", newline="", encoding="utf-8") as file:

@@ -3,14 +3,24 @@
 from __future__ import annotations
 
 import shutil
+import sys
 from pathlib import Path
 from typing import Annotated, Any
 
 import typer
 
-from fivefold.cli import options, tables
+from fivefold.cli import options, series, tables
 from fivefold.cli.app import app, present
-from fivefold.config import ContextConfig, LoggerName, NetworkConfig, TrainingConfig, configure
+from fivefold.config import (
+    ContextConfig,
+    DataKind,
+    LoggerName,
+    NetworkConfig,
+    SeriesConfig,
+    SeriesNetworkName,
+    TrainingConfig,
+    configure,
+)
 from fivefold.errors import UsageError
 from fivefold.progress import silence
 
@@ -57,6 +67,20 @@ def fit(
             metavar="JSON", help='What columns of a table are: {"columns": {NAME: {"kind": …, "missing": […]}}}.'
         ),
     ] = None,
+    kind: Annotated[
+        DataKind | None, typer.Option(help="series: DATA are series, one after the other in time.", show_default=False)
+    ] = None,
+    time: Annotated[
+        str | None,
+        typer.Option(metavar="COLUMN", help="Of series in a table: when each step is. Implies --kind series."),
+    ] = None,
+    ids: Annotated[
+        str | None, typer.Option("--id", metavar="COLUMN", help="Likewise: of which series each row is.")
+    ] = None,
+    stride: Annotated[
+        int | None, typer.Option(help="Of series: steps from one window to the next. [default: a quarter of --window]")
+    ] = None,
+    network: Annotated[SeriesNetworkName | None, options.setting(SeriesConfig, "series_network", "network")] = None,
     mask: options.Mask = None,
     resize: options.Resize = None,
     seed: Annotated[int | None, options.setting(TrainingConfig, "seed")] = None,
@@ -85,7 +109,13 @@ def fit(
         "validation": validation,
         "seed": seed,
     }
-    configure(preset, **settings)
+    of_series = kind == "series" or time is not None or ids is not None or Path(data).suffix.lower() == ".wav"
+    if of_series:
+        settings |= {"series_network": network, "window": None if window is None or window > 0 else 0}
+        series.refuse(mask=mask, resize=resize, likelihood=likelihood)
+    elif stride is not None or network is not None:
+        raise UsageError(f"--{'stride' if network is None else 'network'} goes with series")
+    configure(preset, series=of_series, **settings)
     size = options.parse_size(resize)
     if not output.name:
         raise UsageError(f"--output must be a folder with a name, got {output}")
@@ -100,7 +130,15 @@ def fit(
     if workdir.exists() and not (resume or force):
         raise UsageError(f"{workdir} holds an interrupted fit: continue it with --resume, or drop it with --force")
     overrides = tables.read_overrides(schema)
-    if tables.is_table(data) and mask is None and resize is None:
+    if of_series:
+        from fivefold.data.series import read_series
+
+        found = read_series(data, time=time, ids=ids, window=window or None, stride=stride, overrides=overrides)
+        tables.tell_carried(found.schema.channels)
+        items = found.examples()
+        if window is None:
+            print(f"{found.schema.describe()}, from one to the next {found.schema.stride}", file=sys.stderr)
+    elif tables.is_table(data) and mask is None and resize is None:
         items = read_rows(data, overrides=overrides)
         tables.tell_carried(items.schema)
     elif overrides is not None:

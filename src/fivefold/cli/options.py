@@ -12,15 +12,17 @@ from fivefold.config import PRESETS
 from fivefold.errors import UsageError
 
 
-def setting(config: type, name: str) -> typer.models.OptionInfo:
-    """The option for a field of a configuration dataclass; not given means the preset's value.
+def setting(config: type, name: str, flag: str | None = None) -> typer.models.OptionInfo:
+    """The option for a field of a configuration dataclass, called like it or `flag`; not given means the preset's value.
 
-    The help tells that of the preset `default`.
+    The help tells that of the preset `default`, or of the dataclass.
     """
     field = next(each for each in dataclasses.fields(config) if each.name == name)
-    default = next(getattr(part, name) for part in vars(PRESETS["default"]).values() if isinstance(part, config))
+    default = next(
+        (getattr(part, name) for part in vars(PRESETS["default"]).values() if isinstance(part, config)), field.default
+    )
     help = f"{field.metadata['help']} [default: {'none' if default is None else default}]"
-    return typer.Option("--" + name.replace("_", "-"), help=help, show_default=False)
+    return typer.Option("--" + (flag or name).replace("_", "-"), help=help, show_default=False)
 
 
 Model = Annotated[Path, typer.Argument(metavar="MODEL", help="A model folder.", show_default=False)]
@@ -28,7 +30,7 @@ Data = Annotated[
     str,
     typer.Argument(
         metavar="DATA",
-        help="mnist, mnist:train, mnist:test, letters, a folder of images, an image, .npy, .npz or IDX (.gz too).",
+        help="mnist, mnist:train, mnist:test, letters, a folder of images, an image, .npy, .npz or IDX (.gz too), a table, .wav.",
         show_default=False,
     ),
 ]

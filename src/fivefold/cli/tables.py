@@ -58,7 +58,7 @@ def impute(
 ) -> dict[str, Any]:
     """Fill in what is missing; further tables beside: the draws, and the intervals' ends."""
     names = [f"draw{number}" for number in range(1, draws + 1)] + (["lower", "upper"] if interval is not None else [])
-    place, besides = _place(output, force), [_place(_beside(output, name), force) for name in names]
+    place, besides = place_table(output, force), [place_table(beside(output, name), force) for name in names]
     fitted = _load(model)
     from fivefold.jobs.impute import impute
     from fivefold.seeds import derive_seed
@@ -79,19 +79,19 @@ def impute(
                 ends = [each for each in (found.lower, found.upper) if each is not None]
                 filled = [found.items, *found.draws, *ends]
             whole, *others = (table.replace(fitted.table_schema, each[:, 0, :, 0], where) for each in filled)
-            for beside, other in zip(kept, others, strict=True):
-                beside.append(other)
+            for tables, other in zip(kept, others, strict=True):
+                tables.append(other)
             yield whole
 
     place.write(parts())
-    for beside, tables in zip(besides, kept, strict=True):
-        beside.write(tables)
+    for each, tables in zip(besides, kept, strict=True):
+        each.write(tables)
     return {"rows": rows, "missing": missing, "output": str(output)}
 
 
 def denoise(model: Path, data: str, output: Path, report: Path | None, threshold: float, force: bool) -> dict[str, Any]:
     """Replace the cells that do not belong into their rows; `report` says which, and why."""
-    place, listed = _place(output, force), None if report is None else _place(report, force, "report")
+    place, listed = place_table(output, force), None if report is None else place_table(report, force, "report")
     fitted = _load(model)
     from fivefold.jobs.denoise_rows import denoise_rows
 
@@ -142,7 +142,7 @@ def detect(
     model: Path, data: str, output: Path, rate: float, fdr: float | None, explain: Path | None, force: bool
 ) -> dict[str, Any]:
     """Score each row, and flag the anomalies; `explain`: a table of the bits that each cell costs."""
-    place, cells = _place(output, force), None if explain is None else _place(explain, force, "heatmaps")
+    place, cells = place_table(output, force), None if explain is None else place_table(explain, force, "heatmaps")
     fitted = _load(model)
 
     import numpy as np
@@ -175,7 +175,7 @@ def write_rows(fitted: FittedModel, values: np.ndarray, output: Path, force: boo
     """New rows `(n, 1, d, 1)` as a table."""
     from fivefold.data.tables import decode_rows
 
-    place = _place(output, force)
+    place = place_table(output, force)
     schema = fitted.table_schema
     place.write([decode_rows(schema, schema.snap(values)[:, 0, :, 0])])
     return {"rows": len(values), "output": str(output)}
@@ -214,7 +214,7 @@ def _stream(fitted: FittedModel, data: str) -> Iterator[tuple[Table, Items]]:
             bar.advance(steps=len(table))
 
 
-def _beside(output: Path, name: str) -> Path:
+def beside(output: Path, name: str) -> Path:
     """`OUT-name` with the endings of `output`."""
     if not output.name:
         raise UsageError(f"--output must have a name for the others to be called after, got {output}")
@@ -222,7 +222,7 @@ def _beside(output: Path, name: str) -> Path:
     return output.with_name(f"{stem}-{name}{dot}{endings}")
 
 
-def _place(path: Path, force: bool, flag: str = "output") -> Any:
+def place_table(path: Path, force: bool, flag: str = "output") -> Any:
     from fivefold.data.table_output import TableOutput
 
     return TableOutput.at(path, force, flag)

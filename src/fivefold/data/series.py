@@ -17,12 +17,13 @@ from fivefold.data.items import Items
 from fivefold.data.rows import is_table, open_table
 from fivefold.data.stamps import Grid, arrange
 from fivefold.data.table_schema import infer_table_schema
-from fivefold.data.tables import Table
+from fivefold.data.tables import Table, as_native
 from fivefold.data.windows import Windows, choose_steps
 from fivefold.errors import DataError, UsageError
 from fivefold.schema import SeriesSchema, TableSchema
 from fivefold.schema.series import as_channel
 
+_FEWEST_MEANS = 4  # windows after others, to say whether the level wanders
 _EXAMPLES = 1500  # windows that a fit learns from, at least
 SERIES_ENDINGS = (".wav",)
 
@@ -57,6 +58,16 @@ class SeriesSet:
         return Windows.of(self.lengths, self.schema.steps, self.schema.stride)
 
     @property
+    def numbers(self) -> np.ndarray:
+        """Of which series each step is, `(total,)`."""
+        return np.repeat(np.arange(len(self.lengths)), self.lengths)
+
+    @property
+    def steps(self) -> np.ndarray:
+        """Which of its series' steps each is, `(total,)`."""
+        return np.arange(len(self.values)) - np.repeat(np.cumsum(self.lengths) - self.lengths, self.lengths)
+
+    @property
     def visible(self) -> np.ndarray:
         """What is there, bool `(total, channels)`."""
         return np.logical_not(np.isnan(self.values))
@@ -76,7 +87,8 @@ class SeriesSet:
             stride = int(np.clip(starts // _EXAMPLES, 1, stride))
         windows = Windows.of(self.lengths, steps, stride)
         places, inside = windows.places()
-        seen = (self.visible.any(axis=1)[places] & inside).sum(axis=1) >= min(2, steps)
+        known = np.asarray(self.visible.any(axis=1))
+        seen = (known[places] & inside).sum(axis=1) >= min(2, steps)
         if not seen.any():
             raise DataError(f"{self.source}: must have values, all are missing")
         return self.items(windows.select(np.flatnonzero(seen)))
@@ -129,7 +141,25 @@ def read_series(
     if longest < 2:
         raise DataError(f"{found.source}: must have at least 2 steps in a series, got {longest}")
     steps, stride = choose_steps(found.lengths, found.schema.channels.size, window, stride)
-    return replace(found, schema=replace(found.schema, steps=steps, stride=stride))
+    found = replace(found, schema=replace(found.schema, steps=steps, stride=stride))
+    return replace(found, schema=replace(found.schema, wander=_wander(found)))
+
+
+def _wander(series: SeriesSet) -> tuple[float, ...]:
+    """See `SeriesSchema`: twice the deviation of windows' means, where each mean is near the next window's; else 0."""
+    if not series.schema.overlaps:
+        return (0.0,) * series.schema.channels.size
+    windows = Windows.of(series.lengths, series.schema.steps, series.schema.steps)
+    unit = series.schema.to_unit(windows.cut(series.values)[..., None])[..., 0].astype(np.float64)
+    known = np.asarray(~np.isnan(unit))
+    means = np.where(known, unit, 0).sum(axis=1) / np.maximum(known.sum(axis=1), 1)
+    follows = np.flatnonzero((np.diff(windows.series) == 0) & known.any(axis=(1, 2))[1:])
+    if len(follows) < _FEWEST_MEANS:
+        return (0.0,) * series.schema.channels.size
+    before, after = (part - part.mean(axis=0) for part in (means[follows], means[follows + 1]))
+    scale = np.sqrt((before**2).sum(axis=0) * (after**2).sum(axis=0))
+    near = (before * after).sum(axis=0) > 0.5 * scale
+    return tuple(float(each) for each in np.where(near, 2 * means.std(axis=0), 0.0))
 
 
 def _fitting(series: SeriesSet) -> SeriesSet:
@@ -264,7 +294,7 @@ def as_table(series: SeriesSet, values: np.ndarray) -> Any:
         if name is not None and column is not None:
             at = arrow.column_names.index(name)
             arrow = arrow.set_column(at, arrow.schema.field(at), column.cast(arrow.schema.field(at).type))
-    return Table.of(arrow, table.source).replace(channels, values, changed)
+    return as_native(Table.of(arrow, table.source).replace(channels, values, changed), table.kind)
 
 
 def _sources(grid: Grid) -> np.ma.MaskedArray:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any, Literal, cast
 
 import numpy as np
 
@@ -70,11 +70,12 @@ def read_items(
         values, labels, names, name, hidden = source, None, None, "array", None
     else:
         name = str(source)
-        values, labels, names, hidden = _read_named(name, schema, resize, split)
+        values, labels, names, hidden = _read_named(name, cast(ImageSchema | None, schema), resize, split)
     if resize is not None and (names is None or isinstance(source, Items)):
         raise UsageError(f"--resize goes with image files; {name} is none")
     masks = (hidden, None if mask is None else _read_mask(mask, resize, names))
-    return make_items(values, schema, name, [each for each in masks if each is not None], names, labels)
+    images = cast(ImageSchema | None, schema)  # others were dealt with
+    return make_items(values, images, name, [each for each in masks if each is not None], names, labels)
 
 
 _Parts = tuple[np.ndarray, np.ndarray | None, tuple[str, ...] | None, np.ndarray | None]

@@ -8,8 +8,11 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from fivefold.data import Items
+from fivefold.model.columns import Columns
 from fivefold.model.conditional import Conditional
+from fivefold.model.context import by_element, column
 from fivefold.model.fitted import FittedModel
+from fivefold.model.likelihoods import Likelihood
 from fivefold.model.normality import StepNormality
 from fivefold.model.window import Window
 from fivefold.seeds import derive_seed
@@ -22,15 +25,21 @@ _MOST_SCORES = 20_000
 def step_statistics(model: FittedModel, items: Items) -> np.ndarray:
     """How surprising the visible values of each step are, `(n, t, k)` float64, NaN where nothing is visible.
 
-    Given those before them, by the context decoder, and given the window's code, by the VAE: minus log probabilities, means
-    over the channels, and over so many steps around. The sizes of what is averaged are compressed by asinh.
+    Given those before them, by the context decoder, and given the window's code, by the VAE: minus log probabilities, less
+    the log deviations that were expected, so that steps of which more is known can be compared with others; means over the
+    channels, and over 1, 9 and 33 steps around.
     """
     found = []
     for _, x, visible in model.batches(items):
         mu = model.vae.posterior(x, visible).mu
-        parts = [-model.vae.likelihood(mu).log_prob(x)]
+        parts = [_surprise(model.vae.likelihood(mu), x)]
         if model.has_learnt(Window.CAUSAL):
-            parts.append(-Conditional(model, Window.CAUSAL, x, visible, None).log_prob(x))
+            values = by_element(x)
+
+            def measure(likelihood: Likelihood, items: Tensor, elements: Tensor, values: Tensor = values) -> Tensor:
+                return _surprise(likelihood, column(values[items, elements])).view(-1, 1)
+
+            parts.append(Conditional(model, Window.CAUSAL, x, visible, None).map(measure)[0])
         steps = visible.any(3)
         each = [torch.where(visible, part, 0).sum(3) / visible.sum(3).clamp_min(1) for part in parts]
         smooth = [_averaged(part, steps, width) for part in each for width in _WIDTHS]
@@ -42,6 +51,11 @@ def step_statistics(model: FittedModel, items: Items) -> np.ndarray:
 def count_step_statistics(model: FittedModel) -> int:
     """The k of `step_statistics`."""
     return len(_WIDTHS) * (2 if model.has_learnt(Window.CAUSAL) else 1)
+
+
+def _surprise(likelihood: Likelihood, x: Tensor) -> Tensor:
+    assert isinstance(likelihood, Columns)
+    return -likelihood.log_prob(x) - 0.5 * likelihood.moments()[1].log()
 
 
 def _averaged(values: Tensor, steps: Tensor, width: int) -> Tensor:

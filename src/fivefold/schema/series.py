@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 from typing import Any, Literal, get_args
 
@@ -29,6 +30,7 @@ class SeriesSchema:
     stride : steps from one window to the next, where results are stitched; `steps` if windows don't overlap
     time, ids : names of the columns that say when a step is, and of which series; None if there are none
     interval, unit : how far apart steps are; 0 and "" if that is not known
+    wander : of each channel, how far its level may come to be elsewhere in further series, on the unit scale
     """
 
     channels: TableSchema
@@ -38,6 +40,7 @@ class SeriesSchema:
     ids: str | None = None
     interval: float = 0.0
     unit: Unit = ""
+    wander: tuple[float, ...] = ()
 
     @property
     def shape(self) -> tuple[int, int, int]:
@@ -88,20 +91,23 @@ class SeriesSchema:
 
     def to_json(self) -> dict[str, Any]:
         """The schema as plain JSON values."""
-        return {**vars(self), "kind": "series", "channels": self.channels.to_json()}
+        return {**vars(self), "kind": "series", "channels": self.channels.to_json(), "wander": list(self.wander)}
 
     @classmethod
     def from_json(cls, fields: dict[str, Any]) -> SeriesSchema:
         """The inverse of `to_json`; raises `ModelError` for anything else."""
         try:
             own = {name: value for name, value in fields.items() if name != "kind"}
-            schema = cls(**{**own, "channels": TableSchema.from_json(fields["channels"])})
+            channels = TableSchema.from_json(fields["channels"])
+            schema = cls(**{**own, "channels": channels, "wander": tuple(fields["wander"])})
             sane = (
                 all(isinstance(name, str | None) for name in (schema.time, schema.ids))
                 and all(type(number) is int for number in (schema.steps, schema.stride))
                 and 1 <= schema.stride <= schema.steps <= MOST_STEPS
                 and isinstance(schema.interval, int | float)
                 and schema.unit in get_args(Unit)
+                and len(schema.wander) == channels.size
+                and all(isinstance(each, int | float) and 0 <= each < math.inf for each in schema.wander)
             )
         except (KeyError, TypeError) as error:
             raise ModelError(f"the model's schema is damaged: {error!r}") from None

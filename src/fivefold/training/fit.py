@@ -11,7 +11,7 @@ import zlib
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any, Literal, cast
+from typing import Any, cast
 
 import lightning.pytorch as pl
 import numpy as np
@@ -20,7 +20,7 @@ from lightning.pytorch.callbacks import Checkpoint
 from lightning.pytorch.loggers import CSVLogger, Logger, TensorBoardLogger
 from torch.utils.data import DataLoader
 
-from fivefold.config import FitConfig, LoggerName, configure
+from fivefold.config import DataKind, FitConfig, LoggerName, configure
 from fivefold.data import Items, read_items, split_rows
 from fivefold.data.series import SeriesSet, read_series
 from fivefold.data.source import Mask, Source
@@ -44,7 +44,6 @@ from fivefold.training.batches import make_loader
 from fivefold.training.checkpoint import SafetensorsCheckpointIO
 from fivefold.training.module import VAETraining
 
-DataKind = Literal["series"]
 STATE_FILE = "state.safetensors"
 _MOST_CODES = 20_000
 _FEWEST_SCORES, _MOST_SCORES = 10, 10_000
@@ -161,7 +160,8 @@ def train_networks(
     if isinstance(items.schema, SeriesSchema) and "context" in networks:
         context = cast(SeriesContext, networks["context"])
         context.autocovariance.fit(items.schema, items.select(train), items.select(held_out))
-    module = VAETraining(networks, config, _describe(items))
+    wander = items.schema.wander if isinstance(items.schema, SeriesSchema) else None
+    module = VAETraining(networks, config, _describe(items), wander)
     state = workdir / STATE_FILE
     if resume and not state.exists():
         raise UsageError(f"--resume: there is no training state in {workdir}")

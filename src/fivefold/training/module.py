@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 import time
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Any, cast
 
@@ -75,17 +76,23 @@ class VAETraining(pl.LightningModule):
 
     The context decoder learns beside it, on what the VAE's decoder says, with no gradient back into the VAE.
 
-    `data` describes the items, for a resumed run to compare.
+    `data` describes the items, for a resumed run to compare; `wander`: the levels of series' channels are moved at random
+    by such deviations.
     Random numbers of a step depend on the seed and the step's number alone, so a resumed run repeats them.
     """
 
-    def __init__(self, networks: nn.ModuleDict, config: FitConfig, data: str) -> None:
+    wander: Tensor | None
+
+    def __init__(
+        self, networks: nn.ModuleDict, config: FitConfig, data: str, wander: Sequence[float] | None = None
+    ) -> None:
         super().__init__()
         self.automatic_optimization = False  # which knows one optimizer only
         self.networks = networks
         self.config = config
         self.data = data
         self.progress = _Progress()
+        self.register_buffer("wander", None if wander is None else torch.tensor(wander), persistent=False)
         self._elements = 1
         self._current: dict[str, Tensor] = {}  # weights, while the averages are in their place
         self._train, self._validation = _Sums(), _Sums()
@@ -180,6 +187,9 @@ class VAETraining(pl.LightningModule):
         """The ELBO of each item, and the context decoder's loss."""
         x, visible = batch
         generator = self._generator(stream, step)
+        if self.wander is not None and stream == "step":
+            moved = torch.randn((len(x), 1, 1, x.shape[3]), generator=generator, device=x.device) * self.wander
+            x = torch.where(visible, x + moved, x)
         seen = corrupt_for_training(x, visible, self.config.damage, generator)
         posterior = self.vae.posterior(seen.x, seen.visible)
         noise = torch.randn(posterior.mu.shape, generator=generator, device=x.device)
