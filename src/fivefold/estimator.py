@@ -1,4 +1,4 @@
-"""The scikit-learn face: one fitted VAE for tables and images, with the five jobs as methods."""
+"""The scikit-learn face: one fitted VAE for tables, images and series, with the five jobs as methods."""
 
 from __future__ import annotations
 
@@ -17,12 +17,14 @@ from sklearn.base import (
 from sklearn.utils import check_random_state
 from sklearn.utils.validation import check_is_fitted, validate_data
 
+from fivefold.config import DataKind
 from fivefold.data import Items, read_items
+from fivefold.data.series import SeriesSet, as_given, by_step, read_series
 from fivefold.data.table_schema import infer_table_schema
 from fivefold.data.tables import Table, as_items, as_native, decode_rows
 from fivefold.errors import DataError, UsageError
 from fivefold.progress import silenced
-from fivefold.schema import TableSchema
+from fivefold.schema import SeriesSchema, TableSchema
 
 _FILES = ("config.json", "model.safetensors", "README.md")
 
@@ -34,6 +36,9 @@ class _Model(BaseEstimator):
         self,
         latent_dim: int | None = None,
         *,
+        kind: DataKind | None = None,
+        time: str | None = None,
+        ids: str | None = None,
         epochs: int | None = None,
         max_minutes: float | None = None,
         schema: dict[str, Any] | None = None,
@@ -44,6 +49,9 @@ class _Model(BaseEstimator):
         random_state: int | np.random.RandomState | None = None,
     ) -> None:
         self.latent_dim = latent_dim
+        self.kind = kind
+        self.time = time
+        self.ids = ids
         self.epochs = epochs
         self.max_minutes = max_minutes
         self.schema = schema
@@ -59,7 +67,7 @@ class _Model(BaseEstimator):
         Parameters
         ----------
         X : a table: a pandas or polars DataFrame, a pyarrow Table, or an array `(n, d)`, with NaN, None, … where cells are
-            missing; or images: an array `(n, h, w)` or `(n, h, w, c)`
+            missing; or images: an array `(n, h, w)` or `(n, h, w, c)`; or, with `kind="series"`, what `read_series` takes
         y : ignored
 
         Raises
@@ -71,7 +79,10 @@ class _Model(BaseEstimator):
         data = self._check(X, reset=True)
         if not 0 < self.false_alarm_rate < 1:
             raise UsageError(f"false_alarm_rate must be between 0 and 1, got {self.false_alarm_rate:g}")
-        items = data
+        items: Any = data
+        settings = dict(self.settings or {})
+        if isinstance(data, SeriesSet):
+            settings = {name: value for name, value in settings.items() if name not in ("window", "stride")}
         if isinstance(data, Table):
             schema = infer_table_schema(data, self.schema)
             items = as_items(data.cells(schema), schema, data.source)
@@ -84,7 +95,7 @@ class _Model(BaseEstimator):
                 max_minutes=self.max_minutes,
                 seed=self.seed_,
                 accelerator=self.accelerator,
-                **(self.settings or {}),
+                **settings,
             )
         self._n_features_out = self.model_.latent_dim
         if isinstance(data, Table):
@@ -101,10 +112,16 @@ class _Model(BaseEstimator):
         check_is_fitted(self)
         save(self.model_, path, force=force)
 
-    def _check(self, X: Any, reset: bool = False) -> Table | Items:
-        """The data as a table, or as images."""
+    def _check(self, X: Any, reset: bool = False) -> Table | Items | SeriesSet:
+        """The data as a table, as images, or as series."""
         if not reset:
             check_is_fitted(self)
+        if self.kind not in (None, "series"):
+            raise UsageError(f"kind must be None or 'series', got {self.kind!r}")
+        if self.kind == "series":
+            cut = {name: (self.settings or {}).get(name) for name in ("window", "stride")} if reset else {}
+            schema = None if reset else self.model_.series_schema
+            return read_series(X, schema, time=self.time, ids=self.ids, overrides=self.schema, **cut)
         if getattr(X, "ndim", 2) > 2:
             return read_items(np.asarray(X), None if reset else self.model_.image_schema)
         if hasattr(X, "columns") or hasattr(X, "column_names"):
@@ -112,8 +129,18 @@ class _Model(BaseEstimator):
             return Table.of(X)
         return Table.of(validate_data(self, X, reset=reset, dtype=None, ensure_all_finite=False))
 
+    def _series(self, X: Any) -> SeriesSet | None:
+        """The data as series, if that is what was fitted."""
+        if self.kind != "series":
+            return None
+        data = self._check(X)
+        assert isinstance(data, SeriesSet)
+        return data
+
     def _read(self, X: Any) -> tuple[Table | None, Items]:
         data = self._check(X)
+        if isinstance(data, SeriesSet):
+            return None, data.items()
         if isinstance(data, Items):
             return None, data
         schema = self.model_.table_schema
@@ -163,7 +190,13 @@ class _Imputes(_Model):
         instead, drawn from what the missing cells may be.
         """
         from fivefold.jobs.impute import impute
+        from fivefold.jobs.series import impute_series
 
+        if (series := self._series(X)) is not None:
+            filled = impute_series(self.model_, series, n_draws=n_draws or 0, seed=self.seed_)
+            if n_draws is None:
+                return as_given(series, filled.values)
+            return [as_given(series, draw) for draw in filled.draws]
         table, items = self._read(X)
         missing = ~items.visible()
         if not missing.any():
@@ -183,7 +216,13 @@ class _Imputes(_Model):
         Missing classes stay missing.
         """
         from fivefold.jobs.impute import impute
+        from fivefold.jobs.series import impute_series
 
+        if (series := self._series(X)) is not None:
+            filled = impute_series(self.model_, series, interval=share, seed=self.seed_)
+            assert filled.lower is not None
+            assert filled.upper is not None
+            return as_given(series, filled.lower), as_given(series, filled.upper)
         table, items = self._read(X)
         missing = ~items.visible()
         found = impute(self.model_, items, interval=share, seed=self.seed_)
@@ -196,9 +235,15 @@ class _Scores(OutlierMixin, _Model):
     """Those that tell normal items from strange ones."""
 
     def score_samples(self, X: Any) -> np.ndarray:
-        """How normal each item is, `(n,)` float64, nats; higher is more normal."""
+        """How normal each item is, `(n,)` float64, nats; higher is more normal.
+
+        Of series each step: of a table one number per row, of an array `(n, t)`.
+        """
+        from fivefold.jobs.series import detect_series
         from fivefold.model.statistics import item_statistics
 
+        if (series := self._series(X)) is not None:
+            return by_step(series, detect_series(self.model_, series).score)
         _, items = self._read(X)
         return self._normality.score(item_statistics(self.model_, items))
 
@@ -235,11 +280,13 @@ class VAEOutlierDetector(_Scores):
 
 
 class VAE(ClassNamePrefixFeaturesOutMixin, TransformerMixin, _Scores, _Imputes):
-    """One variational autoencoder for five jobs on a table or on images.
+    """One variational autoencoder for five jobs on a table, on images, or on series.
 
     Parameters
     ----------
-    latent_dim : numbers that an item is compressed to; by default 8 for tables, 16 for images
+    latent_dim : numbers that an item is compressed to; by default 8 for tables, 16 for images and windows of series
+    kind : `series` if the data are series; `transform` then gives a code per window, scores are per step
+    time, ids : of series in a table, the columns that say when a step is, and of which series
     epochs, max_minutes : how long to train, at most
     schema : what the columns of a table are, where it is not as inferred; see `infer_table_schema`
     settings : further settings of a fit by name; see `fivefold.fit`
@@ -272,19 +319,28 @@ class VAE(ClassNamePrefixFeaturesOutMixin, TransformerMixin, _Scores, _Imputes):
         """`n` new items, like the data of the fit."""
         from fivefold.jobs.generate import generate
         from fivefold.jobs.generate_rows import generate_rows
+        from fivefold.model.window import Window
 
         check_is_fitted(self)
         if isinstance(self.model_.schema, TableSchema):
             return self._new(generate_rows(self.model_, n, self.seed_))
+        if isinstance(self.model_.schema, SeriesSchema):
+            sharp = self.model_.has_learnt(Window.CAUSAL)
+            return self.model_.schema.snap(generate(self.model_, n, self.seed_, prior="fitted", sharp=sharp))[..., 0]
         return generate(self.model_, n, self.seed_, prior="fitted", sharp=self.model_.context is not None)
 
     def explain(self, X: Any) -> Any:
         """Bits that each cell costs given the others of its row: the more, the stranger; NaN where missing.
 
-        Of a table a frame of the modelled columns with the index of `X`; of images `(n, h, w, c)`.
+        Of a table a frame of the modelled columns with the index of `X`; of images `(n, h, w, c)`; of series given those
+        before it, of a table `(steps, channels)`.
         """
         from fivefold.jobs.detect import surprise
+        from fivefold.jobs.series import surprise_series
 
+        if (series := self._series(X)) is not None:
+            costs = surprise_series(self.model_, series)
+            return costs if series.grid is not None else as_given(series, costs)
         table, items = self._read(X)
         bits = surprise(self.model_, items)
         if table is None:
@@ -296,7 +352,10 @@ class VAE(ClassNamePrefixFeaturesOutMixin, TransformerMixin, _Scores, _Imputes):
         """`X` without its noise: of a table, with the cells replaced that do not belong into their rows."""
         from fivefold.jobs.denoise import denoise
         from fivefold.jobs.denoise_rows import denoise_rows
+        from fivefold.jobs.series import denoise_series
 
+        if (series := self._series(X)) is not None:
+            return as_given(series, denoise_series(self.model_, series).values)
         table, items = self._read(X)
         if table is None:
             return denoise(self.model_, items, seed=self.seed_).items
@@ -315,6 +374,8 @@ class VAE(ClassNamePrefixFeaturesOutMixin, TransformerMixin, _Scores, _Imputes):
 
     def _new(self, values: np.ndarray) -> Any:
         """New items in the kind of the data of the fit."""
+        if isinstance(self.model_.schema, SeriesSchema):
+            return values[..., 0]
         if not isinstance(self.model_.schema, TableSchema):
             return values
         schema = self.model_.schema

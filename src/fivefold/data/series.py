@@ -124,9 +124,9 @@ def read_series(
         if schema not in (None, source.schema):
             return _fitting(replace(source, schema=schema))
         return source
-    if schema is not None:
-        time, ids = time or schema.time, ids or schema.ids
     if is_table(source) and not isinstance(source, list | tuple):
+        if schema is not None:
+            time, ids = time or schema.time, ids or schema.ids
         found = _of_table(source, schema, time, ids, overrides)
     else:
         if time is not None or ids is not None:
@@ -153,7 +153,7 @@ def _wander(series: SeriesSet) -> tuple[float, ...]:
     unit = series.schema.to_unit(windows.cut(series.values)[..., None])[..., 0].astype(np.float64)
     known = np.asarray(~np.isnan(unit))
     means = np.where(known, unit, 0).sum(axis=1) / np.maximum(known.sum(axis=1), 1)
-    follows = np.flatnonzero((np.diff(windows.series) == 0) & known.any(axis=(1, 2))[1:])
+    follows = np.flatnonzero((np.diff(windows.series) == 0) & np.asarray(known.any(axis=(1, 2)))[1:])
     if len(follows) < _FEWEST_MEANS:
         return (0.0,) * series.schema.channels.size
     before, after = (part - part.mean(axis=0) for part in (means[follows], means[follows + 1]))
@@ -276,6 +276,20 @@ def _read_wave(path: Path) -> np.ndarray:
     else:
         samples = np.frombuffer(content, {1: "u1", 2: "<i2", 4: "<i4"}[width])
     return samples.reshape(-1, channels)
+
+
+def as_given(series: SeriesSet, values: np.ndarray) -> Any:
+    """Encoded `values` `(total, channels)` as the series came: a table (see `as_table`), an array, or a list of arrays."""
+    if series.table is not None:
+        return as_table(series, values)
+    return np.split(values, np.cumsum(series.lengths)[:-1]) if series.shape is None else values.reshape(series.shape)
+
+
+def by_step(series: SeriesSet, found: np.ndarray) -> Any:
+    """One number per step, `(total,)`, as the series came: of a table one per row, of an array `(n, t)`, else a list."""
+    if series.grid is not None:
+        return found[series.grid.places]
+    return np.split(found, np.cumsum(series.lengths)[:-1]) if series.shape is None else found.reshape(series.shape[:2])
 
 
 def as_table(series: SeriesSet, values: np.ndarray) -> Any:

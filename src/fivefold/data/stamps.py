@@ -15,6 +15,7 @@ from fivefold.errors import DataError
 from fivefold.schema.series import Unit
 
 _UNEVEN = 0.1  # of a step, that time stamps may be off
+_MONTH = 27 * 86400e6  # microseconds, that steps of months are apart at least
 _LONGEST = 1 << 28  # steps of all series
 
 
@@ -102,7 +103,7 @@ def arrange(table: Table, time: str | None, ids: str | None) -> Grid:
     interval, counts = float(np.median(apart[inner])), np.zeros(len(ticks))
     counts[inner] = apart[inner] / interval
     months = None
-    if unit == "second" and not _even(counts[inner]):
+    if unit == "second" and interval >= _MONTH:
         months = _months(ticks)
         if months is not None:
             unit, apart = "month", np.diff(months, prepend=months[:1])

@@ -134,40 +134,39 @@ def fit_normality(statistics: np.ndarray) -> Normality | None:
 @final
 @dataclass(frozen=True)
 class StepNormality(Calibrated):
-    """A normal density over the statistics of steps, each first made normal by itself; scores of steps and of windows.
+    """How far the statistics of steps are beyond those of normal ones, each first made normal by itself.
+
+    A step near a strange one is not to be stranger than that, so the statistics are taken for independent: their joint
+    density would hold it against a step that it is normal and its surroundings are not.
 
     Attributes
     ----------
     knots : `(k, q)` float64, ascending quantiles of each statistic
-    root : `(k, k)` float64, lower Cholesky factor of the correlations
+    both : `(k,)` float64, 1 for statistics of which too little is strange as well as too much, else 0
     calibration : `(m,)` float64, ascending scores of steps
     windows : `(w,)` float64, ascending: the lowest score in each window
     """
 
     knots: np.ndarray
-    root: np.ndarray
+    both: np.ndarray
     calibration: np.ndarray
     windows: np.ndarray
 
     def __post_init__(self) -> None:
         k = len(self.knots) if self.knots.ndim == 2 else 0
-        finite = all(np.isfinite(each).all() for each in (self.knots, self.root, self.windows))
+        finite = all(np.isfinite(each).all() for each in (self.knots, self.both, self.windows))
         ascending = bool((np.diff(self.knots, axis=-1) >= 0).all()) and np.array_equal(
             self.windows, np.sort(self.windows)
         )
-        if not (k and self.root.shape == (k, k) and (np.diag(self.root) > 0).all() and finite and ascending):
+        if not (k and self.knots.shape[1] == _KNOTS and self.both.shape == (k,) and finite and ascending):
             raise ModelError("the densities of the steps' statistics are damaged")
         self._check_order()
 
     def score(self, statistics: np.ndarray) -> np.ndarray:
-        """Log density of `(…, k)` statistics but for a constant, `(…,)` float64, nats; NaN stays."""
-        from scipy.linalg import solve_triangular
-
-        normal = self._normal(statistics).reshape(-1, len(self.knots))
-        known = np.isfinite(normal).all(axis=1)
-        score = np.full(len(normal), np.nan)
-        score[known] = -0.5 * np.square(solve_triangular(self.root, normal[known].T, lower=True)).sum(axis=0)
-        return score.reshape(statistics.shape[:-1])
+        """Log density of `(…, k)` statistics but for a constant, as if of normal tails: `(…,)` float64, nats; NaN stays."""
+        normal = self._normal(statistics)
+        above, below = (np.logaddexp(0, _SHARPNESS * sign * normal) / _SHARPNESS for sign in (1, -1))
+        return -0.5 * (np.square(above) + self.both * np.square(below)).sum(axis=-1)
 
     def window_p_value(self, score: np.ndarray) -> np.ndarray:
         """How often the worst step of a normal window scores as low, `(n,)`."""
@@ -177,22 +176,20 @@ class StepNormality(Calibrated):
         """Each statistic as the quantile of a standard normal that it is; beyond the knots on along their last slope."""
         from scipy.stats import norm
 
-        places = norm.ppf((np.arange(self.knots.shape[1]) + 0.5) / self.knots.shape[1])
-        normal = np.empty(statistics.shape)
+        places = norm.ppf((np.arange(_KNOTS) + 0.5) / _KNOTS)
+        normal, tenth = np.empty(statistics.shape), _KNOTS // 10
         for number, knots in enumerate(self.knots):
             values = statistics[..., number]
-            inside = np.interp(values, knots, places)
-            tenth = max(len(knots) // 10, 1)
-            for at, beyond in ((0, tenth), (-1, -1 - tenth)):
-                slope = (places[beyond] - places[at]) / max(abs(knots[beyond] - knots[at]), 1e-9)
-                further = np.minimum(values - knots[at], 0) if at == 0 else np.maximum(values - knots[at], 0)
-                inside = inside + np.abs(slope) * further
-            normal[..., number] = np.where(np.isnan(values), np.nan, inside)
+            low, high = (
+                (places[b] - places[a]) / max(knots[b] - knots[a], 1e-9) for a, b in ((0, tenth), (-1 - tenth, -1))
+            )
+            beyond = low * np.minimum(values - knots[0], 0) + high * np.maximum(values - knots[-1], 0)
+            normal[..., number] = np.interp(values, knots, places) + beyond
         return normal
 
     @classmethod
-    def fit(cls, statistics: np.ndarray) -> StepNormality | None:
-        """From statistics `(w, t, k)` of windows in random order: half shape the density, the others calibrate.
+    def fit(cls, statistics: np.ndarray, both: np.ndarray) -> StepNormality | None:
+        """From statistics `(w, t, k)` of windows in random order: half shape the densities, the others calibrate.
 
         None if fewer than 2 windows have something visible.
         """
@@ -201,12 +198,6 @@ class StepNormality(Calibrated):
         half = len(statistics) // 2
         if half < 1:
             return None
-        shaping = statistics[:half][known[:half]]
-        knots = np.quantile(shaping, (np.arange(_KNOTS) + 0.5) / _KNOTS, axis=0).T
-        unsorted = cls(knots, np.eye(len(knots)), np.empty(0), np.empty(0))
-        normal = unsorted._normal(shaping)
-        correlation = normal.T @ normal / len(normal)
-        root = np.linalg.cholesky((correlation + _RIDGE * np.eye(len(knots))) / (1 + _RIDGE))
-        unsorted = cls(knots, root, np.empty(0), np.empty(0))
-        scores = unsorted.score(statistics[half:])
-        return cls(knots, root, np.sort(scores[known[half:]]), np.sort(np.nanmin(scores, axis=1)))
+        knots = np.quantile(statistics[:half][known[:half]], (np.arange(_KNOTS) + 0.5) / _KNOTS, axis=0).T
+        scores = cls(knots, both, np.empty(0), np.empty(0)).score(statistics[half:])
+        return cls(knots, both, np.sort(scores[known[half:]]), np.sort(np.nanmin(scores, axis=1)))

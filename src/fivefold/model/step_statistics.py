@@ -70,4 +70,5 @@ def fit_step_normality(model: FittedModel, held_out: Items, seed: int) -> StepNo
     """From the steps in the middle of held-out windows; None if there are too few."""
     order = np.random.default_rng(derive_seed(seed, "normality")).permutation(len(held_out))[:_MOST_SCORES]
     statistics = step_statistics(model, held_out.select(order))[:, model.series_schema.central]
-    return StepNormality.fit(statistics)
+    both = np.tile(np.array(_WIDTHS) > 1, statistics.shape[2] // len(_WIDTHS))
+    return StepNormality.fit(statistics, both.astype(np.float64))
