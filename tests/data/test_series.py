@@ -165,7 +165,7 @@ def _swapped(frame: pl.DataFrame) -> pl.DataFrame:
         (pl.concat([_table()[:11], _table()[10:]]), "column 'day', row 11: 2026-01-11 comes twice"),
         (_table()[:1], "must have at least 2 steps in a series, got 1"),
         (_table(load=[None] * 60), "none of its columns can be modelled"),
-        (_table().select("day"), "none of its columns can be modelled"),
+        (_table().select("day"), "must have a column of numbers besides day"),
         (_table(load=["a", "b"] * 30), "must have a column of numbers, got 'load'"),
         (_table().drop("day"), "must have a column 'day'"),
         (_table()[:0], "must have rows, got none"),

@@ -188,6 +188,8 @@ def _of_table(
     grid = arrange(table, time, ids)
     if schema is None:
         others = [name for name in table.names if name not in (time, ids)]
+        if not others:
+            raise DataError(f"{table.source}: must have a column of numbers besides {' and '.join(table.names)}")
         channels = _channels(Table.of(table.arrow.select(others), table.source), overrides)
     else:
         channels = schema.channels
