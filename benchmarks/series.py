@@ -38,9 +38,7 @@ def main() -> None:
         model = load(folder)
         known, series = (read_series(part, model.series_schema) for part in (train, test))
         material = SeriesMaterial(model, series, known, Path(), against=True)
-        result = read_result("series") or {}
-        entry = result.setdefault("sets", {}).setdefault(name, {})
-        entry |= {"items": model.schema.describe(), "fit_seconds": model.record["train_seconds"]}
+        entry = {"items": model.schema.describe(), "fit_seconds": model.record["train_seconds"]}
         for job in given.jobs.split(","):
             section = SERIES_COMPARISONS[job](material)
             entry[job] = section.figures
@@ -51,6 +49,8 @@ def main() -> None:
                 file=sys.stderr,
             )
             print(*(f"  {each}" for each in section.sentences), sep="\n", file=sys.stderr)
+        result = read_result("series")
+        result.setdefault("sets", {}).setdefault(name, {}).update(entry)
         write_result("series", {**result, "environment": environment()})
 
 
