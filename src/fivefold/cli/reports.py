@@ -12,9 +12,10 @@ import typer
 
 from fivefold.cli import options
 from fivefold.cli.app import app, present
+from fivefold.cli.series import refuse
 from fivefold.errors import UsageError
 from fivefold.progress import silence
-from fivefold.schema import TableSchema
+from fivefold.schema import ImageSchema, SeriesSchema
 
 if TYPE_CHECKING:
     from fivefold.data import Items
@@ -54,8 +55,8 @@ def report(
     from fivefold.storage import load
 
     fitted = load(model)
-    if thorough and isinstance(fitted.schema, TableSchema):
-        raise UsageError("--thorough goes with images, not with tables")
+    if thorough and not isinstance(fitted.schema, ImageSchema):
+        raise UsageError("--thorough goes with images alone")
     items, train_items = _read_sets(fitted, data, train, mask, size)
     if against is not None:
         _check_specialists(_JOBS, fitted, train_items)
@@ -70,7 +71,9 @@ def evaluate(
     model: options.Model,
     data: options.Data,
     against: _Against = None,
-    jobs: Annotated[str, typer.Option(metavar="JOB,…", help="Which of the five.")] = ",".join(_JOBS),
+    jobs: Annotated[
+        str | None, typer.Option(metavar="JOB,…", help="Which of the five. [default: all; of series all but compress]")
+    ] = None,
     train: Annotated[
         str | None, typer.Option(metavar="DATA", help="Training items, for the specialists; mnist has its own.")
     ] = None,
@@ -84,7 +87,7 @@ def evaluate(
     """Measure the five jobs on DATA, each beside its specialists, and say where others do better."""
     options.check_seed(seed)
     _check_against(against)
-    chosen = [job.strip() for job in jobs.split(",")]
+    chosen = [job.strip() for job in (jobs or ",".join(_JOBS)).split(",")]
     if unknown := [job for job in chosen if job not in _JOBS]:
         raise UsageError(f"--jobs must be some of {', '.join(_JOBS)}; got {unknown[0]!r}")
     size = options.parse_size(resize)
@@ -100,6 +103,8 @@ def evaluate(
     from fivefold.storage import load
 
     fitted = load(model)
+    if jobs is None and isinstance(fitted.schema, SeriesSchema):
+        chosen.remove("compress")
     items, train_items = _read_sets(fitted, data, train, mask, size)
     if against is not None:
         _check_specialists(chosen, fitted, train_items)
@@ -166,10 +171,16 @@ def _check_specialists(jobs: Sequence[str], fitted: FittedModel, train: Items | 
 
 def _read_sets(
     fitted: FittedModel, data: str, train: str | None, mask: Path | None, size: tuple[int, int] | None
-) -> tuple[Items, Items | None]:
+) -> tuple[Any, Any]:
     """The items to measure on, and the training items; `mnist` has its own."""
     from fivefold.data import read_items
 
+    if isinstance(fitted.schema, SeriesSchema):
+        from fivefold.data.series import read_series
+
+        refuse(mask=mask, resize=size)
+        both = [None if each is None else read_series(each, fitted.schema) for each in (data, train)]
+        return both[0], both[1]
     items = read_items(data, fitted.schema, mask=mask, resize=size)
     if train is None and data in ("mnist", "mnist:test"):
         train = "mnist:train"

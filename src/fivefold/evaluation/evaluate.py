@@ -9,24 +9,36 @@ from pathlib import Path
 from typing import Any
 
 from fivefold.data import Items
+from fivefold.data.series import SeriesSet
+from fivefold.errors import UsageError
 from fivefold.evaluation.comparisons import COMPARISONS
 from fivefold.evaluation.material import Material
 from fivefold.evaluation.rows import ROW_COMPARISONS
 from fivefold.evaluation.rows.material import RowMaterial
 from fivefold.evaluation.section import Section
+from fivefold.evaluation.series import SERIES_COMPARISONS
+from fivefold.evaluation.series.material import SeriesMaterial
 from fivefold.evaluation.specialists.extra import require
 from fivefold.model.fitted import FittedModel
 from fivefold.progress import progress_bar
-from fivefold.schema import Schema, TableSchema
+from fivefold.schema import ImageSchema, Schema, SeriesSchema, TableSchema
 from fivefold.system import environment
 
-_NEEDED = {"denoise": ("bm3d", "pywt", "skimage"), "detect": ("pyod",), "generate": ("pythae",), "impute": ("skimage",)}
-_NEEDED_BY_ROWS = {"detect": ("pyod",)}
+_NEEDED: dict[type[Schema], dict[str, tuple[str, ...]]] = {
+    ImageSchema: {
+        "denoise": ("bm3d", "pywt", "skimage"),
+        "detect": ("pyod",),
+        "generate": ("pythae",),
+        "impute": ("skimage",),
+    },
+    TableSchema: {"detect": ("pyod",)},
+    SeriesSchema: {"denoise": ("pywt",), "detect": ("stumpy",)},
+}
 
 
 def check_specialists(jobs: Sequence[str], schema: Schema) -> None:
     """Raise `UsageError` if a package that the comparison takes isn't installed."""
-    needed = _NEEDED_BY_ROWS if isinstance(schema, TableSchema) else _NEEDED
+    needed = _NEEDED[type(schema)]
     for job in jobs:
         for package in needed.get(job, ()):
             require(package)
@@ -34,10 +46,10 @@ def check_specialists(jobs: Sequence[str], schema: Schema) -> None:
 
 def evaluate(
     model: FittedModel,
-    items: Items,
+    items: Items | SeriesSet,
     jobs: Sequence[str] = tuple(COMPARISONS),
     *,
-    train: Items | None = None,
+    train: Items | SeriesSet | None = None,
     against: bool = False,
     seed: int = 0,
 ) -> tuple[dict[str, Any], list[Section]]:
@@ -45,6 +57,7 @@ def evaluate(
 
     Parameters
     ----------
+    items : of a model of series, what `read_series` gives
     train : the training items, without which generation can't be measured, nor specialists be trained
     against : compare with specialists
 
@@ -54,11 +67,19 @@ def evaluate(
     """
     start = time.monotonic()
     compare: dict[str, Callable[[], Section]]
-    material: Material | RowMaterial
-    if isinstance(model.schema, TableSchema):
+    material: Material | RowMaterial | SeriesMaterial
+    if isinstance(items, SeriesSet):
+        assert isinstance(train, SeriesSet | None)
+        material = series = SeriesMaterial(model, items, train, Path(), seed, against)
+        compare = {job: partial(each, series) for job, each in SERIES_COMPARISONS.items()}
+        if unmeasured := [job for job in jobs if job not in compare]:
+            raise UsageError(f"{unmeasured[0]} is not measured of series; --jobs must be some of {', '.join(compare)}")
+    elif isinstance(model.schema, TableSchema):
+        assert isinstance(train, Items | None)
         material = rows = RowMaterial(model, items, train, Path(), seed, against)
         compare = {job: partial(each, rows) for job, each in ROW_COMPARISONS.items()}
     else:
+        assert isinstance(train, Items | None)
         material = images = Material(model, items, train, Path(), seed, against=against)
         compare = {job: partial(each, images) for job, each in COMPARISONS.items()}
     comparisons, figures = [], {}

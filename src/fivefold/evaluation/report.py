@@ -13,11 +13,14 @@ from typing import Any
 from jinja2 import Environment, PackageLoader, StrictUndefined
 
 from fivefold.data import Items
+from fivefold.data.series import SeriesSet
 from fivefold.evaluation.material import Material
 from fivefold.evaluation.rows.material import RowMaterial
 from fivefold.evaluation.rows.sections import ROW_SECTIONS
 from fivefold.evaluation.section import Section
 from fivefold.evaluation.sections import SECTIONS
+from fivefold.evaluation.series.material import SeriesMaterial
+from fivefold.evaluation.series.sections import SERIES_SECTIONS
 from fivefold.model.fitted import FittedModel
 from fivefold.progress import progress_bar
 from fivefold.schema import TableSchema
@@ -28,10 +31,10 @@ HTML, JSON = "report.html", "report.json"
 
 def make_report(
     model: FittedModel,
-    items: Items,
+    items: Items | SeriesSet,
     folder: Path,
     *,
-    train: Items | None = None,
+    train: Items | SeriesSet | None = None,
     seed: int = 0,
     thorough: bool = False,
     against: bool = False,
@@ -53,10 +56,16 @@ def make_report(
     start = time.monotonic()
     folder.mkdir(parents=True, exist_ok=True)
     makers: dict[str, Callable[[], Section | None]]
-    if isinstance(model.schema, TableSchema):
+    if isinstance(items, SeriesSet):
+        assert isinstance(train, SeriesSet | None)
+        series = SeriesMaterial(model, items, train, folder, seed, against)
+        makers, measured = {name: partial(make, series) for name, make in SERIES_SECTIONS.items()}, len(series.items)
+    elif isinstance(model.schema, TableSchema):
+        assert isinstance(train, Items | None)
         rows = RowMaterial(model, items, train, folder, seed, against)
         makers, measured = {name: partial(make, rows) for name, make in ROW_SECTIONS.items()}, len(rows.items)
     else:
+        assert isinstance(train, Items | None)
         material = Material(model, items, train, folder, seed, thorough, against)
         makers, measured = {name: partial(make, material) for name, make in SECTIONS.items()}, len(material.items)
     sections: list[Section] = []

@@ -8,11 +8,12 @@ from fivefold.evaluation.drawing import figure
 from fivefold.evaluation.material import Material
 from fivefold.evaluation.rows.material import RowMaterial
 from fivefold.evaluation.section import Picture, Section, Table
+from fivefold.evaluation.series.material import SeriesMaterial
 from fivefold.model.scoring import evaluate_elbo
 from fivefold.modelcard import describe_units, figure_rows
 
 
-def make(material: Material | RowMaterial) -> Section:
+def make(material: Material | RowMaterial | SeriesMaterial) -> Section:
     """The section `model`."""
     model, record = material.model, material.model.record
     elbo = evaluate_elbo(model, material.items, material.seed)
@@ -44,7 +45,7 @@ def make(material: Material | RowMaterial) -> Section:
     )
 
 
-def _draw(material: Material | RowMaterial, kl_per_unit: tuple[float, ...]) -> None:
+def _draw(material: Material | RowMaterial | SeriesMaterial, kl_per_unit: tuple[float, ...]) -> None:
     history = material.model.record["history"]
     epochs = [row["epoch"] + 1 for row in history]
     with figure(material.folder / "training.png", 8, 2.8) as drawn:

@@ -8,12 +8,15 @@ from pathlib import Path
 
 import numpy as np
 
+from fivefold.data import Items
 from fivefold.data.series import SeriesSet
+from fivefold.jobs.generate import generate
 from fivefold.model.fitted import FittedModel
+from fivefold.model.window import Window
 from fivefold.schema import SeriesSchema
 from fivefold.seeds import derive_seed
 
-_MOST_STEPS = 20_000
+_MOST_STEPS, _MOST_DRAWN = 20_000, 500
 
 
 @dataclass
@@ -44,10 +47,17 @@ class SeriesMaterial:
         """Of the windows."""
         return self.model.series_schema
 
-    @property
-    def items(self) -> np.ndarray:
-        """The steps that are looked at."""
-        return self.series.values
+    @cached_property
+    def items(self) -> Items:
+        """The test series' windows."""
+        return self.series.items()
+
+    @cached_property
+    def generated(self) -> np.ndarray:
+        """As many new windows as there are test windows, at most 500: `(n, t, c)`."""
+        sharp = self.model.has_learnt(Window.CAUSAL)
+        drawn = generate(self.model, min(len(self.items), _MOST_DRAWN), self.seed, prior="fitted", sharp=sharp)
+        return self.schema.snap(drawn)[..., 0]
 
     @property
     def fit_minutes(self) -> float:
