@@ -236,3 +236,50 @@ def table_model(trees) -> FittedModel:
     from fivefold.training.fit import fit
 
     return fit(trees[:300], **TABLE_SETTINGS)
+
+
+@pytest.fixture(scope="session")
+def waves() -> np.ndarray:
+    """One series `(1, 600)`: a wave whose strength changes, and a little noise."""
+    steps = np.arange(600)
+    values = (1 + 0.3 * np.sin(steps / 7)) * np.sin(steps / 4) + 0.05 * np.random.default_rng(0).normal(size=600)
+    values.setflags(write=False)
+    return values[None]
+
+
+@pytest.fixture(scope="session")
+def series_settings() -> dict[str, Any]:
+    """Settings of a fit to series that takes a second."""
+    return {
+        "hidden": 16,
+        "first_channels": 8,
+        "context_width": 8,
+        "latent_dim": 4,
+        "window": 32,
+        "epochs": 3,
+        "shortest_epoch": 10,
+        "longest_epoch": 10,
+        "reach": 8,
+        "accelerator": "cpu",
+    }
+
+
+@pytest.fixture(scope="session")
+def series_model(waves, series_settings) -> FittedModel:
+    """Fitted to `waves`."""
+    from fivefold.training.fit import fit
+
+    return fit(waves, kind="series", **series_settings)
+
+
+@pytest.fixture(scope="session")
+def series_model_of_table(series_settings) -> tuple[FittedModel, Any]:
+    """A model of hourly loads, and the frame it was fitted to."""
+    import polars as pl
+
+    from fivefold.training.fit import fit
+
+    hours = pl.datetime_range(pl.datetime(2026, 1, 1), pl.datetime(2026, 1, 13), "1h", eager=True)[:280]
+    load = np.sin(np.arange(280) * np.pi / 12) + 0.1 * np.random.default_rng(0).normal(size=280)
+    frame = pl.DataFrame({"hour": hours, "load": load, "note": ["–"] * 280})
+    return fit(frame, kind="series", time="hour", **{**series_settings, "epochs": 1}), frame

@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import polars as pl
 import pytest
 from PIL import Image
 
@@ -20,6 +21,7 @@ ROOT = Path(__file__).parents[1]
 README = (ROOT / "README.md").read_text(encoding="utf-8")
 
 
+SERIES = (ROOT / "docs" / "series.md").read_text(encoding="utf-8")
 TABLES = (ROOT / "docs" / "tables.md").read_text(encoding="utf-8")
 
 
@@ -98,6 +100,28 @@ def test_the_page_on_tables_runs(tmp_path, monkeypatch, capsys):
     assert not names["whole"].isna().any(axis=None)
     assert len(names["draws"]) == 5
     assert len(names["rows"]) == 100
+
+
+@pytest.mark.filterwarnings("ignore:with .* held-out items")
+def test_the_page_on_series_runs(tmp_path, monkeypatch, capsys):
+    monkeypatch.chdir(tmp_path)
+    data, python = _blocks("python", SERIES)
+    names: dict[str, Any] = {}
+    exec(data, names)
+    for block in _blocks("sh", SERIES):
+        for line in block.splitlines():
+            _run(line, monkeypatch, capsys)
+    exec(python.replace("random_state=0", "random_state=0, epochs=1"), names)
+    assert names["whole"]["hour"].to_list() == names["new"]["hour"].to_list()
+    assert names["whole"]["power"].null_count() == 0
+    assert len(names["strange"]) == len(names["p"]) == len(names["clean"]) == 500
+    assert names["windows"].shape[0] == 10
+    whole = pl.read_csv("whole.csv", try_parse_dates=True)
+    hours = names["new"]["hour"].to_list()
+    first, last = (hours.index(whole["hour"][at]) for at in (0, -1))
+    assert whole["hour"].to_list() == hours[first : last + 1]
+    assert whole.null_count().row(0) == (0, 0, 0)
+    assert len(pl.read_csv("tomorrow.csv")) == 5 * 48
 
 
 @pytest.mark.parametrize("page", ["README.md", *(f"docs/{path.name}" for path in sorted((ROOT / "docs").glob("*.md")))])

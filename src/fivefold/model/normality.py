@@ -165,7 +165,8 @@ class StepNormality(Calibrated):
     def score(self, statistics: np.ndarray) -> np.ndarray:
         """Log density of `(…, k)` statistics but for a constant, as if of normal tails: `(…,)` float64, nats; NaN stays."""
         normal = self._normal(statistics)
-        above, below = (np.logaddexp(0, _SHARPNESS * sign * normal) / _SHARPNESS for sign in (1, -1))
+        with np.errstate(invalid="ignore"):  # NaN
+            above, below = (np.logaddexp(0, _SHARPNESS * sign * normal) / _SHARPNESS for sign in (1, -1))
         return -0.5 * (np.square(above) + self.both * np.square(below)).sum(axis=-1)
 
     def window_p_value(self, score: np.ndarray) -> np.ndarray:
@@ -188,10 +189,11 @@ class StepNormality(Calibrated):
         return normal
 
     @classmethod
-    def fit(cls, statistics: np.ndarray, both: np.ndarray) -> StepNormality | None:
+    def fit(cls, statistics: np.ndarray, both: np.ndarray, least: np.ndarray) -> StepNormality | None:
         """From statistics `(w, t, k)` of windows in random order: half shape the densities, the others calibrate.
 
-        None if fewer than 2 windows have something visible.
+        `least` `(k,)`: deviations that each statistic has at least, though few windows may not show it. None if fewer than
+        2 windows have something visible.
         """
         known = np.isfinite(statistics).all(axis=2)
         statistics, known = statistics[known.any(axis=1)], known[known.any(axis=1)]
@@ -199,5 +201,8 @@ class StepNormality(Calibrated):
         if half < 1:
             return None
         knots = np.quantile(statistics[:half][known[:half]], (np.arange(_KNOTS) + 0.5) / _KNOTS, axis=0).T
+        middle = knots[:, _KNOTS // 2, None]
+        spread = (knots[:, round(0.84 * _KNOTS)] - knots[:, round(0.16 * _KNOTS)]) / 2
+        knots = middle + (knots - middle) * np.maximum(least / np.maximum(spread, 1e-9), 1)[:, None]
         scores = cls(knots, both, np.empty(0), np.empty(0)).score(statistics[half:])
         return cls(knots, both, np.sort(scores[known[half:]]), np.sort(np.nanmin(scores, axis=1)))

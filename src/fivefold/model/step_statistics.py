@@ -121,6 +121,6 @@ def fit_step_normality(model: FittedModel, held_out: Items, seed: int) -> StepNo
     """From the steps in the middle of held-out windows; None if there are too few."""
     order = np.random.default_rng(derive_seed(seed, "normality")).permutation(len(held_out))[:_MOST_SCORES]
     statistics = step_statistics(model, held_out.select(order))[:, model.series_schema.central]
-    return StepNormality.fit(
-        statistics, np.tile([0.0, *(1.0 for _ in _WIDTHS)], statistics.shape[2] // (1 + len(_WIDTHS)))
-    )
+    parts = statistics.shape[2] // (1 + len(_WIDTHS))
+    least = [0.0, *((2 / width) ** 0.5 for width in _WIDTHS)]  # of log mean squares of normal numbers
+    return StepNormality.fit(statistics, np.tile([0.0, *(1.0 for _ in _WIDTHS)], parts), np.tile(least, parts))

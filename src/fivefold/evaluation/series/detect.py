@@ -15,6 +15,7 @@ from fivefold.evaluation.specialists.series_detectors import SERIES_DETECTORS, s
 from fivefold.jobs.series import detect_series
 
 RATES = (0.01, 0.05)
+_FEWEST_EVENTS, _MOST_TURNS = 20, 8
 _WIDTH = 8  # of the other detectors' windows: a window of the model's, divided by this
 
 
@@ -42,23 +43,43 @@ def compare(material: SeriesMaterial) -> Section:
 
 
 def _measure(material: SeriesMaterial, kind: str) -> dict[str, Any]:
-    series, steps = material.series, min(material.schema.steps, int(material.series.lengths.max()))
-    values, strange, sections = inject(
-        series.values, series.lengths, EVENTS[kind], steps, material.rng(f"event {kind}")
-    )
-    if len(sections) == 0:
+    """Again and again with other events, until there are enough."""
+    steps = min(material.schema.steps, int(material.series.lengths.max()))
+    scores: dict[str, list[np.ndarray]] = {}
+    places: dict[str, list[bool]] = {}
+    strange = []
+    for turn in range(_MOST_TURNS):
+        rng = material.rng(f"event {kind} {turn}")
+        values, where, sections = inject(material.series.values, material.series.lengths, EVENTS[kind], steps, rng)
+        if len(sections) == 0:
+            break
+        found = _scores(material, values, steps)
+        seen = ~np.isnan(found[OURS])
+        strange.append(where[seen])
+        for name, score in found.items():
+            scores.setdefault(name, []).append(score[seen])
+            places.setdefault(name, []).extend(_found(score, where, *each) for each in sections)
+        if len(places[OURS]) >= _FEWEST_EVENTS:
+            break
+    if not strange:
         return {"auroc": {}, "place": {}, "events": 0}
-    scores = {OURS: -detect_series(material.model, material.of(values)).score}
-    known = material.known
-    for name in SERIES_DETECTORS if material.against else ():
-        width = max(steps // _WIDTH, 4)
-        scores[name] = score_steps(name, known.values, known.lengths, values, series.lengths, width, material.seed)
-    seen = ~np.isnan(scores[OURS])
-    auroc = {name: float(roc_auc_score(strange[seen], score[seen])) for name, score in scores.items()}
-    place = {
-        name: float(np.mean([_found(score, strange, *each) for each in sections])) for name, score in scores.items()
+    auroc = {name: float(roc_auc_score(np.concatenate(strange), np.concatenate(each))) for name, each in scores.items()}
+    return {
+        "auroc": auroc,
+        "place": {name: float(np.mean(each)) for name, each in places.items()},
+        "events": len(places[OURS]),
     }
-    return {"auroc": auroc, "place": place, "events": len(sections)}
+
+
+def _scores(material: SeriesMaterial, values: np.ndarray, steps: int) -> dict[str, np.ndarray]:
+    """How strange each step is, by each detector."""
+    scores = {OURS: -detect_series(material.model, material.of(values)).score}
+    known, width = material.known, max(steps // _WIDTH, 4)
+    for name in SERIES_DETECTORS if material.against else ():
+        scores[name] = score_steps(
+            name, known.values, known.lengths, values, material.series.lengths, width, material.seed
+        )
+    return scores
 
 
 def _found(score: np.ndarray, strange: np.ndarray, begin: int, end: int) -> bool:
