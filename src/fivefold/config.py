@@ -255,9 +255,9 @@ _FEW = dataclasses.replace(
 _SERIES = FitConfig(
     "default",
     NetworkConfig(latent_dim=16, likelihood="columns", first_channels=32, hidden=128),
-    ContextConfig(window=1, context_width=48, context_learning_rate=3e-4),
+    ContextConfig(window=1, context_width=32, context_learning_rate=5e-4),
     CorruptionConfig(hide=0.2),
-    TrainingConfig(epochs=30, batch_size=32, learning_rate=3e-3, kl_warmup=5.0, validation=0.15),
+    TrainingConfig(epochs=24, batch_size=32, learning_rate=3e-3, kl_warmup=5.0, validation=0.15),
     series=SeriesConfig(),
 )
 
