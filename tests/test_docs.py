@@ -102,7 +102,7 @@ def test_the_page_on_tables_runs(tmp_path, monkeypatch, capsys):
     assert len(names["rows"]) == 100
 
 
-@pytest.mark.filterwarnings("ignore:with .* held-out items")
+@pytest.mark.filterwarnings("ignore:with .* held-out")
 def test_the_page_on_series_runs(tmp_path, monkeypatch, capsys):
     monkeypatch.chdir(tmp_path)
     data, python = _blocks("python", SERIES)

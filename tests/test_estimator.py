@@ -172,3 +172,33 @@ def test_images_are_items_too(digits, small_settings):
     holes = digits[:3].astype(np.float32)
     holes[:, 5:9] = np.nan
     assert not np.isnan(estimator.impute(holes)).any()
+
+
+@pytest.mark.filterwarnings("ignore:with .* held-out:UserWarning")
+def test_series(waves, series_settings, tmp_path):
+    settings = {
+        name: value for name, value in series_settings.items() if name not in ("epochs", "accelerator", "latent_dim")
+    }
+    vae = VAE(kind="series", epochs=1, accelerator="cpu", latent_dim=4, settings=settings, random_state=0).fit(waves)
+    holey = waves.copy()
+    holey[0, 50:60] = np.nan
+    whole = vae.impute(holey)
+    assert whole.shape == waves.shape
+    assert np.array_equal(whole[~np.isnan(holey)], waves[~np.isnan(holey)])
+    assert [draw.shape for draw in vae.impute(holey, n_draws=2)] == [waves.shape] * 2
+    low, high = vae.impute_interval(holey)
+    assert (low <= high).all()
+    for found in (
+        vae.score_samples(waves),
+        vae.predict(waves),
+        vae.p_values(waves),
+        vae.denoise(waves),
+        vae.explain(waves),
+    ):
+        assert found.shape == waves.shape
+    assert vae.transform(waves).shape[1] == 4
+    assert vae.inverse_transform(np.zeros((2, 4))).shape == vae.sample(2).shape == (2, 32, 1)
+    again = pickle.loads(pickle.dumps(vae))
+    assert np.array_equal(again.score_samples(waves), vae.score_samples(waves))
+    with pytest.raises(ValueError, match="kind must be None or 'series'"):
+        VAE(kind="sequence").fit(waves)

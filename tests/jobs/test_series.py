@@ -148,7 +148,7 @@ def test_levels_that_wander_are_followed(waves):
     assert read_series(waves, window=32).schema.wander == (0.0,)
 
 
-@pytest.mark.filterwarnings("ignore:with .* held-out items")
+@pytest.mark.filterwarnings("ignore:with .* held-out")
 @pytest.mark.parametrize("settings", [{"series_network": "lstm"}, {"window": 0}])
 def test_other_networks(settings, series_settings, waves):
     model = fit(waves[:, :200], kind="series", **{**series_settings, "epochs": 1, **settings})
@@ -163,6 +163,7 @@ def test_other_networks(settings, series_settings, waves):
             continue_series(model, waves[:, :200], 5)
 
 
+@pytest.mark.filterwarnings("ignore:with .* held-out")
 def test_many_channels_and_unequal_lengths(series_settings):
     rng = np.random.default_rng(0)
     parts = [np.stack((np.sin(np.arange(n) / 3), rng.integers(0, 5, n), np.full(n, 2.0)), axis=1) for n in (90, 60, 40)]

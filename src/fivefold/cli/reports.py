@@ -87,8 +87,8 @@ def evaluate(
     """Measure the five jobs on DATA, each beside its specialists, and say where others do better."""
     options.check_seed(seed)
     _check_against(against)
-    chosen = [job.strip() for job in (jobs or ",".join(_JOBS)).split(",")]
-    if unknown := [job for job in chosen if job not in _JOBS]:
+    chosen = None if jobs is None else [job.strip() for job in jobs.split(",")]
+    if unknown := [job for job in chosen or () if job not in _JOBS]:
         raise UsageError(f"--jobs must be some of {', '.join(_JOBS)}; got {unknown[0]!r}")
     size = options.parse_size(resize)
     if quiet:
@@ -103,11 +103,9 @@ def evaluate(
     from fivefold.storage import load
 
     fitted = load(model)
-    if jobs is None and isinstance(fitted.schema, SeriesSchema):
-        chosen.remove("compress")
     items, train_items = _read_sets(fitted, data, train, mask, size)
     if against is not None:
-        _check_specialists(chosen, fitted, train_items)
+        _check_specialists(chosen or _JOBS, fitted, train_items)
     figures, comparisons = evaluate(fitted, items, chosen, train=train_items, against=against is not None, seed=seed)
     if json is not None:
         with atomic_file(json) as temporary:

@@ -119,7 +119,7 @@ def generate(
     from fivefold.data.series import read_series
     from fivefold.jobs.series import continue_series
 
-    series, steps = read_series(after, schema), steps or schema.steps
+    series, steps = read_series(after, schema), schema.steps if steps is None else steps
     drawn = continue_series(fitted, series, steps, n, seed)
     number = np.tile(np.arange(drawn.shape[1]), n)
     labels: dict[str, Any] = {"sample": np.repeat(np.arange(n), drawn.shape[1])}

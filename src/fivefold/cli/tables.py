@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from fivefold.errors import UsageError
-from fivefold.schema import Schema, TableSchema
+from fivefold.schema import Schema, SeriesSchema, TableSchema
 
 if TYPE_CHECKING:
     import numpy as np
@@ -44,8 +44,8 @@ def tell_carried(schema: Schema) -> None:
 
 
 def describe_columns(fitted: FittedModel) -> list[str]:
-    """A line per column of a table, modelled or not; none of images."""
-    schema = fitted.schema
+    """A line per column of a table or channel of series, modelled or not; none of images."""
+    schema = fitted.schema.channels if isinstance(fitted.schema, SeriesSchema) else fitted.schema
     if not isinstance(schema, TableSchema):
         return []
     return [column.describe() for column in schema.columns] + [

@@ -66,10 +66,27 @@ class Windows:
         """Put what was `found` of windows, `(b, steps, …)`, into `whole` `(total, …)`, each step from the window in whose
         middle it is most.
         """
-        places, inside = self.places(windows)
+        mine = self.answers(windows)
+        whole[self.places(windows)[0][mine]] = found[mine]
+
+    def answers(self, windows: slice | np.ndarray = slice(None)) -> np.ndarray:
+        """For which steps a window is the one to ask, bool `(b, steps)`."""
         steps = self.starts[windows, None] + np.arange(self.steps)
-        mine = inside & (steps >= self._owned[windows, :1]) & (steps < self._owned[windows, 1:])
-        whole[places[mine]] = found[mine]
+        inside = steps < self.lengths[self.series[windows], None]
+        return inside & (steps >= self._owned[windows, :1]) & (steps < self._owned[windows, 1:])
+
+    def runs(self) -> np.ndarray:
+        """The number of the stretch without a break in which each window is, `(n,)`."""
+        apart = (np.diff(self.series) != 0) | (np.diff(self.starts) > self.steps)
+        return np.concatenate(([0], np.cumsum(apart)))
+
+    def thinned(self, stride: int) -> np.ndarray:
+        """Windows about `stride` steps apart, the first and last of each run among them: numbers, ascending."""
+        runs = self.runs()
+        ends = np.append(np.diff(runs) != 0, True)
+        first = np.concatenate(([0], np.flatnonzero(ends)[:-1] + 1))[runs]
+        along = (self.starts - self.starts[first]) // stride
+        return np.flatnonzero(ends | (np.diff(along, prepend=-1) != 0) | (np.diff(runs, prepend=-1) != 0))
 
     @cached_property
     def _owned(self) -> np.ndarray:

@@ -47,13 +47,13 @@ def check_specialists(jobs: Sequence[str], schema: Schema) -> None:
 def evaluate(
     model: FittedModel,
     items: Items | SeriesSet,
-    jobs: Sequence[str] = tuple(COMPARISONS),
+    jobs: Sequence[str] | None = None,
     *,
     train: Items | SeriesSet | None = None,
     against: bool = False,
     seed: int = 0,
 ) -> tuple[dict[str, Any], list[Section]]:
-    """Measure `jobs` on test items.
+    """Measure `jobs` on test items, by default all; of series all but compression.
 
     Parameters
     ----------
@@ -72,7 +72,7 @@ def evaluate(
         assert isinstance(train, SeriesSet | None)
         material = series = SeriesMaterial(model, items, train, Path(), seed, against)
         compare = {job: partial(each, series) for job, each in SERIES_COMPARISONS.items()}
-        if unmeasured := [job for job in jobs if job not in compare]:
+        if unmeasured := [job for job in jobs or () if job not in compare]:
             raise UsageError(f"{unmeasured[0]} is not measured of series; --jobs must be some of {', '.join(compare)}")
     elif isinstance(model.schema, TableSchema):
         assert isinstance(train, Items | None)
@@ -82,6 +82,7 @@ def evaluate(
         assert isinstance(train, Items | None)
         material = images = Material(model, items, train, Path(), seed, against=against)
         compare = {job: partial(each, images) for job, each in COMPARISONS.items()}
+    jobs = tuple(compare) if jobs is None else jobs
     comparisons, figures = [], {}
     with progress_bar("evaluate", len(jobs)) as bar:
         for job in jobs:

@@ -75,14 +75,7 @@ def decide(
             "the model has too few held-out items to compare with; fit with more items or a larger --validation"
         )
     calibrated_on = len(model.normality.calibration)
-    smallest = 1 / (1 + calibrated_on)
-    kind, rate = ("false-alarm", false_alarm_rate) if fdr is None else ("false-discovery", fdr)
-    if smallest > rate:
-        warnings.warn(
-            f"with {calibrated_on} held-out items to compare with no p-value is below {smallest:.3g}: "
-            f"nothing can be flagged at a {kind} rate of {rate:g}",
-            stacklevel=2,
-        )
+    warn_of_few(calibrated_on, "items", false_alarm_rate, fdr)
     score = model.normality.score(statistics)
     p_value = model.normality.p_value(score)
     anomaly = p_value <= false_alarm_rate if fdr is None else benjamini_hochberg(p_value, fdr)
@@ -94,6 +87,18 @@ def check_rates(false_alarm_rate: float | None, fdr: float | None) -> None:
     for flag, rate in (("false-alarm-rate", false_alarm_rate), ("fdr", fdr)):
         if rate is not None and not 0 < rate < 1:
             raise UsageError(f"--{flag} must be between 0 and 1, got {rate:g}")
+
+
+def warn_of_few(calibrated_on: int, of_what: str, false_alarm_rate: float, fdr: float | None) -> None:
+    """Say so if there are too few p-values to flag anything."""
+    smallest = 1 / (1 + calibrated_on)
+    kind, rate = ("false-alarm", false_alarm_rate) if fdr is None else ("false-discovery", fdr)
+    if smallest > rate:
+        warnings.warn(
+            f"with {calibrated_on} held-out {of_what} to compare with no p-value is below {smallest:.3g}: "
+            f"nothing can be flagged at a {kind} rate of {rate:g}",
+            stacklevel=3,
+        )
 
 
 def benjamini_hochberg(p_value: np.ndarray, fdr: float) -> np.ndarray:

@@ -17,7 +17,7 @@ from torch import Tensor
 from fivefold.data import Items
 from fivefold.data.series import SeriesSet, read_series
 from fivefold.errors import DataError, UsageError
-from fivefold.jobs.detect import benjamini_hochberg, check_rates, surprise
+from fivefold.jobs.detect import benjamini_hochberg, check_rates, surprise, warn_of_few
 from fivefold.jobs.impute import impute
 from fivefold.model.columns import Columns
 from fivefold.model.conditional import Conditional
@@ -160,6 +160,7 @@ def detect_series(
         raise DataError(
             "the model has too few held-out windows to compare with; fit with more steps or a larger --validation"
         )
+    warn_of_few(len(normality.calibration), "steps", false_alarm_rate, fdr)
     score, worst = np.full(len(series.values), np.nan), np.full(len(series.windows), np.nan)
     middle = model.series_schema.central
     for rows, items in _blocks(series, "detect"):

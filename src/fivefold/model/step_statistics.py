@@ -19,7 +19,7 @@ from fivefold.model.window import Window
 from fivefold.seeds import derive_seed
 
 _WIDTHS = (9, 33)  # steps over which squared deviations are averaged
-_MOST_SCORES = 20_000
+_FEWEST_RUNS, _MOST_WINDOWS = 8, 5000
 _SUSPECT = 8.0  # nats of surprise, about four deviations, above which a value is not to mislead what follows
 _TRIALS = 8  # values of a window that may be suspect
 _FAR, _COUNTED = 30.0, 16.0  # nats of one step's surprise, and its squared deviations in averages: more does not count
@@ -49,7 +49,7 @@ def step_statistics(model: FittedModel, items: Items) -> np.ndarray:
         for surprise, square in parts:
             features.append(torch.where(visible, surprise.clamp(max=_FAR), 0).sum(3) / count)
             each = torch.where(visible, square.clamp(max=_COUNTED), 0).sum(3) / count
-            features += [_averaged(each, steps, width).clamp_min(_LEAST).log() for width in _WIDTHS]
+            features += [_log_averaged(each, steps, width) for width in _WIDTHS]
         shown = torch.where(steps[:, 0, :, None], torch.stack(features, dim=3)[:, 0], torch.nan)
         found.append(shown.double().cpu().numpy())
     return np.concatenate(found)
@@ -109,18 +109,49 @@ def _surprise(likelihood: Likelihood, x: Tensor) -> Tensor:
     return torch.stack((surprise, (likelihood.support.scaled(x) - mean).square() / variance))
 
 
-def _averaged(values: Tensor, steps: Tensor, width: int) -> Tensor:
-    """Means of `(n, 1, t)` over the known steps around, 0 where there are none."""
-    kernel = values.new_ones(1, 1, width)
-    known = steps.to(values.dtype)
-    sums, counts = (F.conv1d(each, kernel, padding=width // 2) for each in (values * known, known))
-    return sums / counts.clamp_min(1)
+def _log_averaged(squares: Tensor, steps: Tensor, width: int) -> Tensor:
+    """Log means of `(n, 1, t)` over the known steps around; of fewer than `width` nearer to 0, as such means vary more."""
+    kernel = squares.new_ones(1, 1, width)
+    known = steps.to(squares.dtype)
+    sums, counts = (F.conv1d(each, kernel, padding=width // 2) for each in (squares * known, known))
+    return (sums / counts.clamp_min(1)).clamp_min(_LEAST).log() * (counts / width).sqrt()
 
 
-def fit_step_normality(model: FittedModel, held_out: Items, seed: int) -> StepNormality | None:
-    """From the steps in the middle of held-out windows; None if there are too few."""
-    order = np.random.default_rng(derive_seed(seed, "normality")).permutation(len(held_out))[:_MOST_SCORES]
-    statistics = step_statistics(model, held_out.select(order))[:, model.series_schema.central]
+def fit_step_normality(model: FittedModel, items: Items, held_out: np.ndarray, seed: int) -> StepNormality | None:
+    """From windows that were held out, each step once, as `detect` looks at it; None if there are too few.
+
+    If they are of fewer than 8 stretches, from those of the fit as well, since series vary from time to time. The VAE knows
+    the latter too well: its statistics of them are moved to where those of held-out ones are.
+    """
+    assert items.windows is not None
+    windows, every = items.windows, np.arange(len(items))
+    rng = np.random.default_rng(derive_seed(seed, "normality"))
+    statistics = _as_asked(model, items, held_out)
+    if windows.overlap and windows.select(held_out).runs()[-1] + 1 < _FEWEST_RUNS:
+        known = _as_asked(model, items, np.setdiff1d(every, held_out))
+        for of_vae in range(statistics.shape[2] - 1 - len(_WIDTHS), statistics.shape[2]):
+            known[..., of_vae] = _matched(known[..., of_vae], statistics[..., of_vae])
+        statistics = np.concatenate((statistics, known))
     parts = statistics.shape[2] // (1 + len(_WIDTHS))
     least = [0.0, *((2 / width) ** 0.5 for width in _WIDTHS)]  # of log mean squares of normal numbers
-    return StepNormality.fit(statistics, np.tile([0.0, *(1.0 for _ in _WIDTHS)], parts), np.tile(least, parts))
+    both = [0.0, *(1.0 for _ in _WIDTHS)]
+    return StepNormality.fit(rng.permutation(statistics), np.tile(both, parts), np.tile(least, parts))
+
+
+def _as_asked(model: FittedModel, items: Items, rows: np.ndarray) -> np.ndarray:
+    """Statistics `(n, t, k)` of some of the windows, NaN but for the steps that they are asked for."""
+    assert items.windows is not None
+    chosen = rows[items.windows.select(rows).thinned(model.series_schema.stride)][:_MOST_WINDOWS]
+    statistics = step_statistics(model, items.select(chosen))
+    statistics[~items.windows.select(chosen).answers()] = np.nan
+    return statistics
+
+
+def _matched(values: np.ndarray, like: np.ndarray) -> np.ndarray:
+    """Values moved to the quantiles that `like` has where they have theirs; NaN stays."""
+    known = ~np.isnan(values)
+    order = np.sort(values[known])
+    ranks = (np.searchsorted(order, values[known]) + 0.5) / len(order)
+    moved = values.copy()
+    moved[known] = np.nanquantile(like, np.clip(ranks, 0, 1))
+    return moved

@@ -220,7 +220,7 @@ def _fit_normality(model: FittedModel, items: Items, held_out: np.ndarray) -> Ca
         return item_statistics(model, items.select(rows[order[:_MOST_SCORES]]))
 
     if isinstance(model.schema, SeriesSchema):
-        return fit_step_normality(model, items.select(held_out), seed) if len(held_out) else None
+        return fit_step_normality(model, items, held_out, seed) if len(held_out) else None
     if isinstance(model.schema, TableSchema):
         every = np.arange(len(items))
         return fit_row_normality(statistics(every), statistics(held_out if len(held_out) >= _FEWEST_SCORES else every))
