@@ -1,4 +1,8 @@
-"""Real series that come with packages (extra `bench`), each as what to fit to and what to measure on."""
+"""Real series that come with packages, each as what to fit to and what to measure on.
+
+They take the extra `bench`, and aeon, whose own requirements exclude newer versions of ours:
+`pip install --no-deps aeon deprecated wrapt`.
+"""
 
 from __future__ import annotations
 

@@ -64,8 +64,25 @@ def _readme(results: dict[str, Any]) -> str:
         f"\n\nOne model, fitted in {results['denoise']['fit_minutes']:.0f} minutes on {environment['cores']} cores; MNIST's test "
         f"set, {environment['date']}, torch {environment['versions']['torch']}. At a nominal 1 %, {alarms:.2%} of the test "
         "digits are flagged. All tables: "
-        f"[docs/benchmarks.md](docs/benchmarks.md); `make bench` repeats them.{pending}\n\n{_of_tables(results)}"
+        f"[docs/benchmarks.md](docs/benchmarks.md); `make bench` repeats them.{pending}\n\n{_of_tables(results)}{_of_series(results)}"
     )
+
+
+def _of_series(results: dict[str, Any]) -> str:
+    """Likewise, of series; means over the sets."""
+    if "series" not in results:
+        return ""
+    means = benchmarks_page.series_means(results["series"])
+    count = len(results["series"]["sets"])
+    rows = [
+        ("impute, mean rank of 4", *_beside(means["impute"]["mean rank"], 2)),
+        *(
+            (f"denoise at {level}, gain in dB", *_beside(row, 1, higher=True))
+            for level, row in means["denoise"].items()
+        ),
+        *((f"detect, {kind}, AUROC per step", *_beside(row, 3, higher=True)) for kind, row in means["auroc"].items()),
+    ]
+    return f"\n\n{_table((f'on {count} sets of series', OURS, 'best of the others'), rows)}"
 
 
 def _of_tables(results: dict[str, Any]) -> str:

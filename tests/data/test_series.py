@@ -52,7 +52,7 @@ def test_windows_follow_the_data():
     assert choose_steps(np.array([2284]), 1, None, None) == (128, 32)
     assert choose_steps(np.array([200]), 1, None, None) == (50, 12)
     assert choose_steps(np.full(100, 150), 1, None, None) == (150, 150)
-    assert choose_steps(np.array([5000]), 8, None, None) == (64, 16)
+    assert choose_steps(np.array([5000]), 8, None, None) == (32, 8)
     assert choose_steps(np.array([5000]), 1, 256, 100) == (256, 100)
     for window, stride in ((2000, None), (1, None), (128, 129), (128, 0)):
         with pytest.raises(UsageError):

@@ -12,7 +12,7 @@ from fivefold.errors import UsageError
 from fivefold.schema.series import MOST_STEPS
 
 _USUAL, _SHORTEST, _WHOLE = 128, 8, 512
-_MOST_VALUES = 512  # of a window by default: what covariances are between
+_MOST_VALUES = 256  # of a window by default: what covariances are between
 
 
 @dataclass(frozen=True)

@@ -18,7 +18,7 @@ from fivefold.data import Items
 from fivefold.model.columns import Support
 from fivefold.schema import SeriesSchema
 
-_MOST = 512  # values that covariances are between at once
+_MOST = 256  # values that covariances are between at once
 _LEVELS = (0.0, 0.02, 0.05, 0.1, 0.2, 0.4, 0.8, 1.6)  # of noise, in deviations of the channel
 _SHARES, _ORDERS, _RIDGES = (0.0, 0.3, 0.6, 0.9), (4, 16, 64), (1e-7, 1e-5, 1e-3)
 _LEVEL = 3.0  # variances that a window's level may be off besides
