@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from fivefold.model.fitted import FittedModel
-from fivefold.schema import TableSchema
+from fivefold.schema import ImageSchema, Schema, SeriesSchema, TableSchema
 
 _USAGE_OF_IMAGES = (
     "fivefold info MODEL",
@@ -21,6 +21,19 @@ _USAGE_OF_TABLES = (
     "fivefold detect MODEL TABLE -o scores.csv",
     "fivefold encode MODEL TABLE -o z.npy",
 )
+_USAGE_OF_SERIES = (
+    "fivefold info MODEL",
+    "fivefold generate MODEL --after DATA --steps 48 -n 10 -o next.csv",
+    "fivefold denoise MODEL NOISY -o clean.csv",
+    "fivefold impute MODEL HOLEY -o whole.csv",
+    "fivefold detect MODEL DATA -o scores.csv",
+    "fivefold encode MODEL DATA -o z.npy",
+)
+_USAGE: dict[type[Schema], tuple[str, ...]] = {
+    ImageSchema: _USAGE_OF_IMAGES,
+    TableSchema: _USAGE_OF_TABLES,
+    SeriesSchema: _USAGE_OF_SERIES,
+}
 _FEWEST = 2  # items that a variance can be taken over
 
 
@@ -77,7 +90,7 @@ def render_card(model: FittedModel) -> str:
     """The model card, Markdown."""
     environment = model.record["environment"]
     versions = ", ".join(f"{name} {version}" for name, version in environment["versions"].items())
-    usage = "\n".join(_USAGE_OF_TABLES if isinstance(model.schema, TableSchema) else _USAGE_OF_IMAGES)
+    usage = "\n".join(_USAGE[type(model.schema)])
     table = "\n".join(f"| {label} | {text} |" for label, text in figure_rows(model))
     return f"""# A Fivefold model
 

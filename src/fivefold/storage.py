@@ -24,6 +24,7 @@ from fivefold.model.marginals import Marginals
 from fivefold.model.normality import Normality, RowNormality, StepNormality
 from fivefold.model.prior import FittedPrior
 from fivefold.model.statistics import count_statistics
+from fivefold.model.step_statistics import count_step_statistics
 from fivefold.modelcard import render_card
 from fivefold.schema import ImageSchema, Schema, SeriesSchema, TableSchema, schema_from_json
 
@@ -130,6 +131,8 @@ def load(path: str | Path, device: str = "auto") -> FittedModel:
     model = FittedModel(schema=schema, config=fit_config, record=config["record"], **parts)
     normality = model.normality
     if isinstance(normality, Normality) and len(normality.centre) != count_statistics(model):
+        raise ModelError(f"{weights} is damaged: its normality is of other statistics")
+    if isinstance(normality, StepNormality) and len(normality.knots) != count_step_statistics(model):
         raise ModelError(f"{weights} is damaged: its normality is of other statistics")
     try:
         render_card(model)

@@ -137,7 +137,7 @@ def test_a_saved_model_gives_the_same(series_model, waves, tmp_path):
     again = load(tmp_path / "m")
     assert again.schema == series_model.schema
     _same(detect_series(again, waves).score, detect_series(series_model, waves).score)
-    assert "Steps" not in (tmp_path / "m" / "README.md").read_text(encoding="utf-8")
+    assert "fivefold generate MODEL --after" in (tmp_path / "m" / "README.md").read_text(encoding="utf-8")
 
 
 def test_levels_that_wander_are_followed(waves):

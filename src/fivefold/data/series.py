@@ -306,7 +306,8 @@ def as_table(series: SeriesSet, values: np.ndarray) -> Any:
     if grid.is_whole:
         return table.replace(channels, values, changed)
     arrow = table.arrow.take(pa.array(_sources(grid), pa.int64()))
-    for name, column in ((series.schema.time, grid.written()), (series.schema.ids, _names(grid))):
+    names = None if grid.names is None else grid.names.take(pa.array(series.numbers))
+    for name, column in ((series.schema.time, grid.written()), (series.schema.ids, names)):
         if name is not None and column is not None:
             at = arrow.column_names.index(name)
             arrow = arrow.set_column(at, arrow.schema.field(at), column.cast(arrow.schema.field(at).type))
@@ -318,8 +319,3 @@ def _sources(grid: Grid) -> np.ma.MaskedArray:
     rows = np.ma.masked_all(grid.total, np.int64)
     rows[grid.places] = np.arange(len(grid.places))
     return rows
-
-
-def _names(grid: Grid) -> pa.Array | None:
-    """Of which series each step is."""
-    return None if grid.names is None else grid.names.take(pa.array(grid.series()))

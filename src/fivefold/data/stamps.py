@@ -51,10 +51,6 @@ class Grid:
         """Whether there is a row for each step."""
         return self.total == len(self.places)
 
-    def series(self) -> np.ndarray:
-        """The series' number of each step, `(total,)`."""
-        return np.repeat(np.arange(len(self.lengths)), self.lengths)
-
     def written(self) -> pa.Array | None:
         """The time stamps of all steps, as a column of the type that was read."""
         if self.stamps is None or self.time is None:

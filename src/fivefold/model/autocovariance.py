@@ -109,12 +109,13 @@ class Autocovariance(nn.Module):
     def _predict(self, scaled: Tensor, visible: Tensor, predict: _Rule) -> Predicted:
         """`predict` for all groups, as many windows at once as memory is to hold; once for windows that show the same."""
         shape, dtype = scaled.shape, scaled.dtype
-        x = self._grouped((scaled[:, 0] - self.mean).double())
+        wide = torch.float32 if scaled.device.type == "mps" else torch.float64  # which has no float64
+        x = self._grouped((scaled[:, 0] - self.mean).to(wide))
         seen = self._grouped(visible[:, 0])
         mean, variance = torch.empty_like(x), torch.empty_like(x)
         many = max(1, _CHUNK // x.shape[2] ** 2)
         for group in range(x.shape[1]):
-            k, noise = self.covariance[group].double(), self.noise[group].double()
+            k, noise = self.covariance[group].to(wide), self.noise[group].to(wide)
             for some in torch.arange(len(x), device=x.device).split(many):
                 masks, which = seen[some, group].unique(dim=0, return_inverse=True)
                 given = torch.where(seen[some, group], x[some, group], 0.0)
