@@ -191,8 +191,8 @@ class FitConfig:
     def damage(self) -> dict[str, float]:
         """The share of the training items that the encoder sees corrupted, by kind."""
         swap = 0.0 if self.rows is None else self.rows.swap
-        series = {} if self.series is None else {"gap": self.series.gap, "white": self.series.white}
-        return {**dataclasses.asdict(self.corruption), "swap": swap, **series}
+        gap, white = (0.0, 0.0) if self.series is None else (self.series.gap, self.series.white)
+        return {**dataclasses.asdict(self.corruption), "swap": swap, "gap": gap, "white": white}
 
     def to_json(self) -> dict[str, Any]:
         """The configuration as plain JSON values."""
