@@ -330,9 +330,8 @@ def _series(result: dict[str, Any]) -> str:
     gains = {f"{name}, {level}": row for name, each in sets.items() for level, row in each["denoise"]["gain"].items()}
     by_mean = {part: {**means[part], "mean": _columns_mean(means[part])} for part in ("denoise", "auroc", "place")}
     alarms = ", ".join(f"{name} {each['detect']['false_alarms']['0.01']:.1%}" for name, each in sets.items())
-    made = ", ".join(
-        f"{name} {each['generate']['told'][OURS]:.3f}" for name, each in sets.items() if "generate" in each
-    )
+    told_apart = {name: each["generate"]["told"][OURS] for name, each in sets.items()}
+    made = ", ".join(f"{name} {auroc:.3f}" for name, auroc in told_apart.items() if auroc is not None)
     about = ", ".join(f"{name} ({each['items']}; {each['fit_seconds']:.0f} s)" for name, each in sets.items())
     return (
         f"One default setting for all; set (windows; fit): {about}. Single series are measured on a random quarter of their "

@@ -26,8 +26,9 @@ def compare(material: SeriesMaterial) -> Section:
     best, copies = _told(material, real, some), nearest_ratio(made, known, real)
     measure = Measure("AUROC of a classifier between them and real windows", digits=3, higher_is_better=False)
     table, losses = contest(measure, {"new windows": told})
+    among = "There are too few windows for it." if best is None else f"Training windows in their place get {best:.3f}."
     sentences = [
-        f"The classifier is a forest, over {_FOLDS} folds; 0.5 is chance. Training windows in their place get {best:.3f}.",
+        f"The classifier is a forest, over {_FOLDS} folds; 0.5 is chance. {among}",
         f"The nearest training window is {copies:.2f} times as far from a new window as from a test window, in the median: "
         "well below 1 they would be copies.",
     ]
@@ -47,10 +48,10 @@ def nearest_ratio(made: np.ndarray, known: np.ndarray, real: np.ndarray) -> floa
     return far[0] / max(far[1], 1e-12)
 
 
-def _told(material: SeriesMaterial, real: np.ndarray, windows: np.ndarray) -> float:
-    """How well a classifier tells windows from the test windows, at least 0.5."""
+def _told(material: SeriesMaterial, real: np.ndarray, windows: np.ndarray) -> float | None:
+    """How well a classifier tells windows from the test windows, at least 0.5; None of too few."""
     if len(real) < 2 * _FOLDS or len(windows) < 2 * _FOLDS:
-        return float("nan")
+        return None
     both = np.concatenate((real, windows)).reshape(len(real) + len(windows), -1)
     new = np.arange(len(both)) >= len(real)
     classifier = ExtraTreesClassifier(random_state=material.seed)
