@@ -112,7 +112,7 @@ def fit(
     of_series = kind == "series" or time is not None or ids is not None or Path(data).suffix.lower() == ".wav"
     if of_series:
         settings |= {"series_network": network, "window": None if window is None or window > 0 else 0}
-        series.refuse(mask=mask, resize=resize, likelihood=likelihood)
+        series.refuse(mask=mask, resize=resize, likelihood=likelihood, positions=positions, context_depth=context_depth)
     elif stride is not None or network is not None:
         raise UsageError(f"--{'stride' if network is None else 'network'} goes with series")
     configure(preset, series=of_series, **settings)
@@ -136,7 +136,7 @@ def fit(
         found = read_series(data, time=time, ids=ids, window=window or None, stride=stride, overrides=overrides)
         tables.tell_carried(found.schema.channels)
         items = found.examples()
-        if window is None:
+        if window is None and not quiet:
             print(f"{found.schema.describe()}, from one to the next {found.schema.stride}", file=sys.stderr)
     elif tables.is_table(data) and mask is None and resize is None:
         items = read_rows(data, overrides=overrides)
