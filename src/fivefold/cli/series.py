@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from fivefold.cli.tables import beside, place_table
 from fivefold.errors import UsageError
+
+_ROWS = 1 << 18
 
 if TYPE_CHECKING:
     import numpy as np
@@ -76,8 +79,7 @@ def detect(
     from fivefold.jobs.series import detect_series, surprise_series
 
     found = detect_series(fitted, series, false_alarm_rate=rate, fdr=fdr)
-    steps = _labels(series, series.numbers, series.steps)
-    place.write([_joined(steps, score=found.score, p_value=found.p_value, anomaly=found.anomaly)])
+    place.write(_step_by_step(series, score=found.score, p_value=found.p_value, anomaly=found.anomaly))
     cut = series.windows
     last = np.minimum(cut.starts + cut.steps, series.lengths[cut.series]) - 1
     named = {**_labels(series, cut.series, cut.starts, "start"), **_labels(series, cut.series, last, "end")}
@@ -213,6 +215,18 @@ def _labels(series: SeriesSet, number: np.ndarray, steps: np.ndarray, name: str 
         firsts = np.concatenate(([0], np.cumsum(series.lengths)[:-1]))
         columns[name or schema.time or "time"] = stamps.take(pa.array(firsts[number] + steps))
     return columns
+
+
+def _step_by_step(series: SeriesSet, **columns: np.ndarray) -> Iterator[pa.Table]:
+    """A row per step, so many at once that tables need little memory beside the columns."""
+    import numpy as np
+
+    ends = np.cumsum(series.lengths)
+    for first in range(0, len(series.values), _ROWS):
+        rows = np.arange(first, min(first + _ROWS, len(series.values)))
+        number = np.searchsorted(ends, rows, side="right")
+        labels = _labels(series, number, rows - (ends - series.lengths)[number])
+        yield _joined(labels, **{name: column[rows] for name, column in columns.items()})
 
 
 def _joined(labels: dict[str, Any], **columns: np.ndarray) -> pa.Table:
