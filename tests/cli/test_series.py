@@ -149,10 +149,19 @@ def test_many_series_in_one_table(run, here):
         (("detect", "MODEL", "all.csv", "-o", "o.csv", "--fdr", 3), 2, "--fdr must be between 0 and 1"),
         (("detect", "MODEL", "all.csv", "-o", "o.csv", "--mask", "m.npy"), 2, "--mask does not go with series"),
         (("generate", "MODEL", "-o", "o.csv", "--steps", 3), 2, "--steps goes with --after"),
+        (
+            ("generate", "MODEL", "-o", "o.csv", "--after", "all.csv", "--temperature", 2),
+            2,
+            "--temperature does not go with",
+        ),
         (("generate", "MODEL", "-o", "o.csv", "--given", "load=3"), 2, "--given does not go with series"),
         (("generate", "MODEL", "-o", "o.csv", "--after", "all.csv", "--steps", 0), 2, "--steps must be at least 1"),
         (("denoise", "MODEL", "all.csv", "-o", "o.csv", "--report", "r.csv"), 2, "--report does not go with series"),
-        (("compress", "MODEL", "all.csv", "-o", "o.ff"), 1, "archives hold images and rows of tables, not series yet"),
+        (
+            ("compress", "MODEL", "all.csv", "-o", "o.ff"),
+            1,
+            "that takes a model of images, this one is of windows of 32 steps",
+        ),
         (("evaluate", "MODEL", "all.csv", "--jobs", "compress"), 2, "compress is not measured of series"),
     ],
 )

@@ -104,6 +104,15 @@ def test_gaps_in_time_become_missing_steps_and_are_filled_in():
     assert len(by_step(series, np.arange(60))) == len(frame)
 
 
+def test_time_stamps_stay_as_they_were():
+    texts = [f"{day}T00:00" for day in _table()["day"].to_list()]
+    frame = _table().with_columns(day=pl.Series(texts)).filter(pl.int_range(pl.len()) != 10)
+    series = read_series(frame, time="day")
+    filled = as_given(series, np.nan_to_num(series.values))["day"].to_list()
+    assert filled[:10] + filled[11:] == texts[:10] + texts[11:]
+    assert filled[10].startswith("2026-01-11")
+
+
 def test_months_are_steps():
     days = [date(year, month, 1) for year in (2020, 2021, 2022) for month in range(1, 13)]
     frame = pl.DataFrame({"month": days, "x": np.arange(36.0)}).filter(pl.col("x") != 17)

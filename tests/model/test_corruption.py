@@ -9,9 +9,11 @@ from torch import Tensor
 from fivefold.config import CorruptionConfig
 from fivefold.model.corruption import (
     add_gaussian,
+    add_white,
     corrupt_for_training,
     hide_at_random,
     hide_block,
+    hide_gaps,
     replace_uniform,
     salt_and_pepper,
 )
@@ -184,3 +186,21 @@ def test_hidden_elements_are_zero_and_stay_hidden(kind):
     assert not (seen.visible & ~visible).any()
     assert (seen.x[~seen.visible] == 0).all()
     assert (seen.x != x).any()
+
+
+def test_gaps_are_runs_of_steps_of_bounded_length():
+    x = torch.zeros(400, 1, 100, 2)
+    hidden = ~hide_gaps(x, torch.full((400,), 0.1), torch.Generator().manual_seed(0))
+    assert hidden.shape == x.shape
+    assert 0 < hidden.float().mean() < 0.2
+    assert hidden.sum(2).max() <= 30
+    alike = (hidden[..., 0] == hidden[..., 1]).flatten(1).all(1).float().mean()
+    assert 0.05 < alike < 0.6
+
+
+def test_white_noise_is_as_strong_as_the_channel_times_its_strength():
+    generator = torch.Generator().manual_seed(0)
+    x = 0.5 + torch.randn((500, 1, 64, 2), generator=generator) * torch.tensor([0.01, 0.1])
+    visible = torch.rand(x.shape, generator=generator) < 0.8
+    noise = add_white(x, visible, torch.full((500,), 0.5), generator) - x
+    assert torch.allclose(noise.std((0, 1, 2)), torch.tensor([0.005, 0.05]), rtol=0.05)

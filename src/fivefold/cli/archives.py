@@ -14,8 +14,8 @@ import typer
 
 from fivefold.cli import options
 from fivefold.cli.app import app, present
-from fivefold.errors import DataError, ModelError, UsageError
-from fivefold.schema import SeriesSchema, TableSchema
+from fivefold.errors import DataError, UsageError
+from fivefold.schema import TableSchema
 
 if TYPE_CHECKING:
     from fivefold.jobs.image_archive import Archive
@@ -63,10 +63,6 @@ def compress(
     from fivefold.storage import load
 
     fitted = load(model)
-    if isinstance(fitted.schema, SeriesSchema):
-        raise ModelError(
-            f"archives hold images and rows of tables, not series yet; {model} is of {fitted.schema.describe()}"
-        )
     settings: dict[str, Any] = {
         "lossy": lossy,
         "step": step,

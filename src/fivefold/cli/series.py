@@ -99,6 +99,8 @@ def generate(
     model: Path, output: Path, n: int, temperature: float, after: str | None, steps: int | None, seed: int, force: bool
 ) -> dict[str, Any]:
     """New windows, or `n` ways in which the series of `after` may go on."""
+    if after is not None and temperature != 1:
+        raise UsageError("--temperature does not go with --after")
     if steps is not None and after is None:
         raise UsageError("--steps goes with --after: a window that is drawn anew has the model's number of steps")
     place = _Place(output, force)
@@ -208,7 +210,7 @@ def _labels(series: SeriesSet, number: np.ndarray, steps: np.ndarray, name: str 
         columns[schema.ids or "series"] = grid.names.take(pa.array(number))
     elif len(series.lengths) > 1:
         columns["series"] = pa.array(number)
-    stamps = None if grid is None else grid.written()
+    stamps = series.stamps()
     if stamps is None:
         columns[name or "step"] = pa.array(steps)
     else:

@@ -11,6 +11,7 @@ from typing import Any
 
 import numpy as np
 import pyarrow as pa
+import pyarrow.compute as pc
 
 from fivefold.data.arrays import read_npy, read_npz
 from fivefold.data.items import Items
@@ -25,7 +26,6 @@ from fivefold.schema.series import as_channel
 
 _FEWEST_MEANS = 4  # windows after others, to say whether the level wanders
 _EXAMPLES = 1500  # windows that a fit learns from, at least
-SERIES_ENDINGS = (".wav",)
 
 
 @dataclass(frozen=True)
@@ -66,6 +66,13 @@ class SeriesSet:
     def steps(self) -> np.ndarray:
         """Which of its series' steps each is, `(total,)`."""
         return np.arange(len(self.values)) - np.repeat(np.cumsum(self.lengths) - self.lengths, self.lengths)
+
+    def stamps(self) -> pa.Array | pa.ChunkedArray | None:
+        """When each step is, as the table says it; where that has no row, by the steps around. None without time stamps."""
+        if self.table is None or self.grid is None or self.schema.time is None:
+            return None
+        given = self.table.arrow.column(self.schema.time).take(pa.array(_sources(self.grid), pa.int64()))
+        return pc.coalesce(given, self.grid.written())
 
     @property
     def visible(self) -> np.ndarray:
@@ -259,7 +266,7 @@ def _read_file(path: Path) -> tuple[np.ndarray, np.ndarray | None]:
         return read_npy(path), None
     if ending == ".npz":
         return read_npz(path)
-    if ending in SERIES_ENDINGS:
+    if ending == ".wav":
         return _read_wave(path)[None], None
     raise DataError(f"{path}: must be a table (.csv, .parquet, …), .npy, .npz or .wav for series")
 
@@ -307,7 +314,7 @@ def as_table(series: SeriesSet, values: np.ndarray) -> Any:
         return table.replace(channels, values, changed)
     arrow = table.arrow.take(pa.array(_sources(grid), pa.int64()))
     names = None if grid.names is None else grid.names.take(pa.array(series.numbers))
-    for name, column in ((series.schema.time, grid.written()), (series.schema.ids, names)):
+    for name, column in ((series.schema.time, series.stamps()), (series.schema.ids, names)):
         if name is not None and column is not None:
             at = arrow.column_names.index(name)
             arrow = arrow.set_column(at, arrow.schema.field(at), column.cast(arrow.schema.field(at).type))

@@ -34,14 +34,11 @@ class Windows:
     @classmethod
     def of(cls, lengths: np.ndarray, steps: int, stride: int) -> Windows:
         """Windows every `stride` steps, a last one at the end of each series."""
-        series, starts = list[np.ndarray](), list[np.ndarray]()
-        for number, length in enumerate(lengths):
-            last = max(int(length) - steps, 0)
-            mine = np.arange(0, last + 1, stride)
-            mine = mine if mine[-1] == last else np.append(mine, last)
-            starts.append(mine)
-            series.append(np.full(len(mine), number))
-        return cls(lengths, np.concatenate(series), np.concatenate(starts), steps)
+        last = np.maximum(lengths - steps, 0)
+        counts = -(-last // stride) + 1
+        series = np.repeat(np.arange(len(lengths)), counts)
+        number = np.arange(counts.sum()) - np.repeat(np.cumsum(counts) - counts, counts)
+        return cls(lengths, series, np.minimum(number * stride, last[series]), steps)
 
     def __len__(self) -> int:
         return len(self.starts)

@@ -5,7 +5,6 @@ All take what `read_series` takes. Windows are looked at so many at once that me
 
 from __future__ import annotations
 
-import dataclasses
 from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any
@@ -189,9 +188,9 @@ def _events(lengths: np.ndarray, score: np.ndarray, p_value: np.ndarray, anomaly
     series = np.searchsorted(firsts, flagged, side="right") - 1
     new = (np.diff(flagged, prepend=-np.inf) > _JOINED + 1) | (np.diff(series, prepend=-1) != 0)
     begins = np.flatnonzero(new)
-    runs = np.split(flagged, begins[1:]) if len(begins) else []
-    peaks = np.array([run[np.argmin(score[run])] for run in runs], np.int64)
-    start, end = (np.array([run[at] for run in runs], np.int64) for at in (0, -1))
+    run = np.cumsum(new) - 1
+    peaks = flagged[np.lexsort((score[flagged], run))[begins]]  # the lowest of each run comes first
+    start, end = flagged[begins], flagged[np.append(begins, len(flagged))[1:] - 1]
     mine = series[begins]
     first = firsts[mine]
     return Events(mine, start - first, end - first, peaks - first, score[peaks], p_value[peaks])
@@ -223,10 +222,9 @@ def continue_series(model: FittedModel, data: Any, steps: int, n: int = 1, seed:
     rng, c = np.random.default_rng(derive_seed(seed, "continue")), schema.channels.size
     ahead = max(schema.steps // _KNOWN, 1)
     ends = np.cumsum(series.lengths)
-    known = np.full((len(ends), schema.steps, c), np.nan)
-    for number, (end, length) in enumerate(zip(ends, series.lengths, strict=True)):
-        last = series.values[end - min(length, schema.steps) : end]
-        known[number, schema.steps - len(last) :] = last
+    places = ends[:, None] + np.arange(-schema.steps, 0)
+    inside = places >= (ends - series.lengths)[:, None]
+    known = np.where(inside[..., None], series.values[np.maximum(places, 0)], np.nan)
     paths = np.tile(known, (n, 1, 1))
     parts = []
     with progress_bar("continue", steps) as bar:
@@ -264,5 +262,5 @@ def _blocks(series: SeriesSet, name: str) -> Iterator[tuple[slice, Items]]:
     """All windows, so many at once, with their place among all."""
     with progress_bar(name, len(series.windows)) as bar:
         for rows in series.windows.batches(_BLOCK):
-            yield rows, dataclasses.replace(series.items(rows=rows), windows=None)
+            yield rows, series.items(rows=rows)
             bar.advance(steps=rows.stop - rows.start)

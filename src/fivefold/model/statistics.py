@@ -27,6 +27,7 @@ def item_statistics(model: FittedModel, items: Items) -> np.ndarray:
     if isinstance(model.schema, TableSchema):
         return row_statistics(model, items)
     found: list[np.ndarray] = []
+    levels = model.image_schema.levels
     for _, x, visible in model.batches(items):
         posterior = model.vae.posterior(x, visible)
         likelihood = model.vae.likelihood(posterior.mu)
@@ -45,7 +46,7 @@ def item_statistics(model: FittedModel, items: Items) -> np.ndarray:
             for z in (None, posterior.mu):
                 surprise = -Conditional(model, Window.CAUSAL, x, visible, z).log_prob(x)
                 worst = _worst(surprise, visible)  # of a density it may be negative
-                columns += [_mean(surprise, visible), worst if model.schema.levels is None else _log(worst)]
+                columns += [_mean(surprise, visible), worst if levels is None else _log(worst)]
         if model.prior is not None:
             columns.append(torch.from_numpy(-model.prior.log_prob(posterior.mu.cpu().numpy())))
         found.append(torch.stack([c.cpu().double() for c in columns], dim=1).numpy())
