@@ -8,6 +8,7 @@ import torch
 
 from fivefold.model.conditional import Conditional
 from fivefold.model.context import by_element
+from fivefold.model.step_statistics import _doubting
 from fivefold.model.window import Window
 
 
@@ -76,3 +77,13 @@ def test_what_is_put_is_seen(series_model, windows):
     whole = _points(series_model, Window.CAUSAL, x, visible)[:, 11]
     assert not torch.allclose(before.view(-1), whole, atol=1e-4)
     assert torch.allclose(given(items, eleven).point().view(-1), whole, atol=1e-4)
+
+
+def test_the_first_value_that_is_far_off_is_not_trusted(series_model, windows):
+    x, visible = windows
+    x = x.clone()
+    x[:, 0, 12] += 3.0
+    with torch.inference_mode():
+        _, trusted = _doubting(series_model, x, visible)
+    assert not trusted[:, 0, 12].any()
+    assert trusted[:, 0, :10].all()
