@@ -21,7 +21,9 @@ def process(schema):
     found = Autocovariance(schema)
     lags = torch.arange(24.0)
     covariance = torch.exp(-((lags[:, None] - lags).abs() / 5)) + 0.3 * torch.cos((lags[:, None] - lags) / 3)
-    found.covariance.copy_(covariance)
+    root = torch.linalg.cholesky(covariance.double())
+    found.own[0] = root.diagonal().square()
+    found.regression[0] = torch.eye(24) - torch.linalg.inv(root / root.diagonal())
     found.mean.fill_(0.2)
     rng = torch.Generator().manual_seed(0)
     x = 0.2 + torch.randn((6, 24), generator=rng) @ torch.linalg.cholesky(covariance).T
@@ -52,6 +54,16 @@ def test_causal_is_prediction_from_what_came_before(process):
     found = model.causal(torch.where(visible, x, 0.0), visible)
     seen = visible[:, 0, :, 0].numpy()
     _check(found, covariance, x, lambda row, at: seen[row] & (np.arange(24) < at))
+
+
+def test_causal_prediction_of_whole_windows_is_their_regression(process):
+    model, covariance, x, visible = process
+    whole = torch.ones_like(visible)
+    found = model.causal(x, whole)
+    _check(found, covariance, x, lambda row, at: np.arange(24) < at)
+    mixed = visible.clone()
+    mixed[0] = True
+    assert torch.equal(model.causal(torch.where(mixed, x, 0.0), mixed).mean[0], found.mean[0])
 
 
 def test_missing_is_prediction_from_all_others(process):
@@ -89,7 +101,7 @@ def test_covariances_are_learnt():
     items = series.examples()
     model = Autocovariance(series.schema)
     model.fit(series.schema, items.select(slice(0, 1000)), items.select(slice(1200, 1400)))
-    covariance = model.covariance[0].double().numpy()
+    covariance = model.covariance(0).numpy()
     innovation = np.linalg.cholesky(covariance)[-1, -1] * series.schema.channels.columns[0].spread
     assert innovation == pytest.approx(1.0, abs=0.12)
     weights = np.linalg.solve(covariance[:31, :31], covariance[:31, 31])

@@ -37,13 +37,15 @@ class Predicted:
 
 
 class Autocovariance(nn.Module):
-    """Means `(t, c)` and covariances `(groups, size, size)` of values, step by step; in groups of channels if there are many.
+    """Means `(t, c)` of values, and each one's regression on those before it, step by step; in groups of channels if there
+    are many.
 
     Its methods take values `(n, 1, t, c)` as `Support.scaled` has them, and which are visible.
     """
 
     mean: Tensor
-    covariance: Tensor
+    regression: Tensor
+    own: Tensor
     noise: Tensor
 
     def __init__(self, schema: SeriesSchema) -> None:
@@ -53,19 +55,32 @@ class Autocovariance(nn.Module):
         self.steps, self._together = steps, max(fitting, default=1)
         groups, size = channels // self._together, steps * self._together
         self.register_buffer("mean", torch.zeros(steps, channels))
-        self.register_buffer("covariance", torch.eye(size).expand(groups, -1, -1).contiguous())
+        self.register_buffer("regression", torch.zeros(groups, size, size))
+        self.register_buffer("own", torch.ones(groups, size))  # variance that the regression leaves
         self.register_buffer("noise", torch.ones(groups, size))  # variance of noise as strong as the channel
+
+    def covariance(self, group: int) -> Tensor:
+        """Between the values of a group `(size, size)`, float64, as their regressions have it."""
+        rows, own = _wide(self.regression[group]), _wide(self.own[group])
+        root = torch.linalg.inv(torch.eye(len(rows), dtype=rows.dtype, device=rows.device) - rows) * own.sqrt()
+        return root @ root.T
 
     @torch.no_grad()
     def causal(self, scaled: Tensor, visible: Tensor) -> Predicted:
         """Each value given the visible ones before it: step by step, channels one after the other."""
 
-        def predict(x: Tensor, seen: Tensor, which: Tensor, k: Tensor, noise: Tensor) -> tuple[Tensor, Tensor]:
-            root = torch.linalg.cholesky(_shown(k, seen, noise * _JITTER))
-            across = torch.linalg.solve_triangular(root, k * seen.unsqueeze(2), upper=False).triu(1)
-            told = _solve_lower(root, which, x)
-            mean = _times(across.transpose(1, 2), which, told)
-            return mean, (k.diagonal() - across.square().sum(1))[which]
+        def predict(x: Tensor, seen: Tensor, which: Tensor, group: int) -> tuple[Tensor, Tensor]:
+            mean, variance = x @ _wide(self.regression[group]).T, _wide(self.own[group]).repeat(len(x), 1)
+            holey = ~seen.all(dim=1)
+            if (rest := holey[which]).any():
+                some, masks = (holey.cumsum(0) - 1)[which[rest]], seen[holey]
+                k = self.covariance(group)
+                least = torch.finfo(k.dtype).eps ** 0.5
+                root = torch.linalg.cholesky(_shown(k, masks, least * _wide(self.noise[group])))
+                across = torch.linalg.solve_triangular(root, k * masks.unsqueeze(2), upper=False).triu(1)
+                mean[rest] = _times(across.transpose(1, 2), some, _solve_lower(root, some, x[rest]))
+                variance[rest] = (k.diagonal() - across.square().sum(1))[some]
+            return mean, variance
 
         return self._predict(scaled, visible, predict)
 
@@ -73,8 +88,9 @@ class Autocovariance(nn.Module):
     def missing(self, scaled: Tensor, visible: Tensor) -> Predicted:
         """Each value given all visible ones but itself."""
 
-        def predict(x: Tensor, seen: Tensor, which: Tensor, k: Tensor, noise: Tensor) -> tuple[Tensor, Tensor]:
-            root = torch.linalg.cholesky(_shown(k, seen, noise * _JITTER))
+        def predict(x: Tensor, seen: Tensor, which: Tensor, group: int) -> tuple[Tensor, Tensor]:
+            k = self.covariance(group)
+            root = torch.linalg.cholesky(_shown(k, seen, _JITTER * _wide(self.noise[group])))
             precision = torch.cholesky_inverse(root)
             weighed, own = _times(precision, which, x), precision.diagonal(dim1=1, dim2=2)
             shown = k * seen.unsqueeze(1)
@@ -89,7 +105,8 @@ class Autocovariance(nn.Module):
     def noisy(self, scaled: Tensor, visible: Tensor) -> Predicted:
         """Each clean value given all noisy ones: white noise, as strong as it probably is in the window."""
 
-        def predict(x: Tensor, seen: Tensor, which: Tensor, k: Tensor, noise: Tensor) -> tuple[Tensor, Tensor]:
+        def predict(x: Tensor, seen: Tensor, which: Tensor, group: int) -> tuple[Tensor, Tensor]:
+            k, noise = self.covariance(group), _wide(self.noise[group])
             evidence, means, variances = [], [], []
             for level in _LEVELS:
                 root = torch.linalg.cholesky(_shown(k, seen, noise * (level**2 + _JITTER)))
@@ -109,17 +126,15 @@ class Autocovariance(nn.Module):
     def _predict(self, scaled: Tensor, visible: Tensor, predict: _Rule) -> Predicted:
         """`predict` for all groups, as many windows at once as memory is to hold; once for windows that show the same."""
         shape, dtype = scaled.shape, scaled.dtype
-        wide = torch.float32 if scaled.device.type == "mps" else torch.float64  # which has no float64
-        x = self._grouped((scaled[:, 0] - self.mean).to(wide))
+        x = self._grouped(_wide(scaled[:, 0] - self.mean))
         seen = self._grouped(visible[:, 0])
         mean, variance = torch.empty_like(x), torch.empty_like(x)
         many = max(1, _CHUNK // x.shape[2] ** 2)
         for group in range(x.shape[1]):
-            k, noise = self.covariance[group].to(wide), self.noise[group].to(wide)
             for some in torch.arange(len(x), device=x.device).split(many):
                 masks, which = seen[some, group].unique(dim=0, return_inverse=True)
                 given = torch.where(seen[some, group], x[some, group], 0.0)
-                mean[some, group], variance[some, group] = predict(given, masks, which, k, noise)
+                mean[some, group], variance[some, group] = predict(given, masks, which, group)
         variance = torch.maximum(variance, _FLOOR * self.noise)
         steps, channels = shape[2:]
         back = (
@@ -155,15 +170,15 @@ class Autocovariance(nn.Module):
                     _moments(grouped[:, group], order, self._together, share) for group in range(grouped.shape[1])
                 ]
                 for ridge in _RIDGES:
-                    parts = [_from_regressions(each, self.steps, self._together, ridge) for each in moments]
+                    parts = [_regressions(each, self.steps, self._together, ridge) for each in moments]
                     self._set(mean, *(torch.stack(part) for part in zip(*parts, strict=True)))
                     if (loss := self._loss(*tested)) < least:
                         best, least = [each.clone() for each in self.buffers()], loss
         for buffer, value in zip(self.buffers(), best or (), strict=True):
             buffer.copy_(value)
 
-    def _set(self, mean: Tensor, covariance: Tensor, noise: Tensor) -> None:
-        for buffer, value in zip((self.mean, self.covariance, self.noise), (mean, covariance, noise), strict=True):
+    def _set(self, mean: Tensor, *parts: Tensor) -> None:
+        for buffer, value in zip(self.buffers(), (mean, *parts), strict=True):
             buffer.copy_(value)
 
     def _values(self, schema: SeriesSchema, items: Items) -> tuple[Tensor, Tensor]:
@@ -212,9 +227,9 @@ def _moments(x: Tensor, order: int, width: int, share: float) -> Tensor:
     return share * torch.einsum("nti,ntj->tij", sections, sections) / n + (1 - share) * common
 
 
-def _from_regressions(moments: Tensor, steps: int, width: int, ridge: float) -> tuple[Tensor, Tensor]:
-    """Covariances `(size, size)` of windows in which each value is regressed on those before it, and the channels'
-    variances, repeated, `(size,)`.
+def _regressions(moments: Tensor, steps: int, width: int, ridge: float) -> tuple[Tensor, Tensor, Tensor]:
+    """Of windows in which each value is regressed on those before it the weights `(size, size)`, the variances left, and
+    the channels' variances, repeated: `(size,)` each.
     """
     order = moments.shape[1] // width - 1
     variance = moments.mean(0).diagonal()[-width:].clamp_min(_FLOOR)
@@ -235,14 +250,18 @@ def _from_regressions(moments: Tensor, steps: int, width: int, ridge: float) -> 
             )
             weights = torch.linalg.solve(known, each[first:here, here])
             place = step * width + channel
-            rows[place, place - len(weights) : place] = -weights
+            rows[place, place - len(weights) : place] = weights
             left = each[here, here] - weights @ each[first:here, here]
             own[place] = torch.maximum(left, _JITTER * variance[channel]) if step else (1 + _LEVEL) * variance[channel]
-    root = torch.linalg.inv(rows + torch.eye(len(rows), dtype=rows.dtype, device=rows.device)) * own.sqrt()
-    return root @ root.T, variance.repeat(steps)
+    return rows, own, variance.repeat(steps)
 
 
-_Rule = Callable[[Tensor, Tensor, Tensor, Tensor, Tensor], tuple[Tensor, Tensor]]
+_Rule = Callable[[Tensor, Tensor, Tensor, int], tuple[Tensor, Tensor]]
+
+
+def _wide(x: Tensor) -> Tensor:
+    """In float64, where the device has it."""
+    return x if x.device.type == "mps" else x.double()
 
 
 def _shown(covariance: Tensor, seen: Tensor, noise: Tensor) -> Tensor:
