@@ -370,6 +370,8 @@ class VAE(ClassNamePrefixFeaturesOutMixin, TransformerMixin, _Scores, _Imputes):
         from fivefold.jobs.compress import compress
 
         data = self._check(X)
+        if isinstance(data, SeriesSet):
+            return compress(self.model_, X, **options)
         return compress(self.model_, data.native if isinstance(data, Table) else data, **options)
 
     def _new(self, values: np.ndarray) -> Any:

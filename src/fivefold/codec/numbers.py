@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 
 import numpy as np
@@ -15,6 +15,7 @@ _BINS = 256  # per spread
 _REACH = 16  # sinh of which, in spreads, is as far as the grid goes
 _RATIO = float.fromhex("0x1.0100802ab5577p+0")  # e ** (1 / 256)
 _DIGIT = 16  # bits
+_PLACES = 13  # of decimals, at most, and one
 LARGEST_DIGIT = (1 << _DIGIT) - 1
 _BITS: dict[int, np.dtype] = {2: np.dtype(np.int16), 4: np.dtype(np.int32), 8: np.dtype(np.int64)}
 
@@ -40,7 +41,7 @@ class NumberGrid:
         """Of float64 the multiples of the step that they are, or their place among all numbers of the type: int64."""
         if self.step:
             with np.errstate(invalid="ignore", over="ignore"):
-                return np.clip(np.rint(self._multiples(values)), -(2.0**62), 2.0**62).astype(np.int64)
+                return np.clip(np.rint(self.multiples(values)), -(2.0**62), 2.0**62).astype(np.int64)
         with np.errstate(over="ignore"):
             bits = values.astype(self.dtype).view(_BITS[self.dtype.itemsize]).astype(np.int64)
         return np.where(bits < 0, self._lowest - bits, bits)
@@ -61,7 +62,7 @@ class NumberGrid:
         if not self.step:
             grid = grid[np.abs(grid) <= np.finfo(self.dtype).max]
             return np.unique(self.whole(grid))
-        return np.unique(np.ceil(np.clip(self._multiples(grid), -(2.0**62), 2.0**62)).astype(np.int64))
+        return np.unique(np.ceil(np.clip(self.multiples(grid), -(2.0**62), 2.0**62)).astype(np.int64))
 
     @cached_property
     def edges(self) -> np.ndarray:
@@ -86,8 +87,24 @@ class NumberGrid:
         for shift in range(0, int(last.max()).bit_length(), _DIGIT):
             yield shift, Even(np.minimum(last[bins] >> shift, LARGEST_DIGIT) + 1)
 
-    def _multiples(self, values: np.ndarray) -> np.ndarray:
+    def multiples(self, values: np.ndarray) -> np.ndarray:
+        """How many steps numbers are, not rounded."""
         return values * self._parts if self.step < 1 else values / self.step
+
+    def resolution(self, values: np.ndarray) -> float:
+        """How far apart numbers are that it can tell, about the mean size of some `values`; NaN if that is too large for it."""
+        if self.step:
+            return self.step
+        with np.errstate(over="ignore", invalid="ignore"):
+            return float(np.spacing(np.abs(values).mean().astype(self.dtype)))
+
+    @property
+    def forms(self) -> list[NumberGrid]:
+        """This one, and others of the same centre: of ever finer decimals, and of ever wider floating-point numbers."""
+        decimals = [replace(self, step=10.0**-places) for places in range(_PLACES)]
+        kinds = [np.dtype(kind) for kind in (np.float16, np.float32, np.float64)]
+        wider = [replace(self, step=0.0, dtype=kind) for kind in kinds if kind.itemsize <= self.dtype.itemsize]
+        return [self, *decimals, *wider]
 
     @property
     def _parts(self) -> float:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import wave
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
@@ -16,6 +15,7 @@ import pyarrow.compute as pc
 from fivefold.data.arrays import read_npy, read_npz
 from fivefold.data.items import Items
 from fivefold.data.rows import is_table, open_table
+from fivefold.data.sound import read_wave
 from fivefold.data.stamps import Grid, arrange
 from fivefold.data.table_schema import infer_table_schema
 from fivefold.data.tables import Table, as_native
@@ -206,11 +206,30 @@ def _of_table(
     return SeriesSet(values, grid.lengths, about, table.source, table=table, grid=grid)
 
 
-def _of_arrays(source: Any, schema: SeriesSchema | None, overrides: Mapping[str, Any] | None) -> SeriesSet:
-    name, labels, shape = "series", None, None
+@dataclass(frozen=True)
+class Flat:
+    """Arrays of series, one after the other: `(total, channels)`, as they came.
+
+    Attributes
+    ----------
+    shape : of the array that they are from, or None
+    sound : the rate and the bytes of a sample of the sound that they are from, or None
+    """
+
+    flat: np.ndarray
+    lengths: np.ndarray
+    source: str
+    labels: np.ndarray | None = None
+    shape: tuple[int, ...] | None = None
+    sound: tuple[int, int] | None = None
+
+
+def flattened(source: Any) -> Flat:
+    """Arrays, or files of arrays; see `read_series`. Raises `DataError`."""
+    name, labels, sound = "series", None, None
     if isinstance(source, str | Path):
         name = str(source)
-        source, labels = _read_file(Path(source))
+        source, labels, sound = _read_file(Path(source))
     if isinstance(source, np.ndarray):
         shape = source.shape
         source = source[None] if source.ndim == 1 else source
@@ -221,15 +240,22 @@ def _of_arrays(source: Any, schema: SeriesSchema | None, overrides: Mapping[str,
         if labels is not None and len(labels) != len(source):
             raise DataError(f"{name}: there must be a label per series, got {len(labels)} for {len(source)}")
         lengths = np.full(len(source), source.shape[1])
-        flat = source.reshape(-1, source.shape[2] if source.ndim == 3 else 1)
+        found = Flat(
+            source.reshape(-1, source.shape[2] if source.ndim == 3 else 1), lengths, name, labels, shape, sound
+        )
     else:
-        flat, lengths = _joined(source, name)
-    if len(flat) == 0 or flat.shape[1] == 0:
-        raise DataError(f"{name}: there is nothing in it (shape {shape or flat.shape})")
-    table = Table.of(flat, name)
+        found = Flat(*_joined(source, name), name)
+    if len(found.flat) == 0 or found.flat.shape[1] == 0:
+        raise DataError(f"{name}: there is nothing in it (shape {found.shape or found.flat.shape})")
+    return found
+
+
+def _of_arrays(source: Any, schema: SeriesSchema | None, overrides: Mapping[str, Any] | None) -> SeriesSet:
+    found = flattened(source)
+    table = Table.of(found.flat, found.source)
     channels = _channels(table, overrides) if schema is None else schema.channels
     about = schema or SeriesSchema(channels, 1, 1)
-    return SeriesSet(table.cells(channels), lengths, about, name, labels, shape=shape)
+    return SeriesSet(table.cells(channels), found.lengths, about, found.source, found.labels, shape=found.shape)
 
 
 def _joined(source: Sequence[Any], name: str) -> tuple[np.ndarray, np.ndarray]:
@@ -258,33 +284,19 @@ def _channels(table: Table, overrides: Mapping[str, Any] | None) -> TableSchema:
     return TableSchema(tuple(as_channel(column) for column in kept), found.carried + others)
 
 
-def _read_file(path: Path) -> tuple[np.ndarray, np.ndarray | None]:
+def _read_file(path: Path) -> tuple[np.ndarray, np.ndarray | None, tuple[int, int] | None]:
+    """Values, labels, and of sound its rate and the bytes of a sample."""
     if not path.is_file():
         raise DataError(f"{path}: {'is a folder' if path.is_dir() else 'no such file'}")
     ending = path.suffix.lower()
     if ending == ".npy":
-        return read_npy(path), None
+        return read_npy(path), None, None
     if ending == ".npz":
-        return read_npz(path)
+        return *read_npz(path), None
     if ending == ".wav":
-        return _read_wave(path)[None], None
+        sound = read_wave(path)
+        return sound.samples[None], None, (sound.rate, sound.width)
     raise DataError(f"{path}: must be a table (.csv, .parquet, …), .npy, .npz or .wav for series")
-
-
-def _read_wave(path: Path) -> np.ndarray:
-    """Samples `(t, channels)`, int16 or uint8 or int32."""
-    try:
-        with wave.open(str(path)) as file:
-            width, channels, content = file.getsampwidth(), file.getnchannels(), file.readframes(file.getnframes())
-    except (wave.Error, EOFError, OSError) as error:
-        raise DataError(f"{path}: can't be read as PCM sound ({error})") from None
-    if width == 3:
-        wide = np.zeros((len(content) // 3, 4), np.uint8)
-        wide[:, 1:] = np.frombuffer(content, np.uint8).reshape(-1, 3)
-        samples = wide.view("<i4")[:, 0] >> 8
-    else:
-        samples = np.frombuffer(content, {1: "u1", 2: "<i2", 4: "<i4"}[width])
-    return samples.reshape(-1, channels)
 
 
 def as_given(series: SeriesSet, values: np.ndarray) -> Any:

@@ -1,4 +1,4 @@
-"""Compress images into an archive, exactly or as their codes alone say; and tables."""
+"""Compress images into an archive, exactly or as their codes alone say; and tables, and series."""
 
 from __future__ import annotations
 
@@ -19,13 +19,13 @@ from fivefold.jobs.block_values import encode_block
 from fivefold.jobs.image_archive import NAMES, codec_of
 from fivefold.jobs.opened import embedded
 from fivefold.jobs.pool import Pool
-from fivefold.jobs.row_archive import write_row_archive
+from fivefold.jobs.row_archive import write_row_archive, write_series_archive
 from fivefold.model.code_length import STEPS, code_length
 from fivefold.model.fitted import FittedModel
 from fivefold.model.latent_code import LatentGrid
 from fivefold.model.scoring import encode_items
 from fivefold.progress import Rate, progress_bar
-from fivefold.schema import TableSchema
+from fivefold.schema import SeriesSchema, TableSchema
 from fivefold.storage import fingerprint
 
 _BLOCK_ITEMS, _BLOCK_ELEMENTS = 1024, 1 << 21
@@ -34,8 +34,11 @@ _LOSSY_STEP = 1.0  # posterior deviations
 
 
 def compress(model: FittedModel, data: Source, **options: Any) -> bytes:
-    """Items, or the rows of a table, as an archive; `options` as for `write_archive`."""
+    """Items, the rows of a table, or series, as an archive; `options` as for `write_archive`."""
     file = io.BytesIO()
+    if isinstance(model.schema, SeriesSchema):
+        write_series_archive(model, data, file, **options)
+        return file.getvalue()
     if isinstance(model.schema, TableSchema):
         table = open_table(data, model.schema)
         write_row_archive(model, [table], file, rows=len(table), **options)

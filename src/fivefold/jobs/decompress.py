@@ -1,4 +1,4 @@
-"""Read archives, of images and of tables."""
+"""Read archives, of images, of tables and of series."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from fivefold.model.fitted import FittedModel
 def open_archive(file: IO[bytes], limits: Limits = Limits()) -> Archive | RowArchive:  # noqa: B008  (frozen)
     """An archive in a file that can seek; raises `ArchiveError`."""
     reader = ArchiveReader(file, limits)
-    kind = RowArchive if reader.facts.get("kind") == "table" else Archive
+    kind = RowArchive if reader.facts.get("kind") in ("table", "series") else Archive
     return kind.of(reader, limits)
 
 
@@ -27,7 +27,7 @@ def decompress(
     limits: Limits = Limits(),  # noqa: B008  (frozen)
     workers: int = 1,
 ) -> Any:
-    """The items of an archive: images `(n, h, w, c)`, or a table of the kind that was compressed.
+    """The items of an archive: images `(n, h, w, c)`, or a table, or series, of the kind that was compressed.
 
     See `Archive.read` and `RowArchive.read`.
     """

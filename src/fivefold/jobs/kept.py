@@ -18,6 +18,7 @@ from fivefold.errors import DataError
 from fivefold.jobs.blocks import DamagedLayerError
 from fivefold.schema import Column, TableSchema
 
+CODED = 1  # the method of blocks
 _LEVEL = 19  # of zstd
 _SIZE = struct.Struct("<Q")  # of the kept part, inflated
 _HEAD = 1  # bytes of an array without nulls before its values
@@ -53,6 +54,8 @@ def same_cells(array: pa.Array, decoded: pa.Array) -> np.ndarray:
     """Where the values are the same, bit for bit; what is null is not."""
     given = plain(pa.chunked_array([array])).combine_chunks()
     decoded = plain(pa.chunked_array([decoded])).combine_chunks()
+    if pt.is_float16(given.type):  # which Arrow can't compare
+        given, decoded = (each.cast(pa.float32()) for each in (given, decoded))
     same = pc.fill_null(pc.equal(given, decoded), False).to_numpy(zero_copy_only=False)
     if pt.is_floating(given.type):
         signs = (np.signbit(_numbers(each)) for each in (given, decoded))

@@ -1,53 +1,79 @@
-"""Archives of tables: every cell comes back bit for bit, whether the model knows its column or not."""
+"""Archives of tables and of series: every cell comes back bit for bit, whether the model knows its column or not."""
 
 from __future__ import annotations
 
+import math
 import zlib
-from collections.abc import Generator, Iterable, Iterator
+from collections.abc import Callable, Generator, Iterable, Iterator
 from dataclasses import dataclass
 from itertools import chain
 from typing import IO, Any, get_args
 
+import numpy as np
 import pyarrow as pa
 
 from fivefold.codec.archive import ArchiveReader, ArchiveWriter, Limits
 from fivefold.data.array_bytes import check_type
+from fivefold.data.series_rows import SeriesRows
 from fivefold.data.tables import Table, TableKind, as_native
 from fivefold.errors import DamagedArchiveError, DataError, ModelError, UsageError
 from fivefold.jobs.image_archive import NONSENSE, inflate, weights_of
 from fivefold.jobs.opened import Opened, embedded
 from fivefold.jobs.pool import Pool
 from fivefold.jobs.row_blocks import RowCodec, decode_rows, encode_rows
+from fivefold.jobs.step_blocks import StepCodec, decode_steps, encode_steps
 from fivefold.model.exact_rows import ExactRows
+from fivefold.model.exact_steps import ExactSteps
 from fivefold.model.fitted import FittedModel
 from fivefold.progress import Rate, progress_bar
+from fivefold.schema import SeriesSchema
 from fivefold.storage import fingerprint
 
 _COLUMNS = "columns"
-_BLOCK_ROWS = 1 << 14
-_EXACT_ONLY = "archives of tables are exact: --lossy and --step are for images"
+_BLOCK_ROWS, _BLOCK_STEPS = 1 << 14, 1 << 16
+_EXACT_ONLY = "archives of tables and of series are exact: --lossy and --step are for images"
+_Codec = RowCodec | StepCodec
+
+
+@dataclass(frozen=True)
+class RowOptions:
+    """How an archive is written.
+
+    Attributes
+    ----------
+    block_items : rows, or steps, that are coded together; by default 16,384 rows, and 65,536 steps
+    verify, embed_model, workers : see `write_archive`
+    lossy, step : there are none
+
+    Raises
+    ------
+    UsageError : if an option is out of its range, or not for tables
+    """
+
+    lossy: bool = False
+    step: float | None = None
+    block_items: int | None = None
+    verify: bool = True
+    embed_model: bool = False
+    workers: int = 1
+
+    def __post_init__(self) -> None:
+        most = Limits().block_rows
+        if self.lossy or self.step is not None:
+            raise UsageError(_EXACT_ONLY)
+        if self.block_items is not None and not 1 <= self.block_items <= most:
+            raise UsageError(f"--block-items must be from 1 to {most:,}, got {self.block_items}")
 
 
 def write_row_archive(
-    model: FittedModel,
-    parts: Iterable[Table],
-    file: IO[bytes],
-    *,
-    rows: int | None = None,
-    lossy: bool = False,
-    step: float | None = None,
-    block_items: int | None = None,
-    verify: bool = True,
-    embed_model: bool = False,
-    workers: int = 1,
+    model: FittedModel, parts: Iterable[Table], file: IO[bytes], *, rows: int | None = None, **options: Any
 ) -> int:
     """Write an archive of a table, given part by part; returns how many rows there were.
 
     Parameters
     ----------
     rows : how many there will be, if that is known
-    block_items, verify, embed_model, workers : see `write_archive`; blocks have 16,384 rows by default
-    lossy, step : there are none for tables
+    options : see `RowOptions`
 
     Raises
     ------
@@ -55,31 +81,60 @@ def write_row_archive(
     ModelError : if the model has no context decoder
     DataError : if there are no rows, a column is of a type that archives can't hold, or the parts are not of one type
     """
-    block_rows, most = _BLOCK_ROWS if block_items is None else block_items, Limits().block_rows
-    if lossy or step is not None:
-        raise UsageError(_EXACT_ONLY)
-    if not 1 <= block_rows <= most:
-        raise UsageError(f"--block-items must be from 1 to {most:,}, got {block_rows}")
+    chosen = RowOptions(**options)
     exact = (part.exact(model.table_schema) for part in parts if len(part))
+    return _write(model, exact, file, {"kind": "table"}, rows, chosen.block_items or _BLOCK_ROWS, chosen)
+
+
+def write_series_archive(model: FittedModel, source: Any, file: IO[bytes], **options: Any) -> tuple[int, int]:
+    """Write an archive of series; returns how many steps there were, and how many bytes `source` has.
+
+    See `SeriesRows.of` for sources, and `write_row_archive` for the rest.
+    """
+    chosen = RowOptions(**options)
+    steps = chosen.block_items or _BLOCK_STEPS
+    series = SeriesRows.of(source, model.series_schema, steps)
+    facts = {"kind": "series", "ids": series.ids, **series.form}
+    return _write(model, series.parts, file, facts, series.rows, steps, chosen), series.bytes
+
+
+def _write(
+    model: FittedModel,
+    parts: Iterable[tuple[TableKind, pa.Table]],
+    file: IO[bytes],
+    facts: dict[str, Any],
+    rows: int | None,
+    block_rows: int,
+    options: RowOptions,
+) -> int:
+    exact = iter(parts)
     if (start := next(exact, None)) is None:
         raise DataError("the table has no rows")
     kind, first = start
     for column in first.schema:
         check_type(column.type, column.name, "table")
-    facts = {"kind": "table", "frame": kind, "model": fingerprint(model)}
     attached = {_COLUMNS: zlib.compress(first.schema.serialize().to_pybytes(), 9)}
-    attached |= embedded(model) if embed_model else {}
-    writer = ArchiveWriter(file, facts, attached)
-    tasks = workers if rows is None else -(-rows // block_rows)
+    attached |= embedded(model) if options.embed_model else {}
+    codec = codec_of(model, first.schema, facts.get("ids"))
+    writer = ArchiveWriter(file, {**facts, "frame": kind, "model": fingerprint(model)}, attached)
+    tasks = options.workers if rows is None else -(-rows // block_rows)
     done, rate = 0, Rate()
-    with Pool(codec_of(model, first.schema), workers, tasks) as pool, progress_bar("compress", rows or 0) as bar:
+    with Pool(codec, options.workers, tasks) as pool, progress_bar("compress", rows or 0) as bar:
         blocks = _blocks(chain([first], (part for _, part in exact)), first.schema, block_rows)
-        for count, method, layers in pool.map(encode_rows, ((block, verify) for block in blocks)):
+        for count, method, layers in pool.map(_encoder(codec), ((block, options.verify) for block in blocks)):
             writer.add(count, method, layers)
             done += count
             bar.advance(f"compress, {rate.add(sum(map(len, layers)))}", count)
         writer.close()
     return done
+
+
+def _encoder(codec: _Codec) -> Callable[..., Any]:
+    return encode_steps if isinstance(codec, StepCodec) else encode_rows
+
+
+def _decoder(codec: _Codec) -> Callable[..., Any]:
+    return decode_steps if isinstance(codec, StepCodec) else decode_rows
 
 
 def _blocks(tables: Iterable[pa.Table], columns: pa.Schema, rows: int) -> Iterator[pa.Table]:
@@ -91,7 +146,7 @@ def _blocks(tables: Iterable[pa.Table], columns: pa.Schema, rows: int) -> Iterat
 
 @dataclass
 class RowArchive(Opened):
-    """An open archive of a table.
+    """An open archive of a table, or of series.
 
     Attributes
     ----------
@@ -99,10 +154,12 @@ class RowArchive(Opened):
     limits : what may be read
     columns : the table's
     kind : of what was compressed: `pandas`, `polars`, `arrow` or `numpy`
+    ids : of series the column that says of which a row is, or None
     """
 
     columns: pa.Schema
     kind: TableKind
+    ids: str | None = None
 
     @classmethod
     def of(cls, reader: ArchiveReader, limits: Limits) -> RowArchive:
@@ -115,13 +172,15 @@ class RowArchive(Opened):
             kind = reader.facts["frame"]
             sane = isinstance(reader.facts["model"], str) and kind in get_args(TableKind) and reader.items > 0
             sane = sane and len(set(columns.names)) == len(columns) > 0
+            ids = reader.facts.get("ids")
+            sane = sane and (ids is None or ids in columns.names) and _is_sane_form(reader, len(columns))
         except (*NONSENSE, DataError, OSError, pa.ArrowException) as error:
             raise DamagedArchiveError(f"the archive's header is damaged: {error}") from None
         if not sane:
             raise DamagedArchiveError("the archive's header is damaged")
         for block in reader.blocks:
             limits.check("block_rows", block.items)
-        return cls(reader, limits, columns, kind)
+        return cls(reader, limits, columns, kind, ids)
 
     def parts(
         self,
@@ -141,45 +200,90 @@ class RowArchive(Opened):
         if lossy:
             raise UsageError(_EXACT_ONLY)
         rows, model = self.rows(items), self.model(model)
-        try:
-            lacking = [name for name in model.table_schema.names if name not in self.columns.names]
-        except ModelError:
-            lacking = ["a table"]
-        if lacking:
+        about = model.schema
+        names = about.channels.names if isinstance(about, SeriesSchema) else model.table_schema.names
+        if lacking := [name for name in names if name not in self.columns.names]:
             raise DamagedArchiveError(f"the archive's header is damaged: it lacks {lacking[0]}")
+        codec = codec_of(model, self.columns, self.ids, self.limits)
         wanted = list(self.blocks(rows))
         tasks = (
             (block.items, self.reader.method(block), [self.reader.layer(block, number) for number in (0, 1)])
             for block, _ in wanted
         )
-        pool = Pool(codec_of(model, self.columns, self.limits), workers, len(wanted))
+        pool = Pool(codec, workers, len(wanted))
         with progress_bar("decompress", len(rows)) as bar, pool:
             rate = Rate()
-            for (block, where), table in zip(wanted, pool.map(decode_rows, tasks), strict=True):
+            for (block, where), table in zip(wanted, pool.map(_decoder(codec), tasks), strict=True):
                 if isinstance(table, str):
                     raise DamagedArchiveError(f"the block of rows from {block.first} on is damaged: {table}")
                 part = table.slice(where.start, min(where.stop, block.items) - where.start)
                 bar.advance(f"decompress, {rate.add(part.nbytes)}", len(part))
                 yield part
 
-    def read(self, model: FittedModel | None = None, **options: Any) -> Any:
-        """All of `parts` as one table, of the kind that was compressed, with its index.
+    @property
+    def is_of_arrays(self) -> bool:
+        """Whether series came as arrays, or as sound."""
+        return "shape" in self.reader.facts
 
-        Of some of the rows an index that only counts them starts anew.
+    @property
+    def sound(self) -> tuple[int, int] | None:
+        """Of series that came as sound its rate and the bytes of a sample."""
+        sound = self.reader.facts.get("sound")
+        return sound and (sound[0], sound[1])
+
+    def read(self, model: FittedModel | None = None, *, items: slice = slice(None), **options: Any) -> Any:
+        """All of `parts` as what was compressed: a table of the kind, with its index; of series an array or a list of arrays.
+
+        Of some of the rows an index that only counts them starts anew, and of arrays those steps are one, `(steps, channels)`.
         """
         found, size = [self.columns.empty_table()], 0
-        for part in self.parts(model, **options):
+        for part in self.parts(model, items=items, **options):
             size += part.nbytes
             self.limits.check("bytes", size)
             found.append(part)
-        return as_native(pa.concat_tables(found).unify_dictionaries(), self.kind)
+        table = pa.concat_tables(found).unify_dictionaries()
+        if self.is_of_arrays:
+            return self._as_arrays(table, whole=len(table) == len(self))
+        return as_native(table, self.kind)
+
+    def _as_arrays(self, table: pa.Table, whole: bool) -> Any:
+        assert self.ids is not None
+        values = as_native(table.drop_columns(self.ids), "numpy")
+        shape = self.reader.facts["shape"]
+        if not whole:
+            return values
+        if shape is not None:
+            return values.reshape(shape)
+        return np.split(values, np.flatnonzero(np.diff(table.column(self.ids).to_numpy())) + 1)
 
 
-def codec_of(model: FittedModel, columns: pa.Schema, limits: Limits = Limits()) -> RowCodec:  # noqa: B008  (frozen)
-    """What codes blocks of a table under a model.
+def _is_sane_form(reader: ArchiveReader, columns: int) -> bool:
+    """Whether series that came as arrays can become such again."""
+    facts = reader.facts
+    if "shape" not in facts:
+        return True
+    shape, sound = facts["shape"], facts["sound"]
+    values = reader.items * (columns - 1)
+    return (
+        facts["ids"] is not None
+        and (shape is None or (all(type(each) is int and each > 0 for each in shape) and math.prod(shape) == values))
+        and (sound is None or (len(sound) == 2 and all(type(each) is int and each > 0 for each in sound)))
+    )
+
+
+def codec_of(
+    model: FittedModel,
+    columns: pa.Schema,
+    ids: str | None = None,
+    limits: Limits = Limits(),  # noqa: B008  (frozen)
+) -> _Codec:
+    """What codes blocks of a table, or of series, under a model.
 
     Raises `ModelError` if it has no context decoder, or its weights are not all numbers.
     """
     if model.context is None:
-        raise ModelError("archives of tables need a model with a context decoder, this one was fitted with --window 0")
-    return RowCodec(ExactRows(weights_of(model), model.table_schema, model.config), columns, limits.block_bytes)
+        raise ModelError("these archives need a model with a context decoder, this one was fitted with --window 0")
+    weights = weights_of(model)
+    if isinstance(model.schema, SeriesSchema):
+        return StepCodec(ExactSteps(weights, model.schema, model.config), columns, ids, limits.block_bytes)
+    return RowCodec(ExactRows(weights, model.table_schema, model.config), columns, limits.block_bytes)

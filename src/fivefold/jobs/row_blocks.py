@@ -22,6 +22,7 @@ from fivefold.data.table_cells import decode_column
 from fivefold.errors import DataError
 from fivefold.jobs.blocks import DamagedLayerError, check_empty, pack, pop, unpack
 from fivefold.jobs.kept import (
+    CODED,
     cells_of,
     compare,
     deflate,
@@ -37,7 +38,6 @@ from fivefold.jobs.kept import (
 from fivefold.model.exact_rows import ExactRows, RowChain
 from fivefold.schema import Column
 
-CODED = 1
 _LANES, _CELLS_PER_LANE = 32, 512  # a lane takes 8 bytes
 
 

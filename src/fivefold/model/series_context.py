@@ -14,13 +14,12 @@ from fivefold.config import ContextConfig, SeriesConfig
 from fivefold.model.autocovariance import Autocovariance, Predicted
 from fivefold.model.columns import Columns
 from fivefold.model.context import code_rows
+from fivefold.model.step_shape import FARTHEST_OFF
 from fivefold.model.steps import StepHeads, Temporal, as_columns, step_support, waves
 from fivefold.model.vae import Guide
 from fivefold.model.window import Window
 from fivefold.schema import SeriesSchema
 from fivefold.schema.series import SPREADS
-
-_FARTHEST = 6.0  # deviations that a value is shown to be off, at most
 
 
 class StepSurroundings:
@@ -103,6 +102,6 @@ class SeriesContext(nn.Module):
     def _shown(self, scaled: Tensor, around: StepSurroundings, found: Predicted) -> Tensor:
         """What the convolutions see of each step, `(n, 3 c, t)`: how far off predictions are, what is visible, and how sure
         predictions are."""
-        off = ((scaled - found.mean) / found.std).clamp(-_FARTHEST, _FARTHEST) * around.visible
+        off = ((scaled - found.mean) / found.std).clamp(-FARTHEST_OFF, FARTHEST_OFF) * around.visible
         parts = off, around.visible.to(scaled.dtype), (SPREADS * found.std).log()
         return torch.cat(parts, dim=3)[:, 0].transpose(1, 2)

@@ -12,16 +12,15 @@ from fivefold.config import NetworkConfig, SeriesConfig
 from fivefold.model.columns import Columns, Support
 from fivefold.model.networks import ACTIVATIONS
 from fivefold.model.row_shape import COMPONENTS
+from fivefold.model.step_shape import LOG_SCALES, WAVES, dilations
 from fivefold.model.vae import VAE, Guide, Posterior
 from fivefold.schema import SeriesSchema
 from fivefold.schema.series import SPREADS
 
 FINEST = 1 / 2048  # of a channel's scale: closer than that two numbers are told apart only if its step does
-_LOG_SCALES = (-9.0, 4.0)
 _LOUD = 5.0  # of the code's first weights: codes that say nothing at first may never come to say something
 _COARSER = 4  # steps of a window to one of the networks'
 _FADES = 8.0  # steps over which the last known value ages
-_WAVES = (0.5, 1.0, 2.0, 4.0)  # half turns across the window
 
 
 def step_support(schema: SeriesSchema, like: Tensor) -> Support:
@@ -60,7 +59,7 @@ class Temporal(nn.Module):
     ) -> None:
         super().__init__()
         self._causal, self._activation, self._dropout = causal, ACTIVATIONS[activation](), dropout
-        self._dilations = [2**level for level in range(max(math.ceil(math.log2(max(reach, 2))), 1))]
+        self._dilations = dilations(reach)
         self.first = nn.Conv1d(inputs, width, 1)
         self.layers = nn.ModuleList(nn.Conv1d(width, width, 3, dilation=dilation) for dilation in self._dilations)
 
@@ -115,13 +114,13 @@ def as_columns(parameters: Tensor, schema: SeriesSchema, shift: Tensor | float, 
     """Distributions from parameters `(n, p, t, c)` in units of `scale` around `shift`, which are `(n, 1, t, c)`."""
     logits, locations, log_scales = parameters.split(COMPONENTS, dim=1)
     moved = shift + scale * locations, log_scales + torch.as_tensor(scale).log()
-    return Columns.of(torch.cat((logits, *moved), dim=1), step_support(schema, parameters), _LOG_SCALES)
+    return Columns.of(torch.cat((logits, *moved), dim=1), step_support(schema, parameters), LOG_SCALES)
 
 
 def waves(steps: int, like: Tensor) -> Tensor:
     """Where a step is in its window, smoothly: `(features, t)`."""
     along = torch.linspace(0, math.pi, steps, dtype=like.dtype, device=like.device)
-    return torch.stack([part(times * along) for times in _WAVES for part in (torch.sin, torch.cos)])
+    return torch.stack([part(times * along) for times in WAVES for part in (torch.sin, torch.cos)])
 
 
 class StepEncoder(nn.Module):
@@ -158,7 +157,7 @@ class StepDecoder(nn.Module):
             activation(),
             nn.Unflatten(1, (config.first_channels, coarse)),
         )
-        self.trunk = _trunk(config.first_channels + 2 * len(_WAVES), schema, config, series)
+        self.trunk = _trunk(config.first_channels + 2 * len(WAVES), schema, config, series)
         self.finer = nn.Conv1d(config.first_channels, config.first_channels, 3, padding=1)
         self.heads = StepHeads(schema, config.first_channels, telling=True)
 
