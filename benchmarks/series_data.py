@@ -7,6 +7,7 @@ They take the extra `bench`, and aeon, whose own requirements exclude newer vers
 from __future__ import annotations
 
 from collections.abc import Callable
+from pathlib import Path
 
 import numpy as np
 
@@ -74,6 +75,18 @@ def _ecg() -> np.ndarray:
     return pywt.data.ecg().astype(np.int64)
 
 
+def _speech() -> Parts:
+    """Spoken words, 16 bits, 48 kHz: Debian's package alsa-utils has them."""
+    from fivefold.data.sound import read_wave
+
+    folder = Path("/usr/share/sounds/alsa")
+    if not folder.is_dir():
+        raise SystemExit(f"{folder} is not there; install the package alsa-utils, or leave out the set speech")
+    words = ("Front_Center", "Front_Left", "Rear_Center", "Rear_Right", "Side_Left")
+    *fitted, tested = (read_wave(folder / f"{word}.wav").samples[8000:48000] for word in words)
+    return fitted, [tested[:16000]]
+
+
 LOADERS: dict[str, Callable[[], Parts]] = {
     "co2": lambda: _split(_statsmodels("co2")),
     "elnino": lambda: _split(_statsmodels("elnino")),
@@ -84,6 +97,7 @@ LOADERS: dict[str, Callable[[], Parts]] = {
     "motions": lambda: _some(_aeon("BasicMotions")[0]),
     "power": lambda: _some(_aeon("ItalyPowerDemand")[0]),
     "gunpoint": lambda: _some(_aeon("GunPoint")[0]),
+    "speech": _speech,
 }
 LABELLED = {"power": "ItalyPowerDemand", "gunpoint": "GunPoint"}
 

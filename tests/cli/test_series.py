@@ -111,6 +111,41 @@ def test_fit_arrays_and_sound(run, waves, tmp_path):
     assert len(pl.read_parquet("s.parquet")) == 600
 
 
+def test_archives_of_tables(run, here, load_folder):
+    done = run("compress", load_folder, "gaps.parquet", "-o", "a.ff", "--json")
+    assert done.code == 0, done.err
+    assert json.loads(done.out)["items"] == 275
+    assert "of 3 columns" in run("info", "a.ff").out
+    assert run("decompress", "a.ff", "--model", load_folder, "-o", "back.parquet").code == 0
+    assert pl.read_parquet("back.parquet").equals(pl.read_parquet("gaps.parquet"), null_equal=True)
+    assert run("decompress", "a.ff", "--model", load_folder, "-o", "some.csv", "--items", "10:20").code == 0
+    assert pl.read_csv("some.csv", try_parse_dates=True)["hour"].to_list() == here["hour"].to_list()[10:20]
+    done = run("decompress", "a.ff", "--model", load_folder, "-o", "back.npy")
+    assert done.code == 2
+    assert "--output must be .csv" in done.err
+
+
+def test_archives_of_sound_and_arrays(run, waves, tmp_path):
+    samples = (8000 * waves).astype("<i4")
+    with wave.open("a.wav", "wb") as file:
+        file.setparams((1, 3, 8000, 0, "NONE", ""))
+        file.writeframes(samples.view(np.uint8).reshape(-1, 4)[:, :3].tobytes())
+    assert run("fit", "a.wav", "-o", "m", *_QUICK).code == 0
+    assert run("compress", "m", "a.wav", "-o", "a.ff").code == 0
+    for name in ("b.wav", "b.npy", "b.csv"):
+        assert run("decompress", "a.ff", "--model", "m", "-o", name).code == 0
+    assert (tmp_path / "b.wav").read_bytes() == (tmp_path / "a.wav").read_bytes()
+    assert np.array_equal(np.load("b.npy"), samples.reshape(1, -1, 1))
+    assert pl.read_csv("b.csv")["x0"].to_list() == samples[0].tolist()
+    np.save("a.npy", waves)
+    assert run("compress", "m", "a.npy", "-o", "c.ff").code == 0
+    done = run("decompress", "c.ff", "--model", "m", "-o", "c.wav")
+    assert done.code == 2
+    assert "--output must be .npy or a table" in done.err
+    assert run("decompress", "c.ff", "--model", "m", "-o", "c.npy").code == 0
+    assert np.load("c.npy").tobytes() == waves.tobytes()
+
+
 def test_many_series_in_one_table(run, here):
     both = pl.concat([here.with_columns(meter=pl.lit("a")), here[:200].with_columns(meter=pl.lit("b"))])
     both.write_csv("both.csv")
@@ -157,12 +192,10 @@ def test_many_series_in_one_table(run, here):
         (("generate", "MODEL", "-o", "o.csv", "--given", "load=3"), 2, "--given does not go with series"),
         (("generate", "MODEL", "-o", "o.csv", "--after", "all.csv", "--steps", 0), 2, "--steps must be at least 1"),
         (("denoise", "MODEL", "all.csv", "-o", "o.csv", "--report", "r.csv"), 2, "--report does not go with series"),
-        (
-            ("compress", "MODEL", "all.csv", "-o", "o.ff"),
-            1,
-            "that takes a model of images, this one is of windows of 32 steps",
-        ),
-        (("evaluate", "MODEL", "all.csv", "--jobs", "compress"), 2, "compress is not measured of series"),
+        (("compress", "MODEL", "all.csv", "-o", "o.ff", "--lossy"), 2, "archives of tables and of series are exact"),
+        (("compress", "MODEL", "all.csv", "-o", "o.ff", "--resize", "2x2"), 2, "--resize does not go with series"),
+        (("compress", "MODEL", "lacks.csv", "-o", "o.ff"), 1, "must have column 'load'"),
+        (("compress", "MODEL", "missing.npy", "-o", "o.ff"), 1, "missing.npy: no such file"),
     ],
 )
 def test_mistakes_are_one_line(run, here, load_folder, tmp_path, words, code, message):

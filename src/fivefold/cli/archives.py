@@ -14,8 +14,9 @@ import typer
 
 from fivefold.cli import options
 from fivefold.cli.app import app, present
+from fivefold.cli.series import refuse
 from fivefold.errors import DataError, UsageError
-from fivefold.schema import TableSchema
+from fivefold.schema import SeriesSchema, TableSchema
 
 if TYPE_CHECKING:
     from fivefold.jobs.image_archive import Archive
@@ -71,9 +72,7 @@ def compress(
         "embed_model": embed_model,
         "workers": _workers(workers),
     }
-    write = (
-        _row_writer(fitted, data, size) if isinstance(fitted.schema, TableSchema) else _image_writer(fitted, data, size)
-    )
+    write, per_item = _writer(fitted, data, size)
     if output == _PIPE:
         write(sys.stdout.buffer, settings)
         return
@@ -81,9 +80,25 @@ def compress(
         with temporary.open("wb") as file:
             count, raw = write(file, settings)
         written = temporary.stat().st_size
-    bits = 8 * written / (count * fitted.schema.size)
+    bits = 8 * written / (count * per_item)
     figures = {"items": count, "bytes": written, "bits_per_element": bits}
     present({**figures, "of_raw": written / raw, "output": str(output)}, json)
+
+
+def _writer(fitted: FittedModel, data: str, size: tuple[int, int] | None) -> tuple[_Writer, int]:
+    """What writes DATA's archive, and how many elements an item has."""
+    if isinstance(fitted.schema, TableSchema):
+        return _row_writer(fitted, data, size), fitted.schema.size
+    if isinstance(fitted.schema, SeriesSchema):
+        return _series_writer(fitted, data, size), fitted.schema.channels.size
+    return _image_writer(fitted, data, size), fitted.image_schema.size
+
+
+def _series_writer(fitted: FittedModel, data: str, size: tuple[int, int] | None) -> _Writer:
+    refuse(resize=size)
+    from fivefold.jobs.row_archive import write_series_archive
+
+    return lambda file, settings: write_series_archive(fitted, data, file, **settings)
 
 
 def _image_writer(fitted: FittedModel, data: str, size: tuple[int, int] | None) -> _Writer:
@@ -130,15 +145,16 @@ def decompress(
 ) -> None:
     """Bring back the items of an archive."""
     rows = _parse_range(items)
+    from fivefold.data.rows import is_table_path
     from fivefold.jobs.row_archive import RowArchive
     from fivefold.storage import load
 
     with _open(archive) as opened:
-        write = (
-            _table_from(opened, output, force)
-            if isinstance(opened, RowArchive)
-            else _images_from(opened, output, force)
-        )
+        if isinstance(opened, RowArchive):
+            read = _arrays_from if opened.is_of_arrays and not is_table_path(output) else _table_from
+            write = read(opened, output, force)
+        else:
+            write = _images_from(opened, output, force)
         count = len(opened.rows(rows))
         if count == 0:
             raise UsageError(f"--items {items}: the archive has {len(opened)} items, none of these")
@@ -153,6 +169,13 @@ def _table_from(opened: RowArchive, path: Path, force: bool) -> Callable[[Iterat
 
     place = TableOutput.at(path, force)
     return lambda parts, _: place.write(parts)
+
+
+def _arrays_from(opened: RowArchive, path: Path, force: bool) -> Callable[[Iterator[Any], slice], None]:
+    from fivefold.data.series_output import SeriesOutput
+
+    place = SeriesOutput.at(path, opened.sound, force)
+    return lambda parts, _: place.write(opened.as_arrays(parts))
 
 
 def _images_from(opened: Archive, path: Path, force: bool) -> Callable[[Iterator[Any], slice], None]:
@@ -200,8 +223,9 @@ def _describe_images(archive: Archive, sizes: list[int]) -> dict[str, Any]:
 
 
 def _describe_rows(archive: RowArchive, sizes: list[int]) -> dict[str, Any]:
+    things = "rows" if archive.reader.facts["kind"] == "table" else "steps"
     return {
-        "rows": f"{len(archive):,} of {len(archive.columns)} columns",
+        things: f"{len(archive):,} of {len(archive.columns)} columns",
         "columns": ", ".join(f"{column.name} ({column.type})" for column in archive.columns),
         "kept as it is": f"{sizes[0]:,} bytes",
         "by the model": f"{sizes[1]:,} bytes",

@@ -71,9 +71,7 @@ def evaluate(
     model: options.Model,
     data: options.Data,
     against: _Against = None,
-    jobs: Annotated[
-        str | None, typer.Option(metavar="JOB,…", help="Which of the five. [default: all; of series all but compress]")
-    ] = None,
+    jobs: Annotated[str | None, typer.Option(metavar="JOB,…", help="Which of the five. [default: all]")] = None,
     train: Annotated[
         str | None, typer.Option(metavar="DATA", help="Training items, for the specialists; mnist has its own.")
     ] = None,

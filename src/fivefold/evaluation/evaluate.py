@@ -10,7 +10,6 @@ from typing import Any
 
 from fivefold.data import Items
 from fivefold.data.series import SeriesSet
-from fivefold.errors import UsageError
 from fivefold.evaluation.comparisons import COMPARISONS
 from fivefold.evaluation.material import Material
 from fivefold.evaluation.rows import ROW_COMPARISONS
@@ -32,7 +31,7 @@ _NEEDED: dict[type[Schema], dict[str, tuple[str, ...]]] = {
         "impute": ("skimage",),
     },
     TableSchema: {"detect": ("pyod",)},
-    SeriesSchema: {"denoise": ("pywt",), "detect": ("stumpy",)},
+    SeriesSchema: {"compress": ("pcodec", "soundfile"), "denoise": ("pywt",), "detect": ("stumpy",)},
 }
 
 
@@ -53,7 +52,7 @@ def evaluate(
     against: bool = False,
     seed: int = 0,
 ) -> tuple[dict[str, Any], list[Section]]:
-    """Measure `jobs` on test items, by default all; of series all but compression.
+    """Measure `jobs` on test items, by default all.
 
     Parameters
     ----------
@@ -72,8 +71,6 @@ def evaluate(
         assert isinstance(train, SeriesSet | None)
         material = series = SeriesMaterial(model, items, train, Path(), seed, against)
         compare = {job: partial(each, series) for job, each in SERIES_COMPARISONS.items()}
-        if unmeasured := [job for job in jobs or () if job not in compare]:
-            raise UsageError(f"{unmeasured[0]} is not measured of series; --jobs must be some of {', '.join(compare)}")
     elif isinstance(model.schema, TableSchema):
         assert isinstance(train, Items | None)
         material = rows = RowMaterial(model, items, train, Path(), seed, against)

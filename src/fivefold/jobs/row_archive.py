@@ -236,21 +236,23 @@ class RowArchive(Opened):
 
         Of some of the rows an index that only counts them starts anew, and of arrays those steps are one, `(steps, channels)`.
         """
+        parts = self.parts(model, items=items, **options)
+        return self.as_arrays(parts) if self.is_of_arrays else as_native(self._joined(parts), self.kind)
+
+    def _joined(self, parts: Iterable[pa.Table]) -> pa.Table:
         found, size = [self.columns.empty_table()], 0
-        for part in self.parts(model, items=items, **options):
+        for part in parts:
             size += part.nbytes
             self.limits.check("bytes", size)
             found.append(part)
-        table = pa.concat_tables(found).unify_dictionaries()
-        if self.is_of_arrays:
-            return self._as_arrays(table, whole=len(table) == len(self))
-        return as_native(table, self.kind)
+        return pa.concat_tables(found).unify_dictionaries()
 
-    def _as_arrays(self, table: pa.Table, whole: bool) -> Any:
+    def as_arrays(self, parts: Iterable[pa.Table]) -> Any:
+        """Parts of series that came as arrays as such: see `read`."""
         assert self.ids is not None
-        values = as_native(table.drop_columns(self.ids), "numpy")
-        shape = self.reader.facts["shape"]
-        if not whole:
+        table = self._joined(parts)
+        values, shape = as_native(table.drop_columns(self.ids), "numpy"), self.reader.facts["shape"]
+        if len(table) < len(self):
             return values
         if shape is not None:
             return values.reshape(shape)

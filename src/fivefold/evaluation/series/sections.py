@@ -13,7 +13,7 @@ from fivefold.evaluation.comparison import OURS
 from fivefold.evaluation.drawing import COLOUR_MAP, figure
 from fivefold.evaluation.section import Picture, Section, Table
 from fivefold.evaluation.sections import training
-from fivefold.evaluation.series import denoise, detect, generate, impute
+from fivefold.evaluation.series import compress, denoise, detect, generate, impute
 from fivefold.evaluation.series.damage import add_noise
 from fivefold.evaluation.series.material import SeriesMaterial
 from fivefold.jobs.codes import encode
@@ -21,6 +21,13 @@ from fivefold.jobs.series import denoise_series, detect_series, impute_series
 
 _MOST_EVENTS, _MOST_CHANNELS, _WINDOWS = 6, 4, 6
 _TRUTH, _OURS, _GIVEN = "tab:gray", "tab:blue", "tab:orange"
+
+
+def _compress(material: SeriesMaterial) -> Section:
+    compared = compress.compare(material)
+    if not compared.figures:
+        return compared
+    return replace(compared, summary=[("compress", f"{compared.figures['bits'][OURS]:.2f} bits per value")])
 
 
 def _generate(material: SeriesMaterial) -> Section:
@@ -170,6 +177,7 @@ def _excerpt(material: SeriesMaterial, file: str, first: int) -> Iterator[tuple[
 SERIES_SECTIONS: dict[str, Callable[[SeriesMaterial], Section]] = {
     "the model": training.make,
     "codes": _codes,
+    "compress": _compress,
     "generate": _generate,
     "denoise": _denoise,
     "detect": _detect,
