@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import io
+
 import numpy as np
 
 from fivefold.data.tables import decode_rows
@@ -10,6 +12,7 @@ from fivefold.evaluation.section import Section
 from fivefold.evaluation.series.material import SeriesMaterial
 from fivefold.evaluation.specialists.series_compressors import series_sizes
 from fivefold.jobs.compress import compress
+from fivefold.jobs.decompress import open_archive
 from fivefold.jobs.opened import embedded
 
 
@@ -20,17 +23,19 @@ def compare(material: SeriesMaterial) -> Section:
         return Section("compress", "Compression", {}, ("Archives need a model with a context decoder.",))
     values = _typed(material)
     series = np.split(values, np.cumsum(material.series.lengths)[:-1])
-    sizes: dict[str, float | None] = {OURS: float(len(compress(model, series)))}
-    if material.against:
-        sizes |= {name: float(size) for name, size in series_sizes(values).items()}
-    bits = {name: None if size is None else 8 * size / values.size for name, size in sizes.items()}
+    archive = compress(model, series)
+    blocks = sum(block.end - block.offset for block in open_archive(io.BytesIO(archive)).reader.blocks)
+    others = series_sizes(values) if material.against else {}
+    sizes = {"whole archive": {OURS: len(archive), **others}, "its blocks alone": {OURS: blocks, **others}}
+    bits: dict[str, dict[str, float | None]] = {
+        name: {codec: 8 * size / values.size for codec, size in row.items()} for name, row in sizes.items()
+    }
     measure = Measure("bits per value", digits=2, higher_is_better=False)
-    about = f"{len(values):,} steps of {values.dtype}"
-    table, losses = contest(measure, {about: bits})
+    table, losses = contest(measure, bits)
     size = sum(map(len, embedded(model).values()))
     sentences = [
-        f"{OURS}'s figure is a whole archive without the model ({size:,} bytes), which has to be kept beside it.",
-        "All come back bit for bit.",
+        f"{len(values):,} steps of {values.dtype}, {values.shape[1]} channel(s). All come back bit for bit.",
+        f"{OURS}'s archive has the shape, types and names besides, and takes the model ({size:,} bytes), which is kept beside it.",
     ]
     figures = {"bits": bits, "sizes": sizes, "values": values.size, "dtype": str(values.dtype), "model_bytes": size}
     return Section("compress", "Compression", figures, losses + sentences, [table])

@@ -27,7 +27,9 @@ def _compress(material: SeriesMaterial) -> Section:
     compared = compress.compare(material)
     if not compared.figures:
         return compared
-    return replace(compared, summary=[("compress", f"{compared.figures['bits'][OURS]:.2f} bits per value")])
+    return replace(
+        compared, summary=[("compress", f"{compared.figures['bits']['whole archive'][OURS]:.2f} bits per value")]
+    )
 
 
 def _generate(material: SeriesMaterial) -> Section:
