@@ -281,7 +281,10 @@ def _channels(table: Table, overrides: Mapping[str, Any] | None) -> TableSchema:
     if not kept:
         names = ", ".join(repr(name) for name, _ in (*others, *found.carried)[:6])
         raise DataError(f"{table.source}: must have a column of numbers, got {names}")
-    return TableSchema(tuple(as_channel(column) for column in kept), found.carried + others)
+    with np.errstate(over="ignore"):
+        deviations = np.nan_to_num(np.nanstd(table.cells(TableSchema(tuple(kept))), axis=0), posinf=0)
+    channels = tuple(as_channel(column, float(each)) for column, each in zip(kept, deviations, strict=True))
+    return TableSchema(channels, found.carried + others)
 
 
 def _read_file(path: Path) -> tuple[np.ndarray, np.ndarray | None, tuple[int, int] | None]:

@@ -116,15 +116,15 @@ class SeriesSchema:
         return schema
 
 
-SPREADS = 4.0  # of a column, that are one of a channel: there the scale is nearly linear, as dynamics mostly are
+SPREADS = 4.0  # of a column, or deviations, that are one of a channel: there the scale is nearly linear, as dynamics mostly are
 
 
-def as_channel(column: Column) -> Column:
-    """A column of numbers as a channel, which may leave the range that was met, but not its sign."""
+def as_channel(column: Column, deviation: float) -> Column:
+    """A column of numbers, of that standard deviation, as a channel, which may leave the range that was met, but not its sign."""
     margin = (column.high - column.low) / 2 or 1.0
     low = column.low - margin if column.low < 0 or column.low >= margin else 0.0
     high = column.high + margin if column.high > 0 or column.high <= -margin else 0.0
     if column.is_whole and column.step:
         low, high = (float(round(each / column.step) * column.step) for each in (low, high))
-    fields = {**vars(column), "spread": SPREADS * column.spread, "low": low, "high": high}
+    fields = {**vars(column), "spread": SPREADS * max(column.spread, deviation), "low": low, "high": high}
     return Column(**fields)

@@ -35,7 +35,7 @@ def compare(material: SeriesMaterial) -> Section:
     size = sum(map(len, embedded(model).values()))
     sentences = [
         f"{len(values):,} steps of {values.dtype}, {values.shape[1]} channel(s). All come back bit for bit.",
-        f"{OURS}'s archive has the shape, types and names besides, and takes the model ({size:,} bytes), which is kept beside it.",
+        f"{OURS}'s archive has the shape, types and names besides, and takes the model ({size:,} bytes) beside it.",
     ]
     figures = {"bits": bits, "sizes": sizes, "values": values.size, "dtype": str(values.dtype), "model_bytes": size}
     return Section("compress", "Compression", figures, losses + sentences, [table])
