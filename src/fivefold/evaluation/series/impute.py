@@ -49,5 +49,7 @@ def _measure(material: SeriesMaterial, name: str) -> dict[str, Any]:
     filled = {OURS: found.values}
     for peer in SERIES_IMPUTERS if material.against else ("linear",):
         filled[peer] = impute_steps(peer, material.known.values, holey, material.series.lengths)
+    if material.attention is not None:
+        filled["SAITS"] = material.attention.impute(material.series.windows, holey)
     errors = {peer: material.rmse(values, where) for peer, values in filled.items()}
     return {"rmse": errors, "coverage": float(inside[where].mean()) if where.any() else float("nan")}

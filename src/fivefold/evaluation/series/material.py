@@ -10,6 +10,7 @@ import numpy as np
 
 from fivefold.data import Items
 from fivefold.data.series import SeriesSet
+from fivefold.evaluation.specialists.series_attention import Attention, has_attention
 from fivefold.jobs.generate import generate
 from fivefold.model.fitted import FittedModel
 from fivefold.model.window import Window
@@ -58,6 +59,13 @@ class SeriesMaterial:
         sharp = self.model.has_learnt(Window.CAUSAL)
         drawn = generate(self.model, min(len(self.items), _MOST_DRAWN), self.seed, prior="fitted", sharp=sharp)
         return self.schema.snap(drawn)[..., 0]
+
+    @cached_property
+    def attention(self) -> Attention | None:
+        """SAITS, trained as long as the model was; None if it is not to be compared with, or not installed."""
+        if not self.against or not has_attention():
+            return None
+        return Attention.fit(self.known.items().values[..., 0], 60 * self.fit_minutes)
 
     @property
     def fit_minutes(self) -> float:
