@@ -1,4 +1,4 @@
-"""Self-attention that fills gaps of series (SAITS: Du et al. 2023, arXiv:2202.08516), by PyPOTS, which has to be installed by itself."""
+"""Self-attention that fills gaps of series (SAITS: Du et al. 2023, arXiv:2202.08516), by PyPOTS if that is installed."""
 
 from __future__ import annotations
 
