@@ -7,7 +7,7 @@ import pytest
 import torch
 
 from fivefold.data.series import read_series
-from fivefold.model.autocovariance import Autocovariance
+from fivefold.model.autocovariance import Autocovariance, scaled_windows
 
 
 @pytest.fixture(scope="module")
@@ -100,7 +100,8 @@ def test_covariances_are_learnt():
     series = read_series(x, window=32)
     items = series.examples()
     model = Autocovariance(series.schema)
-    model.fit(series.schema, items.select(slice(0, 1000)), items.select(slice(1200, 1400)))
+    parts = (scaled_windows(series.schema, items.select(rows)) for rows in (slice(0, 1000), slice(1200, 1400)))
+    model.fit(*parts, overlaps=True)
     covariance = model.covariance(0).numpy()
     innovation = np.linalg.cholesky(covariance)[-1, -1] * series.schema.channels.columns[0].spread
     assert innovation == pytest.approx(1.0, abs=0.12)

@@ -14,8 +14,10 @@ from fivefold.errors import ModelError, UsageError
 from fivefold.jobs.codes import decode, encode
 from fivefold.model.conditional import Conditional
 from fivefold.model.context import as_items
-from fivefold.model.fitted import FittedModel, uniform
+from fivefold.model.copula import draw_windows
+from fivefold.model.fitted import FittedModel, standard_normal, uniform
 from fivefold.model.window import Window
+from fivefold.schema import SeriesSchema
 from fivefold.seeds import derive_seed
 
 _WIDER = 4  # batches for drawing: their steps are many and small
@@ -37,7 +39,8 @@ def generate(
     ----------
     prior : where codes are drawn from: `standard`, the normal distribution that the VAE was trained with, or `fitted`,
         the density fitted to the training items' codes
-    sharp : draw the elements too, one after the other through the causal context decoder, instead of their means
+    sharp : draw the elements too, one after the other through the causal context decoder, instead of their means; of series
+        all together, see `copula`
     like : one item; codes are then drawn from its posterior instead
     temperature : factor on the deviation of the codes from their centre, `like`'s or the prior's; 0 for the centre
 
@@ -53,7 +56,10 @@ def generate(
     if sharp and not model.has_learnt(Window.CAUSAL):
         raise ModelError("--sharp needs a model with a context decoder, this one was fitted with --window 0")
     codes = _draw_codes(model, n, np.random.default_rng(derive_seed(seed, "generate")), prior, like, temperature)
-    return _draw_elements(model, codes, seed) if sharp else decode(model, codes)
+    if not sharp:
+        return decode(model, codes)
+    draw = _draw_windows if isinstance(model.schema, SeriesSchema) else _draw_elements
+    return draw(model, codes, seed)
 
 
 def _draw_codes(
@@ -74,6 +80,18 @@ def _draw_codes(
             raise ModelError("--prior fitted needs a model with a fitted prior, this one has none")
         return model.prior.sample(n, rng, temperature)
     return temperature * rng.standard_normal((n, model.latent_dim))
+
+
+@torch.inference_mode()
+def _draw_windows(model: FittedModel, codes: np.ndarray, seed: int) -> np.ndarray:
+    """Windows of series, all steps at once."""
+    rng, parts = np.random.default_rng(derive_seed(seed, "sharp")), []
+    steps, channels, _ = model.schema.shape
+    for start in range(0, len(codes), model.batch_size):
+        z = model.codes(codes[start : start + model.batch_size].astype(np.float32))
+        noise = standard_normal(rng, (len(z), 1, steps, channels), model.device)
+        parts.append(model.values(draw_windows(model, z, noise)))
+    return np.concatenate(parts)
 
 
 @torch.inference_mode()

@@ -27,6 +27,9 @@ _FLOOR = 1e-8
 _EXAMPLES = 600
 _CHUNK = 1 << 22  # numbers of all covariances at once
 
+Windowed = tuple[Tensor, Tensor]
+"""Values of windows `(n, t, c)`, float64, and which are known."""
+
 
 @dataclass(frozen=True)
 class Predicted:
@@ -125,7 +128,7 @@ class Autocovariance(nn.Module):
 
     def _predict(self, scaled: Tensor, visible: Tensor, predict: _Rule) -> Predicted:
         """`predict` for all groups, as many windows at once as memory is to hold; once for windows that show the same."""
-        shape, dtype = scaled.shape, scaled.dtype
+        dtype = scaled.dtype
         x = self._grouped(_wide(scaled[:, 0] - self.mean))
         seen = self._grouped(visible[:, 0])
         mean, variance = torch.empty_like(x), torch.empty_like(x)
@@ -136,33 +139,40 @@ class Autocovariance(nn.Module):
                 given = torch.where(seen[some, group], x[some, group], 0.0)
                 mean[some, group], variance[some, group] = predict(given, masks, which, group)
         variance = torch.maximum(variance, _FLOOR * self.noise)
-        steps, channels = shape[2:]
-        back = (
-            part.unflatten(2, (steps, -1)).transpose(1, 2).reshape(-1, 1, steps, channels) for part in (mean, variance)
-        )
-        found, spread = back
+        found, spread = self._ungrouped(mean), self._ungrouped(variance)
         return Predicted((found + self.mean).to(dtype), spread.sqrt().to(dtype))
+
+    def _ungrouped(self, values: Tensor) -> Tensor:
+        """`(n, groups, size)` as `(n, 1, t, c)`."""
+        return values.unflatten(2, (self.steps, -1)).transpose(1, 2).flatten(2).unsqueeze(1)
 
     def _grouped(self, values: Tensor) -> Tensor:
         """`(n, t, c)` as `(n, groups, size)`, step after step."""
         n, steps, _ = values.shape
         return values.view(n, steps, -1, self._together).transpose(1, 2).reshape(n, -1, steps * self._together)
 
+    def correlated(self, noise: Tensor) -> Tensor:
+        """Standard normal numbers `(n, 1, t, c)` that depend on each other as the values do, from independent ones."""
+        x, found = self._grouped(_wide(noise[:, 0])), []
+        for group in range(x.shape[1]):
+            k = self.covariance(group)
+            found.append(x[:, group] @ torch.linalg.cholesky(k).T / k.diagonal().sqrt())
+        return self._ungrouped(torch.stack(found, dim=1)).to(noise.dtype)
+
     @torch.no_grad()
-    def fit(self, schema: SeriesSchema, train: Items, held_out: Items) -> None:
-        """From windows: each value's regression on those before it, of which covariances follow (modified Cholesky
+    def fit(self, train: Windowed, held_out: Windowed, *, overlaps: bool) -> None:
+        """From values of windows: each value's regression on those before it, of which covariances follow (modified Cholesky
         decomposition: Pourahmadi 1999; cut off at an order: Bickel & Levina 2008).
 
         The order, how much ridge, how much of it depends on the place in the window, and whether the level may wander, are
         those under which held-out windows are most probable.
         """
-        x, seen = self._values(schema, train)
-        tested = self._values(schema, held_out if len(held_out) else train)
+        x, seen = train
         here = (x * seen).sum(0) / seen.sum(0).clamp_min(1)
         overall = ((x * seen).sum((0, 1)) / seen.sum((0, 1)).clamp_min(1)).expand_as(here)
         x = _interpolated(x, seen)
         best, least = None, math.inf
-        for share in (0.0,) if schema.overlaps else _SHARES:
+        for share in (0.0,) if overlaps else _SHARES:
             mean = share * here + (1 - share) * overall
             grouped = self._grouped(x - mean)
             for order in sorted({min(order, self.steps - 1) for order in _ORDERS}):
@@ -172,7 +182,7 @@ class Autocovariance(nn.Module):
                 for ridge in _RIDGES:
                     parts = [_regressions(each, self.steps, self._together, ridge) for each in moments]
                     self._set(mean, *(torch.stack(part) for part in zip(*parts, strict=True)))
-                    if (loss := self._loss(*tested)) < least:
+                    if (loss := self._loss(*held_out)) < least:
                         best, least = [each.clone() for each in self.buffers()], loss
         for buffer, value in zip(self.buffers(), best or (), strict=True):
             buffer.copy_(value)
@@ -181,22 +191,27 @@ class Autocovariance(nn.Module):
         for buffer, value in zip(self.buffers(), (mean, *parts), strict=True):
             buffer.copy_(value)
 
-    def _values(self, schema: SeriesSchema, items: Items) -> tuple[Tensor, Tensor]:
-        """Scaled values and their visibility of evenly chosen windows, float64 `(n, t, c)` and bool."""
-        rows = np.linspace(0, len(items) - 1, min(len(items), _EXAMPLES)).astype(np.int64)
-        unit, visible = items.unit(rows)
-        scaled = Support.of(schema.channels, torch.empty(0, dtype=torch.float64)).scaled(
-            torch.from_numpy(unit.transpose(0, 3, 1, 2)).double()
-        )
-        seen = torch.from_numpy(visible[..., 0])
-        return torch.where(seen, scaled[:, 0], 0.0).to(self.mean.device), seen.to(self.mean.device)
-
     def _loss(self, x: Tensor, seen: Tensor) -> float:
         """Minus the mean log density of visible values, each given those before."""
         found = self.causal(x.unsqueeze(1), seen.unsqueeze(1))
         off = (x.unsqueeze(1) - found.mean) / found.std
         loss = 0.5 * off.square() + found.std.log()
         return float(loss[seen.unsqueeze(1)].mean())
+
+
+def scaled_windows(schema: SeriesSchema, items: Items) -> Windowed:
+    """Values of evenly chosen windows on their channels' scale."""
+    unit, visible = items.select(some_windows(len(items))).unit()
+    scaled = Support.of(schema.channels, torch.empty(0, dtype=torch.float64)).scaled(
+        torch.from_numpy(unit.transpose(0, 3, 1, 2)).double()
+    )
+    seen = torch.from_numpy(visible[..., 0])
+    return torch.where(seen, scaled[:, 0], 0.0), seen
+
+
+def some_windows(n: int) -> np.ndarray:
+    """Numbers of evenly chosen windows, as many as are worth it."""
+    return np.linspace(0, n - 1, min(n, _EXAMPLES)).astype(np.int64)
 
 
 def _interpolated(x: Tensor, seen: Tensor) -> Tensor:

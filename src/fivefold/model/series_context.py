@@ -48,6 +48,7 @@ class SeriesContext(nn.Module):
         super().__init__()
         self.schema, self._coarse, self._reach = schema, coarse_channels, series.reach
         self.autocovariance = Autocovariance(schema)
+        self.residual = Autocovariance(schema)  # of what the VAE's distributions leave, made normal
         inputs = 3 * schema.channels.size + coarse_channels + 1 + len(waves(2, torch.empty(0)))
         self.trunks = nn.ModuleList(
             Temporal(inputs, config.context_width, series.reach, "silu", kind is Window.CAUSAL, series.dropout)

@@ -120,8 +120,9 @@ def _log_averaged(squares: Tensor, steps: Tensor, width: int) -> Tensor:
 def fit_step_normality(model: FittedModel, items: Items, held_out: np.ndarray, seed: int) -> StepNormality | None:
     """From windows that were held out, each step once, as `detect` looks at it; None if there are too few.
 
-    If they are of fewer than 8 stretches, from those of the fit as well, since series vary from time to time. The VAE knows
-    the latter too well: its statistics of them are moved to where those of held-out ones are.
+    If they are of fewer than 8 stretches, from those of the fit as well, since series vary from time to time. The networks know
+    the latter too well: statistics of them are moved, those of the VAE to where those of held-out ones are, the others as far
+    as the medians are apart.
     """
     assert items.windows is not None
     windows, every = items.windows, np.arange(len(items))
@@ -129,8 +130,13 @@ def fit_step_normality(model: FittedModel, items: Items, held_out: np.ndarray, s
     statistics = _as_asked(model, items, held_out)
     if windows.overlap and windows.select(held_out).runs()[-1] + 1 < _FEWEST_RUNS:
         known = _as_asked(model, items, np.setdiff1d(every, held_out))
-        for of_vae in range(statistics.shape[2] - 1 - len(_WIDTHS), statistics.shape[2]):
-            known[..., of_vae] = _matched(known[..., of_vae], statistics[..., of_vae])
+        of_vae = statistics.shape[2] - 1 - len(_WIDTHS)
+        for number in range(statistics.shape[2]):
+            mine, theirs = known[..., number], statistics[..., number]
+            if number < of_vae:
+                known[..., number] = mine + max(np.nanmedian(theirs) - np.nanmedian(mine), 0)
+            else:
+                known[..., number] = _matched(mine, theirs)
         statistics = np.concatenate((statistics, known))
     parts = statistics.shape[2] // (1 + len(_WIDTHS))
     least = [0.0, *((2 / width) ** 0.5 for width in _WIDTHS)]  # of log mean squares of normal numbers

@@ -25,7 +25,9 @@ from fivefold.data import Items, read_items, split_rows
 from fivefold.data.series import SeriesSet, read_series
 from fivefold.data.source import Mask, Source
 from fivefold.errors import DataError, UsageError
+from fivefold.model.autocovariance import scaled_windows
 from fivefold.model.build import build_networks
+from fivefold.model.copula import left_by_codes
 from fivefold.model.coverage import fit_coverage
 from fivefold.model.fitted import FittedModel
 from fivefold.model.marginals import fit_marginals
@@ -133,6 +135,10 @@ def fit_items(
     validation = items.select(held_out)
     if isinstance(items.schema, TableSchema):
         model.marginals = fit_marginals(items.select(train))
+    if isinstance(items.schema, SeriesSchema) and isinstance(model.context, SeriesContext):
+        left = [left_by_codes(model, items.select(rows)) for rows in (train, held_out if len(held_out) else train)]
+        model.context.residual.cpu().fit(*left, overlaps=items.schema.overlaps)
+        model.context.residual.to(model.device)
     model.prior = _fit_prior(model, items.select(_some(train, training.seed)), validation)
     model.normality = _fit_normality(model, items, held_out)
     if not isinstance(items.schema, ImageSchema) and model.has_learnt(Window.MISSING):
@@ -159,7 +165,9 @@ def train_networks(
     networks = build_networks(items.schema, config, training.seed)
     if isinstance(items.schema, SeriesSchema) and "context" in networks:
         context = cast(SeriesContext, networks["context"])
-        context.autocovariance.fit(items.schema, items.select(train), items.select(held_out))
+        tested = items.select(held_out if len(held_out) else train)
+        scaled = [scaled_windows(items.schema, part) for part in (items.select(train), tested)]
+        context.autocovariance.fit(*scaled, overlaps=items.schema.overlaps)
     wander = items.schema.wander if isinstance(items.schema, SeriesSchema) else None
     module = VAETraining(networks, config, _describe(items), wander)
     state = workdir / STATE_FILE
