@@ -309,7 +309,16 @@ def series_means(result: dict[str, Any]) -> dict[str, dict[str, dict[str, float]
             for kind in kinds
         }
 
-    return {"impute": {"mean rank": ranks}, "denoise": gain, "auroc": strange("auroc"), "place": strange("place")}
+    bits = [each["compress"]["bits"] for each in sets]
+    codecs = [name for name in bits[0]["whole archive"] if all(name in row["whole archive"] for row in bits)]
+    packed = {part: {name: _mean(row[part][name] for row in bits) for name in codecs} for part in bits[0]}
+    return {
+        "compress": packed,
+        "impute": {"mean rank": ranks},
+        "denoise": gain,
+        "auroc": strange("auroc"),
+        "place": strange("place"),
+    }
 
 
 def _mean(values: Iterable[float]) -> float:
@@ -332,10 +341,19 @@ def _series(result: dict[str, Any]) -> str:
     alarms = ", ".join(f"{name} {each['detect']['false_alarms']['0.01']:.1%}" for name, each in sets.items())
     told_apart = {name: each["generate"]["told"][OURS] for name, each in sets.items()}
     made = ", ".join(f"{name} {auroc:.3f}" for name, auroc in told_apart.items() if auroc is not None)
+    packed = {
+        f"{name} ({each['compress']['dtype']}, {each['compress']['values']:,} values), {part}": row
+        for name, each in sets.items()
+        for part, row in each["compress"]["bits"].items()
+    }
+    packed |= {f"mean, {part}": row for part, row in means["compress"].items()}
     about = ", ".join(f"{name} ({each['items']}; {each['fit_seconds']:.0f} s)" for name, each in sets.items())
     return (
         f"One default setting for all; set (windows; fit): {about}. Single series are measured on a random quarter of their "
         "blocks, sets on a quarter of their series. Busy machine: seconds are for comparison with each other.\n\n"
+        "**Archives** of what was not fitted to, bits per value, bit for bit. An archive has names, types and shape besides, some 400 "
+        "bytes; the model, some 1.5 MB, is kept beside it.\n\n"
+        f"{_table('', packed, 2)}\n\n"
         f"**Missing steps**, RMSE in standard deviations; 90 % intervals hold: {told}.\n\n"
         f"{_table('', {**cases, **means['impute']}, 3)}\n\n"
         "**White noise**, gain in decibels; filters with the parameters that do best on noisy training series.\n\n"
@@ -356,6 +374,19 @@ def _series(result: dict[str, Any]) -> str:
     )
 
 
+def _series_labels(result: dict[str, Any]) -> str:
+    rows = {
+        f"{name}, {each['windows']} windows, tested on {each['tested']}": each["accuracy"]
+        for name, each in result["sets"].items()
+    }
+    return (
+        "One model per class, fitted to its windows; of each class as many windows are generated as there are. Accuracy on real windows "
+        "of a forest that learnt from real ones, and of one that learnt from generated ones; means of five seeds. That windows are "
+        "drawn through a copula was chosen with gunpoint in view, where drawing step by step gave 0.85.\n\n"
+        f"{_table('', rows, 3)}"
+    )
+
+
 def _columns_mean(rows: Mapping[str, Mapping[str, float]]) -> dict[str, float]:
     return {name: _mean(row[name] for row in rows.values()) for name in next(iter(rows.values()))}
 
@@ -367,6 +398,7 @@ _TABLES = {
     "tables_archive": ("Archives of tables", _table_archive),
     "tables_large": ("A million rows", _table_large),
     "series": ("Series", _series),
+    "series_labels": ("Learning from generated series", _series_labels),
 }
 _ARCHIVES = {
     "rate_distortion": ("Lossy archives", _rate_distortion),

@@ -75,7 +75,8 @@ def _of_series(results: dict[str, Any]) -> str:
     means = benchmarks_page.series_means(results["series"])
     count = len(results["series"]["sets"])
     rows = [
-        ("impute, mean rank of 4", *_beside(means["impute"]["mean rank"], 2)),
+        *((f"compress, bits per value, {part}, mean", *_beside(row, 2)) for part, row in means["compress"].items()),
+        (f"impute, mean rank of {len(means['impute']['mean rank'])}", *_beside(means["impute"]["mean rank"], 2)),
         *(
             (f"denoise at {level}, gain in dB", *_beside(row, 1, higher=True))
             for level, row in means["denoise"].items()
