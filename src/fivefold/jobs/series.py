@@ -160,16 +160,18 @@ def detect_series(
             "the model has too few held-out windows to compare with; fit with more steps or a larger --validation"
         )
     warn_of_few(len(normality.calibration), "steps", false_alarm_rate, fdr)
-    score, worst = np.full(len(series.values), np.nan), np.full(len(series.windows), np.nan)
+    score, p_value = np.full((2, len(series.values)), np.nan)
+    worst = np.full(len(series.windows), np.nan)
     middle = model.series_schema.central
     for rows, items in _blocks(series, "detect"):
         found = normality.score(step_statistics(model, items))
         series.windows.stitch(score, rows, found)
+        series.windows.stitch(p_value, rows, np.where(np.isnan(found), np.nan, normality.p_value(found)))
         worst[rows] = np.where(np.isnan(found[:, middle]), np.inf, found[:, middle]).min(axis=1)
-    p_value = np.where(np.isnan(score), np.nan, normality.p_value(score))
-    known = ~np.isnan(p_value)
-    anomaly = np.zeros(len(score), bool)
-    anomaly[known] = p_value[known] <= false_alarm_rate if fdr is None else benjamini_hochberg(p_value[known], fdr)
+    anomaly = p_value <= false_alarm_rate  # which NaN is not
+    if fdr is not None:
+        known = ~np.isnan(p_value)
+        anomaly[known] = benjamini_hochberg(p_value[known], fdr)
     return SeriesDetection(
         score,
         p_value,

@@ -88,7 +88,7 @@ def _detect(material: SeriesMaterial) -> Section:
     alarms = compared.figures["false_alarms"]["0.01"]
     return replace(
         compared,
-        tables=[*compared.tables, table],
+        tables=[*compared.tables, table] if len(order) else compared.tables,
         pictures=pictures,
         summary=[("detect", f"{alarms:.2%} of the steps flagged at 1 %, in {len(events.start)} events")],
     )
