@@ -27,7 +27,7 @@ from fivefold.model.step_statistics import _levelled
 def test_damage_is_refused(series_model, name, spoil):
     normality = series_model.normality
     assert isinstance(normality, StepNormality)
-    with pytest.raises(ModelError, match="damaged|not in order"):
+    with pytest.raises(ModelError, match=r"damaged|not in order"):
         dataclasses.replace(normality, **{name: spoil(getattr(normality, name))})
 
 

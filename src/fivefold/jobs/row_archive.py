@@ -26,7 +26,7 @@ from fivefold.model.exact_rows import ExactRows
 from fivefold.model.exact_steps import ExactSteps
 from fivefold.model.fitted import FittedModel
 from fivefold.progress import Rate, progress_bar
-from fivefold.schema import SeriesSchema
+from fivefold.schema import SeriesSchema, TableSchema
 from fivefold.storage import fingerprint
 
 _COLUMNS = "columns"
@@ -200,8 +200,8 @@ class RowArchive(Opened):
         if lossy:
             raise UsageError(_EXACT_ONLY)
         rows, model = self.rows(items), self.model(model)
-        about = model.schema
-        names = about.channels.names if isinstance(about, SeriesSchema) else model.table_schema.names
+        about = model.schema.channels if isinstance(model.schema, SeriesSchema) else model.schema
+        names = about.names if isinstance(about, TableSchema) else ("a table",)
         if lacking := [name for name in names if name not in self.columns.names]:
             raise DamagedArchiveError(f"the archive's header is damaged: it lacks {lacking[0]}")
         codec = codec_of(model, self.columns, self.ids, self.limits)

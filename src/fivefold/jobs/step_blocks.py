@@ -101,10 +101,10 @@ class StepCodec:
             order, sizes = np.argsort(indices, kind="stable"), np.unique(indices, return_counts=True)[1]
         schema = self.steps.schema
         longest = _LONGEST if schema.overlaps else schema.steps
-        starts = np.cumsum(sizes) - sizes
-        parts = [np.arange(0, size, longest) for size in sizes]
-        lengths = np.concatenate([np.minimum(size - part, longest) for size, part in zip(sizes, parts, strict=True)])
-        firsts = np.concatenate([start + part for start, part in zip(starts, parts, strict=True)])
+        counts = -(-sizes // longest)
+        begins = (np.arange(counts.sum()) - np.repeat(np.cumsum(counts) - counts, counts)) * longest
+        lengths = np.minimum(np.repeat(sizes, counts) - begins, longest)
+        firsts = np.repeat(np.cumsum(sizes) - sizes, counts) + begins
         falling = np.argsort(-lengths, kind="stable")
         firsts, lengths = firsts[falling], lengths[falling]
         lanes = max(_STEPS_AT_ONCE // schema.steps, 1)
