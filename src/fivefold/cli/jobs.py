@@ -95,9 +95,16 @@ def generate(
     output: options.Images,
     n: Annotated[int, typer.Option("-n", "--items", help="How many.")] = 64,
     prior: Annotated[
-        PriorName, typer.Option(help="Where codes come from: the standard normal, or a density fitted to real codes.")
-    ] = "standard",
-    sharp: Annotated[bool, typer.Option("--sharp", help="Draw the elements too, instead of their means.")] = False,
+        PriorName | None,
+        typer.Option(
+            help="Of images: where codes come from, the standard normal or a density fitted to real codes. "
+            "[default: standard]",
+            show_default=False,
+        ),
+    ] = None,
+    sharp: Annotated[
+        bool, typer.Option("--sharp", help="Of images: draw the elements too, instead of their means.")
+    ] = False,
     like: Annotated[
         str | None,
         typer.Option(metavar="ITEM", help="Draw near one item: an image or an array; NUMBER of a set as DATA#NUMBER."),
@@ -123,13 +130,16 @@ def generate(
     if n < 1:
         raise UsageError(f"-n must be at least 1, got {n}")
     if series.is_series(model):
-        series.refuse(like=like, nearest=nearest, given=given)
+        series.refuse(prior=prior, sharp=sharp, like=like, nearest=nearest, given=given)
         present(series.generate(model, output, n, temperature, after, steps, seed, force), json)
         return
     if after is not None or steps is not None:
         raise UsageError(f"--{'steps' if after is None else 'after'} goes with series")
     if tables.is_table(output):
-        _generate_rows(model, output, n, prior, given, like, nearest, temperature, seed, force, json)
+        for flag, value in (("prior", prior), ("sharp", sharp), ("like", like), ("nearest", nearest)):
+            if value:
+                raise UsageError(f"--{flag} goes with images, not with tables")
+        _generate_rows(model, output, n, given, temperature, seed, force, json)
         return
     if given:
         raise UsageError("--given goes with tables")
@@ -143,7 +153,7 @@ def generate(
     item = None if like is None else _read_one(like, fitted)
     known = None if nearest is None else read_items(nearest, fitted.schema, split="train")
     figures: dict[str, Any] = {}
-    drawn = generate(fitted, n, seed, prior=prior, sharp=sharp, like=item, temperature=temperature)
+    drawn = generate(fitted, n, seed, prior=prior or "standard", sharp=sharp, like=item, temperature=temperature)
     if beside is not None and known is not None:
         from fivefold.jobs.generate import nearest_items
 
@@ -343,17 +353,12 @@ def _generate_rows(
     model: Path,
     output: Path,
     n: int,
-    prior: PriorName | None,
     given: list[str] | None,
-    like: str | None,
-    nearest: str | None,
     temperature: float,
     seed: int,
     force: bool,
     json: bool,
 ) -> None:
-    if like is not None or nearest is not None:
-        raise UsageError(f"--{'like' if like is not None else 'nearest'} goes with images, not with tables")
     from fivefold.jobs.generate_rows import generate_rows
     from fivefold.storage import load
 
