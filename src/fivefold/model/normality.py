@@ -175,10 +175,7 @@ class StepNormality(Calibrated):
 
     def _normal(self, statistics: np.ndarray) -> np.ndarray:
         """Each statistic as the quantile of a standard normal that it is; beyond the knots on along their last slope."""
-        from scipy.stats import norm
-
-        places = norm.ppf((np.arange(_KNOTS) + 0.5) / _KNOTS)
-        normal, tenth = np.empty(statistics.shape), _KNOTS // 10
+        places, normal, tenth = _places(), np.empty(statistics.shape), _KNOTS // 10
         for number, knots in enumerate(self.knots):
             values = statistics[..., number]
             low, high = (
@@ -204,5 +201,27 @@ class StepNormality(Calibrated):
         middle = knots[:, _KNOTS // 2, None]
         spread = (knots[:, round(0.84 * _KNOTS)] - knots[:, round(0.16 * _KNOTS)]) / 2
         knots = middle + (knots - middle) * np.maximum(least / np.maximum(spread, 1e-9), 1)[:, None]
+        knots = _with_wide_tails(knots, least)
         scores = cls(knots, both, np.empty(0), np.empty(0)).score(statistics[half:])
         return cls(knots, both, np.sort(scores[known[half:]]), np.sort(np.nanmin(scores, axis=1)))
+
+
+def _places() -> np.ndarray:
+    """The standard normal's quantiles of the knots' shares."""
+    from scipy.stats import norm
+
+    return norm.ppf((np.arange(_KNOTS) + 0.5) / _KNOTS)
+
+
+def _with_wide_tails(knots: np.ndarray, least: np.ndarray) -> np.ndarray:
+    """Knots `(k, q)` whose outer tenths are at least as wide as those of normal numbers with the deviations `least` `(k,)`."""
+    places, tenth = _places(), _KNOTS // 10
+    low, high = knots[:, tenth, None], knots[:, -1 - tenth, None]
+    return np.concatenate(
+        (
+            np.minimum(knots[:, :tenth], low + least[:, None] * (places[:tenth] - places[tenth])),
+            knots[:, tenth:-tenth],
+            np.maximum(knots[:, -tenth:], high + least[:, None] * (places[-tenth:] - places[-1 - tenth])),
+        ),
+        axis=1,
+    )

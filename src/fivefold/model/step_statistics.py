@@ -120,9 +120,8 @@ def _log_averaged(squares: Tensor, steps: Tensor, width: int) -> Tensor:
 def fit_step_normality(model: FittedModel, items: Items, held_out: np.ndarray, seed: int) -> StepNormality | None:
     """From windows that were held out, each step once, as `detect` looks at it; None if there are too few.
 
-    If they are of fewer than 8 stretches, from those of the fit as well, since series vary from time to time. The networks know
-    the latter too well: statistics of them are moved, those of the VAE to where those of held-out ones are, the others as far
-    as the medians are apart.
+    If they are of fewer than 8 stretches, from those of the fit as well, since series vary from time to time. The networks may
+    know the latter too well: their statistics are moved by as much as they are less, in the median.
     """
     assert items.windows is not None
     windows, every = items.windows, np.arange(len(items))
@@ -130,14 +129,8 @@ def fit_step_normality(model: FittedModel, items: Items, held_out: np.ndarray, s
     statistics = _as_asked(model, items, held_out)
     if windows.overlap and windows.select(held_out).runs()[-1] + 1 < _FEWEST_RUNS:
         known = _as_asked(model, items, np.setdiff1d(every, held_out))
-        of_vae = statistics.shape[2] - 1 - len(_WIDTHS)
-        for number in range(statistics.shape[2]):
-            mine, theirs = known[..., number], statistics[..., number]
-            if number < of_vae:
-                known[..., number] = mine + max(np.nanmedian(theirs) - np.nanmedian(mine), 0)
-            else:
-                known[..., number] = _matched(mine, theirs)
-        statistics = np.concatenate((statistics, known))
+        middles = (np.nanmedian(each, axis=(0, 1)) for each in (statistics, known))
+        statistics = np.concatenate((statistics, known + np.maximum(np.subtract(*middles), 0)))
     parts = statistics.shape[2] // (1 + len(_WIDTHS))
     least = [0.0, *((2 / width) ** 0.5 for width in _WIDTHS)]  # of log mean squares of normal numbers
     both = [0.0, *(1.0 for _ in _WIDTHS)]
@@ -151,13 +144,3 @@ def _as_asked(model: FittedModel, items: Items, rows: np.ndarray) -> np.ndarray:
     statistics = step_statistics(model, items.select(chosen))
     statistics[~items.windows.select(chosen).answers()] = np.nan
     return statistics
-
-
-def _matched(values: np.ndarray, like: np.ndarray) -> np.ndarray:
-    """Values moved to the quantiles that `like` has where they have theirs; NaN stays."""
-    known = ~np.isnan(values)
-    order = np.sort(values[known])
-    ranks = (np.searchsorted(order, values[known]) + 0.5) / len(order)
-    moved = values.copy()
-    moved[known] = np.nanquantile(like, np.clip(ranks, 0, 1))
-    return moved
