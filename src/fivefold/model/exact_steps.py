@@ -39,13 +39,14 @@ class ExactSteps:
 
         self.mean, self.regression, own = (of(f"autocovariance.{name}") for name in ("mean", "regression", "own"))
         self.together = len(own[0]) // schema.steps  # channels of a group
+        self.earliest = (self.regression != 0).argmax(axis=2) // self.together  # step that a value depends on
         self.std = np.sqrt(own).reshape(len(own), schema.steps, -1).transpose(1, 0, 2).reshape(schema.steps, c)
         trunk = f"trunks.{Window.CAUSAL:d}"
         first = of(f"{trunk}.first.weight")[:, :, 0].T
-        self.shown, self.where = first[: 3 * c], first[-2 * len(WAVES) :]
+        self.shown = first[: 3 * c]
         along = np.linspace(0, np.pi, schema.steps)
         waves = np.stack([part(times * along) for times in WAVES for part in (np.sin, np.cos)], axis=1)
-        self.base = waves @ self.where + of(f"{trunk}.first.bias")  # (t, width)
+        self.base = waves @ first[-2 * len(WAVES) :] + of(f"{trunk}.first.bias")  # (t, width)
         self.dilations = dilations(config.series.reach)
         layers = range(len(self.dilations))
         self.taps = [of(f"{trunk}.layers.{layer}.weight").transpose(2, 1, 0) for layer in layers]  # (3, width, width)
@@ -102,10 +103,10 @@ class StepChain:
         width = self._steps.together
         group, place = divmod(channel, width)
         mine = slice(group * width, (group + 1) * width)
-        row = self._steps.regression[group, step * width + place]
-        weights = row[: (step + 1) * width].reshape(step + 1, width)
-        first = int(np.flatnonzero(weights.any(axis=1))[0]) if weights.any() else step
-        return np.einsum("slc,sc->l", self._off_mean[first : step + 1, :lanes, mine], weights[first:])
+        number = step * width + place
+        first = self._steps.earliest[group, number]
+        weights = self._steps.regression[group, number, first * width : (step + 1) * width].reshape(-1, width)
+        return np.einsum("slc,sc->l", self._off_mean[first : step + 1, :lanes, mine], weights)
 
     def _show(self, step: int, channel: int, lanes: int, expected: np.ndarray) -> None:
         c, std = self._steps.schema.channels.size, self._steps.std[step, channel]
