@@ -387,6 +387,20 @@ def _series_labels(result: dict[str, Any]) -> str:
     )
 
 
+def _series_large(result: dict[str, Any]) -> str:
+    names = {"seconds": "seconds", "steps_per_second": "steps per second", "peak_gigabytes": "peak memory, GB"}
+    jobs = ("fit", "detect", "compress", "decompress")
+    rows = {
+        f"{job}, {result[job]['steps']:,} steps": {name: result[job][key] for key, name in names.items()}
+        for job in jobs
+    }
+    return (
+        "A single series as float32 .npy, whole commands, on a machine that was busy with one other job. The memory of `compress` and "
+        "`decompress`, which work in two processes, is that of all together.\n\n"
+        f"{_table('', rows, 2)}"
+    )
+
+
 def _columns_mean(rows: Mapping[str, Mapping[str, float]]) -> dict[str, float]:
     return {name: _mean(row[name] for row in rows.values()) for name in next(iter(rows.values()))}
 
@@ -398,6 +412,7 @@ _TABLES = {
     "tables_archive": ("Archives of tables", _table_archive),
     "tables_large": ("A million rows", _table_large),
     "series": ("Series", _series),
+    "series_large": ("Ten million steps", _series_large),
     "series_labels": ("Learning from generated series", _series_labels),
 }
 _ARCHIVES = {
