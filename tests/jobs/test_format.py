@@ -5,6 +5,7 @@ Slow and simple on purpose: no NumPy, nothing of the package in it.
 
 from __future__ import annotations
 
+import bisect
 import io
 import itertools
 import json
@@ -31,6 +32,7 @@ from fivefold.model.build import build_networks
 from fivefold.model.fitted import FittedModel
 from fivefold.model.latent_code import LatentGrid
 from fivefold.storage import load, save
+from fivefold.training.fit import fit
 
 GOLDEN = Path(__file__).parents[1] / "golden"
 TOTAL = 1 << 28
@@ -126,7 +128,7 @@ class Layer:
         for i, mixture in enumerate(mixtures):
             x = self.heads[i % len(self.heads)]
             slot = x % TOTAL
-            symbol = next(j for j in range(mixture.symbols) if mixture.start(j + 1) > slot)
+            symbol = bisect.bisect_right(range(mixture.symbols), slot, key=mixture.start) - 1
             start = mixture.start(symbol)
             x = (mixture.start(symbol + 1) - start) * (x // TOTAL) + slot - start
             if x < 1 << 32:
@@ -465,8 +467,9 @@ def read_array(content: bytes, kind: pa.DataType, m: int):
         values = [bool(content[i // 8] >> i % 8 & 1) for i in range(count)]
         content = content[-(-count // 8) :]
     else:
-        code = "d" if kind == pa.float64() else "q"
-        values, content = list(struct.unpack_from(f"<{count}{code}", content)), content[8 * count :]
+        code = {pa.float64(): "d", pa.uint32(): "I"}.get(kind, "q")
+        values = list(struct.unpack_from(f"<{count}{code}", content))
+        content = content[struct.calcsize(code) * count :]
     left = iter(values)
     return [next(left) if seen else None for seen in there], content
 
@@ -484,6 +487,8 @@ def read_kept(layer: bytes, columns: pa.Schema, n: int):
             coded = [bool(part[i // 8] >> i % 8 & 1) for i in range(n)]
             part = part[-(-n // 8) :]
         values, rest = read_array(part, column.type, n - sum(coded))
+        if how == 3:
+            values = [x % 2**column.type.bit_width for x in itertools.accumulate(values)]
         assert not rest
         found.append((coded, values))
     assert not content
@@ -711,3 +716,266 @@ def test_a_table_is_read_by_the_document_alone(table_model, trees, tmp_path):
             else:
                 assert mine == theirs
                 assert not isinstance(theirs, float) or math.copysign(1, mine) == math.copysign(1, theirs)
+
+
+# Series
+
+
+class Numbered:
+    """The roundings of one channel."""
+
+    def __init__(self, layer: Layer, channel: int, channels: int) -> None:
+        self.layer, self.channel, self.channels, self.numbered = layer, channel, channels, 0
+
+    def round(self, value: float) -> int:
+        self.layer.numbered = self.numbered * self.channels + self.channel
+        self.numbered += 1
+        return self.layer.round(value)
+
+
+def mean(log_weights: list[float], values: list[float]) -> float:
+    return sum(math.exp(w) * x for w, x in zip(log_weights, values, strict=True))
+
+
+class Numbers:
+    """A form of a channel's numbers."""
+
+    def __init__(self, about: dict, form: int) -> None:
+        self.centre, self.step, self.code = about["centre"], about["step"], "d"
+        if 1 <= form <= 13:
+            self.step = 10.0 ** (1 - form)
+        if form > 13:
+            self.step, self.code = 0.0, "efd"[form - 14]
+        self.bits, self.mantissa = {"e": ("h", 10), "f": ("i", 23), "d": ("q", 52)}[self.code]
+
+    def count(self, x: float) -> int:
+        if self.step:
+            return round(x * round(1 / self.step) if self.step < 1 else x / self.step)
+        bits = struct.unpack(f"<{self.bits}", struct.pack(f"<{self.code}", abs(x)))[0]
+        return bits if x >= 0 else -bits
+
+    def number(self, count: int) -> float:
+        if self.step:
+            return count / round(1 / self.step) if self.step < 1 else count * self.step
+        size = struct.unpack(f"<{self.code}", struct.pack(f"<{self.bits}", abs(count)))[0]
+        return size if count >= 0 else -size
+
+    def first(self, b: int, width: int) -> int:
+        """The least count of a bin."""
+        if self.step:
+            return b << width
+        lower = math.ldexp(b, width)
+        count = self.count(lower)
+        return count + (self.number(count) < lower)
+
+    def near(self, batch, numbered: Numbered):
+        """Of each a bin's width, the bin of symbol 0, and the distribution; one kind of number is rounded after the other."""
+        unit, told = self.step or 1.0, []
+        for log_weights, places, log_scales in batch:
+            told.append((log_weights, [d / unit for d in places], [s - math.log(unit) for s in log_scales]))
+        finest, widths, lines, found = [0] * len(told), [], [], []
+        if not self.step:
+            sizes = [abs(self.centre + mean(each[0], each[1])) for each in told]
+            finest = [numbered.round(math.log2(max(x, 2.0**-1022)) - 0.5) - self.mantissa for x in sizes]
+        for (log_weights, _, log_scales), least in zip(told, finest, strict=True):
+            sharpness = math.log2(sum(math.exp(w - s) for w, s in zip(log_weights, log_scales, strict=True)))
+            most = 60 if self.step else 1000
+            widths.append(max(numbered.round(max(min(-sharpness - 2, most), -1000)), least))
+        for (_, differences, _), width, least in zip(told, widths, finest, strict=True):
+            multiple = self.centre * round(1 / self.step) if 0 < self.step < 1 else self.centre / unit
+            count = round(multiple) if self.step else multiple
+            centre = math.floor(math.ldexp(count, -width))
+            rest = multiple - math.ldexp(centre, width) + math.ldexp(0.5, least)
+            lines.append((centre, [math.ldexp(rest + d, -width) - 0.5 for d in differences]))
+        middles = [numbered.round(mean(each[0], line)) for each, (_, line) in zip(told, lines, strict=True)]
+        for (weights, _, log_scales), width, (centre, line), middle in zip(told, widths, lines, middles, strict=True):
+            mixture = Mixture(
+                "logistic",
+                1 << 14,
+                [*(w - max(weights) for w in weights), -math.inf, -math.inf],
+                [place - middle + 8192 for place in line],
+                [s - width * math.log(2) for s in log_scales],
+                numbered,
+            )
+            found.append((width, centre + middle - 8192, mixture))
+        return found
+
+    def pop(self, batch, layer: Layer) -> list[float]:
+        symbols = layer.pop([mixture for _, _, mixture in batch])
+        bins = [start + symbol for (_, start, _), symbol in zip(batch, symbols, strict=True)]
+        counts = [self.first(b, width) for b, (width, _, _) in zip(bins, batch, strict=True)]
+        far = [i for i, symbol in enumerate(symbols) if symbol in (0, 16383)]
+        left = {
+            i: max(self.first(bins[i] + 1, batch[i][0]) - counts[i] - 1, 0) for i in range(len(bins)) if i not in far
+        }
+        shift = dict.fromkeys(left, 0)
+        while large := [i for i in left if left[i] >= 1 << 28]:
+            for i, digit in zip(large, layer.pop([Even(1 << 16)] * len(large)), strict=True):
+                counts[i] += digit << shift[i]
+                left[i] >>= 16
+                shift[i] += 16
+        last = [i for i in left if left[i]]
+        for i, digit in zip(last, layer.pop([Even(left[i] + 1) for i in last]), strict=True):
+            counts[i] += digit << shift[i]
+        plain = [0] * len(far)
+        for digit in range(4):
+            for at, part in enumerate(layer.pop([Even(1 << 16)] * len(far))):
+                plain[at] |= part << 16 * digit
+        for i, count in zip(far, plain, strict=True):
+            counts[i] = count - (count >> 63 << 64)
+        return [self.number(count) for count in counts]
+
+
+class SeriesNetwork:
+    def __init__(self, config: dict, tensors) -> None:
+        schema = config["schema"]
+        self.columns, self.steps = schema["channels"]["columns"], schema["steps"]
+        self.overlaps, self.tensors = schema["stride"] < self.steps, tensors
+        self.layers = max(math.ceil(math.log2(max(config["fit"]["series"]["reach"], 2))), 1)
+        self.mean, self.own, self.weights = (
+            tensors[f"context.autocovariance.{name}"][0] for name in ("mean", "own", "regression")
+        )
+        assert tensors["context.autocovariance.own"][1][0] == 1, "one group of channels"
+
+    def scaled(self, channel: int, x: float) -> float:
+        about = self.columns[channel]
+        low, high, x = (math.asinh((v - about["centre"]) / about["spread"]) for v in (about["low"], about["high"], x))
+        return min(max(x, low - 9 * (high - low)), high + 9 * (high - low))
+
+    def convolved(self, name: str, x: list[list[float]], dilation: int) -> list[list[float]]:
+        flat, (outputs, inputs, taps) = self.tensors[f"{name}.weight"]
+        bias, found = self.tensors[f"{name}.bias"][0], []
+        for t in range(len(x)):
+            seen = [(k, t - (taps - 1 - k) * dilation) for k in range(taps) if t >= (taps - 1 - k) * dilation]
+            found.append(
+                [
+                    bias[o] + sum(x[at][i] * flat[(o * inputs + i) * taps + k] for k, at in seen for i in range(inputs))
+                    for o in range(outputs)
+                ]
+            )
+        return found
+
+
+class Stretch:
+    """What is known of one stretch in its window, value by value: deviations from the mean, and whether they are known."""
+
+    def __init__(self, network: SeriesNetwork) -> None:
+        self.network, self.values, self.seen = network, [], []
+
+    def expected(self, number: int) -> float:
+        size = self.network.steps * len(self.network.columns)
+        return sum(self.network.weights[number * size + j] * self.values[j] for j in range(number))
+
+    def begin(self) -> None:
+        """A step; before it, if the window is full, the next one."""
+        network, c = self.network, len(self.network.columns)
+        if len(self.values) == network.steps * c:
+            kept = network.steps // 2 * c if network.overlaps else 0
+            self.values, self.seen = self.values[len(self.values) - kept :], self.seen[len(self.seen) - kept :]
+        t, shown = len(self.values) // c, []
+        for step in range(t):
+            numbers = range(step * c, step * c + c)
+            stds = [math.sqrt(network.own[j]) for j in numbers]
+            off = [
+                min(max((self.values[j] - self.expected(j)) / std, -6), 6) * self.seen[j]
+                for j, std in zip(numbers, stds, strict=True)
+            ]
+            shown.append([*off, *(float(self.seen[j]) for j in numbers), *(math.log(4 * std) for std in stds)])
+        inputs, x = network.tensors["context.trunks.0.first.weight"][1][1], []
+        for step, before in enumerate([[0.0] * (3 * c), *shown]):
+            angles = [times * math.pi * step / (network.steps - 1) for times in (0.5, 1, 2, 4)]
+            waves = [part(angle) for angle in angles for part in (math.sin, math.cos)]
+            x.append([*before, *[0.0] * (inputs - 3 * c - len(waves)), *waves])
+        hidden = network.convolved("context.trunks.0.first", x, 1)
+
+        def silu(rows):
+            return [[h / (1 + math.exp(-h)) for h in row] for row in rows]
+
+        for layer in range(network.layers):
+            more = network.convolved(f"context.trunks.0.layers.{layer}", silu(hidden), 2**layer)
+            hidden = [[a + b for a, b in zip(*rows, strict=True)] for rows in zip(hidden, more, strict=True)]
+        self.told = network.convolved("context.heads.0.linear", silu(hidden[-1:]), 1)[0]
+
+    def explain(self, channel: int):
+        """Log weights, differences from the centre and log scales, in the channel's units."""
+        number, about = len(self.values), self.network.columns[channel]
+        std = math.sqrt(self.network.own[number])
+        about_mean = self.network.mean[number] + self.expected(number)
+        logits, locations, log_scales = (self.told[15 * channel + 5 * k : 15 * channel + 5 * k + 5] for k in range(3))
+        places = [min(max(about_mean + std * place, -20), 20) for place in locations]
+        scales = [min(max(s + math.log(std), -9), 4) for s in log_scales]
+        return (
+            [math.log(share) for share in softmax(logits)],
+            [about["spread"] * math.sinh(place) for place in places],
+            [s + math.log(about["spread"] * math.cosh(place)) for s, place in zip(scales, places, strict=True)],
+        )
+
+    def know(self, channel: int, x: float | None) -> None:
+        known = x is not None and math.isfinite(x)
+        number = len(self.values)
+        mean = self.network.mean[number]
+        self.values.append(self.network.scaled(channel, x) - mean if known else self.expected(number))
+        self.seen.append(known)
+
+
+def read_series(content: bytes, config: dict, tensors) -> dict[str, list]:
+    """Lists of values by name."""
+    facts, attached, blocks = read_container(content)
+    assert facts["kind"] == "series"
+    columns = pa.ipc.read_schema(pa.py_buffer(zlib.decompress(attached["columns"])))
+    network, found = SeriesNetwork(config, tensors), {name: [] for name in columns.names}
+    names, c = [about["name"] for about in network.columns], len(network.columns)
+    for n, method, kept_layer, coded_layer in blocks:
+        assert method == 1
+        kept, layer = dict(zip(columns.names, read_kept(kept_layer, columns, n), strict=True)), Layer(coded_layer[c:])
+        numbers = [Numbers(about, form) for about, form in zip(network.columns, coded_layer[:c], strict=True)]
+        numbered = [Numbered(layer, channel, c) for channel in range(c)]
+        table = {}
+        for name in names:
+            left = iter(kept[name][1])
+            table[name] = [None if coded else next(left) for coded in kept[name][0]]
+        ids = kept[facts["ids"]][1] if facts["ids"] else [0] * n
+        longest, stretches = 1024 if network.overlaps else network.steps, []
+        for each in dict.fromkeys(ids):
+            rows = [row for row in range(n) if ids[row] == each]
+            stretches += [rows[first : first + longest] for first in range(0, len(rows), longest)]
+        stretches.sort(key=len, reverse=True)
+        lanes = max(2**15 // network.steps, 1)
+        for group in (stretches[first : first + lanes] for first in range(0, len(stretches), lanes)):
+            states = [Stretch(network) for _ in group]
+            for step in range(len(group[0])):
+                here = [(state, rows[step]) for state, rows in zip(states, group, strict=True) if len(rows) > step]
+                for state, _ in here:
+                    state.begin()
+                for channel, name in enumerate(names):
+                    coded = [(state, row) for state, row in here if kept[name][0][row]]
+                    batch = numbers[channel].near([s.explain(channel) for s, _ in coded], numbered[channel])
+                    for (_, row), x in zip(coded, numbers[channel].pop(batch, layer), strict=True):
+                        table[name][row] = x
+                    for state, row in here:
+                        state.know(channel, table[name][row])
+        assert layer.is_done()
+        for name in columns.names:
+            found[name] += table[name] if name in table else kept[name][1]
+    return found
+
+
+@pytest.mark.parametrize("whole_series", [False, True])
+def test_series_are_read_by_the_document_alone(series_settings, tmp_path, monkeypatch, whole_series):
+    monkeypatch.setattr(rounding, "GUARD", 0.02)  # so that there are hints
+    rng = np.random.default_rng(0)
+    along = np.arange(240) / 4
+    both = np.column_stack((np.sin(along) + 0.1 * rng.normal(size=240), np.round(5 * np.cos(along), 2)))
+    series = both.reshape(20, 12, 2) if whole_series else both[None]
+    few = {**series_settings, "epochs": 1, "window": None if whole_series else 16, "reach": 4}
+    model = fit(series, kind="series", **few)
+    assert model.series_schema.overlaps is not whole_series
+    some = [both[:45].copy(), both[60:70].copy()]
+    some[0][7, 0], some[0][20:23, 1], some[0][30] = 1e9, math.nan, (-0.0, 0.125)
+    packed = compress(model, some, block_items=40)
+    save(model, tmp_path / "model")
+    config = json.loads((tmp_path / "model" / "config.json").read_text(encoding="utf-8"))
+    found = read_series(packed, config, read_safetensors((tmp_path / "model" / "model.safetensors").read_bytes()))
+    assert found["series"] == [0] * 45 + [1] * 10
+    for name, wanted in zip(("x0", "x1"), np.concatenate(some).T, strict=True):
+        assert struct.pack("<55d", *found[name]) == wanted.tobytes()
