@@ -45,10 +45,21 @@ def test_an_array_comes_back_in_its_shape(series_model, waves, archive):
     _same(fivefold.decompress(archive, series_model), waves)
 
 
-@pytest.mark.parametrize("dtype", [np.float16, np.float32, np.int16, np.uint8, np.int64])
+@pytest.mark.parametrize("dtype", [np.float16, np.float32, np.int16, np.uint8, np.int64, np.uint64, bool])
 def test_other_types(series_model, waves, dtype):
     values = (waves * 20 + 40).astype(dtype)
     _same(fivefold.decompress(fivefold.compress(series_model, values), series_model), values)
+
+
+def test_the_order_of_bytes_is_the_machines(series_model, waves):
+    swapped = waves.astype(waves.dtype.newbyteorder())
+    _same(fivefold.decompress(fivefold.compress(series_model, swapped), series_model), waves)
+
+
+def test_nothing_to_write(series_model_of_table):
+    model, frame = series_model_of_table
+    with pytest.raises(DataError, match="no rows"):
+        fivefold.compress(model, frame[:0])
 
 
 def test_what_is_no_number_comes_back_too(series_model, waves):

@@ -56,7 +56,7 @@ class SeriesRows:
                 table = open_table(source, channels)
                 parts, count, size, names = [table], len(table), table.arrow.nbytes, table.names
             ids = schema.ids if schema.ids in names else None
-            return cls((part.exact(channels) for part in parts), count, size, ids)
+            return cls((part.exact(channels) for part in parts if len(part)), count, size, ids)
         series = flattened(source)
         if series.flat.shape[1] != channels.size:
             raise DataError(
@@ -74,7 +74,7 @@ def _numbered(
 ) -> Iterator[tuple[TableKind, pa.Table]]:
     ends = np.cumsum(lengths)
     for first in range(0, len(flat), rows):
-        part = flat[first : first + rows]
+        part = flat[first : first + rows].astype(flat.dtype.newbyteorder("="), copy=False)
         number = np.searchsorted(ends, np.arange(first, first + len(part)), side="right").astype(np.uint32)
         columns = dict(zip(schema.channels.names, map(pa.array, np.ascontiguousarray(part.T)), strict=True))
         yield "numpy", pa.table({name: pa.array(number), **columns})
