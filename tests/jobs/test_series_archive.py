@@ -53,7 +53,10 @@ def test_other_types(series_model, waves, dtype):
 
 def test_the_order_of_bytes_is_the_machines(series_model, waves):
     swapped = waves.astype(waves.dtype.newbyteorder())
-    _same(fivefold.decompress(fivefold.compress(series_model, swapped), series_model), waves)
+    for each in (swapped, [swapped[0]]):
+        found = fivefold.decompress(fivefold.compress(series_model, each), series_model)
+        assert np.array_equal(np.ravel(found), waves[0])
+        assert np.array_equal(series_model.read(each).values, series_model.read(waves).values)
 
 
 def test_nothing_to_write(series_model_of_table):

@@ -208,7 +208,7 @@ def _of_table(
 
 @dataclass(frozen=True)
 class Flat:
-    """Arrays of series, one after the other: `(total, channels)`, as they came.
+    """Arrays of series, one after the other: `(total, channels)`, as they came, in the machine's byte order.
 
     Attributes
     ----------
@@ -247,7 +247,7 @@ def flattened(source: Any) -> Flat:
         found = Flat(*_joined(source, name), name)
     if len(found.flat) == 0 or found.flat.shape[1] == 0:
         raise DataError(f"{name}: there is nothing in it (shape {found.shape or found.flat.shape})")
-    return found
+    return replace(found, flat=found.flat.astype(found.flat.dtype.newbyteorder("="), copy=False))
 
 
 def _of_arrays(source: Any, schema: SeriesSchema | None, overrides: Mapping[str, Any] | None) -> SeriesSet:

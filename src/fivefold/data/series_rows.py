@@ -74,7 +74,7 @@ def _numbered(
 ) -> Iterator[tuple[TableKind, pa.Table]]:
     ends = np.cumsum(lengths)
     for first in range(0, len(flat), rows):
-        part = flat[first : first + rows].astype(flat.dtype.newbyteorder("="), copy=False)
+        part = flat[first : first + rows]
         number = np.searchsorted(ends, np.arange(first, first + len(part)), side="right").astype(np.uint32)
         columns = dict(zip(schema.channels.names, map(pa.array, np.ascontiguousarray(part.T)), strict=True))
         yield "numpy", pa.table({name: pa.array(number), **columns})
