@@ -85,6 +85,37 @@ def test_decimals_take_less_than_all_digits(series_model, waves, decimals):
     assert len(coarse) < 0.4 * len(fine)
 
 
+@pytest.mark.parametrize("dtype", [np.float16, np.float32])
+def test_both_sides_go_on_from_the_same_values(series_model, decimals, dtype, monkeypatch):
+    """Of 0.3 as a decimal and as a float the networks would make differently rounded numbers."""
+    values, known = decimals.astype(dtype), {0: [], 1: []}
+    know, side = StepChain.know, 0
+
+    def noted(chain, channel, scaled):
+        known[side].append(scaled.copy())
+        know(chain, channel, scaled)
+
+    monkeypatch.setattr(StepChain, "know", noted)
+    archive = fivefold.compress(series_model, values, verify=False)
+    side = 1
+    _same(fivefold.decompress(archive, series_model), values)
+    assert all(np.array_equal(*each) for each in zip(known[0], known[1], strict=True))
+
+
+def test_numbers_as_text_and_as_decimals(series_model_of_table):
+    model, frame = series_model_of_table
+    rounded = frame.with_columns(load=pl.col("load").round(3))
+    for kind in (pl.String, pl.Decimal(10, 3), pl.Categorical):
+        given = rounded.with_columns(load=pl.col("load").cast(pl.String).cast(kind))
+        assert fivefold.decompress(fivefold.compress(model, given), model).equals(given), kind
+
+
+def test_the_widest_values(series_model, waves):
+    values = waves.copy()
+    values[0, ::2], values[0, 1::2] = 1.7e308, -1.7e308
+    _same(fivefold.decompress(fivefold.compress(series_model, values), series_model), values)
+
+
 def test_floats_that_are_narrower_than_their_type_take_less(series_model, waves):
     values = waves.astype(np.float32).astype(np.float64)
     narrow, wide = (fivefold.compress(series_model, each) for each in (values, waves))

@@ -45,6 +45,7 @@ _LONGEST = 1024  # steps of a stretch, each of which costs its first ones more
 _STEPS_AT_ONCE = 1 << 15  # of windows side by side
 _LANES, _VALUES_PER_LANE = 32, 512  # of the coder; a lane takes 8 bytes
 _NUMBERS = 3 * COMPONENTS + 5  # that are rounded per value
+_KEPT_BITS = 64  # about, of a value that is not coded
 _FINEST = 2.0**-52
 _TINY = 1e-300
 _FARTHEST = 9.0  # beyond the range met in the fit, in units of it, that networks are shown
@@ -76,6 +77,11 @@ class StepCodec:
     def forms(self) -> list[list[NumberGrid]]:
         """What the channels' numbers may be like; see `NumberGrid.forms`."""
         return [number_grid(column, kind).forms for _, column, kind in self.modelled]
+
+    def values(self, channel: int, grid: NumberGrid, whole: np.ndarray) -> np.ndarray:
+        """Whole numbers as what comes back of them in the column's own type, float64: both sides must go on from the same."""
+        with np.errstate(over="ignore"):
+            return grid.values(whole).astype(self.forms[channel][0].dtype).astype(np.float64)
 
     def nearby(self, channel: int, grid: NumberGrid, told: tuple[np.ndarray, ...], rounder: Rounder) -> Nearby:
         """The distributions of some of a channel's values, from what `StepChain` says of them."""
@@ -183,7 +189,7 @@ def decode_steps(codec: StepCodec, n: int, method: int, layers: list[bytes]) -> 
             coded = where[rows, number]
             if coded.any():
                 nearby = codec.nearby(number, grids[number], tuple(part[coded] for part in told()), rounders[number])
-                cells[rows[coded], number] = grids[number].values(nearby.pop(coder))
+                cells[rows[coded], number] = codec.values(number, grids[number], nearby.pop(coder))
         check_empty(coder)
         for number, (at, column, kind) in enumerate(codec.modelled):
             if (here := where[:, number]).any():
@@ -221,15 +227,16 @@ def _channel(codec: StepCodec, number: int, array: pa.Array, cells: np.ndarray) 
         _Channel(0, codec.forms[number][0], np.zeros(len(cells), bool), np.zeros(len(cells), np.int64)),
         math.inf,
     )
+    with np.errstate(over="ignore"):
+        step = np.abs(np.diff(filled, prepend=filled[:1])).mean()
     for form, grid in enumerate(codec.forms[number]):
         resolution = grid.resolution(filled)
         if not resolution >= _FINEST * np.abs(filled).max(initial=_TINY):
             continue  # floating-point numbers can't tell them apart
         whole = grid.whole(filled)
-        back = decode_column(column, np.where(known, grid.values(whole), np.nan), kind)
-        where = known & same_cells(array, back)
-        bits = np.log2(max(np.abs(np.diff(filled)).mean() / resolution, 1.0)) if len(cells) > 1 else 0.0
-        cost = bits * where.sum() + array.type.bit_width * (known & ~where).sum()
+        back = codec.values(number, grid, whole)
+        where = known & (back == cells) & same_cells(array, decode_column(column, np.where(known, back, np.nan), kind))
+        cost = np.log2(max(step / resolution, 1.0)) * where.sum() + _KEPT_BITS * (known & ~where).sum()
         if cost < least:
             best, least = _Channel(form, grid, where, whole), cost
     return best
