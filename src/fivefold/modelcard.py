@@ -23,6 +23,7 @@ _USAGE_OF_TABLES = (
 )
 _USAGE_OF_SERIES = (
     "fivefold info MODEL",
+    "fivefold compress MODEL DATA -o series.ff",
     "fivefold generate MODEL --after DATA --steps 48 -n 10 -o next.csv",
     "fivefold denoise MODEL NOISY -o clean.csv",
     "fivefold impute MODEL HOLEY -o whole.csv",

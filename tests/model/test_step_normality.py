@@ -9,6 +9,7 @@ import pytest
 import torch
 
 from fivefold.errors import ModelError
+from fivefold.model import step_statistics
 from fivefold.model.normality import StepNormality
 from fivefold.model.step_statistics import _levelled
 
@@ -29,6 +30,38 @@ def test_damage_is_refused(series_model, name, spoil):
     assert isinstance(normality, StepNormality)
     with pytest.raises(ModelError, match=r"damaged|not in order"):
         dataclasses.replace(normality, **{name: spoil(getattr(normality, name))})
+
+
+def test_what_networks_know_too_well_is_moved_to_where_the_rest_is(series_model, waves, monkeypatch):
+    items = series_model.read(waves)
+    held_out = np.arange(8)
+    known_to_networks = items.windows.starts > items.windows.starts[7]
+
+    def statistics(model, some):
+        rows = np.searchsorted(items.windows.starts, some.windows.starts)
+        found = np.random.default_rng(0).normal(size=(len(some), 32, 6))
+        return found - 5 * known_to_networks[rows, None, None]
+
+    monkeypatch.setattr(step_statistics, "step_statistics", statistics)
+    found = step_statistics.fit_step_normality(series_model, items, held_out, 0)
+    assert found is not None
+    assert np.abs(np.median(found.knots, axis=1)).max() < 0.5
+
+
+def test_few_steps_that_are_alike_do_not_make_others_strange():
+    alike = np.random.default_rng(0).normal(0, 0.01, (40, 32, 1)) + 3.0
+    least = np.array([0.5])
+    found = StepNormality.fit(alike, np.ones(1), least)
+    assert found is not None
+    wide = StepNormality.fit(3.0 + np.random.default_rng(0).normal(0, 0.5, (40, 32, 1)), np.ones(1), least)
+    assert wide is not None
+    skewed = np.where(np.random.default_rng(1).random((40, 32, 1)) < 0.5, 3.0, 5.0)
+    one_sided = StepNormality.fit(skewed, np.ones(1), least)
+    assert one_sided is not None
+    for each, value in ((found, 4.0), (one_sided, 2.0)):  # two deviations, and two beyond a tail without width
+        assert each.score(np.full((1, 1, 1), value)).item() > -9
+        assert each.score(np.full((1, 1, 1), value)).item() < -0.5
+    assert found.score(np.full((1, 1, 1), 4.0)) == pytest.approx(wide.score(np.full((1, 1, 1), 4.0)), rel=0.3)
 
 
 def test_levels_that_wander_are_brought_to_the_middle(series_model, waves):

@@ -195,9 +195,7 @@ def decode_steps(codec: StepCodec, n: int, method: int, layers: list[bytes]) -> 
             if (here := where[:, number]).any():
                 arrays[at] = merge(arrays[at], decode_column(column, cells[here, number], kind), here)
         return pa.table([whole_column(array) for array in arrays], codec.columns)
-    except EmptyCoderError as error:
-        return str(error)
-    except (DamagedLayerError, DamagedBytesError, DataError, pa.ArrowException) as error:
+    except (EmptyCoderError, DamagedLayerError, DamagedBytesError, DataError, pa.ArrowException) as error:
         return str(error).splitlines()[0]
 
 
