@@ -23,7 +23,7 @@ from fivefold.model.fitted import FittedModel
 from fivefold.storage import load, save
 from fivefold.system import environment
 
-GOLDEN = Path(__file__).parents[1] / "tests" / "golden"
+GOLDEN = Path(__file__).parents[1] / "tests" / "golden" / "images"
 _MUTANTS, _BEHIND_CHECKSUMS, _PARTS = 200_000, 0.02, 8
 _SPARE_BYTES = 1 << 28  # of memory beyond what the process has before
 _KILLS, _KILL_ITEMS = 50, 128
@@ -86,7 +86,7 @@ def _run_mutants(part: int) -> tuple[Counter[str], float]:
 
     model = load(GOLDEN / "model", "cpu")
     archive.crc32c = checksum  # this process may have had another share before
-    content = _with_names(model, decompress((GOLDEN / "items.ff").read_bytes(), model))
+    content = _with_names(model, decompress((GOLDEN / "archive.ff").read_bytes(), model))
     limits = Limits(items=1_000, block_elements=1 << 16, bytes=1 << 20, attachment_bytes=1 << 20)
     right, rng = decompress(content, model, limits=limits), random.Random(part)
     ends, slowest = Counter[str](), 0.0

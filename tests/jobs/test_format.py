@@ -34,7 +34,7 @@ from fivefold.model.latent_code import LatentGrid
 from fivefold.storage import load, save
 from fivefold.training.fit import fit
 
-GOLDEN = Path(__file__).parents[1] / "golden"
+GOLDEN = Path(__file__).parents[1] / "golden" / "images"
 TOTAL = 1 << 28
 
 
@@ -404,7 +404,7 @@ def golden():
 
 
 def test_the_golden_archive(golden):
-    content = (GOLDEN / "items.ff").read_bytes()
+    content = (GOLDEN / "archive.ff").read_bytes()
     assert read_archive(content, *golden) == decompress(content, load(GOLDEN / "model", "cpu")).tobytes()
 
 
