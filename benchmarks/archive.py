@@ -12,13 +12,13 @@ import numpy as np
 import torch
 from program import run_seconds
 
-from fivefold.data import Items
+from fivefold.archive.read import decompress
+from fivefold.archive.write import compress
 from fivefold.evaluation.specialists.compressors import compressed_sizes
-from fivefold.jobs.compress import compress
-from fivefold.jobs.decompress import decompress
+from fivefold.items import Items
 from fivefold.model.conditional import Conditional
+from fivefold.model.conditioning import Window
 from fivefold.model.fitted import FittedModel, standard_normal
-from fivefold.model.window import Window
 from fivefold.storage import save
 from fivefold.system import environment
 

@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 from peak_memory import peak_gigabytes
 
-from fivefold.data import Items
+from fivefold.items import Items
 from fivefold.model.fitted import FittedModel
 from fivefold.storage import save
 from fivefold.system import environment

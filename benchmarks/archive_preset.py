@@ -8,7 +8,7 @@ from archive import measure_archive
 from results_file import write_result
 
 import fivefold
-from fivefold.data import read_items
+from fivefold.images.dataset import read_items
 
 MODEL = Path("out/bench/archive-model")
 _MINUTES = 50.0  # of training; with what is fitted afterwards it stays within the hour

@@ -31,8 +31,9 @@ import windows
 from results_file import read_result, write_result
 
 import fivefold
-from fivefold.data import Items, read_items
 from fivefold.evaluation.evaluate import evaluate
+from fivefold.images.dataset import read_items
+from fivefold.items import Items
 from fivefold.model.fitted import FittedModel
 
 MODEL = Path("out/bench/model")

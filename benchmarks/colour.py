@@ -12,15 +12,15 @@ import numpy as np
 from sklearn.datasets import load_sample_images
 
 from fivefold.config import configure
-from fivefold.data import Items, make_items
 from fivefold.evaluation.material import Material
 from fivefold.evaluation.metrics import psnr, root_mean_square
+from fivefold.images.code_length import code_length
+from fivefold.items import Items, make_items
 from fivefold.jobs.codes import decode, encode
 from fivefold.jobs.denoise import denoise
 from fivefold.jobs.detect import detect
 from fivefold.jobs.generate import generate
 from fivefold.jobs.impute import impute
-from fivefold.model.code_length import code_length
 from fivefold.model.corruption import add_gaussian, hide_at_random
 from fivefold.model.fitted import FittedModel
 from fivefold.model.scoring import evaluate_elbo

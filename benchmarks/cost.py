@@ -10,7 +10,7 @@ from typing import Any
 from peak_memory import peak_gigabytes
 
 from fivefold.config import FitConfig, configure
-from fivefold.data import Items
+from fivefold.items import Items
 from fivefold.model.fitted import FittedModel
 from fivefold.model.scoring import evaluate_elbo
 from fivefold.system import environment

@@ -17,8 +17,8 @@ from typing import Any
 import numpy as np
 from program import PROGRAM
 
-from fivefold.data import Items, make_items
-from fivefold.jobs.compress import write_archive
+from fivefold.archive.write import write_archive
+from fivefold.items import Items, make_items
 from fivefold.model.fitted import FittedModel
 from fivefold.storage import load, save
 from fivefold.system import environment
@@ -79,10 +79,10 @@ def _run_mutants(part: int) -> tuple[Counter[str], float]:
     """How a share of the mutants end, and how long the slowest took."""
     from google_crc32c import value as checksum
 
-    from fivefold.codec import archive
-    from fivefold.codec.archive import Limits
+    from fivefold.archive import container as archive
+    from fivefold.archive.container import Limits
+    from fivefold.archive.read import decompress
     from fivefold.errors import ArchiveError
-    from fivefold.jobs.decompress import decompress
 
     model = load(GOLDEN / "model", "cpu")
     archive.crc32c = checksum  # this process may have had another share before
@@ -134,7 +134,7 @@ class _AnySum:
 
 def _kill_writers(model: FittedModel, values: np.ndarray) -> dict[str, int]:
     """`kill -9` at random moments of `fivefold compress`: how often the archive was absent, how often complete."""
-    from fivefold.jobs.decompress import open_archive
+    from fivefold.archive.read import open_archive
 
     rng, ends = random.Random(0), Counter[str]()
     with tempfile.TemporaryDirectory() as name:

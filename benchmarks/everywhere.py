@@ -13,14 +13,14 @@ from typing import Any
 
 import numpy as np
 
-from fivefold.codec.archive import ArchiveReader, Block
-from fivefold.data import Items
-from fivefold.jobs.blocks import BlockCodec, DamagedLayerError
-from fivefold.jobs.compress import write_archive
-from fivefold.jobs.image_archive import codec_of
-from fivefold.model.exact import ExactDecoder, ExactGuide
+from fivefold.archive.container import ArchiveReader, Block
+from fivefold.archive.image_archive import codec_of
+from fivefold.archive.write import write_archive
+from fivefold.images.coding import BlockCodec, DamagedLayerError
+from fivefold.images.exact import ExactDecoder, ExactGuide
+from fivefold.images.latent import LatentGrid
+from fivefold.items import Items
 from fivefold.model.fitted import FittedModel
-from fivefold.model.latent_code import LatentGrid
 from fivefold.model.prior import FittedPrior
 from fivefold.storage import save
 from fivefold.system import environment
@@ -41,7 +41,7 @@ _SETTINGS: tuple[dict[str, str], ...] = (
 _WITHOUT_NUMBA = "import sys; sys.modules['numba'] = None"
 _READ = """
 import hashlib, sys
-from fivefold.jobs.decompress import open_archive
+from fivefold.archive.read import open_archive
 from fivefold.storage import load
 archive, model, workers = sys.argv[1], load(sys.argv[2], "cpu"), int(sys.argv[3])
 items = slice(*map(int, sys.argv[4:])) if sys.argv[4:] else slice(None)

@@ -11,8 +11,8 @@ from pathlib import Path
 from results_file import write_result
 
 import fivefold
-from fivefold.data import read_items
 from fivefold.evaluation.report import make_report
+from fivefold.images.dataset import read_items
 
 
 def main() -> None:

@@ -12,7 +12,7 @@ import numpy as np
 from sklearn.metrics import roc_auc_score
 
 from fivefold.config import configure
-from fivefold.data import Items
+from fivefold.items import Items
 from fivefold.jobs.detect import detect
 from fivefold.model.fitted import FittedModel
 from fivefold.system import environment

@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 import torch
 
-from fivefold.data import Items, split_rows
+from fivefold.items import Items, split_rows
 from fivefold.model.fitted import FittedModel
 from fivefold.model.prior import fit_prior
 from fivefold.model.scoring import encode_items

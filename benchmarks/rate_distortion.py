@@ -10,13 +10,13 @@ from typing import Any
 import imagecodecs
 import numpy as np
 
-from fivefold.data import Items
+from fivefold.archive.read import decompress
+from fivefold.archive.write import compress
 from fivefold.evaluation.drawing import figure
 from fivefold.evaluation.metrics import psnr
 from fivefold.evaluation.specialists.compressors import tile
+from fivefold.items import Items
 from fivefold.jobs.codes import decode, encode
-from fivefold.jobs.compress import compress
-from fivefold.jobs.decompress import decompress
 from fivefold.model.fitted import FittedModel
 from fivefold.system import environment
 

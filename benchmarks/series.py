@@ -14,9 +14,9 @@ from results_file import read_result, write_result
 from series_data import LOADERS
 
 from fivefold import fit, load, save
-from fivefold.data.series import read_series
 from fivefold.evaluation.series import SERIES_COMPARISONS
 from fivefold.evaluation.series.material import SeriesMaterial
+from fivefold.series.dataset import read_series
 from fivefold.system import environment
 
 

@@ -18,10 +18,10 @@ import pyarrow as pa
 from results_file import write_result
 
 import fivefold
-from fivefold.data.array_bytes import to_bytes
 from fivefold.evaluation.comparison import OURS
 from fivefold.evaluation.rows.compress import table_sizes
 from fivefold.system import environment
+from fivefold.tables.array_bytes import to_bytes
 
 _TABLES = ("diamonds", "Wages", "Fair", "Housing")
 

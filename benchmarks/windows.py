@@ -10,16 +10,16 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from fivefold.baselines.loop import run_minutes
 from fivefold.config import configure
-from fivefold.data import Items, split_rows
+from fivefold.evaluation.baselines.loop import run_minutes
+from fivefold.images.code_length import code_length
+from fivefold.images.context import ContextDecoder
+from fivefold.images.loss import context_loss
+from fivefold.items import Items, split_rows
 from fivefold.model.build import build_networks
-from fivefold.model.code_length import code_length
-from fivefold.model.context import ContextDecoder
 from fivefold.model.corruption import Corrupted
 from fivefold.model.fitted import FittedModel
 from fivefold.system import environment
-from fivefold.training.elements import context_loss
 from fivefold.training.optimizers import make_optimizers
 
 VARIANTS: tuple[dict[str, int], ...] = (

@@ -15,13 +15,13 @@ from PIL import Image
 from torch import Tensor, nn
 
 from fivefold.config import ContextConfig, FitConfig, NetworkConfig, TrainingConfig, configure
-from fivefold.data import letters
-from fivefold.data.builtin import load_mnist
+from fivefold.images import letters
+from fivefold.images.builtin import load_mnist
+from fivefold.images.schema import ImageSchema
 from fivefold.model.build import build_networks
 from fivefold.model.fitted import FittedModel
 from fivefold.model.likelihoods import Gaussian
 from fivefold.model.vae import VAE, Posterior
-from fivefold.schema import ImageSchema
 
 hypothesis.settings.register_profile("unhurried", deadline=None)  # a busy machine is no failure
 hypothesis.settings.load_profile("unhurried")

@@ -14,7 +14,7 @@ import polars as pl
 import pytest
 from PIL import Image
 
-from fivefold.data import builtin
+from fivefold.images import builtin
 from fivefold.storage import save
 
 ROOT = Path(__file__).parents[1]

@@ -6,7 +6,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from fivefold.errors import DataError, ModelError
-from fivefold.schema import ImageSchema, infer_schema
+from fivefold.images.schema import ImageSchema, infer_schema
 
 SCHEMA = ImageSchema(4, 6, 3, "uint8", 0.0, 255.0)
 

@@ -20,7 +20,7 @@ from fivefold.jobs.codes import encode
 from fivefold.jobs.denoise import denoise
 from fivefold.jobs.detect import detect
 from fivefold.jobs.generate import generate
-from fivefold.model.normality import Normality
+from fivefold.model.scores import Normality
 from fivefold.storage import load, save
 from fivefold.training.fit import fit
 

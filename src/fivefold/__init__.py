@@ -9,20 +9,20 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from fivefold.data.series import read_series
+    from fivefold.archive.read import decompress
+    from fivefold.archive.write import compress
     from fivefold.estimator import VAE, VAEImputer, VAEOutlierDetector
     from fivefold.jobs.codes import decode, encode
-    from fivefold.jobs.compress import compress
-    from fivefold.jobs.decompress import decompress
     from fivefold.jobs.denoise import denoise
-    from fivefold.jobs.denoise_rows import denoise_rows
     from fivefold.jobs.detect import detect, surprise
     from fivefold.jobs.generate import generate, morph
-    from fivefold.jobs.generate_rows import generate_rows
     from fivefold.jobs.impute import impute
-    from fivefold.jobs.series import continue_series, denoise_series, detect_series, impute_series
     from fivefold.model.fitted import FittedModel
+    from fivefold.series.dataset import read_series
+    from fivefold.series.jobs import continue_series, denoise_series, detect_series, impute_series
     from fivefold.storage import load, save
+    from fivefold.tables.denoise import denoise_rows
+    from fivefold.tables.generate import generate_rows
     from fivefold.training.fit import fit
 
 _HOMES = {
@@ -30,24 +30,24 @@ _HOMES = {
     "VAE": "estimator",
     "VAEImputer": "estimator",
     "VAEOutlierDetector": "estimator",
-    "compress": "jobs.compress",
-    "continue_series": "jobs.series",
+    "compress": "archive.write",
+    "continue_series": "series.jobs",
     "decode": "jobs.codes",
-    "decompress": "jobs.decompress",
+    "decompress": "archive.read",
     "denoise": "jobs.denoise",
-    "denoise_rows": "jobs.denoise_rows",
-    "denoise_series": "jobs.series",
+    "denoise_rows": "tables.denoise",
+    "denoise_series": "series.jobs",
     "detect": "jobs.detect",
-    "detect_series": "jobs.series",
+    "detect_series": "series.jobs",
     "encode": "jobs.codes",
     "fit": "training.fit",
     "generate": "jobs.generate",
-    "generate_rows": "jobs.generate_rows",
+    "generate_rows": "tables.generate",
     "impute": "jobs.impute",
-    "impute_series": "jobs.series",
+    "impute_series": "series.jobs",
     "load": "storage",
     "morph": "jobs.generate",
-    "read_series": "data.series",
+    "read_series": "series.dataset",
     "save": "storage",
     "surprise": "jobs.detect",
 }

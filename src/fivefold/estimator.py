@@ -18,13 +18,15 @@ from sklearn.utils import check_random_state
 from sklearn.utils.validation import check_is_fitted, validate_data
 
 from fivefold.config import DataKind
-from fivefold.data import Items, read_items
-from fivefold.data.series import SeriesSet, as_given, by_step, read_series
-from fivefold.data.table_schema import infer_table_schema
-from fivefold.data.tables import Table, as_items, as_native, decode_rows
 from fivefold.errors import DataError, UsageError
+from fivefold.images.dataset import read_items
+from fivefold.items import Items
 from fivefold.progress import silenced
-from fivefold.schema import SeriesSchema, TableSchema
+from fivefold.series.dataset import SeriesSet, as_given, by_step, read_series
+from fivefold.series.schema import SeriesSchema
+from fivefold.tables.dataset import Table, as_items, as_native, decode_rows
+from fivefold.tables.inference import infer_table_schema
+from fivefold.tables.schema import TableSchema
 
 _FILES = ("config.json", "model.safetensors", "README.md")
 
@@ -190,7 +192,7 @@ class _Imputes(_Model):
         instead, drawn from what the missing cells may be.
         """
         from fivefold.jobs.impute import impute
-        from fivefold.jobs.series import impute_series
+        from fivefold.series.jobs import impute_series
 
         if (series := self._series(X)) is not None:
             filled = impute_series(self.model_, series, n_draws=n_draws or 0, seed=self.seed_)
@@ -216,7 +218,7 @@ class _Imputes(_Model):
         Missing classes stay missing.
         """
         from fivefold.jobs.impute import impute
-        from fivefold.jobs.series import impute_series
+        from fivefold.series.jobs import impute_series
 
         if (series := self._series(X)) is not None:
             filled = impute_series(self.model_, series, interval=share, seed=self.seed_)
@@ -239,8 +241,8 @@ class _Scores(OutlierMixin, _Model):
 
         Of series each step: of a table one number per row, of an array `(n, t)`.
         """
-        from fivefold.jobs.series import detect_series
-        from fivefold.model.statistics import item_statistics
+        from fivefold.images.statistics import item_statistics
+        from fivefold.series.jobs import detect_series
 
         if (series := self._series(X)) is not None:
             return by_step(series, detect_series(self.model_, series).score)
@@ -318,8 +320,8 @@ class VAE(ClassNamePrefixFeaturesOutMixin, TransformerMixin, _Scores, _Imputes):
     def sample(self, n: int = 1) -> Any:
         """`n` new items, like the data of the fit."""
         from fivefold.jobs.generate import generate
-        from fivefold.jobs.generate_rows import generate_rows
-        from fivefold.model.window import Window
+        from fivefold.model.conditioning import Window
+        from fivefold.tables.generate import generate_rows
 
         check_is_fitted(self)
         if isinstance(self.model_.schema, TableSchema):
@@ -336,7 +338,7 @@ class VAE(ClassNamePrefixFeaturesOutMixin, TransformerMixin, _Scores, _Imputes):
         before it, of a table `(steps, channels)`.
         """
         from fivefold.jobs.detect import surprise
-        from fivefold.jobs.series import surprise_series
+        from fivefold.series.jobs import surprise_series
 
         if (series := self._series(X)) is not None:
             costs = surprise_series(self.model_, series)
@@ -351,8 +353,8 @@ class VAE(ClassNamePrefixFeaturesOutMixin, TransformerMixin, _Scores, _Imputes):
     def denoise(self, X: Any) -> Any:
         """`X` without its noise: of a table, with the cells replaced that do not belong into their rows."""
         from fivefold.jobs.denoise import denoise
-        from fivefold.jobs.denoise_rows import denoise_rows
-        from fivefold.jobs.series import denoise_series
+        from fivefold.series.jobs import denoise_series
+        from fivefold.tables.denoise import denoise_rows
 
         if (series := self._series(X)) is not None:
             return as_given(series, denoise_series(self.model_, series).values)
@@ -367,7 +369,7 @@ class VAE(ClassNamePrefixFeaturesOutMixin, TransformerMixin, _Scores, _Imputes):
 
         See `fivefold.compress` for `options`, and `fit` for `X`.
         """
-        from fivefold.jobs.compress import compress
+        from fivefold.archive.write import compress
 
         data = self._check(X)
         if isinstance(data, SeriesSet):

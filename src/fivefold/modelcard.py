@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+from fivefold.images.schema import ImageSchema
+from fivefold.modality import Schema
 from fivefold.model.fitted import FittedModel
-from fivefold.schema import ImageSchema, Schema, SeriesSchema, TableSchema
+from fivefold.series.schema import SeriesSchema
+from fivefold.tables.schema import TableSchema
 
 _USAGE_OF_IMAGES = (
     "fivefold info MODEL",

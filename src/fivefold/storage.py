@@ -17,16 +17,19 @@ from safetensors.torch import save as save_tensors
 from fivefold.atomic import atomic_folder, check_free
 from fivefold.config import FitConfig
 from fivefold.errors import ModelError, UsageError
+from fivefold.images.schema import ImageSchema
+from fivefold.images.statistics import count_statistics
+from fivefold.modality import Schema, schema_from_json
 from fivefold.model.build import build_networks
-from fivefold.model.coverage import Coverage
 from fivefold.model.fitted import FittedModel
-from fivefold.model.marginals import Marginals
-from fivefold.model.normality import Normality, RowNormality, StepNormality
+from fivefold.model.intervals import Coverage
 from fivefold.model.prior import FittedPrior
-from fivefold.model.statistics import count_statistics
-from fivefold.model.step_statistics import count_step_statistics
+from fivefold.model.scores import Normality, RowNormality, StepNormality
 from fivefold.modelcard import render_card
-from fivefold.schema import ImageSchema, Schema, SeriesSchema, TableSchema, schema_from_json
+from fivefold.series.schema import SeriesSchema
+from fivefold.series.statistics import count_step_statistics
+from fivefold.tables.marginals import Marginals
+from fivefold.tables.schema import TableSchema
 
 FORMAT = "fivefold-model"
 FORMAT_VERSION = 2

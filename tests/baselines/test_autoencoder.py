@@ -7,11 +7,11 @@ import dataclasses
 import pytest
 import torch
 
-from fivefold.baselines.autoencoder import fit_autoencoder
-from fivefold.data import make_items
+from fivefold.evaluation.baselines.autoencoder import fit_autoencoder
+from fivefold.images.networks import build_vae
+from fivefold.items import make_items
 from fivefold.jobs.codes import decode, encode
 from fivefold.jobs.generate import morph
-from fivefold.model.networks import build_vae
 from fivefold.model.scoring import reconstruction_scores
 from fivefold.seeds import derive_seed
 

@@ -10,9 +10,9 @@ import pytest
 import torch
 
 import fivefold
-from fivefold.baselines import loop
-from fivefold.baselines.gan import fit_gan
-from fivefold.data import make_items
+from fivefold.evaluation.baselines import loop
+from fivefold.evaluation.baselines.gan import fit_gan
+from fivefold.items import make_items
 
 
 @pytest.fixture(scope="module")

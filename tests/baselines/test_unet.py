@@ -10,10 +10,10 @@ import numpy as np
 import pytest
 import torch
 
-from fivefold.baselines import loop
-from fivefold.baselines.unet import fit_unet
-from fivefold.data import make_items
+from fivefold.evaluation.baselines import loop
+from fivefold.evaluation.baselines.unet import fit_unet
 from fivefold.evaluation.metrics import psnr
+from fivefold.items import make_items
 from fivefold.model.corruption import add_gaussian, hide_at_random
 
 

@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from fivefold.jobs.decompress import decompress
+from fivefold.archive.read import decompress
 from fivefold.storage import load
 
 

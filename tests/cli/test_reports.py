@@ -8,7 +8,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from fivefold.data import builtin
+from fivefold.images import builtin
 
 FILES = {"report.html", "report.json", "compress.png", "generate.png", "denoise.png", "detect.png", "impute.png"}
 pytestmark = pytest.mark.usefixtures("_few_letters")

@@ -78,7 +78,7 @@ def test_impute_fills_and_leaves_the_rest(run, here, tree_folder, tmp_path, endi
 
 def test_large_files_go_part_by_part(run, here, tree_folder, tmp_path, monkeypatch):
     whole = run("impute", tree_folder, "trees.csv", "-o", "whole.csv")
-    from fivefold.data import table_files
+    from fivefold.tables import files as table_files
 
     monkeypatch.setattr(table_files.TableReader.__init__, "__defaults__", (None, 7))
     parts = run("impute", tree_folder, "trees.csv", "-o", "parts.csv")

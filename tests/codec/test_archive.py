@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from fivefold.codec.archive import ArchiveReader, ArchiveWriter, Limits
+from fivefold.archive.container import ArchiveReader, ArchiveWriter, Limits
 from fivefold.errors import (
     ArchiveError,
     ArchiveLimitError,

@@ -8,9 +8,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from scipy.special import expit
 
-from fivefold.codec.nearby import Nearby
 from fivefold.codec.numbers import NumberGrid
 from fivefold.codec.rans import PRECISION, Rans
+from fivefold.codec.residuals import Nearby
 from fivefold.codec.rounding import HintedRounder, HintingRounder
 
 

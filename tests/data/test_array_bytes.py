@@ -11,8 +11,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from fivefold.data.array_bytes import DamagedBytesError, check_type, from_bytes, to_bytes
 from fivefold.errors import DataError
+from fivefold.tables.array_bytes import DamagedBytesError, check_type, from_bytes, to_bytes
 
 ARRAYS = [
     pa.array([1, None, 3]),

@@ -5,7 +5,7 @@ import zipfile
 import numpy as np
 import pytest
 
-from fivefold.data.arrays import read_idx, read_npy, read_npz
+from fivefold.arrays import read_idx, read_npy, read_npz
 from fivefold.errors import DataError
 
 VALUES = np.arange(24, dtype=np.uint8).reshape(2, 3, 4)

@@ -6,9 +6,9 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from fivefold.data import builtin
-from fivefold.data.builtin import load_mnist
 from fivefold.errors import DataError
+from fivefold.images import builtin
+from fivefold.images.builtin import load_mnist
 
 
 def test_test_split():
@@ -50,7 +50,7 @@ def with_broken_stream(content):
 def test_damaged_files_are_refused(tmp_path, monkeypatch, damage, message):
     name = "t10k-labels-idx1-ubyte.gz"
     mnist = tmp_path / "mnist"
-    shutil.copytree(Path(str(files("fivefold.data") / "mnist")), mnist, ignore=shutil.ignore_patterns("train*"))
+    shutil.copytree(Path(str(files("fivefold.images") / "mnist")), mnist, ignore=shutil.ignore_patterns("train*"))
     (mnist / name).write_bytes(damage((mnist / name).read_bytes()))
     monkeypatch.setattr(builtin, "files", lambda _: tmp_path)
     with pytest.raises(DataError, match=rf"{name}: {message}.*reinstall fivefold"):

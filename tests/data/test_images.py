@@ -3,8 +3,8 @@ import pytest
 import tifffile
 from PIL import Image
 
-from fivefold.data.images import encode_png, list_images, read_image
 from fivefold.errors import DataError
+from fivefold.images.files import encode_png, list_images, read_image
 
 
 def noise(shape, dtype=np.uint8, seed=0):

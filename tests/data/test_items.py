@@ -3,10 +3,10 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from fivefold.data import items as module
-from fivefold.data.items import make_items, split_rows
+from fivefold import items as module
 from fivefold.errors import DataError
-from fivefold.schema import ImageSchema
+from fivefold.images.schema import ImageSchema
+from fivefold.items import make_items, split_rows
 
 NAN, INFINITY = np.nan, np.inf
 SHAPE = (4, 3, 5, 3)

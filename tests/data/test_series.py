@@ -12,11 +12,12 @@ import polars as pl
 import pytest
 from hypothesis import given
 
-from fivefold.data.items import split_rows
-from fivefold.data.series import as_given, by_step, read_series
-from fivefold.data.windows import Windows, choose_steps
 from fivefold.errors import DataError, UsageError
-from fivefold.schema import SeriesSchema, schema_from_json
+from fivefold.items import split_rows
+from fivefold.modality import schema_from_json
+from fivefold.series.dataset import as_given, by_step, read_series
+from fivefold.series.schema import SeriesSchema
+from fivefold.series.windows import Windows, choose_steps
 
 
 def _table(rows: int = 60, **columns: object) -> pl.DataFrame:

@@ -7,8 +7,8 @@ import wave
 import numpy as np
 import pytest
 
-from fivefold.data.sound import Sound, read_wave, write_wave
 from fivefold.errors import DataError
+from fivefold.series.sound import Sound, read_wave, write_wave
 
 
 @pytest.mark.parametrize(

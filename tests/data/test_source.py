@@ -7,10 +7,12 @@ import pytest
 import tifffile
 from PIL import Image
 
-from fivefold.data import letters, make_items, read_items
-from fivefold.data.images import encode_png
 from fivefold.errors import DataError, UsageError
-from fivefold.schema import ImageSchema
+from fivefold.images import letters
+from fivefold.images.dataset import read_items
+from fivefold.images.files import encode_png
+from fivefold.images.schema import ImageSchema
+from fivefold.items import make_items
 
 SIZE = (5, 7)
 

@@ -8,10 +8,10 @@ import pyarrow.parquet as pq
 import pytest
 from pyarrow import feather
 
-from fivefold.data.table_files import TABLE_ENDINGS, TableOutput, TableReader, is_table_path, read_table
-from fivefold.data.table_schema import infer_table_schema
-from fivefold.data.tables import Table
 from fivefold.errors import DataError, UsageError
+from fivefold.tables.dataset import Table
+from fivefold.tables.files import TABLE_ENDINGS, TableOutput, TableReader, is_table_path, read_table
+from fivefold.tables.inference import infer_table_schema
 
 N = 50
 

@@ -8,10 +8,10 @@ import polars as pl
 import pyarrow as pa
 import pytest
 
-from fivefold.data.table_schema import infer_table_schema
-from fivefold.data.tables import Table
 from fivefold.errors import DataError, UsageError
-from fivefold.schema import TableSchema
+from fivefold.tables.dataset import Table
+from fivefold.tables.inference import infer_table_schema
+from fivefold.tables.schema import TableSchema
 
 N = 400
 

@@ -3,10 +3,10 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from fivefold.data import Output, write
-from fivefold.data.images import list_images, read_image
-from fivefold.data.write import make_sheet
 from fivefold.errors import DataError, UsageError
+from fivefold.images import output as write
+from fivefold.images.files import list_images, read_image
+from fivefold.images.output import Output, make_sheet
 
 VALUES = np.random.default_rng(0).integers(0, 255, (3, 4, 5, 1), np.uint8)
 ENDINGS = ["", ".npy", ".npz", ".png", ".NPY", ".NPZ", ".PNG"]

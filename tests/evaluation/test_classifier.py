@@ -5,9 +5,9 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from fivefold.data.builtin import load_mnist
-from fivefold.data.items import make_items
 from fivefold.evaluation.classifier import fit_classifier
+from fivefold.images.builtin import load_mnist
+from fivefold.items import make_items
 
 
 def test_it_learns_digits_and_repeats_itself(model):

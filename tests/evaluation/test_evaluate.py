@@ -10,8 +10,6 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from fivefold.data import Items, make_items
-from fivefold.data.builtin import load_mnist
 from fivefold.errors import UsageError
 from fivefold.evaluation import comparisons
 from fivefold.evaluation.comparison import OURS
@@ -20,6 +18,8 @@ from fivefold.evaluation.evaluate import check_specialists, evaluate
 from fivefold.evaluation.material import Material
 from fivefold.evaluation.metrics import psnr, root_mean_square
 from fivefold.evaluation.specialists import extra
+from fivefold.images.builtin import load_mnist
+from fivefold.items import Items, make_items
 from fivefold.jobs.denoise import denoise
 from fivefold.jobs.impute import impute
 from fivefold.model.corruption import hide_block, replace_uniform

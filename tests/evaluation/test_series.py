@@ -8,7 +8,6 @@ import math
 import numpy as np
 import pytest
 
-from fivefold.data.series import read_series
 from fivefold.evaluation.comparison import OURS
 from fivefold.evaluation.evaluate import evaluate
 from fivefold.evaluation.report import make_report
@@ -17,6 +16,7 @@ from fivefold.evaluation.series.damage import EVENTS, add_noise, hide_at_random,
 from fivefold.evaluation.specialists.series_detectors import SERIES_DETECTORS, score_steps
 from fivefold.evaluation.specialists.series_filters import SERIES_FILTERS, denoise_steps
 from fivefold.evaluation.specialists.series_imputers import SERIES_IMPUTERS, impute_steps
+from fivefold.series.dataset import read_series
 
 pytestmark = pytest.mark.filterwarnings("ignore:with .* held-out:UserWarning")
 _LENGTHS = np.array([300])

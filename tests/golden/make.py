@@ -16,15 +16,15 @@ import pandas as pd
 import torch
 
 import fivefold
-from fivefold.data import Items
-from fivefold.data.rows import read_rows
-from fivefold.data.series import read_series
-from fivefold.jobs.denoise_rows import denoise_rows
+from fivefold.images.statistics import item_statistics
+from fivefold.items import Items
 from fivefold.jobs.generate import generate
-from fivefold.jobs.series import surprise_series
-from fivefold.model.statistics import item_statistics
-from fivefold.model.step_statistics import step_statistics
+from fivefold.series.dataset import read_series
+from fivefold.series.jobs import surprise_series
+from fivefold.series.statistics import step_statistics
 from fivefold.storage import fingerprint
+from fivefold.tables.denoise import denoise_rows
+from fivefold.tables.rows import read_rows
 
 HERE = Path(__file__).parent
 

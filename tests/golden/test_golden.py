@@ -13,7 +13,7 @@ import numpy as np
 import pytest
 
 import fivefold
-from fivefold.codec.archive import ArchiveReader
+from fivefold.archive.container import ArchiveReader
 
 HERE = Path(__file__).parent
 SHA256 = {

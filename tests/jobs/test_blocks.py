@@ -9,14 +9,14 @@ import pytest
 
 from fivefold.codec import rounding
 from fivefold.config import configure
-from fivefold.data import make_items
-from fivefold.jobs.blocks import BlockCodec, DamagedLayerError
+from fivefold.images.code_length import code_length
+from fivefold.images.coding import BlockCodec, DamagedLayerError
+from fivefold.images.exact import ExactDecoder, ExactGuide
+from fivefold.images.latent import LatentGrid
+from fivefold.images.schema import ImageSchema
+from fivefold.items import make_items
 from fivefold.model.build import build_networks
-from fivefold.model.code_length import code_length
-from fivefold.model.exact import ExactDecoder, ExactGuide
 from fivefold.model.fitted import FittedModel
-from fivefold.model.latent_code import LatentGrid
-from fivefold.schema import ImageSchema
 
 
 def codec_of(model, grid: LatentGrid | None) -> BlockCodec:
@@ -111,7 +111,7 @@ def test_another_machine_decodes_the_same(untrained, grid, colour):
 def test_without_hints_it_would_not(untrained, grid, colour, monkeypatch):
     codec, symbols = codec_of(untrained, grid), symbols_for(grid, 60)
     layer = codec.encode_elements(colour, symbols)
-    monkeypatch.setattr("fivefold.jobs.blocks.unpack_hints", lambda _: np.empty(0, np.int64))
+    monkeypatch.setattr("fivefold.images.coding.unpack_hints", lambda _: np.empty(0, np.int64))
     try:
         decoded = disturbed(codec, 1e-6).decode_elements(layer, 60, symbols)
     except DamagedLayerError:
@@ -122,7 +122,7 @@ def test_without_hints_it_would_not(untrained, grid, colour, monkeypatch):
 def test_hints_are_few(untrained, grid, colour, monkeypatch):
     counted = []
     pack = rounding.pack_hints
-    monkeypatch.setattr("fivefold.jobs.blocks.pack_hints", lambda hints: counted.append(len(hints)) or pack(hints))
+    monkeypatch.setattr("fivefold.images.coding.pack_hints", lambda hints: counted.append(len(hints)) or pack(hints))
     codec_of(untrained, grid).encode_elements(colour, symbols_for(grid, 60))
     assert counted[0] <= 4  # 2e-6 of 150,000 numbers are to be expected
 

@@ -12,8 +12,9 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from fivefold.codec.archive import ArchiveReader, ArchiveWriter, Limits
-from fivefold.data import make_items
+from fivefold.archive.container import ArchiveReader, ArchiveWriter, Limits
+from fivefold.archive.read import decompress, open_archive
+from fivefold.archive.write import compress, write_archive
 from fivefold.errors import (
     ArchiveError,
     ArchiveLimitError,
@@ -23,9 +24,8 @@ from fivefold.errors import (
     UsageError,
     WrongModelError,
 )
+from fivefold.items import make_items
 from fivefold.jobs.codes import decode, encode
-from fivefold.jobs.compress import compress, write_archive
-from fivefold.jobs.decompress import decompress, open_archive
 
 
 def gradients(n: int, seed: int) -> np.ndarray:
@@ -215,7 +215,9 @@ def test_names_that_inflate_without_end(gradient_model, colour):
 
 
 def test_a_block_that_does_not_come_back_is_found_out(gradient_model, colour, monkeypatch):
-    monkeypatch.setattr("fivefold.jobs.blocks.BlockCodec.decode_elements", lambda *_: np.zeros((10, 8, 6, 3), np.int64))
+    monkeypatch.setattr(
+        "fivefold.images.coding.BlockCodec.decode_elements", lambda *_: np.zeros((10, 8, 6, 3), np.int64)
+    )
     with pytest.raises(RuntimeError, match="defect"):
         compress(gradient_model, colour)
     compress(gradient_model, colour, verify=False)
@@ -244,7 +246,7 @@ def test_damage_ends_in_an_error_of_its_own_or_in_the_right_items(gradient_model
 
 def test_a_block_damaged_behind_its_checksum(gradient_model, colour, archive, monkeypatch):
     """What an archive of a malicious writer may hold: sound checksums of nonsense."""
-    monkeypatch.setattr("fivefold.codec.archive.crc32c", lambda _: 0)
+    monkeypatch.setattr("fivefold.archive.container.crc32c", lambda _: 0)
     packed = bytearray(compress(gradient_model, colour, step=1, block_items=4))
     rng = np.random.default_rng(0)
     for _ in range(100):
@@ -313,7 +315,7 @@ def test_more_levels_than_can_be_coded_are_kept_raw():
 
 
 def test_items_too_large_for_a_block(gradient_model, colour, monkeypatch):
-    monkeypatch.setattr("fivefold.jobs.compress.Limits", lambda: Limits(block_elements=143))
+    monkeypatch.setattr("fivefold.archive.write.Limits", lambda: Limits(block_elements=143))
     with pytest.raises(DataError, match="too large"):
         compress(gradient_model, colour)
 

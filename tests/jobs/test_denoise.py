@@ -11,10 +11,10 @@ import torch
 from fivefold.config import CorruptionConfig
 from fivefold.errors import UsageError
 from fivefold.evaluation.metrics import psnr
+from fivefold.images.schema import ImageSchema
 from fivefold.jobs import denoise as denoise_module
 from fivefold.jobs.codes import decode, encode
 from fivefold.jobs.denoise import denoise
-from fivefold.schema import ImageSchema
 
 
 def noisy(images: np.ndarray, share: float = 0.3, seed: int = 0) -> np.ndarray:

@@ -11,15 +11,15 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from fivefold.data import make_items
-from fivefold.data.builtin import load_mnist
 from fivefold.errors import ModelError, UsageError
+from fivefold.images.builtin import load_mnist
+from fivefold.images.code_length import code_length
+from fivefold.images.statistics import item_statistics
+from fivefold.items import make_items
 from fivefold.jobs import detect as detect_module
 from fivefold.jobs.detect import Detection, benjamini_hochberg, detect, surprise
-from fivefold.model.code_length import code_length
-from fivefold.model.normality import Normality, fit_normality
+from fivefold.model.scores import Normality, fit_normality
 from fivefold.model.scoring import reconstruction_scores
-from fivefold.model.statistics import item_statistics
 
 SCORES = st.lists(st.integers(-6, 6).map(float), min_size=1, max_size=30)  # ties are likely
 

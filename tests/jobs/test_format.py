@@ -22,15 +22,15 @@ import pandas as pd
 import pyarrow as pa
 import pytest
 
+from fivefold.archive.image_archive import codec_of
+from fivefold.archive.read import decompress
+from fivefold.archive.write import compress, write_archive
 from fivefold.codec import rounding
 from fivefold.config import configure
-from fivefold.data import make_items
-from fivefold.jobs.compress import compress, write_archive
-from fivefold.jobs.decompress import decompress
-from fivefold.jobs.image_archive import codec_of
+from fivefold.images.latent import LatentGrid
+from fivefold.items import make_items
 from fivefold.model.build import build_networks
 from fivefold.model.fitted import FittedModel
-from fivefold.model.latent_code import LatentGrid
 from fivefold.storage import load, save
 from fivefold.training.fit import fit
 

@@ -6,8 +6,8 @@ import numpy as np
 import pytest
 import torch
 
-from fivefold.data import Items
 from fivefold.errors import DataError, UsageError
+from fivefold.items import Items
 from fivefold.jobs import impute as impute_module
 from fivefold.jobs.impute import Imputed, _draw_codes, _turns, impute
 from fivefold.model.conditional import Conditional

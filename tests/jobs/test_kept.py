@@ -8,9 +8,9 @@ import numpy as np
 import pyarrow as pa
 import pytest
 
-from fivefold.data.array_bytes import to_bytes
-from fivefold.jobs.blocks import DamagedLayerError
-from fivefold.jobs.kept import kept_part, pack_kept, unpack_kept
+from fivefold.images.coding import DamagedLayerError
+from fivefold.tables.array_bytes import to_bytes
+from fivefold.tables.verbatim import kept_part, pack_kept, unpack_kept
 
 _COLUMNS = {
     "even": pa.array(np.arange(500) * 1000),

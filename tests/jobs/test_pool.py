@@ -9,8 +9,8 @@ import time
 
 import pytest
 
+from fivefold.archive.pool import Pool
 from fivefold.errors import FivefoldError, UsageError
-from fivefold.jobs.pool import Pool
 
 
 def add(shared: int, number: int) -> int:
@@ -51,14 +51,14 @@ def test_a_worker_that_is_killed():
 
 
 def test_one_task_needs_no_process(monkeypatch):
-    monkeypatch.setattr("fivefold.jobs.pool.ProcessPoolExecutor", None)
+    monkeypatch.setattr("fivefold.archive.pool.ProcessPoolExecutor", None)
     with Pool(1, 8, tasks=1) as pool:
         assert list(pool.map(add, iter([(1,)]))) == [2]
 
 
 PARENT = """
 import os, time
-from fivefold.jobs.pool import Pool
+from fivefold.archive.pool import Pool
 
 def wait(shared, seconds):
     print(os.getpid(), flush=True)

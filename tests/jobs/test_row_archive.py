@@ -14,10 +14,10 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 import fivefold
+from fivefold.archive.container import ArchiveReader, ArchiveWriter, Limits
+from fivefold.archive.read import open_archive
+from fivefold.archive.row_archive import codec_of, write_row_archive
 from fivefold.codec import rounding
-from fivefold.codec.archive import ArchiveReader, ArchiveWriter, Limits
-from fivefold.data.array_bytes import to_bytes
-from fivefold.data.tables import Table
 from fivefold.errors import (
     ArchiveError,
     ArchiveLimitError,
@@ -26,10 +26,10 @@ from fivefold.errors import (
     UsageError,
     WrongModelError,
 )
-from fivefold.jobs.decompress import open_archive
-from fivefold.jobs.row_archive import codec_of, write_row_archive
-from fivefold.jobs.row_blocks import decode_rows, encode_rows
-from fivefold.model.exact_rows import RowChain
+from fivefold.tables.array_bytes import to_bytes
+from fivefold.tables.coding import decode_rows, encode_rows
+from fivefold.tables.dataset import Table
+from fivefold.tables.exact import RowChain
 
 
 def bits(table: pa.Table) -> list[bytes]:

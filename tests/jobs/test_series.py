@@ -6,18 +6,18 @@ import numpy as np
 import polars as pl
 import pytest
 
-from fivefold.data.series import read_series
 from fivefold.errors import DataError, ModelError, UsageError
 from fivefold.jobs.codes import decode, encode
 from fivefold.jobs.generate import generate, morph
-from fivefold.jobs.series import (
+from fivefold.model.conditioning import Window
+from fivefold.series.dataset import read_series
+from fivefold.series.jobs import (
     continue_series,
     denoise_series,
     detect_series,
     impute_series,
     surprise_series,
 )
-from fivefold.model.window import Window
 from fivefold.storage import load, save
 from fivefold.training.fit import fit
 
@@ -121,7 +121,7 @@ def test_new_windows_and_codes(series_model, waves):
 
 
 def test_results_do_not_depend_on_the_batch(series_model, waves, monkeypatch):
-    from fivefold.jobs import series
+    from fivefold.series import jobs as series
 
     holey = waves.copy()
     holey[0, 50:60] = np.nan
@@ -187,7 +187,7 @@ def test_frames_come_back_as_frames(series_model_of_table):
 def test_wrong_models_say_so(series_model, model, waves):
     from fivefold.jobs.denoise import denoise
     from fivefold.jobs.detect import detect
-    from fivefold.jobs.generate_rows import generate_rows
+    from fivefold.tables.generate import generate_rows
 
     with pytest.raises(ModelError, match="that takes a model of series, this one is of"):
         impute_series(model, waves)

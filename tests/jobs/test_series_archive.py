@@ -14,14 +14,14 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 import fivefold
+from fivefold.archive.container import ArchiveReader, ArchiveWriter
+from fivefold.archive.read import open_archive
+from fivefold.archive.row_archive import codec_of
 from fivefold.codec import rounding
-from fivefold.codec.archive import ArchiveReader, ArchiveWriter
-from fivefold.data.array_bytes import to_bytes
 from fivefold.errors import ArchiveError, DamagedArchiveError, DataError, UsageError, WrongModelError
-from fivefold.jobs.decompress import open_archive
-from fivefold.jobs.row_archive import codec_of
-from fivefold.jobs.step_blocks import decode_steps, encode_steps
-from fivefold.model.exact_steps import StepChain
+from fivefold.series.coding import decode_steps, encode_steps
+from fivefold.series.exact import StepChain
+from fivefold.tables.array_bytes import to_bytes
 from fivefold.training.fit import fit
 
 

@@ -12,10 +12,10 @@ from scipy.stats import ks_2samp
 from sklearn.metrics import roc_auc_score
 
 import fivefold
-from fivefold.data import read_items
-from fivefold.data.tables import Table
 from fivefold.errors import DataError, ModelError, UsageError
+from fivefold.images.dataset import read_items
 from fivefold.storage import fingerprint
+from fivefold.tables.dataset import Table
 
 
 @pytest.fixture(scope="module")

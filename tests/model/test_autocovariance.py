@@ -6,8 +6,8 @@ import numpy as np
 import pytest
 import torch
 
-from fivefold.data.series import read_series
-from fivefold.model.autocovariance import Autocovariance, scaled_windows
+from fivefold.series.dataset import read_series
+from fivefold.series.linear import Autocovariance, scaled_windows
 
 
 @pytest.fixture(scope="module")

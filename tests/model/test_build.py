@@ -6,9 +6,9 @@ import pytest
 import torch
 
 from fivefold.config import configure
+from fivefold.images.networks import build_vae
+from fivefold.images.schema import ImageSchema
 from fivefold.model.build import build_networks
-from fivefold.model.networks import build_vae
-from fivefold.schema import ImageSchema
 from fivefold.seeds import derive_seed
 
 SCHEMA = ImageSchema(8, 6, 3, "uint8", 0.0, 255.0)

@@ -10,11 +10,11 @@ import pytest
 import torch
 from scipy.stats import norm
 
-from fivefold.data import make_items
-from fivefold.model.code_length import code_length
+from fivefold.images.code_length import code_length
+from fivefold.items import make_items
 from fivefold.model.conditional import Conditional
+from fivefold.model.conditioning import Window
 from fivefold.model.prior import FittedPrior
-from fivefold.model.window import Window
 
 FINE = 1e-6  # a grid so fine that z is the posterior mean
 

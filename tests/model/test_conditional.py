@@ -8,13 +8,13 @@ import pytest
 import torch
 
 from fivefold.config import CorruptionConfig, configure
+from fivefold.images.context import by_element, column
+from fivefold.images.schema import ImageSchema
 from fivefold.model import conditional
 from fivefold.model.build import build_networks
 from fivefold.model.conditional import Conditional
-from fivefold.model.context import by_element, column
+from fivefold.model.conditioning import Window
 from fivefold.model.fitted import FittedModel
-from fivefold.model.window import Window
-from fivefold.schema import ImageSchema
 
 every_window = pytest.mark.parametrize("window", Window)
 

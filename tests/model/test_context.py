@@ -6,12 +6,12 @@ import pytest
 import torch
 
 from fivefold.config import ContextConfig
-from fivefold.model import context
-from fivefold.model.context import ContextDecoder, as_items, by_element
+from fivefold.images import context
+from fivefold.images.context import ContextDecoder, as_items, by_element
+from fivefold.images.schema import ImageSchema
+from fivefold.model.conditioning import MAPS, Window
 from fivefold.model.likelihoods import DiscretizedLogisticMixture, Gaussian
 from fivefold.model.vae import Guide
-from fivefold.model.window import MAPS, Window
-from fivefold.schema import ImageSchema
 
 HEIGHT, WIDTH, COARSE = 6, 8, 4
 

@@ -7,10 +7,10 @@ import pytest
 import torch
 from scipy.special import ndtri
 
-from fivefold.data.series import read_series
 from fivefold.jobs.generate import generate
-from fivefold.model.autocovariance import Autocovariance
-from fivefold.model.copula import draw_windows, left_by_codes
+from fivefold.series.copula import draw_windows, left_by_codes
+from fivefold.series.dataset import read_series
+from fivefold.series.linear import Autocovariance
 
 
 def test_correlated_numbers_are_standard_normal_and_correlated():

@@ -9,13 +9,13 @@ import pytest
 import torch
 
 from fivefold.config import configure
+from fivefold.images.causal import CausalWindows
+from fivefold.images.context import by_element
+from fivefold.images.exact import ExactDecoder, mixture_parameters
+from fivefold.images.schema import ImageSchema
 from fivefold.model.build import build_networks
-from fivefold.model.causal import CausalWindows
-from fivefold.model.context import by_element
-from fivefold.model.exact import ExactDecoder, mixture_parameters
+from fivefold.model.conditioning import Window
 from fivefold.model.likelihoods import DiscretizedLogisticMixture
-from fivefold.model.window import Window
-from fivefold.schema import ImageSchema
 
 SMALL = {"hidden": 16, "first_channels": 4, "max_channels": 8, "smallest_side": 4, "latent_dim": 3, "context_width": 12}
 CASES = [

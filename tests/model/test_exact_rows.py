@@ -5,10 +5,10 @@ from __future__ import annotations
 import numpy as np
 import torch
 
-from fivefold.model import exact_rows
-from fivefold.model.exact_rows import ExactRows, RowChain
-from fivefold.model.row_context import RowContext
-from fivefold.model.window import Window
+from fivefold.model.conditioning import Window
+from fivefold.tables import exact as exact_rows
+from fivefold.tables.context import RowContext
+from fivefold.tables.exact import ExactRows, RowChain
 
 
 def test_column_after_column_the_networks_say_the_same(table_model, trees, monkeypatch):

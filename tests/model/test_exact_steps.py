@@ -5,9 +5,9 @@ from __future__ import annotations
 import numpy as np
 import torch
 
-from fivefold.data.items import Items
-from fivefold.model.exact_steps import ExactSteps, StepChain
-from fivefold.model.window import Window
+from fivefold.items import Items
+from fivefold.model.conditioning import Window
+from fivefold.series.exact import ExactSteps, StepChain
 from fivefold.training.fit import fit
 
 

@@ -8,10 +8,10 @@ import numpy as np
 import pytest
 import torch
 
-from fivefold.data import make_items
 from fivefold.errors import DataError
+from fivefold.images.schema import ImageSchema
+from fivefold.items import make_items
 from fivefold.model.fitted import standard_normal, uniform
-from fivefold.schema import ImageSchema
 
 
 def test_sizes(model):

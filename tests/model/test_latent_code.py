@@ -9,7 +9,7 @@ import pytest
 
 from fivefold.codec.rans import PRECISION
 from fivefold.codec.rounding import HintingRounder
-from fivefold.model.latent_code import LatentDistributions, LatentGrid
+from fivefold.images.latent import LatentDistributions, LatentGrid
 from fivefold.model.prior import FittedPrior
 
 

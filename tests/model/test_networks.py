@@ -8,8 +8,8 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from fivefold.config import PRESETS, NetworkConfig
-from fivefold.model.networks import build_vae
-from fivefold.schema import ImageSchema
+from fivefold.images.networks import build_vae
+from fivefold.images.schema import ImageSchema
 
 SIZES = [(1, 1, 1), (7, 5, 1), (1, 40, 2), (33, 65, 3), (64, 48, 3), (28, 28, 4), (9, 8, 1), (100, 3, 1)]
 

@@ -9,7 +9,7 @@ import pytest
 from scipy.stats import multivariate_normal
 
 from fivefold.errors import ModelError
-from fivefold.model.normality import Normality, fit_normality
+from fivefold.model.scores import Normality, fit_normality
 
 
 def draws(n: int, k: int = 4, seed: int = 0) -> np.ndarray:

@@ -6,10 +6,10 @@ import numpy as np
 import pytest
 import torch
 
+from fivefold.images.context import by_element, column
 from fivefold.model.conditional import Conditional
-from fivefold.model.context import by_element, column
-from fivefold.model.factors import Factors
-from fivefold.model.window import Window
+from fivefold.model.conditioning import Window
+from fivefold.tables.factors import Factors
 
 
 @pytest.fixture

@@ -6,10 +6,10 @@ import numpy as np
 import pytest
 import torch
 
+from fivefold.images.context import by_element
 from fivefold.model.conditional import Conditional
-from fivefold.model.context import by_element
-from fivefold.model.step_statistics import _doubting
-from fivefold.model.window import Window
+from fivefold.model.conditioning import Window
+from fivefold.series.statistics import _doubting
 
 
 @pytest.fixture

@@ -8,12 +8,12 @@ import numpy as np
 import pytest
 import torch
 
-from fivefold.data import make_items
+from fivefold.images.statistics import item_statistics
+from fivefold.items import make_items
 from fivefold.model.conditional import Conditional
+from fivefold.model.conditioning import Window
 from fivefold.model.prior import FittedPrior
 from fivefold.model.scoring import reconstruction_scores
-from fivefold.model.statistics import item_statistics
-from fivefold.model.window import Window
 
 
 @pytest.fixture

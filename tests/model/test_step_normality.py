@@ -9,9 +9,9 @@ import pytest
 import torch
 
 from fivefold.errors import ModelError
-from fivefold.model import step_statistics
-from fivefold.model.normality import StepNormality
-from fivefold.model.step_statistics import _levelled
+from fivefold.model.scores import StepNormality
+from fivefold.series import statistics as step_statistics
+from fivefold.series.statistics import _levelled
 
 
 @pytest.mark.parametrize(

@@ -8,13 +8,13 @@ import numpy as np
 import pytest
 import torch
 
-from fivefold.data.rows import read_rows
 from fivefold.errors import ModelError
-from fivefold.model.columns import Support
-from fivefold.model.coverage import Coverage
-from fivefold.model.marginals import Marginals, fit_marginals
-from fivefold.model.normality import RowNormality, fit_row_normality
-from fivefold.model.row_statistics import alone, row_statistics
+from fivefold.model.intervals import Coverage
+from fivefold.model.scores import RowNormality, fit_row_normality
+from fivefold.tables.likelihood import Support
+from fivefold.tables.marginals import Marginals, fit_marginals
+from fivefold.tables.rows import read_rows
+from fivefold.tables.statistics import alone, row_statistics
 
 
 def test_marginals_are_densities_of_their_columns(trees):

@@ -10,9 +10,9 @@ from torch import Tensor
 from torch.distributions import Normal, kl_divergence
 
 from fivefold.config import NetworkConfig
-from fivefold.model.networks import build_vae
+from fivefold.images.networks import build_vae
+from fivefold.images.schema import ImageSchema
 from fivefold.model.vae import VAE, Posterior
-from fivefold.schema import ImageSchema
 
 FEATURES, LATENT, SIGMA = 6, 3, 0.3
 

@@ -8,7 +8,7 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from fivefold.data import Items, make_items
+from fivefold.items import Items, make_items
 from fivefold.training.batches import make_loader
 
 

@@ -6,13 +6,13 @@ import pytest
 import torch
 
 from fivefold.config import configure
+from fivefold.images.context import by_element
+from fivefold.images.loss import context_loss
+from fivefold.images.schema import ImageSchema
 from fivefold.model.build import build_networks
-from fivefold.model.context import by_element
+from fivefold.model.conditioning import Window
 from fivefold.model.corruption import Corrupted
 from fivefold.model.vae import Guide
-from fivefold.model.window import Window
-from fivefold.schema import ImageSchema
-from fivefold.training.elements import context_loss
 
 N, SIZE = 60, 96  # items of 8×6 pixels and 2 channels
 CLEAN, HIDDEN, NOISY = slice(0, 20), slice(20, 40), slice(40, 60)

@@ -14,17 +14,17 @@ import pytest
 import torch
 
 from fivefold.config import configure
-from fivefold.data import make_items, split_rows
 from fivefold.errors import DataError, ModelError, TrainingError, UsageError
+from fivefold.images.statistics import item_statistics
+from fivefold.items import make_items, split_rows
 from fivefold.jobs.generate import generate
 from fivefold.model.build import build_networks
 from fivefold.model.conditional import Conditional
+from fivefold.model.conditioning import Window
 from fivefold.model.fitted import FittedModel
 from fivefold.model.likelihoods import Likelihood
 from fivefold.model.scoring import encode_items, evaluate_elbo
-from fivefold.model.statistics import item_statistics
 from fivefold.model.vae import VAE, Posterior
-from fivefold.model.window import Window
 from fivefold.training import fit as fit_module
 from fivefold.training.fit import STATE_FILE, fit, fit_items
 from fivefold.training.module import VAETraining

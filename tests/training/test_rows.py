@@ -5,12 +5,12 @@ from __future__ import annotations
 import torch
 
 from fivefold.config import configure
-from fivefold.data.rows import read_rows
 from fivefold.model.build import build_networks
 from fivefold.model.corruption import Corrupted, corrupt_for_training
 from fivefold.model.fitted import channels_first
+from fivefold.tables.loss import row_loss
+from fivefold.tables.rows import read_rows
 from fivefold.training.batches import make_loader
-from fivefold.training.rows import row_loss
 
 
 def setting(trees):

@@ -16,11 +16,12 @@ from fivefold.cli import options
 from fivefold.cli.app import app, present
 from fivefold.cli.series import refuse
 from fivefold.errors import DataError, UsageError
-from fivefold.schema import SeriesSchema, TableSchema
+from fivefold.series.schema import SeriesSchema
+from fivefold.tables.schema import TableSchema
 
 if TYPE_CHECKING:
-    from fivefold.jobs.image_archive import Archive
-    from fivefold.jobs.row_archive import RowArchive
+    from fivefold.archive.image_archive import Archive
+    from fivefold.archive.row_archive import RowArchive
     from fivefold.model.fitted import FittedModel
 
 _Writer = Callable[[IO[bytes], dict[str, Any]], tuple[int, int]]
@@ -96,14 +97,14 @@ def _writer(fitted: FittedModel, data: str, size: tuple[int, int] | None) -> tup
 
 def _series_writer(fitted: FittedModel, data: str, size: tuple[int, int] | None) -> _Writer:
     refuse(resize=size)
-    from fivefold.jobs.row_archive import write_series_archive
+    from fivefold.archive.row_archive import write_series_archive
 
     return lambda file, settings: write_series_archive(fitted, data, file, **settings)
 
 
 def _image_writer(fitted: FittedModel, data: str, size: tuple[int, int] | None) -> _Writer:
-    from fivefold.data import read_items
-    from fivefold.jobs.compress import write_archive
+    from fivefold.archive.write import write_archive
+    from fivefold.images.dataset import read_items
 
     items = read_items(data, fitted.schema, resize=size)
 
@@ -117,8 +118,8 @@ def _image_writer(fitted: FittedModel, data: str, size: tuple[int, int] | None) 
 def _row_writer(fitted: FittedModel, data: str, size: tuple[int, int] | None) -> _Writer:
     if size is not None:
         raise UsageError("--resize goes with images, not with tables")
-    from fivefold.data.table_files import TableReader
-    from fivefold.jobs.row_archive import write_row_archive
+    from fivefold.archive.row_archive import write_row_archive
+    from fivefold.tables.files import TableReader
 
     reader = TableReader(Path(data), fitted.table_schema)
 
@@ -145,9 +146,9 @@ def decompress(
 ) -> None:
     """Bring back the items of an archive."""
     rows = _parse_range(items)
-    from fivefold.data.rows import is_table_path
-    from fivefold.jobs.row_archive import RowArchive
+    from fivefold.archive.row_archive import RowArchive
     from fivefold.storage import load
+    from fivefold.tables.rows import is_table_path
 
     with _open(archive) as opened:
         if isinstance(opened, RowArchive):
@@ -165,21 +166,21 @@ def decompress(
 
 
 def _table_from(opened: RowArchive, path: Path, force: bool) -> Callable[[Iterator[Any], slice], None]:
-    from fivefold.data.table_output import TableOutput
+    from fivefold.tables.output import TableOutput
 
     place = TableOutput.at(path, force)
     return lambda parts, _: place.write(parts)
 
 
 def _arrays_from(opened: RowArchive, path: Path, force: bool) -> Callable[[Iterator[Any], slice], None]:
-    from fivefold.data.series_output import SeriesOutput
+    from fivefold.series.output import SeriesOutput
 
     place = SeriesOutput.at(path, opened.sound, force)
     return lambda parts, _: place.write(opened.as_arrays(parts))
 
 
 def _images_from(opened: Archive, path: Path, force: bool) -> Callable[[Iterator[Any], slice], None]:
-    from fivefold.data import Output
+    from fivefold.images.output import Output
 
     place, schema = Output.at(path, force), opened.schema
 
@@ -193,7 +194,7 @@ def _images_from(opened: Archive, path: Path, force: bool) -> Callable[[Iterator
 
 def describe_archive(path: Path) -> dict[str, Any]:
     """What is in an archive, its sizes per layer, and whether all its checksums hold."""
-    from fivefold.jobs.row_archive import RowArchive
+    from fivefold.archive.row_archive import RowArchive
 
     with _open(path) as archive:
         reader = archive.reader
@@ -234,7 +235,7 @@ def _describe_rows(archive: RowArchive, sizes: list[int]) -> dict[str, Any]:
 
 @contextmanager
 def _open(path: Path) -> Iterator[Archive | RowArchive]:
-    from fivefold.jobs.decompress import open_archive
+    from fivefold.archive.read import open_archive
 
     if path == _PIPE:
         with tempfile.TemporaryFile() as file:

@@ -17,7 +17,8 @@ from fivefold.errors import DataError, UsageError
 if TYPE_CHECKING:
     import numpy as np
 
-    from fivefold.data import Items, Output
+    from fivefold.images.output import Output
+    from fivefold.items import Items
     from fivefold.model.fitted import FittedModel
 
 _Codes = Annotated[Path, typer.Option("-o", "--output", metavar="CODES", help="An .npy file, or .npz for both.")]
@@ -71,7 +72,7 @@ def decode(
     """Turn latent numbers back into items."""
     of_series = series.is_series(model)
     place = None if of_series or tables.is_table(output) else _output(output, force)
-    from fivefold.data.arrays import read_npy, read_npz
+    from fivefold.arrays import read_npy, read_npz
     from fivefold.jobs.codes import decode
     from fivefold.storage import load
 
@@ -145,7 +146,7 @@ def generate(
         raise UsageError("--given goes with tables")
     place = _output(output, force)
     beside = None if nearest is None else _beside(output, "nearest", force)
-    from fivefold.data import read_items
+    from fivefold.images.dataset import read_items
     from fivefold.jobs.generate import generate
     from fivefold.storage import load
 
@@ -359,8 +360,8 @@ def _generate_rows(
     force: bool,
     json: bool,
 ) -> None:
-    from fivefold.jobs.generate_rows import generate_rows
     from fivefold.storage import load
+    from fivefold.tables.generate import generate_rows
 
     fitted = load(model)
     rows = generate_rows(fitted, n, seed, given=tables.parse_given(fitted, given or []), temperature=temperature)
@@ -369,7 +370,7 @@ def _generate_rows(
 
 def _open(model: Path, data: str, mask: Path | None, resize: str | None) -> tuple[FittedModel, Items]:
     size = options.parse_size(resize)
-    from fivefold.data import read_items
+    from fivefold.images.dataset import read_items
     from fivefold.storage import load
 
     fitted = load(model)
@@ -379,7 +380,7 @@ def _open(model: Path, data: str, mask: Path | None, resize: str | None) -> tupl
 def _read_one(text: str, fitted: FittedModel) -> Items:
     """One item: `DATA`, or `DATA#NUMBER` of a set."""
     name, separator, number = text.rpartition("#")
-    from fivefold.data import read_items
+    from fivefold.images.dataset import read_items
 
     if not separator or not number.isdecimal():
         return read_items(text, fitted.schema)
@@ -406,7 +407,7 @@ def _check_npy(flag: str, path: Path | None, force: bool) -> None:
 
 
 def _output(path: Path, force: bool, flag: str = "output") -> Output:
-    from fivefold.data import Output
+    from fivefold.images.output import Output
 
     return Output.at(path, force, flag)
 

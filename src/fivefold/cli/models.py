@@ -122,16 +122,16 @@ def fit(
     workdir = output.with_name(output.name + ".fitting")
     if quiet:
         silence()
-    from fivefold.data import read_items
-    from fivefold.data.rows import read_rows
+    from fivefold.images.dataset import read_items
     from fivefold.storage import check_model_path, save
+    from fivefold.tables.rows import read_rows
 
     check_model_path(output, force or resume)
     if workdir.exists() and not (resume or force):
         raise UsageError(f"{workdir} holds an interrupted fit: continue it with --resume, or drop it with --force")
     overrides = tables.read_overrides(schema)
     if of_series:
-        from fivefold.data.series import read_series
+        from fivefold.series.dataset import read_series
 
         found = read_series(data, time=time, ids=ids, window=window or None, stride=stride, overrides=overrides)
         tables.tell_carried(found.schema.channels)

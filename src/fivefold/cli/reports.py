@@ -14,12 +14,13 @@ from fivefold.cli import options
 from fivefold.cli.app import app, present
 from fivefold.cli.series import refuse
 from fivefold.errors import UsageError
+from fivefold.images.schema import ImageSchema
 from fivefold.progress import silence
-from fivefold.schema import ImageSchema, SeriesSchema
+from fivefold.series.schema import SeriesSchema
 
 if TYPE_CHECKING:
-    from fivefold.data import Items
     from fivefold.evaluation.section import Section
+    from fivefold.items import Items
     from fivefold.model.fitted import FittedModel
 
 _DEMO_EPOCHS = 5
@@ -123,7 +124,7 @@ def demo(
     """Fit MNIST, do the five jobs, compare with the autoencoder and the GAN."""
     _prepare(output, seed, force, quiet)
     start = time.monotonic()
-    from fivefold.data import read_items
+    from fivefold.images.dataset import read_items
     from fivefold.storage import check_model_path, save
     from fivefold.training.fit import fit
 
@@ -169,10 +170,10 @@ def _read_sets(
     fitted: FittedModel, data: str, train: str | None, mask: Path | None, size: tuple[int, int] | None
 ) -> tuple[Any, Any]:
     """The items to measure on, and the training items; `mnist` has its own."""
-    from fivefold.data import read_items
+    from fivefold.images.dataset import read_items
 
     if isinstance(fitted.schema, SeriesSchema):
-        from fivefold.data.series import read_series
+        from fivefold.series.dataset import read_series
 
         refuse(mask=mask, resize=size)
         both = [None if each is None else read_series(each, fitted.schema) for each in (data, train)]

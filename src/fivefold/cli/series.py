@@ -16,8 +16,8 @@ if TYPE_CHECKING:
     import numpy as np
     import pyarrow as pa
 
-    from fivefold.data.series import SeriesSet
     from fivefold.model.fitted import FittedModel
+    from fivefold.series.dataset import SeriesSet
 
 
 def is_series(model: Path) -> bool:
@@ -43,7 +43,7 @@ def impute(
     names = [f"draw{number}" for number in range(1, draws + 1)] + (["lower", "upper"] if interval is not None else [])
     places = [_Place(output, force), *(_Place(beside(output, name), force) for name in names)]
     fitted, series = _open(model, data)
-    from fivefold.jobs.series import impute_series
+    from fivefold.series.jobs import impute_series
 
     found = impute_series(fitted, series, n_draws=draws, interval=interval, seed=seed)
     ends = [each for each in (found.lower, found.upper) if each is not None]
@@ -56,7 +56,7 @@ def denoise(model: Path, data: str, output: Path, std: Path | None, force: bool)
     """Remove white noise; `std`: the deviations too."""
     place, besides = _Place(output, force), None if std is None else _Place(std, force, "std")
     fitted, series = _open(model, data)
-    from fivefold.jobs.series import denoise_series
+    from fivefold.series.jobs import denoise_series
 
     found = denoise_series(fitted, series)
     place.write(series, found.values)
@@ -76,7 +76,7 @@ def detect(
 
     import numpy as np
 
-    from fivefold.jobs.series import detect_series, surprise_series
+    from fivefold.series.jobs import detect_series, surprise_series
 
     found = detect_series(fitted, series, false_alarm_rate=rate, fdr=fdr)
     place.write(_step_by_step(series, score=found.score, p_value=found.p_value, anomaly=found.anomaly))
@@ -113,15 +113,15 @@ def generate(
 
     if after is None:
         from fivefold.jobs.generate import generate
-        from fivefold.model.window import Window
+        from fivefold.model.conditioning import Window
 
         sharp = fitted.has_learnt(Window.CAUSAL)
         drawn = generate(fitted, n, seed, prior="fitted", sharp=sharp, temperature=temperature)
         values = schema.snap(drawn)[..., 0]
         place.write_new(fitted, values, {"sample": np.arange(n)})
         return {"windows": n, "steps": schema.steps, "output": str(output)}
-    from fivefold.data.series import read_series
-    from fivefold.jobs.series import continue_series
+    from fivefold.series.dataset import read_series
+    from fivefold.series.jobs import continue_series
 
     series, steps = read_series(after, schema), schema.steps if steps is None else steps
     drawn = continue_series(fitted, series, steps, n, seed)
@@ -146,7 +146,7 @@ class _Place:
     """Where series go, checked before any work is done: a table, or an array."""
 
     def __init__(self, path: Path, force: bool, flag: str = "output") -> None:
-        from fivefold.data.rows import is_table_path
+        from fivefold.tables.rows import is_table_path
 
         self.path, self._table = path, None
         if is_table_path(path):
@@ -162,7 +162,7 @@ class _Place:
         """Values `(total, c)` as the series came; without `replace`, in a table of their own."""
         import pyarrow as pa
 
-        from fivefold.data.series import as_table
+        from fivefold.series.dataset import as_table
 
         names = series.schema.channels.names
         if self._table is None:
@@ -180,7 +180,7 @@ class _Place:
         import numpy as np
         import pyarrow as pa
 
-        from fivefold.data.tables import decode_rows
+        from fivefold.tables.dataset import decode_rows
 
         n, steps, c = values.shape
         if self._table is None:
@@ -238,7 +238,7 @@ def _joined(labels: dict[str, Any], **columns: np.ndarray) -> pa.Table:
 
 
 def _open(model: Path, data: str) -> tuple[FittedModel, SeriesSet]:
-    from fivefold.data.series import read_series
+    from fivefold.series.dataset import read_series
     from fivefold.storage import load
 
     fitted = load(model)

@@ -9,15 +9,17 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from fivefold.errors import UsageError
-from fivefold.schema import Schema, SeriesSchema, TableSchema
+from fivefold.modality import Schema
+from fivefold.series.schema import SeriesSchema
+from fivefold.tables.schema import TableSchema
 
 if TYPE_CHECKING:
     import numpy as np
     import pyarrow as pa
 
-    from fivefold.data import Items
-    from fivefold.data.tables import Table
+    from fivefold.items import Items
     from fivefold.model.fitted import FittedModel
+    from fivefold.tables.dataset import Table
 
 
 def read_overrides(path: Path | None) -> dict[str, Any] | None:
@@ -32,7 +34,7 @@ def read_overrides(path: Path | None) -> dict[str, Any] | None:
 
 def is_table(path: str | Path) -> bool:
     """Whether the path has the ending of a table's file."""
-    from fivefold.data.rows import is_table
+    from fivefold.tables.rows import is_table
 
     return is_table(path)
 
@@ -93,7 +95,7 @@ def denoise(model: Path, data: str, output: Path, report: Path | None, threshold
     """Replace the cells that do not belong into their rows; `report` says which, and why."""
     place, listed = place_table(output, force), None if report is None else place_table(report, force, "report")
     fitted = _load(model)
-    from fivefold.jobs.denoise_rows import denoise_rows
+    from fivefold.tables.denoise import denoise_rows
 
     rows, replaced, changes = 0, 0, list[Any]()
 
@@ -118,7 +120,7 @@ def _changes(fitted: FittedModel, table: Table, found: Any, first: int) -> pa.Ta
     import numpy as np
     import pyarrow as pa
 
-    from fivefold.data.tables import decode_rows
+    from fivefold.tables.dataset import decode_rows
 
     rows, columns = np.nonzero(found.replaced[:, 0, :, 0])
     became = decode_rows(fitted.table_schema, found.expected[:, 0, :, 0])
@@ -148,8 +150,8 @@ def detect(
     import numpy as np
     import pyarrow as pa
 
+    from fivefold.images.statistics import item_statistics
     from fivefold.jobs.detect import decide, surprise
-    from fivefold.model.statistics import item_statistics
 
     statistics: list[np.ndarray] = []
 
@@ -173,7 +175,7 @@ def detect(
 
 def write_rows(fitted: FittedModel, values: np.ndarray, output: Path, force: bool) -> dict[str, Any]:
     """New rows `(n, 1, d, 1)` as a table."""
-    from fivefold.data.tables import decode_rows
+    from fivefold.tables.dataset import decode_rows
 
     place = place_table(output, force)
     schema = fitted.table_schema
@@ -202,9 +204,9 @@ def _load(model: Path) -> FittedModel:
 
 def _stream(fitted: FittedModel, data: str) -> Iterator[tuple[Table, Items]]:
     """The rows of a file, so many at once that memory does not grow with their number."""
-    from fivefold.data.table_files import TableReader
-    from fivefold.data.tables import as_items
     from fivefold.progress import progress_bar
+    from fivefold.tables.dataset import as_items
+    from fivefold.tables.files import TableReader
 
     schema = fitted.table_schema
     reader = TableReader(Path(data), schema)
@@ -223,6 +225,6 @@ def beside(output: Path, name: str) -> Path:
 
 
 def place_table(path: Path, force: bool, flag: str = "output") -> Any:
-    from fivefold.data.table_output import TableOutput
+    from fivefold.tables.output import TableOutput
 
     return TableOutput.at(path, force, flag)

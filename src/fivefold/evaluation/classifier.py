@@ -7,8 +7,8 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from fivefold.baselines.loop import run_epochs
-from fivefold.data import Items
+from fivefold.evaluation.baselines.loop import run_epochs
+from fivefold.items import Items
 from fivefold.model.fitted import FittedModel
 from fivefold.seeds import derive_seed
 

@@ -8,8 +8,6 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
-from fivefold.data import Items
-from fivefold.data.series import SeriesSet
 from fivefold.evaluation.comparisons import COMPARISONS
 from fivefold.evaluation.material import Material
 from fivefold.evaluation.rows import ROW_COMPARISONS
@@ -18,10 +16,15 @@ from fivefold.evaluation.section import Section
 from fivefold.evaluation.series import SERIES_COMPARISONS
 from fivefold.evaluation.series.material import SeriesMaterial
 from fivefold.evaluation.specialists.extra import require
+from fivefold.images.schema import ImageSchema
+from fivefold.items import Items
+from fivefold.modality import Schema
 from fivefold.model.fitted import FittedModel
 from fivefold.progress import progress_bar
-from fivefold.schema import ImageSchema, Schema, SeriesSchema, TableSchema
+from fivefold.series.dataset import SeriesSet
+from fivefold.series.schema import SeriesSchema
 from fivefold.system import environment
+from fivefold.tables.schema import TableSchema
 
 _NEEDED: dict[type[Schema], dict[str, tuple[str, ...]]] = {
     ImageSchema: {

@@ -14,13 +14,13 @@ import torch
 from torch import Tensor
 
 from fivefold.config import ContextConfig, PriorName
-from fivefold.data import Items, make_items
 from fivefold.evaluation.classifier import Classifier, fit_classifier
 from fivefold.evaluation.metrics import NEIGHBOURS, ManifoldOverlap, frechet_distance, manifold_overlap
+from fivefold.items import Items, make_items
 from fivefold.jobs.detect import Detection, detect
 from fivefold.jobs.generate import generate
+from fivefold.model.conditioning import Window
 from fivefold.model.fitted import FittedModel
-from fivefold.model.window import Window
 from fivefold.seeds import derive_seed
 
 _MOST_ITEMS = 10_000

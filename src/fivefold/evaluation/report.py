@@ -12,8 +12,6 @@ from typing import Any
 
 from jinja2 import Environment, PackageLoader, StrictUndefined
 
-from fivefold.data import Items
-from fivefold.data.series import SeriesSet
 from fivefold.evaluation.material import Material
 from fivefold.evaluation.rows.material import RowMaterial
 from fivefold.evaluation.rows.sections import ROW_SECTIONS
@@ -21,10 +19,12 @@ from fivefold.evaluation.section import Section
 from fivefold.evaluation.sections import SECTIONS
 from fivefold.evaluation.series.material import SeriesMaterial
 from fivefold.evaluation.series.sections import SERIES_SECTIONS
+from fivefold.items import Items
 from fivefold.model.fitted import FittedModel
 from fivefold.progress import progress_bar
-from fivefold.schema import TableSchema
+from fivefold.series.dataset import SeriesSet
 from fivefold.system import environment
+from fivefold.tables.schema import TableSchema
 
 HTML, JSON = "report.html", "report.json"
 

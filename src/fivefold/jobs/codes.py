@@ -5,8 +5,8 @@ from __future__ import annotations
 import numpy as np
 import torch
 
-from fivefold.data.source import Mask, Source
 from fivefold.errors import DataError
+from fivefold.images.dataset import Mask, Source
 from fivefold.model.fitted import FittedModel
 from fivefold.model.scoring import encode_items
 

@@ -8,12 +8,12 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from fivefold.data.source import Mask, Source
 from fivefold.errors import UsageError
+from fivefold.images.dataset import Mask, Source
 from fivefold.model.conditional import Conditional
+from fivefold.model.conditioning import Window
 from fivefold.model.fitted import FittedModel, standard_normal
 from fivefold.model.likelihoods import Likelihood, NumberLikelihood
-from fivefold.model.window import Window
 from fivefold.seeds import derive_seed
 
 

@@ -9,12 +9,12 @@ from dataclasses import dataclass
 import numpy as np
 import torch
 
-from fivefold.data.source import Mask, Source
 from fivefold.errors import ModelError, UsageError
+from fivefold.images.dataset import Mask, Source
+from fivefold.images.statistics import item_statistics
 from fivefold.model.conditional import Conditional
+from fivefold.model.conditioning import Window
 from fivefold.model.fitted import FittedModel
-from fivefold.model.statistics import item_statistics
-from fivefold.model.window import Window
 
 
 @dataclass(frozen=True)

@@ -8,17 +8,17 @@ import numpy as np
 import torch
 
 from fivefold.config import PriorName
-from fivefold.data import Items
-from fivefold.data.source import Source
 from fivefold.errors import ModelError, UsageError
+from fivefold.images.context import as_items
+from fivefold.images.dataset import Source
+from fivefold.items import Items
 from fivefold.jobs.codes import decode, encode
 from fivefold.model.conditional import Conditional
-from fivefold.model.context import as_items
-from fivefold.model.copula import draw_windows
+from fivefold.model.conditioning import Window
 from fivefold.model.fitted import FittedModel, standard_normal, uniform
-from fivefold.model.window import Window
-from fivefold.schema import SeriesSchema
 from fivefold.seeds import derive_seed
+from fivefold.series.copula import draw_windows
+from fivefold.series.schema import SeriesSchema
 
 _WIDER = 4  # batches for drawing: their steps are many and small
 

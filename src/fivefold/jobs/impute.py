@@ -10,16 +10,17 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from fivefold.data.source import Mask, Source
 from fivefold.errors import UsageError
+from fivefold.images.context import as_items, by_element
+from fivefold.images.dataset import Mask, Source
+from fivefold.images.schema import ImageSchema
 from fivefold.model.conditional import Conditional
-from fivefold.model.context import as_items, by_element
+from fivefold.model.conditioning import Window
 from fivefold.model.fitted import FittedModel, standard_normal, uniform
 from fivefold.model.likelihoods import Likelihood, bisect
 from fivefold.model.vae import Posterior
-from fivefold.model.window import Window
-from fivefold.schema import ImageSchema, TableSchema
 from fivefold.seeds import derive_seed
+from fivefold.tables.schema import TableSchema
 
 _ROUNDS = 48  # in which a draw is completed; the elements of a round don't see each other
 _TEMPER = 0.3  # power of the importance weights beside a context decoder

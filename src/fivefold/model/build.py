@@ -6,15 +6,17 @@ import torch
 from torch import nn
 
 from fivefold.config import FitConfig
-from fivefold.model.context import ContextDecoder
-from fivefold.model.networks import build_vae
-from fivefold.model.row_context import RowContext
-from fivefold.model.rows import build_row_vae
-from fivefold.model.series_context import SeriesContext
-from fivefold.model.steps import build_series_vae
+from fivefold.images.context import ContextDecoder
+from fivefold.images.networks import build_vae
+from fivefold.images.schema import ImageSchema
+from fivefold.modality import Schema
 from fivefold.model.vae import VAE
-from fivefold.schema import ImageSchema, Schema, SeriesSchema
 from fivefold.seeds import derive_seed
+from fivefold.series.context import SeriesContext
+from fivefold.series.networks import build_series_vae
+from fivefold.series.schema import SeriesSchema
+from fivefold.tables.context import RowContext
+from fivefold.tables.networks import build_row_vae
 
 
 def build_networks(schema: Schema, config: FitConfig, seed: int) -> nn.ModuleDict:

@@ -7,11 +7,11 @@ from collections.abc import Callable, Iterator
 import torch
 from torch import Tensor
 
-from fivefold.model.context import by_element, code_rows, column
+from fivefold.images.context import by_element, code_rows, column
+from fivefold.model.conditioning import Window
 from fivefold.model.fitted import FittedModel
 from fivefold.model.likelihoods import Likelihood
-from fivefold.model.row_context import RowContext, RowSurroundings
-from fivefold.model.window import Window
+from fivefold.tables.context import RowContext, RowSurroundings
 
 _CHUNK = 1 << 13  # elements evaluated at once: more would not stay in the cache
 

@@ -11,21 +11,24 @@ import torch
 from torch import Tensor, nn
 
 from fivefold.config import FitConfig
-from fivefold.data import Items, read_items
-from fivefold.data.source import Mask, Source
 from fivefold.errors import ModelError
-from fivefold.model.context import ContextDecoder
-from fivefold.model.marginals import Marginals
-from fivefold.model.normality import Calibrated
+from fivefold.images.context import ContextDecoder
+from fivefold.images.dataset import Mask, Source, read_items
+from fivefold.images.schema import ImageSchema
+from fivefold.items import Items
+from fivefold.modality import Schema
+from fivefold.model.conditioning import Window
 from fivefold.model.prior import FittedPrior
-from fivefold.model.row_context import RowContext
-from fivefold.model.series_context import SeriesContext
+from fivefold.model.scores import Calibrated
 from fivefold.model.vae import VAE
-from fivefold.model.window import Window
-from fivefold.schema import ImageSchema, Schema, SeriesSchema, TableSchema
+from fivefold.series.context import SeriesContext
+from fivefold.series.schema import SeriesSchema
+from fivefold.tables.context import RowContext
+from fivefold.tables.marginals import Marginals
+from fivefold.tables.schema import TableSchema
 
 if TYPE_CHECKING:
-    from fivefold.model.coverage import Coverage
+    from fivefold.model.intervals import Coverage
 
 _BATCH_ELEMENTS = 1 << 19  # bounds the memory of a batch whatever the items' size
 

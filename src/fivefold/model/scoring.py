@@ -7,7 +7,7 @@ from dataclasses import dataclass
 import numpy as np
 import torch
 
-from fivefold.data import Items
+from fivefold.items import Items
 from fivefold.model.fitted import FittedModel, standard_normal
 from fivefold.seeds import derive_seed
 

@@ -8,7 +8,7 @@ import numpy as np
 from torch import Tensor
 from torch.utils.data import DataLoader, Dataset, Sampler
 
-from fivefold.data import Items
+from fivefold.items import Items
 from fivefold.model.fitted import channels_first
 from fivefold.seeds import derive_seed
 

@@ -21,27 +21,29 @@ from lightning.pytorch.loggers import CSVLogger, Logger, TensorBoardLogger
 from torch.utils.data import DataLoader
 
 from fivefold.config import DataKind, FitConfig, LoggerName, configure
-from fivefold.data import Items, read_items, split_rows
-from fivefold.data.series import SeriesSet, read_series
-from fivefold.data.source import Mask, Source
 from fivefold.errors import DataError, UsageError
-from fivefold.model.autocovariance import scaled_windows
+from fivefold.images.dataset import Mask, Source, read_items
+from fivefold.images.schema import ImageSchema
+from fivefold.images.statistics import item_statistics
+from fivefold.items import Items, split_rows
 from fivefold.model.build import build_networks
-from fivefold.model.copula import left_by_codes
-from fivefold.model.coverage import fit_coverage
+from fivefold.model.conditioning import Window
 from fivefold.model.fitted import FittedModel
-from fivefold.model.marginals import fit_marginals
-from fivefold.model.normality import Calibrated, fit_normality, fit_row_normality
+from fivefold.model.intervals import fit_coverage
 from fivefold.model.prior import FittedPrior, fit_prior
+from fivefold.model.scores import Calibrated, fit_normality, fit_row_normality
 from fivefold.model.scoring import encode_items, evaluate_elbo
-from fivefold.model.series_context import SeriesContext
-from fivefold.model.statistics import item_statistics
-from fivefold.model.step_statistics import fit_step_normality
-from fivefold.model.window import Window
 from fivefold.progress import Bar, progress_bar
-from fivefold.schema import ImageSchema, SeriesSchema, TableSchema
 from fivefold.seeds import derive_seed
+from fivefold.series.context import SeriesContext
+from fivefold.series.copula import left_by_codes
+from fivefold.series.dataset import SeriesSet, read_series
+from fivefold.series.linear import scaled_windows
+from fivefold.series.schema import SeriesSchema
+from fivefold.series.statistics import fit_step_normality
 from fivefold.system import environment
+from fivefold.tables.marginals import fit_marginals
+from fivefold.tables.schema import TableSchema
 from fivefold.training.batches import make_loader
 from fivefold.training.checkpoint import SafetensorsCheckpointIO
 from fivefold.training.module import VAETraining

@@ -14,16 +14,16 @@ from torch import Tensor, nn
 
 from fivefold.config import FitConfig
 from fivefold.errors import TrainingError, UsageError
-from fivefold.model.context import ContextDecoder
+from fivefold.images.context import ContextDecoder
+from fivefold.images.loss import context_loss
 from fivefold.model.corruption import corrupt_for_training
-from fivefold.model.row_context import RowContext
-from fivefold.model.series_context import SeriesContext
 from fivefold.model.vae import VAE, Elbo
 from fivefold.seeds import derive_seed
-from fivefold.training.elements import context_loss
+from fivefold.series.context import SeriesContext
+from fivefold.series.loss import step_loss
+from fivefold.tables.context import RowContext
+from fivefold.tables.loss import row_loss
 from fivefold.training.optimizers import make_optimizers
-from fivefold.training.rows import row_loss
-from fivefold.training.steps import step_loss
 
 _LOWEST_RATE = 0.01  # of the peak
 _RATE_RISE = 0.02  # of the steps

@@ -9,8 +9,8 @@ from torch import Tensor, nn
 from torch.optim import Adam, Muon, Optimizer
 
 from fivefold.config import FitConfig
-from fivefold.model.context import ContextDecoder
-from fivefold.model.factors import Factors
+from fivefold.images.context import ContextDecoder
+from fivefold.tables.factors import Factors
 
 _FACTORS_FASTER = 5.0  # the linear model beneath is to be there first
 _SWEEPS = 3  # of Muon's iteration; its usual 5 take longer and teach no more in the same time

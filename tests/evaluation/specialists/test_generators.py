@@ -11,10 +11,10 @@ import numpy as np
 import pytest
 import torch
 
-from fivefold.data import Items, make_items
 from fivefold.errors import DataError, UsageError
 from fivefold.evaluation.specialists import generators
 from fivefold.evaluation.specialists.generators import GENERATORS, fit_generator
+from fivefold.items import Items, make_items
 
 
 def _halves(n: int, brightness: int = 255) -> Items:

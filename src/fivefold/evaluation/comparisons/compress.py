@@ -11,7 +11,7 @@ from fivefold.evaluation.comparison import OURS, Measure, contest
 from fivefold.evaluation.material import Material
 from fivefold.evaluation.section import Section
 from fivefold.evaluation.specialists.compressors import compressed_sizes
-from fivefold.model.code_length import STEPS, code_length
+from fivefold.images.code_length import STEPS, code_length
 
 _FEW = 500
 

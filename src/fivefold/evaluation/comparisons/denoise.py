@@ -5,11 +5,11 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
-from fivefold.data import Items
 from fivefold.evaluation.comparison import OURS, Measure, contest
 from fivefold.evaluation.material import Damage, Material
 from fivefold.evaluation.metrics import psnr, ssim
 from fivefold.evaluation.section import Section
+from fivefold.items import Items
 from fivefold.jobs.denoise import denoise
 from fivefold.model.corruption import add_gaussian, draw_strength, replace_uniform, salt_and_pepper
 
@@ -69,7 +69,7 @@ def _measure(material: Material, noisy: Items, networks: dict) -> tuple[dict[str
 
 def _train_networks(material: Material) -> dict:
     """U-Nets trained on the noise of the table, at random levels: for a third of the fit's time, and for all of it."""
-    from fivefold.baselines.unet import fit_unet
+    from fivefold.evaluation.baselines.unet import fit_unet
 
     assert material.train is not None
 

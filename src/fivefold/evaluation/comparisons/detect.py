@@ -7,13 +7,14 @@ from typing import Any
 import numpy as np
 from sklearn.metrics import roc_auc_score
 
-from fivefold.data import Items, read_items
 from fivefold.evaluation.comparison import OURS, Measure, contest
 from fivefold.evaluation.material import Material
 from fivefold.evaluation.section import Section
+from fivefold.images.dataset import read_items
+from fivefold.images.schema import ImageSchema
+from fivefold.items import Items
 from fivefold.jobs.detect import detect
 from fivefold.model.scoring import reconstruction_scores
-from fivefold.schema import ImageSchema
 
 DIGITS = ImageSchema(28, 28, 1, "uint8", 0.0, 255.0)
 RATES = (0.01, 0.05)

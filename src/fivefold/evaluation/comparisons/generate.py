@@ -7,11 +7,11 @@ from typing import Any
 
 import numpy as np
 
-from fivefold.data import make_items
 from fivefold.evaluation.comparison import OURS, Measure, contest
 from fivefold.evaluation.material import Material
 from fivefold.evaluation.metrics import ManifoldOverlap
 from fivefold.evaluation.section import Section
+from fivefold.items import make_items
 from fivefold.jobs.generate import generate, nearest_items
 
 _PYTHAE_LATENT_DIM = 16
@@ -65,7 +65,7 @@ def _nearest(material: Material, generated: np.ndarray) -> dict[str, float]:
 
 
 def _specialists(material: Material, n: int) -> dict[str, np.ndarray]:
-    from fivefold.baselines.gan import fit_gan
+    from fivefold.evaluation.baselines.gan import fit_gan
     from fivefold.evaluation.specialists.generators import GENERATORS, fit_generator
 
     assert material.train is not None

@@ -8,11 +8,11 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from fivefold.data import Items
 from fivefold.evaluation.comparison import OURS, Measure, contest
 from fivefold.evaluation.material import Damage, Material
 from fivefold.evaluation.metrics import root_mean_square
 from fivefold.evaluation.section import Section
+from fivefold.items import Items
 from fivefold.jobs.impute import impute
 from fivefold.model.corruption import draw_strength, hide_at_random, hide_block
 
@@ -108,7 +108,7 @@ def _tell(label: str, coverage: dict[str, float | None]) -> list[str]:
 
 def _train_network(material: Material) -> Any:
     """A U-Net trained on what the table hides, at random amounts."""
-    from fivefold.baselines.unet import fit_unet
+    from fivefold.evaluation.baselines.unet import fit_unet
 
     assert material.train is not None
 

@@ -8,12 +8,12 @@ import lzma
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from fivefold.data.table_csv import write_csv
-from fivefold.data.tables import Table, decode_rows
+from fivefold.archive.row_archive import write_row_archive
 from fivefold.evaluation.comparison import OURS, Measure, contest
 from fivefold.evaluation.rows.material import RowMaterial
 from fivefold.evaluation.section import Section
-from fivefold.jobs.row_archive import write_row_archive
+from fivefold.tables.csv import write_csv
+from fivefold.tables.dataset import Table, decode_rows
 
 _LEVEL = 19  # of zstd
 

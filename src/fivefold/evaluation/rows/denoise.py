@@ -10,7 +10,7 @@ from fivefold.evaluation.rows.material import RowMaterial, share
 from fivefold.evaluation.section import Section
 from fivefold.evaluation.specialists.matrices import Matrices
 from fivefold.evaluation.specialists.row_imputers import impute_rows
-from fivefold.jobs.denoise_rows import denoise_rows
+from fivefold.tables.denoise import denoise_rows
 
 SWAPPED = 0.05
 _FAR = 3.0  # standard deviations

@@ -10,13 +10,13 @@ from typing import Any
 
 import numpy as np
 
-from fivefold.data import Items
-from fivefold.data.tables import as_items
+from fivefold.items import Items
 from fivefold.jobs.detect import Detection, detect
-from fivefold.jobs.generate_rows import generate_rows
 from fivefold.model.fitted import FittedModel
-from fivefold.schema import TableSchema
 from fivefold.seeds import derive_seed
+from fivefold.tables.dataset import as_items
+from fivefold.tables.generate import generate_rows
+from fivefold.tables.schema import TableSchema
 
 _MOST_ROWS = 5_000
 

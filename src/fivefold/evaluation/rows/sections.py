@@ -9,7 +9,6 @@ from dataclasses import replace
 import numpy as np
 from matplotlib.axes import Axes
 
-from fivefold.data.tables import decode_rows
 from fivefold.evaluation.comparison import OURS
 from fivefold.evaluation.drawing import COLOUR_MAP, figure
 from fivefold.evaluation.rows import compress, denoise, detect, generate, impute
@@ -17,9 +16,10 @@ from fivefold.evaluation.rows.material import RowMaterial
 from fivefold.evaluation.section import Picture, Section, Table
 from fivefold.evaluation.sections import training
 from fivefold.jobs.codes import encode
-from fivefold.jobs.denoise_rows import denoise_rows
 from fivefold.jobs.detect import surprise
 from fivefold.jobs.impute import impute as impute_cells
+from fivefold.tables.dataset import decode_rows
+from fivefold.tables.denoise import denoise_rows
 
 _MOST_PLOTS, _ACROSS = 12, 4
 _MOST_LINES = 10

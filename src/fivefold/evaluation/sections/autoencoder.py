@@ -6,7 +6,7 @@ import dataclasses
 
 import numpy as np
 
-from fivefold.baselines.autoencoder import fit_autoencoder
+from fivefold.evaluation.baselines.autoencoder import fit_autoencoder
 from fivefold.evaluation.drawing import image_rows
 from fivefold.evaluation.material import Material
 from fivefold.evaluation.metrics import ManifoldOverlap, psnr

@@ -7,12 +7,13 @@ from dataclasses import replace
 import numpy as np
 from matplotlib.axes import Axes
 
-from fivefold.data import Items, make_items, read_items
 from fivefold.evaluation.comparison import OURS
 from fivefold.evaluation.comparisons import detect as comparison
 from fivefold.evaluation.drawing import figure, image_rows
 from fivefold.evaluation.material import Material
 from fivefold.evaluation.section import Picture, Section, Table
+from fivefold.images.dataset import read_items
+from fivefold.items import Items, make_items
 from fivefold.jobs.codes import decode, encode
 from fivefold.jobs.detect import surprise
 from fivefold.model.scoring import reconstruction_scores

@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 
-from fivefold.baselines.gan import fit_gan
+from fivefold.evaluation.baselines.gan import fit_gan
 from fivefold.evaluation.drawing import image_rows
 from fivefold.evaluation.material import Material
 from fivefold.evaluation.metrics import ManifoldOverlap, sharpness

@@ -7,12 +7,12 @@ from typing import Any
 
 import numpy as np
 
-from fivefold.data import Items, make_items
 from fivefold.evaluation.comparison import OURS
 from fivefold.evaluation.comparisons import generate as comparison
 from fivefold.evaluation.drawing import figure, image_rows, image_sheet, show, tile
 from fivefold.evaluation.material import Material
 from fivefold.evaluation.section import Picture, Section
+from fivefold.items import Items, make_items
 from fivefold.jobs.codes import encode
 from fivefold.jobs.generate import latent_grid, morph, nearest_items, traverse
 from fivefold.model.fitted import FittedModel

@@ -6,14 +6,14 @@ import io
 
 import numpy as np
 
-from fivefold.data.tables import decode_rows
+from fivefold.archive.opened import embedded
+from fivefold.archive.read import open_archive
+from fivefold.archive.write import compress
 from fivefold.evaluation.comparison import OURS, Measure, contest
 from fivefold.evaluation.section import Section
 from fivefold.evaluation.series.material import SeriesMaterial
 from fivefold.evaluation.specialists.series_compressors import series_sizes
-from fivefold.jobs.compress import compress
-from fivefold.jobs.decompress import open_archive
-from fivefold.jobs.opened import embedded
+from fivefold.tables.dataset import decode_rows
 
 
 def compare(material: SeriesMaterial) -> Section:

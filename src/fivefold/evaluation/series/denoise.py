@@ -9,7 +9,7 @@ from fivefold.evaluation.section import Section
 from fivefold.evaluation.series.damage import add_noise
 from fivefold.evaluation.series.material import SeriesMaterial
 from fivefold.evaluation.specialists.series_filters import SERIES_FILTERS, denoise_steps
-from fivefold.jobs.series import denoise_series
+from fivefold.series.jobs import denoise_series
 
 DECIBELS = (20, 10, 0)
 

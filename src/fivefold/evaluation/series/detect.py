@@ -12,7 +12,7 @@ from fivefold.evaluation.section import Section
 from fivefold.evaluation.series.damage import EVENTS, inject
 from fivefold.evaluation.series.material import SeriesMaterial
 from fivefold.evaluation.specialists.series_detectors import SERIES_DETECTORS, score_steps
-from fivefold.jobs.series import detect_series
+from fivefold.series.jobs import detect_series
 
 RATES = (0.01, 0.05)
 _FEWEST_EVENTS, _MOST_TURNS = 20, 8

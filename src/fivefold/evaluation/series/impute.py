@@ -12,7 +12,7 @@ from fivefold.evaluation.section import Section
 from fivefold.evaluation.series.damage import hide_at_random, hide_gaps
 from fivefold.evaluation.series.material import SeriesMaterial
 from fivefold.evaluation.specialists.series_imputers import SERIES_IMPUTERS, impute_steps
-from fivefold.jobs.series import impute_series
+from fivefold.series.jobs import impute_series
 
 HIDDEN: dict[str, Callable[[np.ndarray, np.random.Generator], np.ndarray]] = {
     "20 % of the steps": hide_at_random,

@@ -8,14 +8,14 @@ from pathlib import Path
 
 import numpy as np
 
-from fivefold.data import Items
-from fivefold.data.series import SeriesSet
 from fivefold.evaluation.specialists.series_attention import Attention, has_attention
+from fivefold.items import Items
 from fivefold.jobs.generate import generate
+from fivefold.model.conditioning import Window
 from fivefold.model.fitted import FittedModel
-from fivefold.model.window import Window
-from fivefold.schema import SeriesSchema
 from fivefold.seeds import derive_seed
+from fivefold.series.dataset import SeriesSet
+from fivefold.series.schema import SeriesSchema
 
 _MOST_STEPS, _MOST_DRAWN = 20_000, 500
 

@@ -17,7 +17,7 @@ from fivefold.evaluation.series import compress, denoise, detect, generate, impu
 from fivefold.evaluation.series.damage import add_noise
 from fivefold.evaluation.series.material import SeriesMaterial
 from fivefold.jobs.codes import encode
-from fivefold.jobs.series import denoise_series, detect_series, impute_series
+from fivefold.series.jobs import denoise_series, detect_series, impute_series
 
 _MOST_EVENTS, _MOST_CHANNELS, _WINDOWS = 6, 4, 6
 _TRUTH, _OURS, _GIVEN = "tab:gray", "tab:blue", "tab:orange"

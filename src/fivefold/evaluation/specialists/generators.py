@@ -15,10 +15,10 @@ import torch
 from sklearn.exceptions import ConvergenceWarning
 from torch import Tensor
 
-from fivefold.data import Items
 from fivefold.errors import DataError, UsageError
 from fivefold.evaluation.specialists.extra import require
 from fivefold.evaluation.specialists.isolation import seeded, short_seed
+from fivefold.items import Items
 from fivefold.model.fitted import channels_first
 from fivefold.seeds import derive_seed
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from fivefold.schema import TableSchema
+from fivefold.tables.schema import TableSchema
 
 
 class Matrices:

@@ -9,7 +9,7 @@ from typing import Any
 
 import numpy as np
 
-from fivefold.data.windows import Windows
+from fivefold.series.windows import Windows
 
 _SETTINGS: dict[str, Any] = {  # those of PyPOTS' own example
     "n_layers": 2,

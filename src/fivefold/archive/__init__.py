@@ -1,0 +1,1 @@
+"""Archives: one writer and one reader over what each modality's `coding` says."""

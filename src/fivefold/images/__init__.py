@@ -1,0 +1,1 @@
+"""Images: (n, h, w, c) arrays, image files and folders."""

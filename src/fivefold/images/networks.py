@@ -1,0 +1,83 @@
+"""Convolutional encoder and decoder for images of any size and number of channels.
+
+For 28×28×1 with ReLU and without the visibility channel they are the publication's networks, layer for layer.
+"""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor, nn
+
+from fivefold.config import NetworkConfig
+from fivefold.images.schema import ImageSchema
+from fivefold.images.stages import output_padding, stages
+from fivefold.model.likelihoods import FAMILIES, Likelihood
+from fivefold.model.vae import VAE, Guide, Posterior
+
+ACTIVATIONS = {"relu": nn.ReLU, "silu": nn.SiLU}
+
+
+class ConvEncoder(nn.Module):
+    """`(x, visible)`, both `(n, c, h, w)`, → `Posterior`."""
+
+    def __init__(self, schema: ImageSchema, config: NetworkConfig) -> None:
+        super().__init__()
+        sides, widths = stages(schema, config)
+        activation = ACTIVATIONS[config.activation]
+        self.sees_visibility = config.visibility
+        layers: list[nn.Module] = []
+        channels = schema.channels * (2 if config.visibility else 1)
+        for width in widths:
+            layers += [nn.Conv2d(channels, width, 3, stride=2, padding=1), activation()]
+            channels = width
+        flat = channels * sides[-1][0] * sides[-1][1]
+        self.features = nn.Sequential(*layers, nn.Flatten(), nn.Linear(flat, config.hidden), activation())
+        self.mu = nn.Linear(config.hidden, config.latent_dim)
+        self.logvar = nn.Linear(config.hidden, config.latent_dim)
+
+    def forward(self, x: Tensor, visible: Tensor) -> Posterior:
+        seen = torch.cat((x, visible.to(x.dtype)), dim=1) if self.sees_visibility else x
+        features = self.features(seen)
+        return Posterior(self.mu(features), self.logvar(features))
+
+
+class ConvDecoder(nn.Module):
+    """`z` `(n, latent_dim)` → `Likelihood` of images `(n, c, h, w)`; the encoder's mirror image."""
+
+    def __init__(self, schema: ImageSchema, config: NetworkConfig) -> None:
+        super().__init__()
+        sides, widths = stages(schema, config)
+        activation = ACTIVATIONS[config.activation]
+        self._family = FAMILIES[config.likelihood]
+        self._levels = schema.levels
+        channels, (height, width) = widths[-1], sides[-1]
+        flat = channels * height * width
+        layers: list[nn.Module] = [
+            nn.Linear(config.latent_dim, config.hidden),
+            activation(),
+            nn.Linear(config.hidden, flat),
+            activation(),
+            nn.Unflatten(1, (channels, height, width)),
+        ]
+        outputs = [*widths[-2::-1], schema.channels * self._family.parameters_per_element]
+        for out, side, larger in zip(outputs, sides[:0:-1], sides[-2::-1], strict=True):
+            padding = (output_padding(side[0], larger[0]), output_padding(side[1], larger[1]))
+            layers += [nn.ConvTranspose2d(channels, out, 3, 2, padding=1, output_padding=padding), activation()]
+            self.coarse_channels, channels = channels, out
+        self.layers = nn.Sequential(*layers[:-1])
+
+    def forward(self, z: Tensor) -> Likelihood:
+        return self.guided(z)[0]
+
+    def guided(self, z: Tensor) -> tuple[Likelihood, Guide]:
+        """The likelihood, and what the context decoder is told of z; no gradient flows back through the latter."""
+        coarse = self.layers[:-1](z)
+        likelihood = self._family(self.layers[-1](coarse), self._levels)
+        return likelihood, Guide(coarse.detach(), likelihood.mean.detach())
+
+
+def build_vae(schema: ImageSchema, config: NetworkConfig, seed: int) -> VAE:
+    """A freshly initialised VAE for items of `schema`; the same seed gives the same weights."""
+    with torch.random.fork_rng(devices=[]):  # layers initialise themselves from the global state
+        torch.manual_seed(seed)
+        return VAE(ConvEncoder(schema, config), ConvDecoder(schema, config), config.latent_dim)

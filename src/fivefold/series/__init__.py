@@ -1,0 +1,1 @@
+"""Time series: windows of steps, of one or several channels."""

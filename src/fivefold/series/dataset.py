@@ -1,0 +1,343 @@
+"""Series, from arrays, tables or sound, and their windows as items."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+from functools import cached_property
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.compute as pc
+
+from fivefold.arrays import read_npy, read_npz
+from fivefold.errors import DataError, UsageError
+from fivefold.items import Items
+from fivefold.series.schema import SeriesSchema, as_channel
+from fivefold.series.sound import read_wave
+from fivefold.series.stamps import Grid, arrange
+from fivefold.series.windows import Windows, choose_steps
+from fivefold.tables.dataset import Table, as_native
+from fivefold.tables.inference import infer_table_schema
+from fivefold.tables.rows import is_table, open_table
+from fivefold.tables.schema import TableSchema
+
+_FEWEST_MEANS = 4  # windows after others, to say whether the level wanders
+_EXAMPLES = 1500  # windows that a fit learns from, at least
+
+
+@dataclass(frozen=True)
+class SeriesSet:
+    """Series one after the other.
+
+    Attributes
+    ----------
+    values : `(total, channels)` float64, encoded; NaN is missing
+    lengths : `(s,)` steps of each series
+    schema : of their windows
+    source : what to call them in messages
+    labels : `(s,)` class of each series, or None
+    table, grid : the table that they are from, and where its rows are; or None
+    shape : of the array that they are from; or None
+    """
+
+    values: np.ndarray
+    lengths: np.ndarray
+    schema: SeriesSchema
+    source: str = "series"
+    labels: np.ndarray | None = None
+    table: Table | None = None
+    grid: Grid | None = None
+    shape: tuple[int, ...] | None = None
+
+    @cached_property
+    def windows(self) -> Windows:
+        """The windows from which results are stitched."""
+        return Windows.of(self.lengths, self.schema.steps, self.schema.stride)
+
+    @property
+    def numbers(self) -> np.ndarray:
+        """Of which series each step is, `(total,)`."""
+        return np.repeat(np.arange(len(self.lengths)), self.lengths)
+
+    @property
+    def steps(self) -> np.ndarray:
+        """Which of its series' steps each is, `(total,)`."""
+        return np.arange(len(self.values)) - np.repeat(np.cumsum(self.lengths) - self.lengths, self.lengths)
+
+    def stamps(self) -> pa.Array | pa.ChunkedArray | None:
+        """When each step is, as the table says it; where that has no row, by the steps around. None without time stamps."""
+        if self.table is None or self.grid is None or self.schema.time is None:
+            return None
+        given = self.table.arrow.column(self.schema.time).take(pa.array(_sources(self.grid), pa.int64()))
+        return pc.coalesce(given, self.grid.written())
+
+    @property
+    def visible(self) -> np.ndarray:
+        """What is there, bool `(total, channels)`."""
+        return np.logical_not(np.isnan(self.values))
+
+    def items(self, windows: Windows | None = None, rows: slice | np.ndarray = slice(None)) -> Items:
+        """Windows as items `(b, steps, channels, 1)`."""
+        chosen = self.windows if windows is None else windows
+        labels = None if self.labels is None else self.labels[chosen.series[rows]]
+        values = chosen.cut(self.values, rows)[..., None]
+        return Items(values, self.schema, self.source, labels=labels, windows=chosen.select(rows))
+
+    def examples(self) -> Items:
+        """What a fit learns from: as many windows as are worth it, those without a value left out."""
+        steps, stride = self.schema.steps, self.schema.stride
+        if self.schema.overlaps:
+            starts = int(np.maximum(self.lengths - steps, 0).sum()) + len(self.lengths)
+            stride = int(np.clip(starts // _EXAMPLES, 1, stride))
+        windows = Windows.of(self.lengths, steps, stride)
+        places, inside = windows.places()
+        known = np.asarray(self.visible.any(axis=1))
+        seen = (known[places] & inside).sum(axis=1) >= min(2, steps)
+        if not seen.any():
+            raise DataError(f"{self.source}: must have values, all are missing")
+        return self.items(windows.select(np.flatnonzero(seen)))
+
+
+def read_series(
+    source: Any,
+    schema: SeriesSchema | None = None,
+    *,
+    time: str | None = None,
+    ids: str | None = None,
+    window: int | None = None,
+    stride: int | None = None,
+    overrides: Mapping[str, Any] | None = None,
+) -> SeriesSet:
+    """Read and check series.
+
+    Parameters
+    ----------
+    source : an array `(n, t)` or `(n, t, channels)` of n series, or `(t,)` of one; a list of arrays `(t,)` or `(t, channels)`,
+        if lengths differ; a `.npy` or `.npz` file; a `.wav` file; a frame, or the file of a table
+    schema : that of a fitted model, which the series must fit; without, it is inferred
+    time, ids : columns of a table that say when a step is, and of which series; by default as in the fit
+    window, stride : steps of a window, and from one to the next; by default chosen from the data
+    overrides : what a user's `schema.json` holds; see `infer_table_schema`
+
+    Raises
+    ------
+    DataError : if it can't be read or doesn't fit; the message names the file, the column or the row
+    UsageError : if `window` or `stride` don't go with the data
+    """
+    if isinstance(source, SeriesSet):
+        if schema not in (None, source.schema):
+            return _fitting(replace(source, schema=schema))
+        return source
+    if is_table(source) and not isinstance(source, list | tuple):
+        if schema is not None:
+            time, ids = time or schema.time, ids or schema.ids
+        found = _of_table(source, schema, time, ids, overrides)
+    else:
+        if time is not None or ids is not None:
+            raise UsageError(f"--{'time' if time is not None else 'id'} goes with tables, whose columns have names")
+        found = _of_arrays(source, schema, overrides)
+    if schema is not None:
+        steps = stride if stride is not None else schema.stride
+        if not 1 <= steps <= schema.steps:
+            raise UsageError(f"--stride must be from 1 to the window's {schema.steps} steps, got {steps}")
+        return _fitting(replace(found, schema=replace(schema, stride=steps)))
+    longest = int(found.lengths.max())
+    if longest < 2:
+        raise DataError(f"{found.source}: must have at least 2 steps in a series, got {longest}")
+    steps, stride = choose_steps(found.lengths, found.schema.channels.size, window, stride)
+    found = replace(found, schema=replace(found.schema, steps=steps, stride=stride))
+    return replace(found, schema=replace(found.schema, wander=_wander(found)))
+
+
+def _wander(series: SeriesSet) -> tuple[float, ...]:
+    """See `SeriesSchema`: twice the deviation of windows' means, where each mean is near the next window's; else 0."""
+    if not series.schema.overlaps:
+        return (0.0,) * series.schema.channels.size
+    windows = Windows.of(series.lengths, series.schema.steps, series.schema.steps)
+    unit = series.schema.to_unit(windows.cut(series.values)[..., None])[..., 0].astype(np.float64)
+    known = np.asarray(~np.isnan(unit))
+    means = np.where(known, unit, 0).sum(axis=1) / np.maximum(known.sum(axis=1), 1)
+    follows = np.flatnonzero((np.diff(windows.series) == 0) & np.asarray(known.any(axis=(1, 2)))[1:])
+    if len(follows) < _FEWEST_MEANS:
+        return (0.0,) * series.schema.channels.size
+    before, after = (part - part.mean(axis=0) for part in (means[follows], means[follows + 1]))
+    scale = np.sqrt((before**2).sum(axis=0) * (after**2).sum(axis=0))
+    near = (before * after).sum(axis=0) > 0.5 * scale
+    return tuple(float(each) for each in np.where(near, 2 * means.std(axis=0), 0.0))
+
+
+def _fitting(series: SeriesSet) -> SeriesSet:
+    """The same, if its steps are those of its schema."""
+    schema, grid = series.schema, series.grid
+    if grid is not None and schema.interval and grid.interval:
+        off = grid.unit != schema.unit or abs(grid.interval / schema.interval - 1) > 0.05
+        if off:
+            raise DataError(
+                f"{series.source}: steps must be {schema.interval:g} {schema.unit}(s) apart as the model was fitted, "
+                f"got {grid.interval:g} {grid.unit}(s)"
+            )
+    return series
+
+
+def _of_table(
+    source: Any,
+    schema: SeriesSchema | None,
+    time: str | None,
+    ids: str | None,
+    overrides: Mapping[str, Any] | None,
+) -> SeriesSet:
+    table = open_table(source, None if schema is None else schema.channels)
+    if len(table) == 0:
+        raise DataError(f"{table.source}: must have rows, got none")
+    grid = arrange(table, time, ids)
+    if schema is None:
+        others = [name for name in table.names if name not in (time, ids)]
+        if not others:
+            raise DataError(f"{table.source}: must have a column of numbers besides {' and '.join(table.names)}")
+        channels = _channels(Table.of(table.arrow.select(others), table.source), overrides)
+    else:
+        channels = schema.channels
+    values = np.full((grid.total, channels.size), np.nan)
+    values[grid.places] = table.cells(channels)
+    about = schema or SeriesSchema(channels, 1, 1, time, ids, grid.interval, grid.unit)
+    return SeriesSet(values, grid.lengths, about, table.source, table=table, grid=grid)
+
+
+@dataclass(frozen=True)
+class Flat:
+    """Arrays of series, one after the other: `(total, channels)`, as they came, in the machine's byte order.
+
+    Attributes
+    ----------
+    shape : of the array that they are from, or None
+    sound : the rate and the bytes of a sample of the sound that they are from, or None
+    """
+
+    flat: np.ndarray
+    lengths: np.ndarray
+    source: str
+    labels: np.ndarray | None = None
+    shape: tuple[int, ...] | None = None
+    sound: tuple[int, int] | None = None
+
+
+def flattened(source: Any) -> Flat:
+    """Arrays, or files of arrays; see `read_series`. Raises `DataError`."""
+    name, labels, sound = "series", None, None
+    if isinstance(source, str | Path):
+        name = str(source)
+        source, labels, sound = _read_file(Path(source))
+    if isinstance(source, np.ndarray):
+        shape = source.shape
+        source = source[None] if source.ndim == 1 else source
+        if source.ndim not in (2, 3) or source.dtype.kind not in "buif":
+            raise DataError(
+                f"{name}: must be numbers of shape (series, steps) or (series, steps, channels), got {source.dtype} {shape}"
+            )
+        if labels is not None and len(labels) != len(source):
+            raise DataError(f"{name}: there must be a label per series, got {len(labels)} for {len(source)}")
+        lengths = np.full(len(source), source.shape[1])
+        found = Flat(
+            source.reshape(-1, source.shape[2] if source.ndim == 3 else 1), lengths, name, labels, shape, sound
+        )
+    else:
+        found = Flat(*_joined(source, name), name)
+    if len(found.flat) == 0 or found.flat.shape[1] == 0:
+        raise DataError(f"{name}: there is nothing in it (shape {found.shape or found.flat.shape})")
+    return replace(found, flat=found.flat.astype(found.flat.dtype.newbyteorder("="), copy=False))
+
+
+def _of_arrays(source: Any, schema: SeriesSchema | None, overrides: Mapping[str, Any] | None) -> SeriesSet:
+    found = flattened(source)
+    table = Table.of(found.flat, found.source)
+    channels = _channels(table, overrides) if schema is None else schema.channels
+    about = schema or SeriesSchema(channels, 1, 1)
+    return SeriesSet(table.cells(channels), found.lengths, about, found.source, found.labels, shape=found.shape)
+
+
+def _joined(source: Sequence[Any], name: str) -> tuple[np.ndarray, np.ndarray]:
+    """A list of series as one array `(total, c)`, and their lengths."""
+    if len(source) == 0:
+        raise DataError(f"{name}: must be some, got none")
+    parts = [np.asarray(each) for each in source]
+    parts = [part[:, None] if part.ndim == 1 else part for part in parts]
+    for number, part in enumerate(parts):
+        if part.ndim != 2 or part.dtype.kind not in "buif" or part.shape[1] != parts[0].shape[1] or len(part) == 0:
+            raise DataError(
+                f"{name}: each must be numbers (steps, channels) with as many channels as the first, "
+                f"got {part.dtype} {part.shape} for number {number}"
+            )
+    return np.concatenate(parts), np.array([len(part) for part in parts])
+
+
+def _channels(table: Table, overrides: Mapping[str, Any] | None) -> TableSchema:
+    """The numbers among the columns; others are carried along."""
+    found = infer_table_schema(table, overrides)
+    kept = [column for column in found.columns if column.kind in ("real", "integer")]
+    others = tuple((c.name, f"{c.kind}: a channel must be of numbers") for c in found.columns if c not in kept)
+    if not kept:
+        names = ", ".join(repr(name) for name, _ in (*others, *found.carried)[:6])
+        raise DataError(f"{table.source}: must have a column of numbers, got {names}")
+    with np.errstate(over="ignore"):
+        deviations = np.nan_to_num(np.nanstd(table.cells(TableSchema(tuple(kept))), axis=0), posinf=0)
+    channels = tuple(as_channel(column, float(each)) for column, each in zip(kept, deviations, strict=True))
+    return TableSchema(channels, found.carried + others)
+
+
+def _read_file(path: Path) -> tuple[np.ndarray, np.ndarray | None, tuple[int, int] | None]:
+    """Values, labels, and of sound its rate and the bytes of a sample."""
+    if not path.is_file():
+        raise DataError(f"{path}: {'is a folder' if path.is_dir() else 'no such file'}")
+    ending = path.suffix.lower()
+    if ending == ".npy":
+        return read_npy(path), None, None
+    if ending == ".npz":
+        return *read_npz(path), None
+    if ending == ".wav":
+        sound = read_wave(path)
+        return sound.samples[None], None, (sound.rate, sound.width)
+    raise DataError(f"{path}: must be a table (.csv, .parquet, …), .npy, .npz or .wav for series")
+
+
+def as_given(series: SeriesSet, values: np.ndarray) -> Any:
+    """Encoded `values` `(total, channels)` as the series came: a table (see `as_table`), an array, or a list of arrays."""
+    if series.table is not None:
+        return as_table(series, values)
+    return np.split(values, np.cumsum(series.lengths)[:-1]) if series.shape is None else values.reshape(series.shape)
+
+
+def by_step(series: SeriesSet, found: np.ndarray) -> Any:
+    """One number per step, `(total,)`, as the series came: of a table one per row, of an array `(n, t)`, else a list."""
+    if series.grid is not None:
+        return found[series.grid.places]
+    return np.split(found, np.cumsum(series.lengths)[:-1]) if series.shape is None else found.reshape(series.shape[:2])
+
+
+def as_table(series: SeriesSet, values: np.ndarray) -> Any:
+    """The table that series are from with encoded `values` `(total, channels)` where it has nothing, in its own kind.
+
+    Steps without a row get one, with time stamp and series.
+    """
+    table, grid, channels = series.table, series.grid, series.schema.channels
+    assert table is not None
+    assert grid is not None
+    changed = series.values != values  # NaN are not equal to anything
+    if grid.is_whole:
+        return table.replace(channels, values, changed)
+    arrow = table.arrow.take(pa.array(_sources(grid), pa.int64()))
+    names = None if grid.names is None else grid.names.take(pa.array(series.numbers))
+    for name, column in ((series.schema.time, series.stamps()), (series.schema.ids, names)):
+        if name is not None and column is not None:
+            at = arrow.column_names.index(name)
+            arrow = arrow.set_column(at, arrow.schema.field(at), column.cast(arrow.schema.field(at).type))
+    return as_native(Table.of(arrow, table.source).replace(channels, values, changed), table.kind)
+
+
+def _sources(grid: Grid) -> np.ma.MaskedArray:
+    """The row of each step, masked where there is none."""
+    rows = np.ma.masked_all(grid.total, np.int64)
+    rows[grid.places] = np.arange(len(grid.places))
+    return rows

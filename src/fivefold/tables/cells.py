@@ -1,0 +1,194 @@
+"""One column between Arrow and encoded cells; see `Column` for what encoded cells are."""
+
+from __future__ import annotations
+
+import re
+from typing import Any, NoReturn
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.compute as pc
+from pyarrow import types as pt
+
+from fivefold.errors import DataError, ModelError
+from fivefold.tables.columns import Category, Column
+
+FITTED = "as the model was fitted"
+EXACT = float(1 << 53)  # integers beyond are not all float64
+_MUST_BE = {
+    "real": "a number",
+    "integer": "a number",
+    "datetime": "a date or time",
+    "boolean": "true or false",
+}
+
+
+def arrow_type(name: str) -> pa.DataType:
+    """The Arrow type called `name`; raises `ModelError` if there is none."""
+    try:
+        if zoned := re.fullmatch(r"timestamp\[(s|ms|us|ns), tz=(.+)\]", name):
+            return pa.timestamp(*zoned.groups())
+        if decimal := re.fullmatch(r"decimal(32|64|128|256)\((\d+), (-?\d+)\)", name):
+            bits, precision, scale = map(int, decimal.groups())
+            return getattr(pa, f"decimal{bits}")(precision, scale)
+        return pa.type_for_alias(name)
+    except (ValueError, AttributeError) as error:
+        raise ModelError(f"the model's schema is damaged: {name!r} is no column type ({error})") from None
+
+
+def is_text(kind: pa.DataType) -> bool:
+    """Whether values of this Arrow type are text."""
+    return pt.is_string(kind) or pt.is_large_string(kind) or pt.is_string_view(kind)
+
+
+def is_number(kind: pa.DataType) -> bool:
+    """Whether values of this Arrow type are numbers."""
+    return pt.is_integer(kind) or pt.is_floating(kind) or pt.is_decimal(kind)
+
+
+def plain(array: pa.ChunkedArray) -> pa.ChunkedArray:
+    """The values without a dictionary, and text as `large_string`."""
+    if pt.is_dictionary(array.type):
+        array = array.cast(array.type.value_type)
+    return array.cast(pa.large_string()) if is_text(array.type) else array
+
+
+def blank(array: pa.ChunkedArray, sentinels: tuple[Category, ...]) -> pa.ChunkedArray:
+    """The `plain` array with nulls where it is one of the sentinels; those of other types are not met."""
+    for sentinel in sentinels:
+        whole = isinstance(sentinel, float) and sentinel.is_integer()
+        try:
+            value = pa.array([str(int(sentinel) if whole else sentinel)]).cast(array.type)[0]
+        except (pa.ArrowInvalid, pa.ArrowNotImplementedError):
+            continue
+        array = pc.if_else(pc.fill_null(pc.equal(array, value), False), pa.scalar(None, array.type), array)
+    return array
+
+
+def encode_column(array: pa.ChunkedArray, column: Column, source: str, first: int = 0, why: str = FITTED) -> np.ndarray:
+    """Encoded cells `(n,)` of one column; a category that was not met gets the code `len(column.categories)`.
+
+    `first` is the number of its first row in messages, `why` what asks for the column's kind.
+
+    Raises `DataError`, naming column and row, for what is of another kind, or infinite.
+    """
+    array = blank(plain(array), column.sentinels)
+    if column.kind == "category":
+        return _codes(array, column.categories)
+    target = {"datetime": arrow_type(column.dtype), "boolean": pa.bool_()}.get(column.kind, pa.float64())
+    if column.kind == "boolean" and is_number(array.type):
+        target = pa.float64()
+    if is_text(array.type):
+        array = pc.utf8_trim_whitespace(array)
+    try:
+        if not _convertible(array.type, column.kind):
+            raise pa.ArrowInvalid
+        converted = array.cast(target, safe=False)
+    except (pa.ArrowInvalid, pa.ArrowNotImplementedError):
+        _refuse(array, target, column, source, first, why)
+    numbers = _numbers(converted)
+    if len(bad := np.flatnonzero(np.isinf(numbers))):
+        raise DataError(
+            f"{source}: column {column.name!r}, row {first + bad[0]}: must be finite, got {numbers[bad[0]]:g}"
+        )
+    if column.kind == "boolean" and len(bad := np.flatnonzero(~np.isnan(numbers) & (numbers != 0) & (numbers != 1))):
+        _raise(array[int(bad[0])].as_py(), column, source, first + int(bad[0]), why)
+    return numbers
+
+
+def decode_column(column: Column, cells: np.ndarray, target: pa.DataType) -> pa.Array:
+    """The inverse, as an array of the Arrow type `target`; null for NaN and for categories that were not met.
+
+    Numbers are rounded if the column or `target` is of whole ones.
+    """
+    missing = np.isnan(cells)
+    if column.kind == "category":
+        missing |= cells >= len(column.categories)
+        return _categories(column, np.where(missing, 0, cells).astype(np.int64), missing, target)
+    cells = np.where(missing, 0.0, cells)
+    if column.kind == "boolean":
+        return pa.array(cells >= 0.5, mask=missing).cast(target)
+    if column.is_whole or pt.is_integer(target):
+        limits = np.iinfo(target.to_pandas_dtype()) if pt.is_integer(target) else np.iinfo(np.int64)
+        cells = np.clip(np.rint(cells), max(limits.min, -(2**63)), min(limits.max, 2**63 - 1024))
+    if column.kind == "datetime":
+        own = arrow_type(column.dtype)
+        count = pa.array(cells.astype(np.int64), mask=missing).cast(_count_type(own))
+        return count.cast(own).cast(target, safe=False)
+    array = pa.array(cells, mask=missing)
+    if is_text(target) and column.kind == "integer":
+        array = array.cast(pa.int64())
+    return array.cast(target, safe=False)
+
+
+def decode_type(column: Column) -> pa.DataType:
+    """The Arrow type of the fitted column."""
+    return arrow_type(column.dtype)
+
+
+def _count_type(kind: pa.DataType) -> pa.DataType:
+    return pa.int32() if pt.is_date32(kind) or pt.is_time32(kind) else pa.int64()
+
+
+def _numbers(array: pa.ChunkedArray) -> np.ndarray:
+    """`(n,)` float64 of numbers, booleans and times, NaN for null."""
+    if pt.is_temporal(array.type):
+        array = array.cast(_count_type(array.type))
+    return array.cast(pa.float64(), safe=False).to_numpy().astype(np.float64, copy=False)
+
+
+def _codes(array: pa.ChunkedArray, categories: tuple[Category, ...]) -> np.ndarray:
+    """Places `(n,)` of the values in `categories`; what is the same number or reads the same is the same."""
+    encoded = array.combine_chunks().dictionary_encode()
+    by_value = {value: float(code) for code, value in enumerate(categories)}
+    by_text = {_text(value): code for value, code in by_value.items()}
+    codes = [
+        np.nan if value != value else by_value.get(value, by_text.get(_text(value), float(len(categories))))
+        for value in encoded.dictionary.to_pylist()
+    ]
+    at = encoded.indices.fill_null(len(codes)).to_numpy()
+    return np.array([*codes, np.nan])[at]
+
+
+def _text(value: Any) -> str:
+    return str(int(value) if isinstance(value, float) and value.is_integer() else value)
+
+
+def _categories(column: Column, codes: np.ndarray, missing: np.ndarray, target: pa.DataType) -> pa.Array:
+    kind = target.value_type if pt.is_dictionary(target) else target
+    values = pa.array(list(column.categories))
+    try:
+        values = values.cast(kind)
+    except (pa.ArrowInvalid, pa.ArrowNotImplementedError):
+        values = pa.array([_text(each) for each in column.categories]).cast(kind)
+    if not pt.is_dictionary(target):
+        return values.take(pa.array(codes, mask=missing))
+    indices = pa.array(codes, mask=missing).cast(target.index_type)
+    return pa.DictionaryArray.from_arrays(indices, values, ordered=target.ordered)
+
+
+def _convertible(given: pa.DataType, kind: str) -> bool:
+    if pt.is_null(given) or is_text(given):
+        return True
+    if kind == "datetime":
+        return pt.is_temporal(given) and not pt.is_interval(given)
+    return pt.is_boolean(given) or is_number(given)
+
+
+def _refuse(array: pa.ChunkedArray, target: pa.DataType, column: Column, source: str, first: int, why: str) -> NoReturn:
+    """Raise for the first value that isn't a `target`."""
+    for value in array.unique().drop_null():
+        try:
+            if not _convertible(array.type, column.kind):
+                raise pa.ArrowInvalid
+            value.cast(target, safe=False)
+        except (pa.ArrowInvalid, pa.ArrowNotImplementedError):
+            _raise(value.as_py(), column, source, first + pc.index(array, value).as_py(), why)
+    raise DataError(f"{source}: column {column.name!r}: must be {_MUST_BE[column.kind]} {why}, got {array.type}")
+
+
+def _raise(value: Any, column: Column, source: str, row: int, why: str) -> NoReturn:
+    shown = repr(value) if isinstance(value, str | bool) else str(value)
+    raise DataError(
+        f"{source}: column {column.name!r}, row {row}: must be {_MUST_BE[column.kind]} {why}, got {shown[:80]}"
+    )

@@ -1,0 +1,225 @@
+"""What a table's columns are, inferred from their values; a user's `schema.json` may overrule it."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping
+from dataclasses import replace
+from typing import Any, get_args
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.compute as pc
+from pyarrow import types as pt
+
+from fivefold.errors import DataError, UsageError
+from fivefold.tables.cells import EXACT, blank, encode_column, is_number, is_text, plain
+from fivefold.tables.columns import MOST_CATEGORIES, Category, Column, Kind
+from fivefold.tables.dataset import Table
+from fivefold.tables.schema import TableSchema
+
+_ASKED = "as --schema asks"
+_FEW = 20  # so many categories are few for any number of rows
+_SAMPLE = 200_000
+_FARTHEST = 1e150
+_LEAST_SPREAD = 1e-150
+_STEPS = (1, 2, 4, *(each for tens in range(1, 7) for each in (10**tens, 2 * 10**tens) if each <= 10**6))  # 1 / step
+
+
+class _Carried(Exception):
+    """The column can't be modelled; the text says why."""
+
+
+def infer_table_schema(table: Table, overrides: Mapping[str, Any] | None = None) -> TableSchema:
+    """The schema of a table's columns.
+
+    `overrides` is what a user's `schema.json` holds: `{"columns": {"zip": {"kind": "category"}, "age": {"missing":
+    [-999, "?"]}, "notes": {"kind": "carried"}}}`.
+
+    Raises
+    ------
+    DataError : if there are no rows, no column can be modelled, one is not what `overrides` say, or has infinite values
+    UsageError : if `overrides` are anything else
+    """
+    asked = _check_overrides({} if overrides is None else overrides, table.names)
+    if len(table) == 0:
+        raise DataError(f"{table.source}: must have rows, got none")
+    columns, carried = [], []
+    for name, values in zip(table.names, table.arrow.columns, strict=True):
+        try:
+            columns.append(_infer_column(name, values, asked.get(name, {}), table))
+        except _Carried as reason:
+            carried.append((name, str(reason)))
+    if not columns:
+        reasons = "; ".join(f"{name!r}: {why}" for name, why in carried[:4])
+        raise DataError(f"{table.source}: none of its columns can be modelled ({reasons or 'there are none'})")
+    return TableSchema(tuple(columns), tuple(carried))
+
+
+def _check_overrides(overrides: Mapping[str, Any], names: tuple[str, ...]) -> dict[str, dict[str, Any]]:
+    kinds = (*get_args(Kind), "carried")
+    columns = overrides.get("columns", {}) if isinstance(overrides, Mapping) else None
+    if not isinstance(columns, Mapping) or set(overrides) - {"columns"}:
+        raise UsageError('--schema must hold {"columns": {NAME: {"kind": …, "missing": […]}}} and nothing else')
+    for name, fields in columns.items():
+        if name not in names:
+            raise UsageError(f"--schema: there is no column {name!r}; there are {', '.join(map(repr, names[:12]))}")
+        if not isinstance(fields, Mapping) or (unknown := set(fields) - {"kind", "missing"}):
+            got = repr(sorted(unknown)[0]) if isinstance(fields, Mapping) else repr(fields)
+            raise UsageError(f"--schema: column {name!r} may have 'kind' and 'missing', got {got}")
+        if "kind" in fields and fields["kind"] not in kinds:
+            raise UsageError(
+                f"--schema: column {name!r}: kind must be one of {', '.join(kinds)}, got {fields['kind']!r}"
+            )
+        missing = fields.get("missing", [])
+        if not isinstance(missing, list | tuple) or not all(isinstance(each, str | int | float) for each in missing):
+            raise UsageError(f"--schema: column {name!r}: missing must be a list of values, got {missing!r}")
+    return {name: dict(fields) for name, fields in columns.items()}
+
+
+def _infer_column(name: str, values: pa.ChunkedArray, asked: dict[str, Any], table: Table) -> Column:
+    if asked.get("kind") == "carried":
+        raise _Carried(_ASKED)
+    sentinels = tuple(asked.get("missing", ()))
+    coded = pt.is_dictionary(values.type)
+    if pt.is_nested(values.type) or not _is_scalar(values.type.value_type if coded else values.type):
+        raise _Carried(f"its type {values.type} is not modelled")
+    values = blank(plain(values), sentinels)
+    if pt.is_floating(values.type):
+        values = pc.if_else(pc.is_nan(values), pa.scalar(None, values.type), values)
+    if values.null_count == len(values):
+        raise _Carried("all values are missing")
+    if sentinels and is_text(values.type) and "kind" not in asked:
+        values = _as_numbers(values)
+    kind = asked.get("kind") or _guess(name, values, coded)
+    if kind == "category":
+        return _category(name, values, sentinels, "kind" in asked, table)
+    dtype = str(_type(values, kind))
+    column = Column(name, kind, dtype, sentinels=sentinels)
+    return _measure(column, values, encode_column(values, column, table.source, table.first, _ASKED), table)
+
+
+def _is_scalar(kind: pa.DataType) -> bool:
+    return (
+        pt.is_null(kind)
+        or pt.is_boolean(kind)
+        or is_number(kind)
+        or is_text(kind)
+        or (pt.is_temporal(kind) and not pt.is_interval(kind))
+    )
+
+
+def _as_numbers(texts: pa.ChunkedArray) -> pa.ChunkedArray:
+    """Text as integers or reals if all of it is, else as it is."""
+    for kind in (pa.int64(), pa.float64()):
+        try:
+            return pc.utf8_trim_whitespace(texts).cast(kind)
+        except pa.ArrowInvalid:
+            continue
+    return texts
+
+
+def _type(values: pa.ChunkedArray, kind: Kind) -> pa.DataType:
+    """The column's own type, or what its text stands for."""
+    if not is_text(values.type):
+        return values.type
+    if kind == "datetime":
+        try:
+            return values.cast(pa.date32()).type
+        except pa.ArrowInvalid:
+            return pa.timestamp("us")
+    return {"integer": pa.int64(), "boolean": pa.bool_()}.get(kind, pa.float64())
+
+
+def _guess(name: str, values: pa.ChunkedArray, coded: bool) -> Kind:
+    kind = values.type
+    if pt.is_temporal(kind):
+        return "datetime"
+    if is_text(kind) or (coded and not pt.is_decimal(kind)):
+        return "category"
+    if pt.is_boolean(kind):
+        return "boolean"
+    if not pt.is_integer(kind):
+        return "real"
+    if re.fullmatch(r"__index_level_\d+__", name):
+        raise _Carried("index of a pandas DataFrame")
+    present = len(values) - values.null_count
+    if _is_key(name) and present > 1 and pc.count_distinct(values).as_py() == present:
+        raise _Carried("identifier: all values differ")
+    return "integer"
+
+
+def _is_key(name: str) -> bool:
+    lower = name.strip().lower()
+    return lower in ("id", "index", "uuid", "rowid", "unnamed: 0") or lower.endswith("_id")
+
+
+def _category(name: str, values: pa.ChunkedArray, sentinels: tuple[Category, ...], asked: bool, table: Table) -> Column:
+    counts = values.drop_null().value_counts()
+    distinct, present = len(counts), len(values) - values.null_count
+    if distinct > MOST_CATEGORIES and asked:
+        raise DataError(
+            f"{table.source}: column {name!r} can't be a category {_ASKED}: it has {distinct:,} different values, "
+            f"and at most {MOST_CATEGORIES} are possible"
+        )
+    if not asked and (distinct > MOST_CATEGORIES or distinct > max(_FEW, len(values) / 4)):
+        if distinct == present:
+            raise _Carried("identifier: all values differ")
+        raise _Carried(f"free text: {distinct:,} different values" if is_text(values.type) else _many(distinct))
+    kept = pt.is_boolean(values.type) or pt.is_integer(values.type) or pt.is_floating(values.type)
+    met = [value if kept else str(value) for value in counts.field("values").to_pylist()]
+    order = sorted(zip((-count for count in counts.field("counts").to_pylist()), map(str, met), met, strict=True))
+    categories = tuple(value for _, _, value in order)
+    dtype = "string" if is_text(values.type) else str(values.type)
+    return Column(name, "category", dtype, categories, high=float(len(categories) - 1), sentinels=sentinels)
+
+
+def _many(distinct: int) -> str:
+    return f"category of {distinct:,} different values"
+
+
+def _measure(column: Column, values: pa.ChunkedArray, cells: np.ndarray, table: Table) -> Column:
+    """The column with its statistics, from its encoded cells `(n,)`."""
+    met = cells[~np.isnan(cells)]
+    low, high = float(met.min()), float(met.max())
+    if pt.is_integer(values.type) and max(-low, high) >= EXACT:
+        raise _Carried("its integers are beyond 2^53")
+    if max(-low, high) > _FARTHEST:
+        raise _Carried(f"its numbers are beyond {_FARTHEST:g}")
+    if column.kind == "integer" and len(broken := np.flatnonzero(~np.isnan(cells) & (cells != np.rint(cells)))):
+        raise DataError(
+            f"{table.source}: column {column.name!r}, row {table.first + broken[0]}: must be an integer {_ASKED}, "
+            f"got {cells[broken[0]]:g}"
+        )
+    column = replace(column, low=low, high=high)
+    if column.kind == "boolean":
+        return column
+    sample = met[:: -(-len(met) // _SAMPLE)]
+    step = _whole_step(sample) if column.is_whole else _step(sample, values.type)
+    return replace(column, centre=float(np.median(sample)), spread=_spread(sample), step=step)
+
+
+def _spread(numbers: np.ndarray) -> float:
+    quartiles = np.percentile(numbers, [25, 75])
+    for spread in (float(quartiles[1] - quartiles[0]) / 1.349, float(numbers.std())):
+        if spread >= _LEAST_SPREAD:
+            return spread
+    return 1.0
+
+
+def _whole_step(numbers: np.ndarray) -> float:
+    """The greatest whole number that divides all."""
+    return float(max(np.gcd.reduce(np.abs(numbers).astype(np.int64)), 1))
+
+
+def _step(numbers: np.ndarray, kind: pa.DataType) -> float:
+    """The greatest of a few decimal fractions of which all are multiples to within their type's rounding, or 0."""
+    single = pt.is_float32(kind) or pt.is_float16(kind)
+    precision = float(np.finfo(np.float16 if pt.is_float16(kind) else np.float32 if single else np.float64).eps)
+    error = 4 * precision * np.abs(numbers)
+    for parts in _STEPS:
+        if error.max(initial=0.0) * parts > 0.01:
+            return 0.0
+        if (np.abs(np.rint(numbers * parts) / parts - numbers) <= error).all():
+            return 1 / parts
+    return 0.0

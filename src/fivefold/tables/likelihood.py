@@ -1,0 +1,212 @@
+"""p(cell | …) for the columns of a table, whatever their kinds."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import final
+
+import numpy as np
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+from fivefold.model.likelihoods import Likelihood, bisect, logistic_nodes
+from fivefold.tables.schema import TableSchema
+from fivefold.tables.shape import COMPONENTS, LOG_SCALES
+
+FINEST = 1 / 64  # of a column's spread: closer than that two numbers are told apart only if its step does
+_NARROWEST = 1e-4
+_FARTHEST = 20.0  # sinh of which is a number still
+_NODES = 4
+
+
+@dataclass(frozen=True)
+class Support:
+    """Where the cells of columns can lie; tensors of one number per column, `(1, 1, 1, d)`, or per cell, `(m, 1, 1, 1)`.
+
+    Attributes
+    ----------
+    classes : how many, or 0 for numbers
+    low, extent : the scaled least number, and the range (see `TableSchema`)
+    centre, step : in units of the spread, of numbers that are multiples of a step; a step of 0: the finest that is told
+    finest : what that is, on the column's scale
+    """
+
+    classes: Tensor
+    low: Tensor
+    extent: Tensor
+    centre: Tensor
+    step: Tensor
+    finest: Tensor
+
+    @staticmethod
+    def of(schema: TableSchema, like: Tensor, finest: float = FINEST) -> Support:
+        """That of a table's columns, of the type of `like`, and where it is."""
+        classes, low, extent, centre, step = schema.support
+        parts = classes, low, extent, centre, np.where(step >= finest, step, 0.0), np.full(len(low), finest)
+        return Support(*(torch.tensor(part, dtype=like.dtype, device=like.device).view(1, 1, 1, -1) for part in parts))
+
+    def at(self, elements: Tensor) -> Support:
+        """Of elements by number `(m,)`, to go with their likelihoods: cells, or the channels of one step after the other."""
+        columns = elements % self.low.shape[3]
+        return Support(*(part.flatten()[columns].view(-1, 1, 1, 1) for part in vars(self).values()))
+
+    def columns(self, columns: Tensor) -> Support:
+        """Of some columns, by number."""
+        return Support(*(part[..., columns] for part in vars(self).values()))
+
+    def scaled(self, unit: Tensor) -> Tensor:
+        """Numbers on their columns' scale, where their bulk is about -1 to 1."""
+        return self.low + unit * self.extent
+
+    def unit(self, scaled: Tensor) -> Tensor:
+        """The inverse, within the range met in the fit."""
+        return ((scaled - self.low) / self.extent).clamp(0, 1)
+
+    def codes(self, unit: Tensor) -> Tensor:
+        """The class that each cell is in, int64; 0 for numbers."""
+        return torch.round(unit.clamp(0, 1) * (self.classes - 1).clamp_min(0)).long()
+
+    def log_width(self, unit: Tensor) -> Tensor:
+        """Log of how much of its column's scale a number stands for; 0 for classes."""
+        lower, upper = self.edges(unit)
+        return torch.where(self.classes > 0, 0.0, (upper - lower).log())
+
+    def edges(self, unit: Tensor) -> tuple[Tensor, Tensor]:
+        """Ends, scaled, of what a number stands for: the multiple of the step that it is, or the finest that is told."""
+        scaled = self.scaled(unit).clamp(-_FARTHEST, _FARTHEST)
+        stepped, step = self.step > 0, torch.where(self.step > 0, self.step, 1.0)
+        whole = torch.round((self.centre + torch.sinh(scaled)) / step) * step - self.centre
+        lower = torch.where(stepped, torch.asinh(whole - step / 2), scaled - self.finest / 2)
+        upper = torch.where(stepped, torch.asinh(whole + step / 2), scaled + self.finest / 2)
+        return lower, torch.maximum(upper, lower + _NARROWEST)
+
+
+@final
+class Columns(Likelihood):
+    """Cells of columns, independent given z: numbers as mixtures of logistics, classes with a probability each.
+
+    The logistics are cut into cells (Salimans et al. 2017, arXiv:1701.05517, eq. 2): a number has the probability of
+    being told as it is, to its column's step or a 64th of its spread. So every column's log probability is bounded, and
+    none drowns the others.
+
+    Parameters
+    ----------
+    log_weights, locations, scales : of a number's logistics, `(n, k, h, w)`, on its column's scale
+    log_classes : log probability of each class, `(n, classes, h, w)`; or None if there are numbers only
+    support : of the elements, broadcastable to `(n, 1, h, w)`
+    """
+
+    def __init__(
+        self, log_weights: Tensor, locations: Tensor, scales: Tensor, log_classes: Tensor | None, support: Support
+    ) -> None:
+        self.log_weights, self.locations, self.scales = log_weights, locations, scales
+        self.log_classes, self.support = log_classes, support
+
+    @staticmethod
+    def count_parameters(schema: TableSchema) -> int:
+        """How many numbers `of` takes per cell."""
+        return 3 * COMPONENTS + max(column.classes for column in schema.columns)
+
+    @staticmethod
+    def of(parameters: Tensor, support: Support, log_scales: tuple[float, float] = LOG_SCALES) -> Columns:
+        """From what networks say, `(n, p, h, w)`, and the bounds of log scales."""
+        k = COMPONENTS
+        logits, locations, logs, classes = parameters.split((k, k, k, parameters.shape[1] - 3 * k), dim=1)
+        scales = torch.exp(logs.clamp(*log_scales))
+        log_classes = None
+        if classes.shape[1]:
+            number = torch.arange(classes.shape[1], device=classes.device).view(-1, 1, 1)
+            none = number >= support.classes.clamp_min(1)
+            log_classes = F.log_softmax(classes.masked_fill(none, -math.inf), dim=1)
+        return Columns(F.log_softmax(logits, dim=1), locations, scales, log_classes, support)
+
+    @staticmethod
+    def mixture(parts: Sequence[Columns]) -> Columns:
+        """The even mixture of distributions of the same cells."""
+        share = math.log(len(parts))
+        logistics = (torch.cat([getattr(p, name) for p in parts], 1) for name in ("log_weights", "locations", "scales"))
+        log_weights, locations, scales = logistics
+        classes = [part.log_classes for part in parts if part.log_classes is not None]
+        log_classes = torch.logsumexp(torch.stack(classes), dim=0) - share if classes else None
+        return Columns(log_weights - share, locations, scales, log_classes, parts[0].support)
+
+    @staticmethod
+    def scattered(parts: Sequence[tuple[Tensor, Columns]], support: Support) -> Columns:
+        """Of single elements, from their numbers and distributions, part by part."""
+        order = torch.cat([numbers for numbers, _ in parts]).argsort()
+
+        def gather(name: str) -> Tensor:
+            return torch.cat([getattr(part, name) for _, part in parts])[order]
+
+        classes = None if parts[0][1].log_classes is None else gather("log_classes")
+        return Columns(gather("log_weights"), gather("locations"), gather("scales"), classes, support)
+
+    def smoothed(self, width: float) -> Columns:
+        """The same with numbers spread by `width` of their columns' spreads."""
+        scales = torch.sqrt(self.scales.square() + width**2)
+        return Columns(self.log_weights, self.locations, scales, self.log_classes, self.support)
+
+    def at(self, items: Tensor, elements: Tensor) -> Columns:
+        def choose(tensor: Tensor) -> Tensor:
+            return tensor.flatten(2)[items, :, elements[:, None]].transpose(1, 2).unsqueeze(3)
+
+        log_weights, locations, scales = (choose(each) for each in (self.log_weights, self.locations, self.scales))
+        classes = None if self.log_classes is None else choose(self.log_classes)
+        return Columns(log_weights, locations, scales, classes, self.support.at(elements))
+
+    def log_prob(self, x: Tensor) -> Tensor:
+        lower, upper = ((edge - self.locations) / self.scales for edge in self.support.edges(x))
+        # log(σ(u) − σ(l)) = log σ(u) + log σ(−l) + log(1 − e^(l − u)), without cancellation
+        cells = F.logsigmoid(upper) + F.logsigmoid(-lower) + torch.log(-torch.expm1(lower - upper))
+        numbers = torch.logsumexp(self.log_weights + cells, dim=1, keepdim=True)
+        if self.log_classes is None:
+            return numbers
+        codes = self.support.codes(x).expand_as(numbers)
+        return torch.where(self.support.classes > 0, self.log_classes.gather(1, codes), numbers)
+
+    def point(self, weight: Tensor | None = None) -> Tensor:
+        """The expected number, in the data's own units, and the likeliest class."""
+        low, extent = (each.unsqueeze(-1) for each in (self.support.low, self.support.extent))
+        nodes, shares = (torch.tensor(part, dtype=low.dtype, device=low.device) for part in logistic_nodes(_NODES))
+        reached = torch.sinh(
+            (self.locations.unsqueeze(-1) + self.scales.unsqueeze(-1) * nodes).clamp(low, low + extent)
+        )
+        expected = (self.log_weights.exp() * (reached @ shares)).sum(1, keepdim=True)
+        if weight is not None:
+            expected = (weight * expected).sum(2, keepdim=True)
+        numbers = self.support.unit(torch.asinh(expected))
+        if self.log_classes is None:
+            return numbers
+        classes = self.log_classes.exp()
+        if weight is not None:
+            classes = (weight * classes).sum(2, keepdim=True)
+        likeliest = classes.argmax(1, keepdim=True) / (self.support.classes - 1).clamp_min(1)
+        return torch.where(self.support.classes > 0, likeliest, numbers)
+
+    def cdf(self, x: Tensor) -> Tensor:
+        """P(X ≤ x), classes being ordered by their numbers."""
+        upper = self.support.edges(x)[1]
+        inside = self.log_weights.exp() * torch.sigmoid((upper - self.locations) / self.scales)
+        numbers = torch.where(x >= 1, 1.0, inside.sum(1, keepdim=True))
+        if self.log_classes is None:
+            return numbers
+        codes = torch.floor(x * (self.support.classes - 1).clamp_min(0) + 1e-4).long().expand_as(numbers)
+        below = self.log_classes.exp().cumsum(1).gather(1, codes)
+        return torch.where(self.support.classes > 0, below, numbers)
+
+    def quantile(self, probability: Tensor) -> Tensor:
+        return bisect(self.cdf, probability, None)
+
+    def moments(self) -> tuple[Tensor, Tensor]:
+        """Of numbers on their column's scale: means and variances, likewise."""
+        weights = self.log_weights.exp()
+        mean = (weights * self.locations).sum(1, keepdim=True)
+        square = self.locations.square() + (math.pi**2 / 3) * self.scales.square()
+        return mean, (weights * square).sum(1, keepdim=True) - mean.square()
+
+    def error(self, x: Tensor) -> Tensor:
+        """How far the best single number is from `x`, on its column's scale; 0 for classes."""
+        return (x - self.point()) * self.support.extent * (self.support.classes == 0)
