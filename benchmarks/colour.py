@@ -11,10 +11,10 @@ from typing import Any
 import numpy as np
 from sklearn.datasets import load_sample_images
 
-from fivefold.config import configure
 from fivefold.evaluation.material import Material
 from fivefold.evaluation.metrics import psnr, root_mean_square
 from fivefold.images.code_length import code_length
+from fivefold.images.settings import configure
 from fivefold.items import Items, make_items
 from fivefold.jobs.codes import decode, encode
 from fivefold.jobs.denoise import denoise

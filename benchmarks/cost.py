@@ -9,7 +9,8 @@ from typing import Any
 
 from peak_memory import peak_gigabytes
 
-from fivefold.config import FitConfig, configure
+from fivefold.config import FitConfig
+from fivefold.images.settings import configure
 from fivefold.items import Items
 from fivefold.model.fitted import FittedModel
 from fivefold.model.scoring import evaluate_elbo

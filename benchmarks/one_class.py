@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 from sklearn.metrics import roc_auc_score
 
-from fivefold.config import configure
+from fivefold.images.settings import configure
 from fivefold.items import Items
 from fivefold.jobs.detect import detect
 from fivefold.model.fitted import FittedModel

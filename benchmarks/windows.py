@@ -10,11 +10,11 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from fivefold.config import configure
 from fivefold.evaluation.baselines.loop import run_minutes
 from fivefold.images.code_length import code_length
 from fivefold.images.context import ContextDecoder
 from fivefold.images.loss import context_loss
+from fivefold.images.settings import configure
 from fivefold.items import Items, split_rows
 from fivefold.model.build import build_networks
 from fivefold.model.corruption import Corrupted

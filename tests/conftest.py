@@ -14,10 +14,11 @@ import torch
 from PIL import Image
 from torch import Tensor, nn
 
-from fivefold.config import ContextConfig, FitConfig, NetworkConfig, TrainingConfig, configure
+from fivefold.config import ContextConfig, FitConfig, NetworkConfig, TrainingConfig
 from fivefold.images import letters
 from fivefold.images.builtin import load_mnist
 from fivefold.images.schema import ImageSchema
+from fivefold.images.settings import configure
 from fivefold.model.build import build_networks
 from fivefold.model.fitted import FittedModel
 from fivefold.model.likelihoods import Gaussian

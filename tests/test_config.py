@@ -6,16 +6,9 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from fivefold.config import (
-    PRESETS,
-    ContextConfig,
-    CorruptionConfig,
-    FitConfig,
-    NetworkConfig,
-    TrainingConfig,
-    configure,
-)
+from fivefold.config import ContextConfig, CorruptionConfig, FitConfig, NetworkConfig, TrainingConfig
 from fivefold.errors import ModelError, UsageError
+from fivefold.images.settings import PRESETS, configure
 
 NAN, INFINITY = float("nan"), float("inf")
 PARTS = {

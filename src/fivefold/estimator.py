@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import tempfile
 from pathlib import Path
-from typing import Any, Self
+from typing import Any, Literal, Self
 
 import numpy as np
 from sklearn.base import (
@@ -17,7 +17,6 @@ from sklearn.base import (
 from sklearn.utils import check_random_state
 from sklearn.utils.validation import check_is_fitted, validate_data
 
-from fivefold.config import DataKind
 from fivefold.errors import DataError, UsageError
 from fivefold.images.dataset import read_items
 from fivefold.items import Items
@@ -38,7 +37,7 @@ class _Model(BaseEstimator):
         self,
         latent_dim: int | None = None,
         *,
-        kind: DataKind | None = None,
+        kind: Literal["series"] | None = None,
         time: str | None = None,
         ids: str | None = None,
         epochs: int | None = None,

@@ -6,12 +6,14 @@ import dataclasses
 import warnings
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 
 from fivefold.errors import DataError
 from fivefold.images.schema import ImageSchema, infer_schema
 from fivefold.modality import Schema
+from fivefold.seeds import derive_seed
 from fivefold.series.windows import Windows, held_out_runs
 
 _CHUNK_ELEMENTS = 1 << 24
@@ -80,6 +82,26 @@ class Items:
     def batches(self, batch_size: int) -> Iterator[slice]:
         """Consecutive slices that cover all items."""
         return (slice(start, min(start + batch_size, len(self))) for start in range(0, len(self), batch_size))
+
+
+@dataclass(frozen=True)
+class Block:
+    """Some of a dataset's items, that memory can hold.
+
+    Attributes
+    ----------
+    items
+    place : where they are in the dataset, for its collectors
+    stream : number of the block's random stream; None: the only one, which has the caller's own seed
+    """
+
+    items: Items
+    place: Any = None
+    stream: int | None = None
+
+    def seed(self, seed: int) -> int:
+        """Of the block's random numbers."""
+        return seed if self.stream is None else derive_seed(seed, "block", self.stream)
 
 
 def make_items(

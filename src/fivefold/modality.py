@@ -1,29 +1,260 @@
-"""What an item is. Travels inside the model; a kind of data is a kind of schema. No torch here."""
+"""What a kind of data must be: one narrow protocol per layer, and the registry of modalities. No torch here.
+
+A modality is a package whose rooms are modules of fixed names. Data load and archives decode without torch, so each room is
+imported when it is first asked for, and what the rest of the package knows of it is its protocol.
+"""
 
 from __future__ import annotations
 
-from typing import Any
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from functools import cached_property
+from importlib import import_module
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, ClassVar, Protocol, cast
 
-from fivefold.errors import ModelError
-from fivefold.images.schema import ImageSchema, infer_schema
-from fivefold.series.schema import SeriesSchema
-from fivefold.tables.columns import Column
-from fivefold.tables.schema import TableSchema
+import numpy as np
 
-Schema = ImageSchema | TableSchema | SeriesSchema
-_KINDS: dict[str, type[ImageSchema] | type[TableSchema] | type[SeriesSchema]] = {
-    "image": ImageSchema,
-    "table": TableSchema,
-    "series": SeriesSchema,
+from fivefold.config import FitConfig, ModalityConfig
+from fivefold.errors import ModelError, UsageError
+
+if TYPE_CHECKING:
+    from fivefold.items import Block, Items
+
+
+class Schema(Protocol):
+    """What an item is; travels inside the model.
+
+    An item is an array `shape` `(h, w, c)`; networks see its elements on the unit scale, float32.
+
+    Attributes
+    ----------
+    kind : what the modality is called on disk
+    dtype : of items' values
+    levels : how many equidistant values an element can have; None if that is not known, or differs
+    """
+
+    kind: ClassVar[str]
+
+    @property
+    def shape(self) -> tuple[int, int, int]: ...
+
+    @property
+    def size(self) -> int: ...
+
+    @property
+    def dtype(self) -> str: ...
+
+    @property
+    def levels(self) -> int | None: ...
+
+    @property
+    def numbers(self) -> np.ndarray:
+        """Which elements are numbers, not classes: bool, broadcastable to `shape`."""
+        ...
+
+    def to_unit(self, values: np.ndarray) -> np.ndarray: ...
+
+    def from_unit(self, unit: np.ndarray, dtype: np.dtype | str | None = None) -> np.ndarray: ...
+
+    def snap(self, values: np.ndarray) -> np.ndarray:
+        """Values as those of real items are: at the steps, and within the range, that were met in the fit."""
+        ...
+
+    def describe(self) -> str: ...
+
+    def lines(self) -> list[str]:
+        """What is known of single columns or channels, a line each."""
+        ...
+
+    def to_json(self) -> dict[str, Any]: ...
+
+
+@dataclass(frozen=True)
+class Words:
+    """What to call things in messages and figures: an item and its elements, singular and plural."""
+
+    item: str
+    items: str
+    element: str
+    elements: str
+
+
+class Settings(Protocol):
+    """`settings.py`: what can be chosen of fits and jobs."""
+
+    WORDS: Words
+    CONFIG: type[ModalityConfig] | None  # what fits of this modality alone have
+    OPTIONS: Mapping[str, frozenset[str]]  # by verb, those that not all modalities take
+    USAGE: Sequence[str]  # commands, for the model card
+    BUFFERS: tuple[str, ...]  # prefixes of weights that are not trained
+
+    def configure(self, preset: str = "default", *, items: int | None = None, **overrides: Any) -> FitConfig: ...
+
+    def describe_context(self, config: FitConfig) -> str:
+        """What an element sees through the context decoder."""
+        ...
+
+
+class Collector(Protocol):
+    """Takes what a job found of each block, and gives it back in the form in which the data came."""
+
+    def __enter__(self) -> Collector: ...
+
+    def __exit__(self, *error: object) -> None: ...
+
+    def add(self, block: Block, values: np.ndarray, where: np.ndarray | None = None) -> None:
+        """Values like the block's items; without `where` (bool, likewise), in the place of all."""
+        ...
+
+    def result(self) -> Any: ...
+
+
+class Dataset(Protocol):
+    """Data of one schema, which cut themselves into blocks of items and put results together again.
+
+    Attributes
+    ----------
+    source : what to call it in messages
+    """
+
+    @property
+    def schema(self) -> Schema: ...
+
+    @property
+    def source(self) -> str: ...
+
+    def __len__(self) -> int:
+        """What results are counted in: images, rows, steps."""
+        ...
+
+    def blocks(self, doing: str) -> Iterator[Block]:
+        """All items, as many at once as memory is to hold; a progress bar says `doing` what."""
+        ...
+
+    def examples(self) -> Items:
+        """What a fit learns from."""
+        ...
+
+    def collector(self, role: str = "", *, replace: bool = True) -> Collector:
+        """For results like the data; `role` names the file beside the output, if results go to files.
+
+        Without `replace`, results are not the data with some elements replaced, but of a kind of their own: no element is kept.
+        """
+        ...
+
+    def scores(self) -> ScoreCollector:
+        """For numbers per item or step."""
+        ...
+
+    def in_form(self, scores: np.ndarray) -> Any:
+        """One number per item or step `(len,)`, as the data came."""
+        ...
+
+    def to(self, output: Path | None, force: bool = False) -> Dataset:
+        """The same, with results in files: `output`, and OUT-ROLE beside it."""
+        ...
+
+
+class ScoreCollector(Protocol):
+    """Takes the scores of each block's items or steps."""
+
+    def add(self, block: Block, scores: np.ndarray) -> None: ...
+
+    def result(self) -> tuple[np.ndarray, np.ndarray | None]:
+        """Scores `(len,)`; and the worst of each window, where items are windows of steps."""
+        ...
+
+
+class Data(Protocol):
+    """`dataset.py`: from what users have to datasets, and new items to what users want."""
+
+    def recognises(self, source: Any) -> bool:
+        """Whether `source` is data of this modality, if it is not said to be of another."""
+        ...
+
+    def open(self, source: Any, schema: Any = None, **reading: Any) -> Dataset: ...
+
+    def new(self, schema: Any, values: np.ndarray, form: str | None) -> Any:
+        """New items `(n, h, w, c)` in the form of the data of the fit."""
+        ...
+
+
+class Modality:
+    """A kind of data: the package of its rooms.
+
+    Parameters
+    ----------
+    kind : what its schemas call it on disk
+    package : its dotted name
+    """
+
+    def __init__(self, kind: str, package: str) -> None:
+        self.kind, self.package = kind, package
+
+    @property
+    def name(self) -> str:
+        """As users say it: `images`."""
+        return self.package.rpartition(".")[2]
+
+    @cached_property
+    def settings(self) -> Settings:
+        """What can be chosen; without torch."""
+        return cast(Settings, self._room("settings"))
+
+    @cached_property
+    def schema(self) -> Any:
+        """The module of the schema, which is called `SCHEMA` there; without torch."""
+        return self._room("schema")
+
+    @cached_property
+    def data(self) -> Data:
+        """What reads and writes; without torch."""
+        return cast(Data, self._room("dataset"))
+
+    @cached_property
+    def networks(self) -> Any:
+        """What is trained, and how."""
+        return self._room("networks")
+
+    @cached_property
+    def jobs(self) -> Any:
+        """The mathematics of jobs that differs."""
+        return self._room("jobs")
+
+    @cached_property
+    def coding(self) -> Any:
+        """What archives hold; without torch."""
+        return self._room("coding")
+
+    def refuse(self, verb: str, **options: object) -> None:
+        """Raise `UsageError` for options of a verb that are given, and that this modality doesn't take."""
+        for name, value in options.items():
+            if value not in (None, False) and name not in self.settings.OPTIONS.get(verb, frozenset()):
+                raise UsageError(f"`{name}` does not go with {self.name}")
+
+    def _room(self, name: str) -> object:
+        return import_module(f"{self.package}.{name}")
+
+
+MODALITIES: dict[str, Modality] = {
+    "image": Modality("image", "fivefold.images"),
+    "table": Modality("table", "fivefold.tables"),
+    "series": Modality("series", "fivefold.series"),
 }
+
+
+def modality_of(schema: Schema) -> Modality:
+    """The modality whose schema this is."""
+    return MODALITIES[schema.kind]
 
 
 def schema_from_json(fields: Any) -> Schema:
     """The inverse of a schema's `to_json`; raises `ModelError` for anything else."""
     kind = fields.get("kind") if isinstance(fields, dict) else None
-    if kind not in _KINDS:
-        raise ModelError(f"the model's schema is damaged: its kind must be one of {', '.join(_KINDS)}, got {kind!r}")
-    return _KINDS[kind].from_json(fields)
-
-
-__all__ = ["Column", "ImageSchema", "Schema", "SeriesSchema", "TableSchema", "infer_schema", "schema_from_json"]
+    if not isinstance(kind, str) or kind not in MODALITIES:
+        raise ModelError(
+            f"the model's schema is damaged: its kind must be one of {', '.join(MODALITIES)}, got {kind!r}"
+        )
+    schema: Schema = MODALITIES[kind].schema.SCHEMA.from_json(fields)
+    return schema

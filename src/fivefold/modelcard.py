@@ -2,42 +2,9 @@
 
 from __future__ import annotations
 
-from fivefold.images.schema import ImageSchema
-from fivefold.modality import Schema
+from fivefold.modality import modality_of
 from fivefold.model.fitted import FittedModel
-from fivefold.series.schema import SeriesSchema
-from fivefold.tables.schema import TableSchema
 
-_USAGE_OF_IMAGES = (
-    "fivefold info MODEL",
-    "fivefold generate MODEL -n 64 -o new.png",
-    "fivefold denoise MODEL NOISY -o clean",
-    "fivefold impute MODEL HOLEY --mask MASKS -o whole",
-    "fivefold detect MODEL DATA -o scores.csv",
-    "fivefold encode MODEL DATA -o z.npy",
-)
-_USAGE_OF_TABLES = (
-    "fivefold info MODEL",
-    "fivefold generate MODEL -n 100 -o new.csv",
-    "fivefold denoise MODEL TABLE -o mended.csv --report changes.csv",
-    "fivefold impute MODEL HOLEY -o whole.csv",
-    "fivefold detect MODEL TABLE -o scores.csv",
-    "fivefold encode MODEL TABLE -o z.npy",
-)
-_USAGE_OF_SERIES = (
-    "fivefold info MODEL",
-    "fivefold compress MODEL DATA -o series.ff",
-    "fivefold generate MODEL --after DATA --steps 48 -n 10 -o next.csv",
-    "fivefold denoise MODEL NOISY -o clean.csv",
-    "fivefold impute MODEL HOLEY -o whole.csv",
-    "fivefold detect MODEL DATA -o scores.csv",
-    "fivefold encode MODEL DATA -o z.npy",
-)
-_USAGE: dict[type[Schema], tuple[str, ...]] = {
-    ImageSchema: _USAGE_OF_IMAGES,
-    TableSchema: _USAGE_OF_TABLES,
-    SeriesSchema: _USAGE_OF_SERIES,
-}
 _FEWEST = 2  # items that a variance can be taken over
 
 
@@ -80,7 +47,9 @@ def figure_rows(model: FittedModel) -> list[tuple[str, str]]:
         best = record["history"][record["best_epoch"]]
         held_out = best.get("validation_context")
         measured = "" if held_out is None else f", loss {held_out:.4f} per held-out element"
-        rows.append(("context decoder", f"{model.context.describe()}{measured}"))
+        rows.append(
+            ("context decoder", f"{modality_of(model.schema).settings.describe_context(model.config)}{measured}")
+        )
     for name, figures in record["figures"].items():
         text = (
             f"{figures['negative_elbo']:.2f} nats per item = reconstruction {figures['reconstruction']:.2f} + KL "
@@ -94,7 +63,7 @@ def render_card(model: FittedModel) -> str:
     """The model card, Markdown."""
     environment = model.record["environment"]
     versions = ", ".join(f"{name} {version}" for name, version in environment["versions"].items())
-    usage = "\n".join(_USAGE[type(model.schema)])
+    usage = "\n".join(modality_of(model.schema).settings.USAGE)
     table = "\n".join(f"| {label} | {text} |" for label, text in figure_rows(model))
     return f"""# A Fivefold model
 

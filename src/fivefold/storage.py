@@ -19,7 +19,7 @@ from fivefold.config import FitConfig
 from fivefold.errors import ModelError, UsageError
 from fivefold.images.schema import ImageSchema
 from fivefold.images.statistics import count_statistics
-from fivefold.modality import Schema, schema_from_json
+from fivefold.modality import modality_of, schema_from_json
 from fivefold.model.build import build_networks
 from fivefold.model.fitted import FittedModel
 from fivefold.model.intervals import Coverage
@@ -35,7 +35,7 @@ FORMAT = "fivefold-model"
 FORMAT_VERSION = 2
 _CONFIG, _WEIGHTS, _CARD = "config.json", "model.safetensors", "README.md"
 _FITTED: dict[str, type[Any]] = {"prior": FittedPrior, "marginals": Marginals, "coverage": Coverage}
-_NORMALITIES: dict[type[Schema], type[Any]] = {
+_NORMALITIES: dict[type[Any], type[Any]] = {
     ImageSchema: Normality,
     TableSchema: RowNormality,
     SeriesSchema: StepNormality,
@@ -113,7 +113,7 @@ def load(path: str | Path, device: str = "auto") -> FittedModel:
     path = Path(path)
     config = _read_config(path)
     schema = schema_from_json(config["schema"])
-    fit_config = FitConfig.from_json(config["fit"])
+    fit_config = FitConfig.from_json(config["fit"], modality_of(schema).settings.CONFIG)
     weights = path / _WEIGHTS
     try:
         content = weights.read_bytes()  # not mapped: the file may be replaced while the model is in use

@@ -5,9 +5,9 @@ from __future__ import annotations
 import pytest
 import torch
 
-from fivefold.config import configure
 from fivefold.images.networks import build_vae
 from fivefold.images.schema import ImageSchema
+from fivefold.images.settings import configure
 from fivefold.model.build import build_networks
 from fivefold.seeds import derive_seed
 

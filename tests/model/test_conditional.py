@@ -7,9 +7,10 @@ import dataclasses
 import pytest
 import torch
 
-from fivefold.config import CorruptionConfig, configure
+from fivefold.config import CorruptionConfig
 from fivefold.images.context import by_element, column
 from fivefold.images.schema import ImageSchema
+from fivefold.images.settings import configure
 from fivefold.model import conditional
 from fivefold.model.build import build_networks
 from fivefold.model.conditional import Conditional

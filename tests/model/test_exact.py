@@ -8,11 +8,11 @@ import numpy as np
 import pytest
 import torch
 
-from fivefold.config import configure
 from fivefold.images.causal import CausalWindows
 from fivefold.images.context import by_element
 from fivefold.images.exact import ExactDecoder, mixture_parameters
 from fivefold.images.schema import ImageSchema
+from fivefold.images.settings import configure
 from fivefold.model.build import build_networks
 from fivefold.model.conditioning import Window
 from fivefold.model.likelihoods import DiscretizedLogisticMixture

@@ -7,9 +7,10 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from fivefold.config import PRESETS, NetworkConfig
+from fivefold.config import NetworkConfig
 from fivefold.images.networks import build_vae
 from fivefold.images.schema import ImageSchema
+from fivefold.images.settings import PRESETS
 
 SIZES = [(1, 1, 1), (7, 5, 1), (1, 40, 2), (33, 65, 3), (64, 48, 3), (28, 28, 4), (9, 8, 1), (100, 3, 1)]
 

@@ -5,10 +5,10 @@ from __future__ import annotations
 import pytest
 import torch
 
-from fivefold.config import configure
 from fivefold.images.context import by_element
 from fivefold.images.loss import context_loss
 from fivefold.images.schema import ImageSchema
+from fivefold.images.settings import configure
 from fivefold.model.build import build_networks
 from fivefold.model.conditioning import Window
 from fivefold.model.corruption import Corrupted

@@ -13,8 +13,8 @@ import numpy as np
 import pytest
 import torch
 
-from fivefold.config import configure
 from fivefold.errors import DataError, ModelError, TrainingError, UsageError
+from fivefold.images.settings import configure
 from fivefold.images.statistics import item_statistics
 from fivefold.items import make_items, split_rows
 from fivefold.jobs.generate import generate

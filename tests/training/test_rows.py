@@ -4,18 +4,18 @@ from __future__ import annotations
 
 import torch
 
-from fivefold.config import configure
 from fivefold.model.build import build_networks
 from fivefold.model.corruption import Corrupted, corrupt_for_training
 from fivefold.model.fitted import channels_first
 from fivefold.tables.loss import row_loss
 from fivefold.tables.rows import read_rows
+from fivefold.tables.settings import configure
 from fivefold.training.batches import make_loader
 
 
 def setting(trees):
     items = read_rows(trees[:100])
-    config = configure(rows=100, hidden=16, context_width=16, members=2)
+    config = configure(items=100, hidden=16, context_width=16, members=2)
     networks = build_networks(items.schema, config, 0)
     x, visible = (channels_first(part) for part in items.unit())
     return networks, config, x, visible

@@ -5,7 +5,7 @@ from __future__ import annotations
 import shutil
 import sys
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated, Any, Literal
 
 import typer
 
@@ -13,16 +13,14 @@ from fivefold.cli import options, series, tables
 from fivefold.cli.app import app, present
 from fivefold.config import (
     ContextConfig,
-    DataKind,
     LoggerName,
     NetworkConfig,
-    SeriesConfig,
-    SeriesNetworkName,
     TrainingConfig,
-    configure,
 )
 from fivefold.errors import UsageError
+from fivefold.modality import MODALITIES
 from fivefold.progress import silence
+from fivefold.series.settings import SeriesConfig, SeriesNetworkName
 
 _TRAINING = "training"  # in the model folder: state and logs
 
@@ -68,7 +66,8 @@ def fit(
         ),
     ] = None,
     kind: Annotated[
-        DataKind | None, typer.Option(help="series: DATA are series, one after the other in time.", show_default=False)
+        Literal["series"] | None,
+        typer.Option(help="series: DATA are series, one after the other in time.", show_default=False),
     ] = None,
     time: Annotated[
         str | None,
@@ -115,7 +114,7 @@ def fit(
         series.refuse(mask=mask, resize=resize, likelihood=likelihood, positions=positions, context_depth=context_depth)
     elif stride is not None or network is not None:
         raise UsageError(f"--{'stride' if network is None else 'network'} goes with series")
-    configure(preset, series=of_series, **settings)
+    MODALITIES["series" if of_series else "image"].settings.configure(preset, **settings)
     size = options.parse_size(resize)
     if not output.name:
         raise UsageError(f"--output must be a folder with a name, got {output}")

@@ -8,8 +8,8 @@ from typing import Annotated
 
 import typer
 
-from fivefold.config import PRESETS
 from fivefold.errors import UsageError
+from fivefold.images.settings import PRESETS
 
 
 def setting(config: type, name: str, flag: str | None = None) -> typer.models.OptionInfo:

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from dataclasses import asdict, dataclass
-from typing import Any
+from dataclasses import fields as dataclass_fields
+from typing import Any, ClassVar
 
 import numpy as np
 
@@ -21,6 +22,7 @@ class ImageSchema:
     `dtype` is the type the training data came in. Networks see values scaled to [0, 1].
     """
 
+    kind: ClassVar[str] = "image"
     height: int
     width: int
     channels: int
@@ -43,6 +45,11 @@ class ImageSchema:
         """How many values an element can take; None for real numbers."""
         return None if np.dtype(self.dtype).kind == "f" else round(self.high - self.low) + 1
 
+    @property
+    def numbers(self) -> np.ndarray:
+        """Which elements are numbers, not classes: all of them, `(1,)`."""
+        return np.ones(1, bool)
+
     def to_unit(self, values: np.ndarray) -> np.ndarray:
         """Scale `values` (any shape, the data's own range) to float32 in [0, 1]; outliers are clipped."""
         wide = np.result_type(values.dtype, np.float32).type  # float64 where float32 would round neighbours together
@@ -63,19 +70,27 @@ class ImageSchema:
             values = np.clip(values, limits.min, top if int(top) <= limits.max else np.nextafter(top, wide(0)))
         return (values if target.kind == "f" else np.rint(values)).astype(target)
 
+    def snap(self, values: np.ndarray) -> np.ndarray:
+        """`values` as they are: `from_unit` gives nothing else than images can have."""
+        return values
+
+    def lines(self) -> list[str]:
+        """None: all elements are alike."""
+        return []
+
     def describe(self) -> str:
         """`28×28×1 uint8 in [0, 255]`."""
         return f"{self.height}×{self.width}×{self.channels} {self.dtype} in [{self.low:g}, {self.high:g}]"
 
     def to_json(self) -> dict[str, Any]:
         """The schema as plain JSON values."""
-        return {"kind": "image", **asdict(self)}
+        return {"kind": self.kind, **asdict(self)}
 
     @classmethod
     def from_json(cls, fields: dict[str, Any]) -> ImageSchema:
         """The inverse of `to_json`; raises `ModelError` for anything else."""
         try:
-            kind, *rest = (fields[name] for name in ("kind", *cls.__dataclass_fields__))
+            kind, *rest = (fields[name] for name in ("kind", *(field.name for field in dataclass_fields(cls))))
             schema = cls(*rest)
             sane = (
                 kind == "image"
@@ -91,6 +106,9 @@ class ImageSchema:
         if not sane:
             raise ModelError(f"the model's schema is damaged: {fields}")
         return schema
+
+
+SCHEMA = ImageSchema
 
 
 def infer_schema(values: np.ndarray, low: float, high: float) -> ImageSchema:

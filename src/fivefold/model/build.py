@@ -15,8 +15,11 @@ from fivefold.seeds import derive_seed
 from fivefold.series.context import SeriesContext
 from fivefold.series.networks import build_series_vae
 from fivefold.series.schema import SeriesSchema
+from fivefold.series.settings import series_config
 from fivefold.tables.context import RowContext
 from fivefold.tables.networks import build_row_vae
+from fivefold.tables.schema import TableSchema
+from fivefold.tables.settings import table_config
 
 
 def build_networks(schema: Schema, config: FitConfig, seed: int) -> nn.ModuleDict:
@@ -36,8 +39,8 @@ def _build_vae(schema: Schema, config: FitConfig, seed: int) -> VAE:
     if isinstance(schema, ImageSchema):
         return build_vae(schema, config.network, seed)
     if isinstance(schema, SeriesSchema):
-        assert config.series is not None
-        return build_series_vae(schema, config.network, config.series, seed)
+        return build_series_vae(schema, config.network, series_config(config), seed)
+    assert isinstance(schema, TableSchema)
     return build_row_vae(schema, config.network, seed)
 
 
@@ -46,7 +49,6 @@ def _build_context(schema: Schema, config: FitConfig, vae: VAE) -> nn.Module:
     if isinstance(schema, ImageSchema):
         return ContextDecoder(schema, config.context, channels)
     if isinstance(schema, SeriesSchema):
-        assert config.series is not None
-        return SeriesContext(schema, config.context, config.series, channels)
-    assert config.rows is not None
-    return RowContext(schema, config.context, config.rows, channels)
+        return SeriesContext(schema, config.context, series_config(config), channels)
+    assert isinstance(schema, TableSchema)
+    return RowContext(schema, config.context, table_config(config), channels)

@@ -106,13 +106,13 @@ class FittedModel:
 
     def has_learnt(self, window: Window) -> bool:
         """Whether the context decoder met this kind of window in the fit."""
-        damage = self.config.damage
+        damage = {"causal": 1.0, **self.config.damage}
         met = {
             Window.CAUSAL: ("causal",),
             Window.MISSING: ("hide", "block", "gap"),
             Window.NOISY: ("uniform", "gaussian", "salt_and_pepper", "swap", "white"),
         }
-        return self.context is not None and any(damage.get(kind, 1) > 0 for kind in met[window])
+        return self.context is not None and any(damage.get(kind, 0.0) > 0 for kind in met[window])
 
     @property
     def device(self) -> torch.device:

@@ -10,13 +10,14 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from fivefold.config import ContextConfig, SeriesConfig
+from fivefold.config import ContextConfig
 from fivefold.images.context import code_rows
 from fivefold.model.conditioning import Window
 from fivefold.model.vae import Guide
 from fivefold.series.linear import Autocovariance, Predicted
 from fivefold.series.networks import StepHeads, Temporal, as_columns, step_support, waves
 from fivefold.series.schema import SPREADS, SeriesSchema
+from fivefold.series.settings import SeriesConfig
 from fivefold.series.shape import FARTHEST_OFF
 from fivefold.tables.likelihood import Columns
 

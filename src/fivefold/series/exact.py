@@ -15,6 +15,7 @@ from fivefold.config import FitConfig
 from fivefold.images.exact import sigmoid
 from fivefold.model.conditioning import Window
 from fivefold.series.schema import SPREADS, SeriesSchema
+from fivefold.series.settings import series_config
 from fivefold.series.shape import FARTHEST_OFF, LOG_SCALES, WAVES, dilations
 from fivefold.tables.shape import COMPONENTS
 
@@ -30,7 +31,6 @@ class ExactSteps:
     """
 
     def __init__(self, weights: Mapping[str, np.ndarray], schema: SeriesSchema, config: FitConfig) -> None:
-        assert config.series is not None
         self.schema, c = schema, schema.channels.size
 
         def of(name: str) -> np.ndarray:
@@ -46,7 +46,7 @@ class ExactSteps:
         along = np.linspace(0, np.pi, schema.steps)
         waves = np.stack([part(times * along) for times in WAVES for part in (np.sin, np.cos)], axis=1)
         self.base = waves @ first[-2 * len(WAVES) :] + of(f"{trunk}.first.bias")  # (t, width)
-        self.dilations = dilations(config.series.reach)
+        self.dilations = dilations(series_config(config).reach)
         layers = range(len(self.dilations))
         self.taps = [of(f"{trunk}.layers.{layer}.weight").transpose(2, 1, 0) for layer in layers]  # (3, width, width)
         self.biases = [of(f"{trunk}.layers.{layer}.bias") for layer in layers]

@@ -8,10 +8,11 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from fivefold.config import NetworkConfig, SeriesConfig
+from fivefold.config import NetworkConfig
 from fivefold.images.networks import ACTIVATIONS
 from fivefold.model.vae import VAE, Guide, Posterior
 from fivefold.series.schema import SPREADS, SeriesSchema
+from fivefold.series.settings import SeriesConfig
 from fivefold.series.shape import LOG_SCALES, WAVES, dilations
 from fivefold.tables.likelihood import Columns, Support
 from fivefold.tables.shape import COMPONENTS

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
-from typing import Any, Literal, get_args
+from dataclasses import fields as dataclass_fields
+from typing import Any, ClassVar, Literal, get_args
 
 import numpy as np
 
@@ -33,6 +34,7 @@ class SeriesSchema:
     wander : of each channel, how far its level may come to be elsewhere in further series, on the unit scale
     """
 
+    kind: ClassVar[str] = "series"
     channels: TableSchema
     steps: int
     stride: int
@@ -63,6 +65,11 @@ class SeriesSchema:
         return None
 
     @property
+    def numbers(self) -> np.ndarray:
+        """Which elements are numbers, not classes: all of them, `(1,)`."""
+        return np.ones(1, bool)
+
+    @property
     def overlaps(self) -> bool:
         """Whether windows are cut from longer series."""
         return self.stride < self.steps
@@ -89,9 +96,14 @@ class SeriesSchema:
         """`windows of 128 steps, 2 channels (2 real)`."""
         return f"windows of {self.steps} steps, {self.channels.describe().replace('column', 'channel')}"
 
+    def lines(self) -> list[str]:
+        """A line per channel, and per column that is none."""
+        return self.channels.lines()
+
     def to_json(self) -> dict[str, Any]:
         """The schema as plain JSON values."""
-        return {**vars(self), "kind": "series", "channels": self.channels.to_json(), "wander": list(self.wander)}
+        fields = {field.name: getattr(self, field.name) for field in dataclass_fields(self)}
+        return {**fields, "kind": self.kind, "channels": self.channels.to_json(), "wander": list(self.wander)}
 
     @classmethod
     def from_json(cls, fields: dict[str, Any]) -> SeriesSchema:
@@ -117,6 +129,9 @@ class SeriesSchema:
 
 
 SPREADS = 4.0  # of a column, or deviations, that are one of a channel: there the scale is nearly linear, as dynamics mostly are
+
+
+SCHEMA = SeriesSchema
 
 
 def as_channel(column: Column, deviation: float) -> Column:

@@ -13,13 +13,14 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from fivefold.config import ContextConfig, RowConfig
+from fivefold.config import ContextConfig
 from fivefold.model.conditioning import Window
 from fivefold.model.vae import Guide
 from fivefold.tables.factors import Factors
 from fivefold.tables.features import Cells, ColumnHeads, MemberLinear
 from fivefold.tables.likelihood import Columns, Support
 from fivefold.tables.schema import TableSchema
+from fivefold.tables.settings import TableConfig
 
 
 class RowSurroundings:
@@ -51,7 +52,7 @@ class RowSurroundings:
 class RowContext(nn.Module):
     """Surroundings and numbers of cells → `Columns` of those cells, as tensors `(m, ·, codes, 1)`."""
 
-    def __init__(self, schema: TableSchema, config: ContextConfig, rows: RowConfig, coarse_channels: int) -> None:
+    def __init__(self, schema: TableSchema, config: ContextConfig, rows: TableConfig, coarse_channels: int) -> None:
         super().__init__()
         self.schema, self._coarse, self._members = schema, coarse_channels, rows.members
         self.cells = Cells(schema)

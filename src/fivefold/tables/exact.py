@@ -13,6 +13,7 @@ from fivefold.config import FitConfig
 from fivefold.images.exact import sigmoid
 from fivefold.model.conditioning import Window
 from fivefold.tables.schema import TableSchema
+from fivefold.tables.settings import table_config
 from fivefold.tables.shape import COMPONENTS, FARTHEST_CELL, KNOTS, LOG_NOISE, LOG_SCALES, feature_places
 
 _CHUNK = 2048  # rows told of at once
@@ -27,8 +28,7 @@ class ExactRows:
     """
 
     def __init__(self, weights: Mapping[str, np.ndarray], schema: TableSchema, config: FitConfig) -> None:
-        assert config.rows is not None
-        self.schema, self.members, self.depth = schema, config.rows.members, config.context.context_depth
+        self.schema, self.members, self.depth = schema, table_config(config).members, config.context.context_depth
         self.weights = {
             name.removeprefix("context."): array.astype(np.float64)
             for name, array in weights.items()

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from functools import cached_property
-from typing import Any
+from typing import Any, ClassVar
 
 import numpy as np
 
@@ -29,6 +29,7 @@ class TableSchema:
     carried : names of those that are not (identifiers, free text), and why
     """
 
+    kind: ClassVar[str] = "table"
     columns: tuple[Column, ...]
     carried: tuple[tuple[str, str], ...] = ()
 
@@ -51,6 +52,11 @@ class TableSchema:
     def levels(self) -> None:
         """Cells have no levels in common."""
         return None
+
+    @property
+    def numbers(self) -> np.ndarray:
+        """Which elements are numbers, not classes: `(columns, 1)`."""
+        return np.array([column.classes == 0 for column in self.columns])[:, None]
 
     @property
     def names(self) -> tuple[str, ...]:
@@ -109,10 +115,15 @@ class TableSchema:
         counts = ", ".join(f"{kinds.count(kind)} {kind}" for kind in dict.fromkeys(kinds))
         return f"{len(kinds)} column{'s' if len(kinds) > 1 else ''} ({counts})"
 
+    def lines(self) -> list[str]:
+        """A line per column, modelled or not."""
+        carried = [f"{name}: carried along, not modelled ({reason})" for name, reason in self.carried]
+        return [column.describe() for column in self.columns] + carried
+
     def to_json(self) -> dict[str, Any]:
         """The schema as plain JSON values."""
         columns = [column.to_json() for column in self.columns]
-        return {"kind": "table", "columns": columns, "carried": [list(each) for each in self.carried]}
+        return {"kind": self.kind, "columns": columns, "carried": [list(each) for each in self.carried]}
 
     @classmethod
     def from_json(cls, fields: dict[str, Any]) -> TableSchema:
@@ -131,6 +142,9 @@ class TableSchema:
         if not sane:
             raise ModelError("the model's schema is damaged: its columns must be some, and have names of their own")
         return schema
+
+
+SCHEMA = TableSchema
 
 
 def _round(numbers: np.ndarray, step: np.ndarray) -> np.ndarray:

@@ -11,7 +11,7 @@ import zlib
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any, cast
+from typing import Any, Literal, cast
 
 import lightning.pytorch as pl
 import numpy as np
@@ -20,12 +20,13 @@ from lightning.pytorch.callbacks import Checkpoint
 from lightning.pytorch.loggers import CSVLogger, Logger, TensorBoardLogger
 from torch.utils.data import DataLoader
 
-from fivefold.config import DataKind, FitConfig, LoggerName, configure
+from fivefold.config import FitConfig, LoggerName
 from fivefold.errors import DataError, UsageError
 from fivefold.images.dataset import Mask, Source, read_items
 from fivefold.images.schema import ImageSchema
 from fivefold.images.statistics import item_statistics
 from fivefold.items import Items, split_rows
+from fivefold.modality import modality_of
 from fivefold.model.build import build_networks
 from fivefold.model.conditioning import Window
 from fivefold.model.fitted import FittedModel
@@ -44,6 +45,7 @@ from fivefold.series.statistics import fit_step_normality
 from fivefold.system import environment
 from fivefold.tables.marginals import fit_marginals
 from fivefold.tables.schema import TableSchema
+from fivefold.tables.settings import TableConfig
 from fivefold.training.batches import make_loader
 from fivefold.training.checkpoint import SafetensorsCheckpointIO
 from fivefold.training.module import VAETraining
@@ -62,7 +64,7 @@ def fit(
     test: Source | None = None,
     mask: Mask = None,
     resize: tuple[int, int] | None = None,
-    kind: DataKind | None = None,
+    kind: Literal["series"] | None = None,
     time: str | None = None,
     ids: str | None = None,
     stride: int | None = None,
@@ -110,7 +112,7 @@ def fit(
     rows = len(items) if isinstance(items.schema, TableSchema) else None
     if rows == 1:
         raise DataError(f"{items.source}: must have at least 2 rows to fit to, got 1 sample")
-    config = configure(preset, rows=rows, series=isinstance(items.schema, SeriesSchema), **settings)
+    config = modality_of(items.schema).settings.configure(preset, items=rows, **settings)
     if test is None and items.source in ("mnist", "mnist:train"):
         test = "mnist:test"
     test_items = None if test is None else read_items(test, items.schema, resize=resize)
@@ -175,7 +177,8 @@ def train_networks(
     state = workdir / STATE_FILE
     if resume and not state.exists():
         raise UsageError(f"--resume: there is no training state in {workdir}")
-    steps = None if config.pace is None else (config.pace.shortest_epoch, config.pace.longest_epoch)
+    pace = cast(Any, config.own)
+    steps = None if pace is None else (pace.shortest_epoch, pace.longest_epoch)
     train_loader = make_loader(items, train, training.batch_size, training.seed, steps)
     validation_loader = _held_out_loader(items, held_out, config) if len(held_out) else None
     total = training.epochs * len(train_loader)
@@ -206,12 +209,12 @@ def _held_out_loader(items: Items, held_out: np.ndarray, config: FitConfig) -> D
     """Few held-out items are looked at with several masks each, lest the best epoch be one of chance; if they are rows, in
     one batch.
     """
-    batch_size, pace = config.training.batch_size, config.pace
+    batch_size, pace = config.training.batch_size, cast(Any, config.own)
     if pace is None:
         return make_loader(items, held_out, batch_size)
-    enough = _FEWEST_HELD_OUT if config.rows else _FEWEST_WINDOWS
+    enough = _FEWEST_HELD_OUT if isinstance(pace, TableConfig) else _FEWEST_WINDOWS
     looks = min(_MOST_MASKS, -(-enough // len(held_out))) * len(held_out)
-    if config.rows and looks <= enough:
+    if isinstance(pace, TableConfig) and looks <= enough:
         batch_size = looks
     return make_loader(items, held_out, batch_size, steps=(-(-looks // batch_size), pace.longest_epoch))
 

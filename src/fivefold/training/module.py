@@ -21,8 +21,10 @@ from fivefold.model.vae import VAE, Elbo
 from fivefold.seeds import derive_seed
 from fivefold.series.context import SeriesContext
 from fivefold.series.loss import step_loss
+from fivefold.series.settings import SeriesConfig
 from fivefold.tables.context import RowContext
 from fivefold.tables.loss import row_loss
+from fivefold.tables.settings import TableConfig
 from fivefold.training.optimizers import make_optimizers
 
 _LOWEST_RATE = 0.01  # of the peak
@@ -152,7 +154,7 @@ class VAETraining(pl.LightningModule):
         for optimizer in self.trainer.optimizers:
             optimizer.zero_grad()
         self.manual_backward(loss)
-        if self.config.series is not None:
+        if isinstance(self.config.own, SeriesConfig):
             torch.nn.utils.clip_grad_norm_(self.vae.parameters(), _LONGEST_GRADIENT)
         for optimizer in self._optimizers():
             optimizer.step()
@@ -163,7 +165,7 @@ class VAETraining(pl.LightningModule):
     @torch.no_grad()
     def _average(self) -> None:
         """Weights of networks for tables and series are averaged over the steps: of few items, each step says too much."""
-        if self.config.pace is None:
+        if self.config.own is None:
             return
         weights, averages = self.networks.state_dict(), self.progress.averages
         if not averages:
@@ -237,16 +239,16 @@ class VAETraining(pl.LightningModule):
         if self._current:
             self.networks.load_state_dict(self._current)
             self._current = {}
-        pace = self.config.pace
-        if pace is not None and self.current_epoch - progress.best_epoch >= pace.patience:
+        pace = self.config.own
+        if isinstance(pace, SeriesConfig | TableConfig) and self.current_epoch - progress.best_epoch >= pace.patience:
             self.trainer.should_stop = True
 
     def _score(self, row: dict[str, float]) -> float:
         """What the best epoch has least of; without validation items, later is better."""
         elbo = row.get("validation_negative_elbo", -row["epoch"])
-        if self.config.series is not None:  # of both networks, per value
+        if isinstance(self.config.own, SeriesConfig):  # of both networks, per value
             return elbo / self._elements + row.get("validation_context", 0.0)
-        return elbo if self.config.rows is None else row.get("validation_context", -row["epoch"])
+        return elbo if not isinstance(self.config.own, TableConfig) else row.get("validation_context", -row["epoch"])
 
     def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:
         checkpoint["data"] = self.data

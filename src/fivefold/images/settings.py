@@ -1,0 +1,71 @@
+"""Settings of fits to images: presets, what options they take, and the shapes that both halves of a model share."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from fivefold.config import (
+    ContextConfig,
+    CorruptionConfig,
+    FitConfig,
+    ModalityConfig,
+    NetworkConfig,
+    TrainingConfig,
+)
+from fivefold.errors import UsageError
+from fivefold.modality import Words
+
+WORDS = Words("image", "images", "element", "elements")
+CONFIG: type[ModalityConfig] | None = None
+OPTIONS: dict[str, frozenset[str]] = {
+    "fit": frozenset({"likelihood", "context_depth", "positions", "mask", "resize"}),
+    "compress": frozenset({"lossy", "step", "resize"}),
+    "decompress": frozenset({"lossy"}),
+    "encode": frozenset({"mask", "resize"}),
+    "generate": frozenset({"prior", "sharp", "like", "nearest", "temperature"}),
+    "morph": frozenset({"resize"}),
+    "denoise": frozenset({"std", "mask", "resize", "n_samples"}),
+    "detect": frozenset({"mask", "resize"}),
+    "impute": frozenset({"mask", "resize", "n_samples"}),
+    "surprise": frozenset({"mask", "resize"}),
+    "evaluate": frozenset({"mask", "resize", "thorough"}),
+}
+USAGE = (
+    "fivefold info MODEL",
+    "fivefold generate MODEL -n 64 -o new.png",
+    "fivefold denoise MODEL NOISY -o clean",
+    "fivefold impute MODEL HOLEY --mask MASKS -o whole",
+    "fivefold detect MODEL DATA -o scores.csv",
+    "fivefold encode MODEL DATA -o z.npy",
+)
+BUFFERS: tuple[str, ...] = ()
+PRESETS: dict[str, FitConfig] = {
+    "default": FitConfig(
+        "default",
+        NetworkConfig(latent_dim=16),
+        corruption=CorruptionConfig(hide=0.1, block=0.1, uniform=0.15, gaussian=0.05, salt_and_pepper=0.05),
+    ),
+    "archive": FitConfig(
+        "archive",
+        NetworkConfig(latent_dim=16),
+        ContextConfig(window=11, context_width=320, positions=64),
+        CorruptionConfig(hide=0.05, block=0.05, uniform=0.06, gaussian=0.02, salt_and_pepper=0.02),
+        TrainingConfig(epochs=32),
+    ),
+    "paper": FitConfig("paper", NetworkConfig(visibility=False, activation="relu"), ContextConfig(window=0)),
+}
+
+
+def configure(preset: str = "default", *, items: int | None = None, **overrides: Any) -> FitConfig:
+    """The preset with single settings replaced; see `FitConfig.with_settings`. Their number, `items`, makes no difference.
+
+    Raises `UsageError` for an unknown preset or setting, or a value out of bounds.
+    """
+    if preset not in PRESETS:
+        raise UsageError(f"--preset must be one of {', '.join(PRESETS)}; got {preset!r}")
+    return PRESETS[preset].with_settings(**overrides)
+
+
+def describe_context(config: FitConfig) -> str:
+    """What an element sees through the context decoder."""
+    return f"windows of {config.context.window}×{config.context.window}"

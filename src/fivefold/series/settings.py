@@ -1,0 +1,92 @@
+"""Settings of fits to series: their preset, and what options they take."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any, ClassVar, Literal
+
+from fivefold.config import (
+    ContextConfig,
+    CorruptionConfig,
+    FitConfig,
+    ModalityConfig,
+    NetworkConfig,
+    TrainingConfig,
+    setting,
+)
+from fivefold.errors import UsageError
+from fivefold.modality import Words
+
+SeriesNetworkName = Literal["tcn", "lstm"]
+
+
+@dataclass(frozen=True)
+class SeriesConfig(ModalityConfig):
+    """What a fit to windows of series has besides."""
+
+    KEY: ClassVar[str] = "series"
+    series_network: SeriesNetworkName = setting("tcn", "Of series: tcn, dilated convolutions, or lstm.")
+    reach: int = setting(
+        32, "Steps to either side that the context decoder's convolutions see.", at_least=1, below=1024
+    )
+    dropout: float = setting(0.3, "Share of the context decoder's units left out in training.", at_least=0, below=1)
+    gap: float = setting(0.2, "Share of the windows that have runs of steps hidden.", at_least=0, below=1)
+    white: float = setting(0.2, "Share of the windows that have white noise added.", at_least=0, below=1)
+    patience: int = setting(6, "Stop after so many epochs without a better one.", at_least=1)
+    shortest_epoch: int = setting(40, "Steps of an epoch, at least.", at_least=1)
+    longest_epoch: int = setting(80, "Steps of an epoch, at most.", at_least=1)
+
+    @property
+    def damage(self) -> dict[str, float]:
+        """Runs of steps hidden, and white noise."""
+        return {"gap": self.gap, "white": self.white}
+
+
+WORDS = Words("step", "steps", "value", "values")
+CONFIG = SeriesConfig
+OPTIONS: dict[str, frozenset[str]] = {
+    "fit": frozenset({"schema", "time", "ids", "stride", "network"}),
+    "generate": frozenset({"temperature", "after", "steps"}),
+    "denoise": frozenset({"std"}),
+    "impute": frozenset({"n_samples"}),
+}
+USAGE = (
+    "fivefold info MODEL",
+    "fivefold compress MODEL DATA -o series.ff",
+    "fivefold generate MODEL --after DATA --steps 48 -n 10 -o next.csv",
+    "fivefold denoise MODEL NOISY -o clean.csv",
+    "fivefold impute MODEL HOLEY -o whole.csv",
+    "fivefold detect MODEL DATA -o scores.csv",
+    "fivefold encode MODEL DATA -o z.npy",
+)
+BUFFERS = ("context.autocovariance.", "context.residual.")
+_SERIES = FitConfig(
+    "default",
+    NetworkConfig(latent_dim=16, likelihood="columns", first_channels=32, hidden=128),
+    ContextConfig(window=1, context_width=32, context_learning_rate=5e-4),
+    CorruptionConfig(hide=0.2),
+    TrainingConfig(epochs=24, batch_size=32, learning_rate=3e-3, kl_warmup=5.0, validation=0.15),
+    own=SeriesConfig(),
+)
+
+
+def configure(preset: str = "default", *, items: int | None = None, **overrides: Any) -> FitConfig:
+    """The preset with single settings replaced; see `FitConfig.with_settings`. The number of `items` makes no difference.
+
+    Raises `UsageError` for another preset than `default`, an unknown setting, or a value out of bounds.
+    """
+    if preset != "default":
+        raise UsageError(f"--preset must be default for series, got {preset!r}")
+    return _SERIES.with_settings(**overrides)
+
+
+def series_config(config: FitConfig) -> SeriesConfig:
+    """What a configuration has for series alone."""
+    assert isinstance(config.own, SeriesConfig)
+    return config.own
+
+
+def describe_context(config: FitConfig) -> str:
+    """What a value sees through the context decoder."""
+    reach = series_config(config).reach
+    return f"linear prediction from the window, convolutions over {reach} steps on either side"

@@ -1,0 +1,107 @@
+"""Settings of fits to tables: their preset, by the number of rows, and what options they take."""
+
+from __future__ import annotations
+
+import dataclasses
+from dataclasses import dataclass
+from typing import Any, ClassVar
+
+from fivefold.config import (
+    ContextConfig,
+    CorruptionConfig,
+    FitConfig,
+    ModalityConfig,
+    NetworkConfig,
+    TrainingConfig,
+    setting,
+)
+from fivefold.errors import UsageError
+from fivefold.modality import Words
+
+
+@dataclass(frozen=True)
+class TableConfig(ModalityConfig):
+    """What a fit to the rows of a table has besides."""
+
+    KEY: ClassVar[str] = "rows"
+    members: int = setting(4, "Networks that the context decoder averages.", at_least=1, below=256)
+    factors: int = setting(8, "Factors of the linear model beneath; 0 for none.", at_least=0, below=1024)
+    dropout: float = setting(0.2, "Share of the context decoder's units left out in training.", at_least=0, below=1)
+    swap: float = setting(0.1, "Share of the rows that have cells of others.", at_least=0, below=1)
+    patience: int = setting(10, "Stop after so many epochs without a better one.", at_least=1)
+    shortest_epoch: int = setting(50, "Steps of an epoch, at least.", at_least=1)
+    longest_epoch: int = setting(150, "Steps of an epoch, at most.", at_least=1)
+
+    @property
+    def damage(self) -> dict[str, float]:
+        """Cells of other rows."""
+        return {"swap": self.swap}
+
+
+WORDS = Words("row", "rows", "cell", "cells")
+CONFIG = TableConfig
+OPTIONS: dict[str, frozenset[str]] = {
+    "fit": frozenset({"likelihood", "context_depth", "positions", "schema"}),
+    "generate": frozenset({"given", "temperature"}),
+    "denoise": frozenset({"report", "threshold"}),
+    "impute": frozenset({"n_samples"}),
+}
+USAGE = (
+    "fivefold info MODEL",
+    "fivefold generate MODEL -n 100 -o new.csv",
+    "fivefold denoise MODEL TABLE -o mended.csv --report changes.csv",
+    "fivefold impute MODEL HOLEY -o whole.csv",
+    "fivefold detect MODEL TABLE -o scores.csv",
+    "fivefold encode MODEL TABLE -o z.npy",
+)
+BUFFERS: tuple[str, ...] = ()
+_ROWS = FitConfig(
+    "default",
+    NetworkConfig(latent_dim=8, likelihood="columns", hidden=64),
+    ContextConfig(window=1, context_width=128, context_learning_rate=2e-3, positions=16),
+    CorruptionConfig(hide=0.6),
+    TrainingConfig(epochs=30, learning_rate=2e-3, validation=0.15),
+    TableConfig(),
+)
+_FEW_ROWS, _MANY_ROWS = 200, 5000
+_FEW = dataclasses.replace(
+    _ROWS,
+    context=dataclasses.replace(_ROWS.context, context_learning_rate=3e-3),
+    training=dataclasses.replace(_ROWS.training, epochs=20, batch_size=128, learning_rate=3e-3),
+    own=TableConfig(shortest_epoch=25),
+)
+
+
+def configure(preset: str = "default", *, items: int | None = None, **overrides: Any) -> FitConfig:
+    """The preset with single settings replaced; see `FitConfig.with_settings`. Its sizes follow the number of rows, `items`.
+
+    Raises `UsageError` for another preset than `default`, an unknown setting, or a value out of bounds.
+    """
+    if preset != "default":
+        raise UsageError(f"--preset must be default for tables, got {preset!r}")
+    return (_ROWS if items is None else _sized(items)).with_settings(**overrides)
+
+
+def _sized(rows: int) -> FitConfig:
+    """One larger network and larger batches for many rows; fewer and larger steps for few."""
+    if rows >= _MANY_ROWS:
+        network = dataclasses.replace(_ROWS.network, hidden=128)
+        context = dataclasses.replace(_ROWS.context, context_width=256)
+        training = dataclasses.replace(_ROWS.training, batch_size=128, validation=0.1)
+        alone = dataclasses.replace(TableConfig(), members=1, dropout=0.1)
+        return dataclasses.replace(_ROWS, network=network, context=context, training=training, own=alone)
+    if rows < _FEW_ROWS:
+        return _FEW
+    training = dataclasses.replace(_ROWS.training, batch_size=min(64, rows // 4))
+    return dataclasses.replace(_ROWS, training=training)
+
+
+def table_config(config: FitConfig) -> TableConfig:
+    """What a configuration has for tables alone."""
+    assert isinstance(config.own, TableConfig)
+    return config.own
+
+
+def describe_context(config: FitConfig) -> str:
+    """What a cell sees through the context decoder."""
+    return f"the other cells of the row, {table_config(config).members} networks"
