@@ -15,7 +15,7 @@ from PIL import Image
 from torch import Tensor, nn
 
 from fivefold.config import ContextConfig, FitConfig, NetworkConfig, TrainingConfig
-from fivefold.images import letters
+from fivefold.images import builtin
 from fivefold.images.builtin import load_mnist
 from fivefold.images.schema import ImageSchema
 from fivefold.images.settings import configure
@@ -172,10 +172,10 @@ def linear_gaussian() -> type[LinearGaussian]:
 @pytest.fixture(scope="module")
 def _few_letters():
     """Three of each letter."""
-    values, labels = letters.render_letters()
+    values, labels = builtin.render_letters()
     few = np.concatenate([np.flatnonzero(labels == label)[::13] for label in np.unique(labels)])
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(letters, "render_letters", lambda: (values[few], labels[few]))
+        patch.setattr(builtin, "render_letters", lambda: (values[few], labels[few]))
         yield
 
 

@@ -9,74 +9,46 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from fivefold.archive.read import decompress
-    from fivefold.archive.write import compress
-    from fivefold.estimator import VAE, VAEImputer, VAEOutlierDetector
-    from fivefold.jobs.codes import decode, encode
-    from fivefold.jobs.denoise import denoise
-    from fivefold.jobs.detect import detect, surprise
-    from fivefold.jobs.generate import generate, morph
-    from fivefold.jobs.impute import impute
-    from fivefold.model.fitted import FittedModel
-    from fivefold.series.dataset import read_series
-    from fivefold.series.jobs import continue_series, denoise_series, detect_series, impute_series
-    from fivefold.storage import load, save
-    from fivefold.tables.denoise import denoise_rows
-    from fivefold.tables.generate import generate_rows
-    from fivefold.training.fit import fit
+    from fivefold.archive.read import decompress as decompress
+    from fivefold.archive.write import compress as compress
+    from fivefold.estimator import VAE as VAE
+    from fivefold.estimator import VAEImputer as VAEImputer
+    from fivefold.estimator import VAEOutlierDetector as VAEOutlierDetector
+    from fivefold.evaluation.evaluate import evaluate as evaluate
+    from fivefold.jobs.codes import decode as decode
+    from fivefold.jobs.codes import encode as encode
+    from fivefold.jobs.denoise import denoise as denoise
+    from fivefold.jobs.detect import detect as detect
+    from fivefold.jobs.detect import surprise as surprise
+    from fivefold.jobs.generate import generate as generate
+    from fivefold.jobs.generate import morph as morph
+    from fivefold.jobs.impute import impute as impute
+    from fivefold.model.fitted import FittedModel as FittedModel
+    from fivefold.storage import load as load
+    from fivefold.storage import save as save
+    from fivefold.training.fit import fit as fit
 
 _HOMES = {
-    "FittedModel": "model.fitted",
     "VAE": "estimator",
+    "FittedModel": "model.fitted",
     "VAEImputer": "estimator",
     "VAEOutlierDetector": "estimator",
     "compress": "archive.write",
-    "continue_series": "series.jobs",
     "decode": "jobs.codes",
     "decompress": "archive.read",
     "denoise": "jobs.denoise",
-    "denoise_rows": "tables.denoise",
-    "denoise_series": "series.jobs",
     "detect": "jobs.detect",
-    "detect_series": "series.jobs",
     "encode": "jobs.codes",
+    "evaluate": "evaluation.evaluate",
     "fit": "training.fit",
     "generate": "jobs.generate",
-    "generate_rows": "tables.generate",
     "impute": "jobs.impute",
-    "impute_series": "series.jobs",
     "load": "storage",
     "morph": "jobs.generate",
-    "read_series": "series.dataset",
     "save": "storage",
     "surprise": "jobs.detect",
 }
-__all__ = [
-    "VAE",
-    "FittedModel",
-    "VAEImputer",
-    "VAEOutlierDetector",
-    "compress",
-    "continue_series",
-    "decode",
-    "decompress",
-    "denoise",
-    "denoise_rows",
-    "denoise_series",
-    "detect",
-    "detect_series",
-    "encode",
-    "fit",
-    "generate",
-    "generate_rows",
-    "impute",
-    "impute_series",
-    "load",
-    "morph",
-    "read_series",
-    "save",
-    "surprise",
-]
+__all__ = tuple(_HOMES)
 __version__ = "0.1.0"
 
 

@@ -71,3 +71,18 @@ def read_idx(path: Path) -> np.ndarray:
         found = "more" if len(content) > expected else str(len(content))
         raise DataError(f"{path}: must hold {expected} bytes of values by its header, got {found}")
     return np.frombuffer(content, dtype).reshape(shape).astype(dtype.newbyteorder("="), copy=False)
+
+
+def read_array_file(path: Path, besides: str = "") -> tuple[np.ndarray, np.ndarray | None]:
+    """The array of a `.npy`, `.npz` or IDX file, and labels if there are any.
+
+    Raises `DataError`, which says what else than `besides` the file may be.
+    """
+    ending = path.suffix.lower()
+    if ending == ".npy":
+        return read_npy(path), None
+    if ending == ".npz":
+        return read_npz(path)
+    if ending in (".gz", ".idx") or "-ubyte" in path.name:
+        return read_idx(path), None
+    raise DataError(f"{path}: must be {besides}.npy, .npz or IDX (.idx, -ubyte, .gz) file")

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import tempfile
+import warnings
 from pathlib import Path
-from typing import Any, Literal, Self
+from typing import TYPE_CHECKING, Any, Self
 
 import numpy as np
 from sklearn.base import (
@@ -17,15 +18,14 @@ from sklearn.base import (
 from sklearn.utils import check_random_state
 from sklearn.utils.validation import check_is_fitted, validate_data
 
-from fivefold.errors import DataError, UsageError
-from fivefold.images.dataset import read_items
-from fivefold.items import Items
+from fivefold.errors import UsageError
+from fivefold.items import open_data
+from fivefold.modality import Dataset, modality_for
 from fivefold.progress import silenced
-from fivefold.series.dataset import SeriesSet, as_given, by_step, read_series
-from fivefold.series.schema import SeriesSchema
-from fivefold.tables.dataset import Table, as_items, as_native, decode_rows
-from fivefold.tables.inference import infer_table_schema
-from fivefold.tables.schema import TableSchema
+
+if TYPE_CHECKING:
+    from fivefold.jobs.detect import Detection
+    from fivefold.jobs.impute import Imputed
 
 _FILES = ("config.json", "model.safetensors", "README.md")
 
@@ -37,7 +37,7 @@ class _Model(BaseEstimator):
         self,
         latent_dim: int | None = None,
         *,
-        kind: Literal["series"] | None = None,
+        kind: str | None = None,
         time: str | None = None,
         ids: str | None = None,
         epochs: int | None = None,
@@ -77,30 +77,25 @@ class _Model(BaseEstimator):
         """
         from fivefold.training.fit import fit
 
-        data = self._check(X, reset=True)
         if not 0 < self.false_alarm_rate < 1:
             raise UsageError(f"false_alarm_rate must be between 0 and 1, got {self.false_alarm_rate:g}")
-        items: Any = data
-        settings = dict(self.settings or {})
-        if isinstance(data, SeriesSet):
-            settings = {name: value for name, value in settings.items() if name not in ("window", "stride")}
-        if isinstance(data, Table):
-            schema = infer_table_schema(data, self.schema)
-            items = as_items(data.cells(schema), schema, data.source)
+        reading: dict[str, Any] = {"time": self.time, "ids": self.ids, "schema": self.schema}
+        modality = modality_for(X, self.kind, reading)
+        data = self._checked(X, modality.kind, reset=True)
         self.seed_ = int(check_random_state(self.random_state).randint(1 << 31))
         with silenced(not self.verbose):
             self.model_ = fit(
-                items,
+                data,
+                kind=modality.name,
                 latent_dim=self.latent_dim,
                 epochs=self.epochs,
                 max_minutes=self.max_minutes,
                 seed=self.seed_,
                 accelerator=self.accelerator,
-                **settings,
+                **{name: value for name, value in reading.items() if value is not None},
+                **(self.settings or {}),
             )
         self._n_features_out = self.model_.latent_dim
-        if isinstance(data, Table):
-            self._kind = data.kind
         normality = self.model_.normality
         if normality is not None:
             self.offset_ = normality.threshold(self.false_alarm_rate)
@@ -113,45 +108,22 @@ class _Model(BaseEstimator):
         check_is_fitted(self)
         save(self.model_, path, force=force)
 
-    def _check(self, X: Any, reset: bool = False) -> Table | Items | SeriesSet:
-        """The data as a table, as images, or as series."""
-        if not reset:
-            check_is_fitted(self)
-        if self.kind not in (None, "series"):
-            raise UsageError(f"kind must be None or 'series', got {self.kind!r}")
-        if self.kind == "series":
-            cut = {name: (self.settings or {}).get(name) for name in ("window", "stride")} if reset else {}
-            schema = None if reset else self.model_.series_schema
-            return read_series(X, schema, time=self.time, ids=self.ids, overrides=self.schema, **cut)
-        if getattr(X, "ndim", 2) > 2:
-            return read_items(np.asarray(X), None if reset else self.model_.image_schema)
+    def _checked(self, X: Any, kind: str, reset: bool = False) -> Any:
+        """Tables as scikit-learn checks and remembers them; other data as they are."""
+        if kind != "table":
+            return X
         if hasattr(X, "columns") or hasattr(X, "column_names"):
             validate_data(self, X, reset=reset, skip_check_array=True)
-            return Table.of(X)
-        return Table.of(validate_data(self, X, reset=reset, dtype=None, ensure_all_finite=False))
+            return X
+        return validate_data(self, X, reset=reset, dtype=None, ensure_all_finite=False)
 
-    def _series(self, X: Any) -> SeriesSet | None:
-        """The data as series, if that is what was fitted."""
-        if self.kind != "series":
-            return None
-        data = self._check(X)
-        assert isinstance(data, SeriesSet)
-        return data
-
-    def _read(self, X: Any) -> tuple[Table | None, Items]:
-        data = self._check(X)
-        if isinstance(data, SeriesSet):
-            return None, data.items()
-        if isinstance(data, Items):
-            return None, data
-        schema = self.model_.table_schema
-        return data, as_items(data.cells(schema), schema, data.source)
-
-    def _back(self, table: Table | None, values: np.ndarray, where: np.ndarray) -> Any:
-        """Items as they came, with `values` in the place of some elements."""
-        if table is None:
-            return values
-        return table.replace(self.model_.table_schema, values[:, 0, :, 0], where[:, 0, :, 0])
+    def _open(self, X: Any) -> Dataset:
+        """Data of the fit's kind."""
+        check_is_fitted(self)
+        schema = self.model_.schema
+        names = (("time", self.time), ("ids", self.ids))
+        reading = {name: value for name, value in names if value is not None}
+        return open_data(self._checked(X, schema.kind), schema, **reading)
 
     def __getstate__(self) -> dict[str, Any]:
         state = dict(super().__getstate__())
@@ -190,46 +162,24 @@ class _Imputes(_Model):
         Numbers take their expected values, classes the likeliest. With `n_draws`, a list of so many completed `X`
         instead, drawn from what the missing cells may be.
         """
-        from fivefold.jobs.impute import impute
-        from fivefold.series.jobs import impute_series
-
-        if (series := self._series(X)) is not None:
-            filled = impute_series(self.model_, series, n_draws=n_draws or 0, seed=self.seed_)
-            if n_draws is None:
-                return as_given(series, filled.values)
-            return [as_given(series, draw) for draw in filled.draws]
-        table, items = self._read(X)
-        missing = ~items.visible()
-        if not missing.any():
-            return (
-                self._back(table, items.values, missing)
-                if n_draws is None
-                else [self._back(table, items.values, missing)] * n_draws
-            )
-        found = impute(self.model_, items, n_draws=n_draws or 0, seed=self.seed_)
-        if n_draws is None:
-            return self._back(table, found.items, missing)
-        return [self._back(table, draw, missing) for draw in found.draws]
+        filled = self._impute(X, n_draws=n_draws or 0)
+        return filled.data if n_draws is None else filled.draws
 
     def impute_interval(self, X: Any, share: float = 0.9) -> tuple[Any, Any]:
         """Ends of the interval in which each missing number lies with probability `share`; like `X`, the rest untouched.
 
         Missing classes stay missing.
         """
-        from fivefold.jobs.impute import impute
-        from fivefold.series.jobs import impute_series
+        filled = self._impute(X, interval=share)
+        return filled.lower, filled.upper
 
-        if (series := self._series(X)) is not None:
-            filled = impute_series(self.model_, series, interval=share, seed=self.seed_)
-            assert filled.lower is not None
-            assert filled.upper is not None
-            return as_given(series, filled.lower), as_given(series, filled.upper)
-        table, items = self._read(X)
-        missing = ~items.visible()
-        found = impute(self.model_, items, interval=share, seed=self.seed_)
-        assert found.lower is not None
-        assert found.upper is not None
-        return self._back(table, found.lower, missing), self._back(table, found.upper, missing)
+    def _impute(self, X: Any, **options: Any) -> Imputed:
+        from fivefold.jobs.impute import impute
+
+        data = self._open(X)
+        with warnings.catch_warnings():
+            warnings.filterwarnings("ignore", "nothing is missing")
+            return impute(self.model_, data, seed=self.seed_, **options)
 
 
 class _Scores(OutlierMixin, _Model):
@@ -240,13 +190,7 @@ class _Scores(OutlierMixin, _Model):
 
         Of series each step: of a table one number per row, of an array `(n, t)`.
         """
-        from fivefold.images.statistics import item_statistics
-        from fivefold.series.jobs import detect_series
-
-        if (series := self._series(X)) is not None:
-            return by_step(series, detect_series(self.model_, series).score)
-        _, items = self._read(X)
-        return self._normality.score(item_statistics(self.model_, items))
+        return self._detect(X).score
 
     def decision_function(self, X: Any) -> np.ndarray:
         """`score_samples` less `offset_`: negative for anomalies at `false_alarm_rate`."""
@@ -257,15 +201,16 @@ class _Scores(OutlierMixin, _Model):
         return np.where(self.decision_function(X) >= 0, 1, -1)
 
     def p_values(self, X: Any) -> np.ndarray:
-        """How often a normal item scores as low, `(n,)`, by comparison with items held out in the fit."""
-        return self._normality.p_value(self.score_samples(X))
+        """How often a normal item scores as low, like `score_samples`, by comparison with items held out in the fit."""
+        return self._detect(X).p_value
 
-    @property
-    def _normality(self) -> Any:
-        check_is_fitted(self)
-        if self.model_.normality is None:
-            raise DataError("the model was fitted on too few items to score others: there must be 10 or more")
-        return self.model_.normality
+    def _detect(self, X: Any) -> Detection:
+        from fivefold.jobs.detect import detect
+
+        data = self._open(X)
+        with warnings.catch_warnings():
+            warnings.filterwarnings("ignore", ".* nothing can be flagged")
+            return detect(self.model_, data, false_alarm_rate=self.false_alarm_rate)
 
 
 class VAEImputer(OneToOneFeatureMixin, TransformerMixin, _Imputes):
@@ -286,7 +231,8 @@ class VAE(ClassNamePrefixFeaturesOutMixin, TransformerMixin, _Scores, _Imputes):
     Parameters
     ----------
     latent_dim : numbers that an item is compressed to; by default 8 for tables, 16 for images and windows of series
-    kind : `series` if the data are series; `transform` then gives a code per window, scores are per step
+    kind : `images`, `tables` or `series`, of which `transform` gives a code per window, and scores are per step; by default what
+        the data look like
     time, ids : of series in a table, the columns that say when a step is, and of which series
     epochs, max_minutes : how long to train, at most
     schema : what the columns of a table are, where it is not as inferred; see `infer_table_schema`
@@ -304,64 +250,36 @@ class VAE(ClassNamePrefixFeaturesOutMixin, TransformerMixin, _Scores, _Imputes):
     """
 
     def transform(self, X: Any) -> np.ndarray:
-        """The means of the items' latent numbers, `(n, latent_dim)` float64."""
+        """The means of the items' latent numbers, `(n, latent_dim)` float64; of series, of each window."""
         from fivefold.jobs.codes import encode
 
-        return encode(self.model_, self._read(X)[1])[0].astype(np.float64)
+        return encode(self.model_, self._open(X))[0].astype(np.float64)
 
     def inverse_transform(self, X: np.ndarray) -> Any:
         """The mean items of latent numbers `(n, latent_dim)`, like the data of the fit."""
         from fivefold.jobs.codes import decode
 
         check_is_fitted(self)
-        return self._new(decode(self.model_, np.asarray(X)))
+        return decode(self.model_, np.asarray(X))
 
-    def sample(self, n: int = 1) -> Any:
-        """`n` new items, like the data of the fit."""
+    def sample(self, n: int = 1, **options: Any) -> Any:
+        """`n` new items, like the data of the fit; see `fivefold.generate` for `options`."""
         from fivefold.jobs.generate import generate
-        from fivefold.model.conditioning import Window
-        from fivefold.tables.generate import generate_rows
 
         check_is_fitted(self)
-        if isinstance(self.model_.schema, TableSchema):
-            return self._new(generate_rows(self.model_, n, self.seed_))
-        if isinstance(self.model_.schema, SeriesSchema):
-            sharp = self.model_.has_learnt(Window.CAUSAL)
-            return self.model_.schema.snap(generate(self.model_, n, self.seed_, prior="fitted", sharp=sharp))[..., 0]
-        return generate(self.model_, n, self.seed_, prior="fitted", sharp=self.model_.context is not None)
+        return generate(self.model_, n, self.seed_, **options)
 
     def explain(self, X: Any) -> Any:
-        """Bits that each cell costs given the others of its row: the more, the stranger; NaN where missing.
-
-        Of a table a frame of the modelled columns with the index of `X`; of images `(n, h, w, c)`; of series given those
-        before it, of a table `(steps, channels)`.
-        """
+        """Bits that each element costs, like `X`: the more, the stranger; see `fivefold.surprise`."""
         from fivefold.jobs.detect import surprise
-        from fivefold.series.jobs import surprise_series
 
-        if (series := self._series(X)) is not None:
-            costs = surprise_series(self.model_, series)
-            return costs if series.grid is not None else as_given(series, costs)
-        table, items = self._read(X)
-        bits = surprise(self.model_, items)
-        if table is None:
-            return bits
-        cells = np.where(items.visible(), bits, np.nan)[:, 0, :, 0].astype(np.float64)
-        return table.like(dict(zip(self.model_.table_schema.names, cells.T, strict=True)))
+        return surprise(self.model_, self._open(X))
 
     def denoise(self, X: Any) -> Any:
         """`X` without its noise: of a table, with the cells replaced that do not belong into their rows."""
         from fivefold.jobs.denoise import denoise
-        from fivefold.series.jobs import denoise_series
-        from fivefold.tables.denoise import denoise_rows
 
-        if (series := self._series(X)) is not None:
-            return as_given(series, denoise_series(self.model_, series).values)
-        table, items = self._read(X)
-        if table is None:
-            return denoise(self.model_, items, seed=self.seed_).items
-        found = denoise_rows(self.model_, items)
-        return self._back(table, found.items, found.replaced)
+        return denoise(self.model_, self._open(X), seed=self.seed_).data
 
     def compress(self, X: Any, **options: Any) -> bytes:
         """`X` as an archive; `fivefold.decompress(archive, vae.model_)` gives it back bit for bit.
@@ -370,16 +288,5 @@ class VAE(ClassNamePrefixFeaturesOutMixin, TransformerMixin, _Scores, _Imputes):
         """
         from fivefold.archive.write import compress
 
-        data = self._check(X)
-        if isinstance(data, SeriesSet):
-            return compress(self.model_, X, **options)
-        return compress(self.model_, data.native if isinstance(data, Table) else data, **options)
-
-    def _new(self, values: np.ndarray) -> Any:
-        """New items in the kind of the data of the fit."""
-        if isinstance(self.model_.schema, SeriesSchema):
-            return values[..., 0]
-        if not isinstance(self.model_.schema, TableSchema):
-            return values
-        schema = self.model_.schema
-        return as_native(decode_rows(schema, schema.snap(values)[:, 0, :, 0]), self._kind)
+        check_is_fitted(self)
+        return compress(self.model_, self._checked(X, self.model_.schema.kind), **options)

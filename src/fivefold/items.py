@@ -1,22 +1,28 @@
-"""A set of items in memory (or memory-mapped), checked once, and scaled one batch at a time."""
+"""Items in memory, and datasets of them: what is cut into blocks for the jobs, and put together again. No torch here."""
 
 from __future__ import annotations
 
 import dataclasses
-import warnings
-from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
-from typing import Any
+from abc import ABC, abstractmethod
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import dataclass, field
+from typing import Any, Protocol, Self, final
 
 import numpy as np
 
 from fivefold.errors import DataError
-from fivefold.images.schema import ImageSchema, infer_schema
-from fivefold.modality import Schema
+from fivefold.modality import Dataset, Place, Schema, modality_of
 from fivefold.seeds import derive_seed
-from fivefold.series.windows import Windows, held_out_runs
 
-_CHUNK_ELEMENTS = 1 << 24
+
+class Origin(Protocol):
+    """From where in longer data items are cut."""
+
+    def select(self, indices: np.ndarray | slice) -> Self: ...
+
+    def hold_out(self, share: float, rng: np.random.Generator, source: str) -> tuple[np.ndarray, np.ndarray] | None:
+        """Item numbers to train on, and those held out, so that the two have nothing in common; None: any will do."""
+        ...
 
 
 @dataclass(frozen=True)
@@ -31,7 +37,7 @@ class Items:
     hidden : `(n or 1, h, w, c or 1)` bool, further missing elements; or None
     names : a name per item (file names with sub-folder and ending), or None for their index
     labels : `(n,)` class per item, or None
-    windows : where the items are in series from which they are cut, or None
+    origin : from where in longer data the items are cut, or None
     """
 
     values: np.ndarray
@@ -40,17 +46,10 @@ class Items:
     hidden: np.ndarray | None = None
     names: tuple[str, ...] | None = None
     labels: np.ndarray | None = None
-    windows: Windows | None = None
+    origin: Origin | None = None
 
     def __len__(self) -> int:
         return len(self.values)
-
-    @property
-    def image_schema(self) -> ImageSchema:
-        """The schema of images; raises `DataError` if the items are something else."""
-        if not isinstance(self.schema, ImageSchema):
-            raise DataError(f"{self.source}: must be images, got {self.schema.describe()}")
-        return self.schema
 
     def name(self, index: int) -> str:
         """The item's name, or its index as text."""
@@ -64,7 +63,7 @@ class Items:
             hidden=_rows(self.hidden, indices),
             names=None if self.names is None else _names(self.names, indices),
             labels=None if self.labels is None else self.labels[indices],
-            windows=None if self.windows is None else self.windows.select(indices),
+            origin=None if self.origin is None else self.origin.select(indices),
         )
 
     def visible(self, indices: np.ndarray | slice = slice(None)) -> np.ndarray:
@@ -86,7 +85,7 @@ class Items:
 
 @dataclass(frozen=True)
 class Block:
-    """Some of a dataset's items, that memory can hold.
+    """Items of a dataset, as many as memory is to hold at once.
 
     Attributes
     ----------
@@ -104,60 +103,170 @@ class Block:
         return seed if self.stream is None else derive_seed(seed, "block", self.stream)
 
 
-def make_items(
-    values: np.ndarray,
-    schema: ImageSchema | None = None,
-    source: str = "array",
-    masks: Sequence[np.ndarray] = (),
-    names: tuple[str, ...] | None = None,
-    labels: np.ndarray | None = None,
-) -> Items:
-    """Check `values` and wrap them as `Items`; without a `schema`, infer it from them.
+class Collector(ABC):
+    """Takes what a job gives for each block, and gives it back in the form in which the data came.
 
-    Parameters
+    Attributes
     ----------
-    values : `(n, h, w, c)`, `(n, h, w)` or one image `(h, w)`; c from 1 to 4; numbers or bool
-    schema : that of a fitted model, which the values must fit
-    masks : nonzero = missing; each of the shape of all items or of one, its channel axis may be left out or be 1
+    changed : how many elements were replaced so far
+    """
+
+    changed = 0
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *error: object) -> None:  # noqa: B027  (those that write have something to close)
+        pass
+
+    @final
+    def add(self, block: Block, values: np.ndarray, where: np.ndarray | None = None) -> None:
+        """`values` `(b, h, w, c)` take the place of the block's elements, or of those `where`, bool likewise, says so."""
+        self.changed += self._put(block, values, np.ones(values.shape, bool) if where is None else where)
+
+    @abstractmethod
+    def _put(self, block: Block, values: np.ndarray, where: np.ndarray) -> int:
+        """How many elements were replaced."""
+
+    @abstractmethod
+    def result(self) -> Any:
+        """All of it."""
+
+
+class Numbers:
+    """Collects one number per item, in the items' order."""
+
+    def __init__(self) -> None:
+        self._parts: list[np.ndarray] = []
+
+    def add(self, block: Block, numbers: np.ndarray) -> None:
+        """Of a block's items, `(b,)`."""
+        self._parts.append(numbers)
+
+    def result(self) -> tuple[np.ndarray, None]:
+        """`(n,)`; items that are not cut from longer data have no windows."""
+        return np.concatenate(self._parts), None
+
+
+@dataclass(frozen=True)
+class ItemSet:
+    """Items in memory as a dataset of one block; results are arrays like theirs, or go to `places`."""
+
+    items: Items
+    places: Mapping[str, Place] = field(default_factory=dict)
+
+    @property
+    def schema(self) -> Schema:
+        """Of the items."""
+        return self.items.schema
+
+    @property
+    def source(self) -> str:
+        """What to call the set in messages."""
+        return self.items.source
+
+    def __len__(self) -> int:
+        return len(self.items)
+
+    @property
+    def summary(self) -> str:
+        """See `Dataset`."""
+        return f"{self.source}: {len(self):,} of {self.schema.describe()}"
+
+    def remarks(self) -> list[str]:
+        """None."""
+        return []
+
+    def blocks(self, doing: str) -> Iterator[Block]:
+        """All items at once."""
+        yield Block(self.items)
+
+    def all_items(self) -> Items:
+        """See `Dataset`."""
+        return self.items
+
+    examples = all_items
+
+    def collector(self, role: str = "", *, replace: bool = True) -> Collector | None:
+        """See `Dataset`."""
+        if not self.places:
+            return _ArrayCollector()
+        return _ItemFileCollector(self.items, self.places[role], replace) if role in self.places else None
+
+    def scores(self) -> Numbers:
+        """See `Dataset`."""
+        return Numbers()
+
+    def in_form(self, scores: np.ndarray) -> np.ndarray:
+        """As they are."""
+        return scores
+
+    def events(self, score: np.ndarray, p_value: np.ndarray, anomaly: np.ndarray) -> None:
+        """None: items stand for themselves."""
+
+    def report(
+        self, scores: Mapping[str, np.ndarray], windows: Any = None, events: Any = None
+    ) -> dict[str, Iterable[Any]]:
+        """A row per item, by its name or number."""
+        import pyarrow as pa
+
+        names = [self.items.name(index) for index in range(len(self.items))]
+        return {"": [pa.table({"item": names, **scores})]}
+
+    def to(self, places: Mapping[str, Any]) -> ItemSet:
+        """See `Dataset`."""
+        return dataclasses.replace(self, places=places)
+
+
+class _ArrayCollector(Collector):
+    def _put(self, block: Block, values: np.ndarray, where: np.ndarray) -> int:
+        self._values = values
+        return int(where.sum())
+
+    def result(self) -> np.ndarray:
+        return self._values
+
+
+@final
+class _ItemFileCollector(Collector):
+    def __init__(self, items: Items, place: Place, replace: bool) -> None:
+        self._items, self._place, self._replace = items, place, replace
+
+    def _put(self, block: Block, values: np.ndarray, where: np.ndarray) -> int:
+        self._place.put(self._items, values, self._replace)
+        return int(where.sum())
+
+    def result(self) -> Any:
+        return self._place.path
+
+
+def open_data(source: Any, schema: Schema, **reading: Any) -> Dataset:
+    """Data of a model's schema: items as they are, a dataset, or whatever the modality can read.
 
     Raises
     ------
-    DataError : no items, a wrong shape, an infinite visible value, an item with nothing visible, values in
-        another scale than the schema's
+    DataError : if they can't be read, or don't fit
+    UsageError : for what the modality does not take
     """
-    values = _as_images(np.asarray(values), schema, source)
-    if schema is not None and values.shape[1:] != schema.shape:
-        raise DataError(
-            f"{source}: items must be {_by(schema.shape)} as the model was fitted, got {_by(values.shape[1:])}"
-        )
-    if labels is not None:
-        if labels.size != len(values):
-            raise DataError(f"{source}: there must be a label per item, got {labels.size} for {len(values)} items")
-        labels = labels.reshape(len(values))
-    hidden = None
-    for mask in masks:
-        shaped = _shape_mask(np.asarray(mask), values.shape)
-        hidden = shaped if hidden is None else hidden | shaped
-    low, high = _scan(values, hidden, source, names)
-    if schema is None:
-        schema = infer_schema(values, low, high)
-    else:
-        _check_range(low, high, values.dtype, schema, source)
-    return Items(values, schema, source, hidden, names, labels)
+    if isinstance(source, Items):
+        source = ItemSet(source)
+    given = {name: value for name, value in reading.items() if value is not None}
+    if isinstance(source, ItemSet) and source.schema == schema and not given:
+        return source
+    return modality_of(schema).data.open(source, schema, **given)
 
 
 def split_rows(items: Items, share: float, seed: int) -> tuple[np.ndarray, np.ndarray]:
     """Item numbers for training and a random `share` of them for validation, both ascending.
 
-    Windows that overlap are held out in runs, so that no step is in both.
+    Items that are cut from longer data are held out so that no part of it is in both.
 
     Raises `DataError` if none are left for training.
     """
-    if share and items.windows is not None and items.windows.overlap:
-        parts = held_out_runs(items.windows, share, np.random.default_rng([seed, 0]))
-        if len(parts[0]) == 0:
-            raise DataError(f"{items.source}: the series are too short to hold out {share:.0%} for validation")
-        return parts
+    if share and items.origin is not None:
+        parts = items.origin.hold_out(share, np.random.default_rng([seed, 0]), items.source)
+        if parts is not None:
+            return parts
     held_out = round(len(items) * share)
     if held_out == len(items):
         raise DataError(f"{items.source}: {len(items)} items are too few to hold out {share:.0%} for validation")
@@ -172,80 +281,3 @@ def _rows(hidden: np.ndarray | None, indices: np.ndarray | slice) -> np.ndarray 
 
 def _names(names: tuple[str, ...], indices: np.ndarray | slice) -> tuple[str, ...]:
     return names[indices] if isinstance(indices, slice) else tuple(np.asarray(names, object)[indices])
-
-
-def _by(shape: tuple[int, ...]) -> str:
-    return "×".join(map(str, shape))
-
-
-def _as_images(values: np.ndarray, schema: ImageSchema | None, source: str) -> np.ndarray:
-    if values.dtype.kind not in "buif":
-        raise DataError(f"{source}: values must be numbers, got {values.dtype}")
-    if values.ndim == 3 and schema is not None and values.shape == schema.shape:
-        values = values[None]
-    elif values.ndim == 2:
-        values = values[None, ..., None]
-    elif values.ndim == 3:
-        values = values[..., None]
-    if values.ndim != 4 or not 1 <= values.shape[3] <= 4:
-        raise DataError(
-            f"{source}: images must be (items, height, width) or (items, height, width, 1 to 4 channels), "
-            f"got shape {values.shape}"
-        )
-    if 0 in values.shape:
-        raise DataError(f"{source}: there is nothing in it (shape {values.shape})")
-    return values
-
-
-def _shape_mask(mask: np.ndarray, shape: tuple[int, ...]) -> np.ndarray:
-    n, h, w, c = shape
-    if mask.dtype.kind not in "buif":
-        raise DataError(f"the mask must hold numbers, got {mask.dtype}")
-    if mask.ndim >= 2:
-        candidates = (mask,) if mask.ndim == 4 else (mask[None], mask[..., None], mask[None, ..., None])
-        for candidate in candidates:
-            fits = candidate.ndim == 4 and candidate.shape[1:3] == (h, w)
-            if fits and candidate.shape[0] in (1, n) and candidate.shape[3] in (1, c):
-                return candidate != 0
-    raise DataError(
-        f"the mask must have the items' shape {_by(shape)} or one item's {_by(shape[1:])}, got {_by(mask.shape)}"
-    )
-
-
-def _scan(
-    values: np.ndarray, hidden: np.ndarray | None, source: str, names: tuple[str, ...] | None
-) -> tuple[float, float]:
-    """The visible values' minimum and maximum, in bounded memory; raises for what can't be learnt from."""
-    step = max(1, _CHUNK_ELEMENTS // values[0].size)
-    low, high = np.inf, -np.inf
-    for start in range(0, len(values), step):
-        chunk = values[start : start + step]
-        seen = ~np.isnan(chunk) if chunk.dtype.kind == "f" else np.ones((len(chunk), 1, 1, 1), bool)
-        if hidden is not None:
-            seen = seen & ~(hidden if len(hidden) == 1 else hidden[start : start + step])
-        blank = np.flatnonzero(~seen.any(axis=(1, 2, 3)))
-        if len(blank):
-            index = start + int(blank[0])
-            raise DataError(f"{source}: item {names[index] if names else index} has no visible value: all are missing")
-        if chunk.dtype.kind == "f" and (infinite := np.isinf(chunk) & seen).any():
-            index = start + int(np.flatnonzero(infinite.any(axis=(1, 2, 3)))[0])
-            raise DataError(f"{source}: item {names[index] if names else index} has infinite values")
-        if hidden is not None:
-            chunk = chunk[np.broadcast_to(seen, chunk.shape)]
-        low = min(low, float(np.nanmin(chunk)))
-        high = max(high, float(np.nanmax(chunk)))
-    return low, high
-
-
-def _check_range(low: float, high: float, dtype: np.dtype, schema: ImageSchema, source: str) -> None:
-    if dtype.kind == "f" and schema.levels is not None and schema.high > 1 and 0 <= low and 0 < high <= 1:
-        raise DataError(
-            f"{source}: values must be in [{schema.low:g}, {schema.high:g}] as the model was fitted, "
-            f"got numbers in [{low:g}, {high:g}]: scale them back"
-        )
-    if low < schema.low or high > schema.high:
-        warnings.warn(
-            f"{source}: values in [{low:g}, {high:g}] are clipped to the model's range "
-            f"[{schema.low:g}, {schema.high:g}]",
-            stacklevel=4,
-        )

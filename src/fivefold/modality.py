@@ -6,7 +6,7 @@ imported when it is first asked for, and what the rest of the package knows of i
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from importlib import import_module
@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Any, ClassVar, Protocol, cast
 import numpy as np
 
 from fivefold.config import FitConfig, ModalityConfig
-from fivefold.errors import ModelError, UsageError
+from fivefold.errors import DataError, ModelError, UsageError
 
 if TYPE_CHECKING:
     from fivefold.items import Block, Items
@@ -87,9 +87,16 @@ class Settings(Protocol):
     CONFIG: type[ModalityConfig] | None  # what fits of this modality alone have
     OPTIONS: Mapping[str, frozenset[str]]  # by verb, those that not all modalities take
     USAGE: Sequence[str]  # commands, for the model card
+    IMPLIED_BY: frozenset[str]  # options that say that the data are of this modality
+    FLAGS: Mapping[str, str]  # fields of CONFIG that the command line offers, and under which name
+    REPORTS: tuple[str, ...]  # roles of the tables that detection gives
     BUFFERS: tuple[str, ...]  # prefixes of weights that are not trained
 
     def configure(self, preset: str = "default", *, items: int | None = None, **overrides: Any) -> FitConfig: ...
+
+    def split_reading(self, settings: Mapping[str, Any]) -> tuple[dict[str, Any], dict[str, Any]]:
+        """What a user says of a fit, as how the data are to be read, and the settings of the fit."""
+        ...
 
     def describe_context(self, config: FitConfig) -> str:
         """What an element sees through the context decoder."""
@@ -97,17 +104,42 @@ class Settings(Protocol):
 
 
 class Collector(Protocol):
-    """Takes what a job found of each block, and gives it back in the form in which the data came."""
+    """Takes what a job gives for each block, and gives it back in the form in which the data came."""
+
+    changed: int
 
     def __enter__(self) -> Collector: ...
 
     def __exit__(self, *error: object) -> None: ...
 
-    def add(self, block: Block, values: np.ndarray, where: np.ndarray | None = None) -> None:
-        """Values like the block's items; without `where` (bool, likewise), in the place of all."""
-        ...
+    def add(self, block: Block, values: np.ndarray, where: np.ndarray | None = None) -> None: ...
 
     def result(self) -> Any: ...
+
+
+class ScoreCollector(Protocol):
+    """Takes the scores of each block's items or steps."""
+
+    def add(self, block: Block, numbers: np.ndarray) -> None: ...
+
+    def result(self) -> tuple[np.ndarray, np.ndarray | None]:
+        """Scores `(len,)`; and the worst of each window, where items are windows of steps."""
+        ...
+
+
+class Place(Protocol):
+    """Where results go: a file or a folder, checked before any work is done."""
+
+    @property
+    def path(self) -> Path: ...
+
+    def put(self, items: Items, values: np.ndarray, replace: bool) -> None:
+        """Results `(n, h, w, c)` like `items`, or numbers of their own if they don't `replace` values."""
+        ...
+
+    def write_new(self, schema: Any, values: np.ndarray, labels: Mapping[str, np.ndarray]) -> None:
+        """New items `(n, h, w, c)`, encoded; `labels` `(n,)` go beside them where an item takes several rows."""
+        ...
 
 
 class Dataset(Protocol):
@@ -128,18 +160,31 @@ class Dataset(Protocol):
         """What results are counted in: images, rows, steps."""
         ...
 
+    @property
+    def summary(self) -> str:
+        """What the data are, in a line."""
+        ...
+
+    def remarks(self) -> list[str]:
+        """What of the data is left out."""
+        ...
+
     def blocks(self, doing: str) -> Iterator[Block]:
         """All items, as many at once as memory is to hold; a progress bar says `doing` what."""
+        ...
+
+    def all_items(self) -> Items:
+        """All items at once."""
         ...
 
     def examples(self) -> Items:
         """What a fit learns from."""
         ...
 
-    def collector(self, role: str = "", *, replace: bool = True) -> Collector:
-        """For results like the data; `role` names the file beside the output, if results go to files.
+    def collector(self, role: str = "", *, replace: bool = True) -> Collector | None:
+        """For results like the data; without `replace` for numbers of their own, beside the data.
 
-        Without `replace`, results are not the data with some elements replaced, but of a kind of their own: no element is kept.
+        If results go to places, only roles that have one are collected; None for others.
         """
         ...
 
@@ -151,23 +196,26 @@ class Dataset(Protocol):
         """One number per item or step `(len,)`, as the data came."""
         ...
 
-    def to(self, output: Path | None, force: bool = False) -> Dataset:
-        """The same, with results in files: `output`, and OUT-ROLE beside it."""
+    def events(self, score: np.ndarray, p_value: np.ndarray, anomaly: np.ndarray) -> Any:
+        """What flagged steps make up, where items are windows of steps."""
         ...
 
+    def report(
+        self, scores: Mapping[str, np.ndarray], windows: Any = None, events: Any = None
+    ) -> dict[str, Iterable[Any]]:
+        """Scores as Arrow tables that say what each is of, by role; also those of windows and events, where there are some."""
+        ...
 
-class ScoreCollector(Protocol):
-    """Takes the scores of each block's items or steps."""
-
-    def add(self, block: Block, scores: np.ndarray) -> None: ...
-
-    def result(self) -> tuple[np.ndarray, np.ndarray | None]:
-        """Scores `(len,)`; and the worst of each window, where items are windows of steps."""
+    def to(self, places: Mapping[str, Any]) -> Dataset:
+        """The same, with results going to `places` by role."""
         ...
 
 
 class Data(Protocol):
     """`dataset.py`: from what users have to datasets, and new items to what users want."""
+
+    TEST_SETS: Mapping[str, str]  # what built-in sets are tested on, by source
+    TRAINING_SETS: Mapping[str, str]
 
     def recognises(self, source: Any) -> bool:
         """Whether `source` is data of this modality, if it is not said to be of another."""
@@ -175,8 +223,33 @@ class Data(Protocol):
 
     def open(self, source: Any, schema: Any = None, **reading: Any) -> Dataset: ...
 
-    def new(self, schema: Any, values: np.ndarray, form: str | None) -> Any:
+    def place(self, path: Path, force: bool, role: str = "") -> Place:
+        """Where results of a role go; raises `UsageError`."""
+        ...
+
+    def new(self, schema: Any, values: np.ndarray, form: str | None = None) -> Any:
         """New items `(n, h, w, c)` in the form of the data of the fit."""
+        ...
+
+
+class Jobs(Protocol):
+    """`jobs.py`: the mathematics of jobs that differs."""
+
+    CODES_PER_ITEM: int  # that imputation averages over, by default
+    BESIDES: str  # the role of what `denoise` gives beside the data
+
+    def statistics(self, model: Any, items: Items) -> np.ndarray:
+        """By which normal items are told from strange ones: `(n, k)`, or of windows `(n, t, k)`."""
+        ...
+
+    def denoise(self, model: Any, items: Items, *, seed: int, **how: Any) -> Mapping[str, tuple[np.ndarray, Any]]:
+        """Clean items, and what `BESIDES` says; each with where it counts."""
+        ...
+
+    def generate(self, model: Any, n: int, seed: int, *, temperature: float, **how: Any) -> Any: ...
+
+    def draw(self, model: Any, codes: np.ndarray, seed: int) -> np.ndarray:
+        """Items `(n, h, w, c)` for codes `(n, latent_dim)`, drawn element by element."""
         ...
 
 
@@ -218,9 +291,9 @@ class Modality:
         return self._room("networks")
 
     @cached_property
-    def jobs(self) -> Any:
+    def jobs(self) -> Jobs:
         """The mathematics of jobs that differs."""
-        return self._room("jobs")
+        return cast(Jobs, self._room("jobs"))
 
     @cached_property
     def coding(self) -> Any:
@@ -230,7 +303,7 @@ class Modality:
     def refuse(self, verb: str, **options: object) -> None:
         """Raise `UsageError` for options of a verb that are given, and that this modality doesn't take."""
         for name, value in options.items():
-            if value not in (None, False) and name not in self.settings.OPTIONS.get(verb, frozenset()):
+            if value is not None and value is not False and name not in self.settings.OPTIONS.get(verb, frozenset()):
                 raise UsageError(f"`{name}` does not go with {self.name}")
 
     def _room(self, name: str) -> object:
@@ -242,6 +315,28 @@ MODALITIES: dict[str, Modality] = {
     "table": Modality("table", "fivefold.tables"),
     "series": Modality("series", "fivefold.series"),
 }
+
+
+def modality_for(source: Any, kind: str | None = None, options: Mapping[str, Any] | None = None) -> Modality:
+    """The modality of data to fit: the one called `kind`, or that `options` imply, or that recognises the data.
+
+    Raises `UsageError` if there is none of that name, `DataError` if none knows the data.
+    """
+    if kind is not None:
+        for modality in MODALITIES.values():
+            if kind == modality.name:
+                return modality
+        raise UsageError(f"`kind` must be one of {', '.join(each.name for each in MODALITIES.values())}; got {kind!r}")
+    given = {name for name, value in (options or {}).items() if value is not None}
+    for modality in reversed(MODALITIES.values()):
+        if given & modality.settings.IMPLIED_BY or modality.data.recognises(source):
+            return modality
+    raise DataError(f"data of the type {type(source).__name__} are not known; name their kind")
+
+
+def options_of(verb: str) -> frozenset[str]:
+    """Those that not all modalities take."""
+    return frozenset().union(*(each.settings.OPTIONS.get(verb, frozenset()) for each in MODALITIES.values()))
 
 
 def modality_of(schema: Schema) -> Modality:

@@ -3,7 +3,7 @@ import string
 import numpy as np
 import pytest
 
-from fivefold.images.letters import render_letters
+from fivefold.images.builtin import render_letters
 
 
 @pytest.fixture(scope="module")

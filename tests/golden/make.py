@@ -7,7 +7,7 @@ model as it is loaded, on the encoded data. Fits differ from machine to machine,
 from __future__ import annotations
 
 import json
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -16,15 +16,11 @@ import pandas as pd
 import torch
 
 import fivefold
-from fivefold.images.statistics import item_statistics
-from fivefold.items import Items
-from fivefold.jobs.generate import generate
-from fivefold.series.dataset import read_series
-from fivefold.series.jobs import surprise_series
-from fivefold.series.statistics import step_statistics
+from fivefold.items import open_data
+from fivefold.jobs.codes import decode_items
+from fivefold.jobs.generate import draw_items, morph_items, new_items
+from fivefold.modality import modality_of
 from fivefold.storage import fingerprint
-from fivefold.tables.denoise import denoise_rows
-from fivefold.tables.rows import read_rows
 
 HERE = Path(__file__).parent
 
@@ -144,44 +140,45 @@ def _of_images(model: fivefold.FittedModel) -> dict[str, np.ndarray]:
     data = items()
     mask = np.zeros(data.shape[:3], bool)
     mask[:, 2:5, 1:4] = True
-    filled = fivefold.impute(model, data, mask=mask, n_draws=2, interval=0.9, seed=1)
     clean = fivefold.denoise(model, data, seed=1)
     found = fivefold.detect(model, data)
     codes, deviations = fivefold.encode(model, data)
     return {
         "encode": np.stack((codes, deviations)),
-        "decode": fivefold.decode(model, codes, "float32"),
+        "decode": decode_items(model, codes, "float32"),
         "generate": fivefold.generate(model, 5, 1),
         "generate_sharp": fivefold.generate(model, 5, 1, prior="fitted", sharp=True, temperature=0.8),
         "generate_like": fivefold.generate(model, 3, 1, like=data[:1]),
         "morph": fivefold.morph(model, codes[0], codes[9], 4),
-        "denoise": clean.items,
+        "denoise": clean.data,
         "denoise_std": clean.std,
-        "statistics": item_statistics(model, model.read(data)),
+        "statistics": modality_of(model.schema).jobs.statistics(model, open_data(data, model.schema).all_items()),
         "score": found.score,
         "p_value": found.p_value,
         "surprise": fivefold.surprise(model, data),
-        **_imputed(filled),
+        **_imputed(fivefold.impute(model, data, mask=mask, n_draws=2, interval=0.9, seed=1)),
     }
 
 
 def _of_rows(model: fivefold.FittedModel) -> dict[str, np.ndarray]:
-    data: Items = read_rows(rows().iloc[:60], model.schema)
-    clean = denoise_rows(model, data)
+    data = open_data(rows().iloc[:60], model.schema).all_items()
+    jobs = modality_of(model.schema).jobs
+    cleaned = jobs.denoise(model, data, seed=1)
     found = fivefold.detect(model, data)
     codes, deviations = fivefold.encode(model, data)
+    given = {"kind": model.schema.columns[0].categories[1], "age": 30}
     return {
         "cells": data.values,
         "encode": np.stack((codes, deviations)),
-        "decode": fivefold.decode(model, codes),
-        "generate": fivefold.generate_rows(model, 20, 1),
-        "generate_given": fivefold.generate_rows(model, 5, 1, given={"kind": 1.0, "age": 30.0}),
-        "generate_codes": generate(model, 5, 1, prior="fitted", sharp=True),
-        "morph": fivefold.morph(model, codes[0], codes[9], 4),
-        "denoise": clean.items,
-        "denoise_probability": clean.probability,
-        "denoise_expected": clean.expected,
-        "statistics": item_statistics(model, data),
+        "decode": decode_items(model, codes),
+        "generate": new_items(model, 20, 1).values,
+        "generate_given": new_items(model, 5, 1, given=given).values,
+        "generate_codes": draw_items(model, 5, 1, prior="fitted", sharp=True),
+        "morph": morph_items(model, codes[0], codes[9], 4),
+        "denoise": cleaned[""][0],
+        "denoise_probability": cleaned["changes"][0][..., 1:],
+        "denoise_expected": cleaned["changes"][0][..., :1],
+        "statistics": jobs.statistics(model, data),
         "score": found.score,
         "p_value": found.p_value,
         "surprise": fivefold.surprise(model, data),
@@ -190,36 +187,33 @@ def _of_rows(model: fivefold.FittedModel) -> dict[str, np.ndarray]:
 
 
 def _of_steps(model: fivefold.FittedModel) -> dict[str, np.ndarray]:
-    data = read_series(steps(), model.schema)
-    filled = fivefold.impute_series(model, data, n_draws=2, interval=0.9, seed=1)
-    clean, found = fivefold.denoise_series(model, data), fivefold.detect_series(model, data, false_alarm_rate=0.05)
-    codes, deviations = fivefold.encode(model, data.items())
+    data = replace(open_data(steps(), model.schema), encoded=True)
+    clean, found = fivefold.denoise(model, data), fivefold.detect(model, data, false_alarm_rate=0.05)
+    codes, deviations = fivefold.encode(model, data)
+    events = found.events
     return {
         "cells": data.values,
         "encode": np.stack((codes, deviations)),
-        "decode": fivefold.decode(model, codes),
-        "generate": model.schema.snap(generate(model, 5, 1, prior="fitted", sharp=True)),
-        "generate_after": fivefold.continue_series(model, data, 10, 3, 1),
-        "morph": fivefold.morph(model, codes[0], codes[9], 4),
-        "denoise": clean.values,
+        "decode": decode_items(model, codes),
+        "generate": new_items(model, 5, 1).values,
+        "generate_after": fivefold.generate(model, 3, 1, after=steps(), steps=10),
+        "morph": morph_items(model, codes[0], codes[9], 4),
+        "denoise": clean.data,
         "denoise_std": clean.std,
-        "statistics": step_statistics(model, data.items()),
+        "statistics": modality_of(model.schema).jobs.statistics(model, data.all_items()),
         "score": found.score,
         "p_value": found.p_value,
         "windows": np.stack((found.window_score, found.window_p_value)),
-        "events": np.stack([found.events.series, found.events.start, found.events.end, found.events.peak]),
-        "surprise": surprise_series(model, data),
-        "impute": filled.values,
-        "impute_draws": filled.draws,
-        "impute_lower": filled.lower,
-        "impute_upper": filled.upper,
+        "events": np.stack([events.series, events.start, events.end, events.peak]),
+        "surprise": fivefold.surprise(model, data),
+        **_imputed(fivefold.impute(model, data, n_draws=2, interval=0.9, seed=1)),
     }
 
 
 def _imputed(filled: Any) -> dict[str, np.ndarray]:
     return {
-        "impute": filled.items,
-        "impute_draws": filled.draws,
+        "impute": filled.data,
+        "impute_draws": np.stack(filled.draws),
         "impute_lower": filled.lower,
         "impute_upper": filled.upper,
     }

@@ -26,9 +26,10 @@ from fivefold.series.schema import SeriesSchema
 from fivefold.storage import fingerprint
 from fivefold.tables.array_bytes import check_type
 from fivefold.tables.coding import RowCodec, decode_rows, encode_rows
-from fivefold.tables.dataset import Table, TableKind, as_native
 from fivefold.tables.exact import ExactRows
+from fivefold.tables.frames import TableKind, as_native
 from fivefold.tables.schema import TableSchema
+from fivefold.tables.table import Table
 
 _COLUMNS = "columns"
 _BLOCK_ROWS, _BLOCK_STEPS = 1 << 14, 1 << 16

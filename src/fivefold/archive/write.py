@@ -18,15 +18,14 @@ from fivefold.archive.row_archive import write_row_archive, write_series_archive
 from fivefold.errors import DataError, ModelError, UsageError
 from fivefold.images.block_values import encode_block
 from fivefold.images.code_length import STEPS, code_length
-from fivefold.images.dataset import Source
 from fivefold.images.latent import LatentGrid
 from fivefold.items import Items
 from fivefold.model.fitted import FittedModel
 from fivefold.model.scoring import encode_items
 from fivefold.progress import Rate, progress_bar
+from fivefold.series.dataset import _table as open_table
 from fivefold.series.schema import SeriesSchema
 from fivefold.storage import fingerprint
-from fivefold.tables.rows import open_table
 from fivefold.tables.schema import TableSchema
 
 _BLOCK_ITEMS, _BLOCK_ELEMENTS = 1024, 1 << 21
@@ -34,7 +33,7 @@ _SAMPLE = 256  # items that the grid's step is chosen on
 _LOSSY_STEP = 1.0  # posterior deviations
 
 
-def compress(model: FittedModel, data: Source, **options: Any) -> bytes:
+def compress(model: FittedModel, data: Any, **options: Any) -> bytes:
     """Items, the rows of a table, or series, as an archive; `options` as for `write_archive`."""
     file = io.BytesIO()
     if isinstance(model.schema, SeriesSchema):

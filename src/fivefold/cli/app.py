@@ -25,7 +25,7 @@ app = typer.Typer(
 
 def main() -> None:
     """Run the command line: exit code 2 for usage, 1 for data, 130 when interrupted."""
-    from fivefold.cli import models, jobs, archives, reports  # isort: skip # noqa: F401  (they register their commands)
+    from fivefold.cli import fit, models, jobs, archives, reports  # isort: skip # noqa: F401  (they register their commands)
 
     warnings.showwarning = _show_warning
     for stream in (sys.stdout, sys.stderr):  # a file on Windows may not hold every character

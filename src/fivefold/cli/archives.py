@@ -14,7 +14,6 @@ import typer
 
 from fivefold.cli import options
 from fivefold.cli.app import app, present
-from fivefold.cli.series import refuse
 from fivefold.errors import DataError, UsageError
 from fivefold.series.schema import SeriesSchema
 from fivefold.tables.schema import TableSchema
@@ -96,7 +95,8 @@ def _writer(fitted: FittedModel, data: str, size: tuple[int, int] | None) -> tup
 
 
 def _series_writer(fitted: FittedModel, data: str, size: tuple[int, int] | None) -> _Writer:
-    refuse(resize=size)
+    if size is not None:
+        raise UsageError("`resize` does not go with series")
     from fivefold.archive.row_archive import write_series_archive
 
     return lambda file, settings: write_series_archive(fitted, data, file, **settings)
@@ -132,7 +132,7 @@ def _row_writer(fitted: FittedModel, data: str, size: tuple[int, int] | None) ->
 @app.command()
 def decompress(
     archive: Annotated[Path, typer.Argument(metavar="ARCHIVE", help="A file; - for stdin.", show_default=False)],
-    output: options.Images,
+    output: options.Items,
     model: Annotated[
         Path | None, typer.Option("--model", metavar="MODEL", help="The model folder, if it is not embedded.")
     ] = None,
@@ -148,7 +148,7 @@ def decompress(
     rows = _parse_range(items)
     from fivefold.archive.row_archive import RowArchive
     from fivefold.storage import load
-    from fivefold.tables.rows import is_table_path
+    from fivefold.tables.output import is_table_path
 
     with _open(archive) as opened:
         if isinstance(opened, RowArchive):

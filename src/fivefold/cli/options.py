@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import dataclasses
+import json
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 
 import typer
 
@@ -25,6 +26,8 @@ def setting(config: type, name: str, flag: str | None = None) -> typer.models.Op
     return typer.Option("--" + (flag or name).replace("_", "-"), help=help, show_default=False)
 
 
+MASK = "Nonzero = missing: an array or images, for all items or each."
+RESIZE = "Bring image files to this size."
 Model = Annotated[Path, typer.Argument(metavar="MODEL", help="A model folder.", show_default=False)]
 Data = Annotated[
     str,
@@ -34,16 +37,21 @@ Data = Annotated[
         show_default=False,
     ),
 ]
-Images = Annotated[
+Items = Annotated[
     Path,
-    typer.Option("-o", "--output", metavar="OUT", help="A folder (a PNG per item), .npy, .npz, or .png (a sheet)."),
+    typer.Option(
+        "-o",
+        "--output",
+        metavar="OUT",
+        help="Of images a folder (a PNG per item), .npy, .npz, or .png (a sheet); of tables a table; of series .npy or a table.",
+    ),
 ]
 Folder = Annotated[Path, typer.Option("-o", "--output", metavar="DIR", help="Folder for the report.")]
 Mask = Annotated[
     Path | None,
-    typer.Option("--mask", metavar="MASKS", help="Nonzero = missing: an array or images, for all items or each."),
+    typer.Option("--mask", metavar="MASKS", help=MASK),
 ]
-Resize = Annotated[str | None, typer.Option("--resize", metavar="HxW", help="Bring image files to this size.")]
+Resize = Annotated[str | None, typer.Option("--resize", metavar="HxW", help=RESIZE)]
 Seed = Annotated[int, typer.Option("--seed", help="Seed of everything random.")]
 Force = Annotated[bool, typer.Option("--force", help="Overwrite the output.")]
 Json = Annotated[bool, typer.Option("--json", help="Print the figures as JSON.")]
@@ -64,3 +72,32 @@ def check_seed(seed: int) -> None:
     """Raise `UsageError` for a negative seed."""
     if seed < 0:
         raise UsageError(f"--seed must be at least 0, got {seed}")
+
+
+def parse_given(texts: list[str] | None) -> dict[str, str] | None:
+    """`COLUMN=VALUE` by column; raises `UsageError`."""
+    given = {}
+    for text in texts or ():
+        name, equals, value = text.partition("=")
+        if not equals:
+            raise UsageError(f"--given must be COLUMN=VALUE with a modelled column, got {text!r}")
+        given[name] = value
+    return given or None
+
+
+def read_json(flag: str, path: Path) -> Any:
+    """What a JSON file holds; raises `UsageError`."""
+    try:
+        return json.loads(path.read_text(encoding="utf-8"))
+    except (OSError, ValueError) as error:
+        raise UsageError(f"--{flag} {path}: can't be read as JSON ({error})") from None
+
+
+def beside(output: Path, name: str) -> Path:
+    """`OUT-name` with the endings of `output`; `output` itself without a name."""
+    if not name:
+        return output
+    if not output.name:
+        raise UsageError(f"--output must have a name for the others to be called after, got {output}")
+    ending = "".join(output.suffixes[-2:]) if output.suffix == ".gz" else output.suffix
+    return output.with_name(f"{output.name.removesuffix(ending)}-{name}{ending}")

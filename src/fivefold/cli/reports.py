@@ -12,11 +12,9 @@ import typer
 
 from fivefold.cli import options
 from fivefold.cli.app import app, present
-from fivefold.cli.series import refuse
 from fivefold.errors import UsageError
-from fivefold.images.schema import ImageSchema
+from fivefold.modality import modality_of
 from fivefold.progress import silence
-from fivefold.series.schema import SeriesSchema
 
 if TYPE_CHECKING:
     from fivefold.evaluation.section import Section
@@ -56,8 +54,7 @@ def report(
     from fivefold.storage import load
 
     fitted = load(model)
-    if thorough and not isinstance(fitted.schema, ImageSchema):
-        raise UsageError("--thorough goes with images alone")
+    modality_of(fitted.schema).refuse("evaluate", thorough=thorough)
     items, train_items = _read_sets(fitted, data, train, mask, size)
     if against is not None:
         _check_specialists(_JOBS, fitted, train_items)
@@ -169,19 +166,13 @@ def _check_specialists(jobs: Sequence[str], fitted: FittedModel, train: Items | 
 def _read_sets(
     fitted: FittedModel, data: str, train: str | None, mask: Path | None, size: tuple[int, int] | None
 ) -> tuple[Any, Any]:
-    """The items to measure on, and the training items; `mnist` has its own."""
-    from fivefold.images.dataset import read_items
-
-    if isinstance(fitted.schema, SeriesSchema):
-        from fivefold.series.dataset import read_series
-
-        refuse(mask=mask, resize=size)
-        both = [None if each is None else read_series(each, fitted.schema) for each in (data, train)]
-        return both[0], both[1]
-    items = read_items(data, fitted.schema, mask=mask, resize=size)
-    if train is None and data in ("mnist", "mnist:test"):
-        train = "mnist:train"
-    return items, None if train is None else read_items(train, fitted.schema, resize=size, split="train")
+    """The data to measure on, and the training data; built-in sets have their own."""
+    modality = modality_of(fitted.schema)
+    modality.refuse("evaluate", mask=mask, resize=size)
+    reading = {name: value for name, value in (("resize", size),) if value is not None}
+    dataset = modality.data.open(data, fitted.schema, **({} if mask is None else {"mask": mask}), **reading)
+    train = modality.data.TRAINING_SETS.get(data) if train is None else train
+    return dataset, None if train is None else modality.data.open(train, fitted.schema, **reading)
 
 
 def _print_comparisons(comparisons: Sequence[Section]) -> None:

@@ -1,46 +1,65 @@
-"""From whatever the user names to items: a built-in set, a folder of images, one image, an array or its file."""
+"""Images as datasets: built-in sets, folders of image files, one image, arrays and their files."""
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Sequence
-from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
-from typing import Any, Literal, cast
+from typing import Any, Literal
 
 import numpy as np
 
-from fivefold.arrays import read_idx, read_npy, read_npz
+from fivefold.arrays import read_array_file
 from fivefold.errors import DataError, UsageError
-from fivefold.images.files import IMAGE_ENDINGS, list_images, read_image, resize_mask
-from fivefold.images.schema import ImageSchema
-from fivefold.items import Items, make_items
-from fivefold.modality import Schema
-from fivefold.series.schema import SeriesSchema
-from fivefold.tables.rows import is_table, read_rows
-from fivefold.tables.schema import TableSchema
+from fivefold.images.files import IMAGE_ENDINGS, Pictures, read_folder, read_images, read_mask
+from fivefold.images.output import Output
+from fivefold.images.schema import ImageSchema, infer_schema
+from fivefold.items import Items, ItemSet
 
-Source = Any  # a name, a path, an array, a frame, or `Items`
 Mask = str | Path | np.ndarray | None
 Split = Literal["train", "test"]
-_ALPHA_ENDINGS = (".png", ".webp")
+TEST_SETS = {"mnist": "mnist:test", "mnist:train": "mnist:test"}
+TRAINING_SETS = {"mnist": "mnist:train", "mnist:test": "mnist:train"}
+_CHUNK_ELEMENTS = 1 << 24
+
+
+def recognises(source: Any) -> bool:
+    """Whether it names anything, or is an array of more than two axes."""
+    return isinstance(source, str | Path) or getattr(source, "ndim", 0) > 2
+
+
+def open(source: Any, schema: ImageSchema | None = None, **reading: Any) -> ItemSet:
+    """See `read_items`."""
+    return ItemSet(read_items(source, schema, **reading))
+
+
+def place(path: Path, force: bool, role: str = "") -> Output:
+    """Where images go; see `Output.at`. Standard deviations go to `.npy` files alone."""
+    if role == "std" and path.suffix.lower() != ".npy":
+        raise UsageError(f"--std must be .npy, got {path}")
+    return Output.at(path, force, role or "output")
+
+
+def new(schema: ImageSchema, values: np.ndarray, form: str | None = None) -> np.ndarray:
+    """New images `(n, h, w, c)` as they are."""
+    return values
 
 
 def read_items(
-    source: Source,
-    schema: Schema | None = None,
+    source: Any,
+    schema: ImageSchema | None = None,
     *,
     mask: Mask = None,
     resize: tuple[int, int] | None = None,
     split: Split = "test",
 ) -> Items:
-    """Read and check a set of items.
+    """Read and check a set of images.
 
     Parameters
     ----------
     source : `mnist`, `mnist:train`, `mnist:test`, `letters`; a folder of images (sub-folders' names become labels); an
-        image; a `.npy`, `.npz` or IDX file (`.gz` too); or an array `(n, h, w[, c])`. A table: a frame, a `.csv`, `.tsv`,
-        `.parquet`, `.arrow` or `.feather` file; or an array `(n, d)`, if the schema is a table's
-    schema : that of a fitted model, which the items must fit; of series, the items are the windows that `read_series` cuts
+        image; a `.npy`, `.npz` or IDX file (`.gz` too); or an array `(n, h, w[, c])`, or `(h, w)` of one image
+    schema : that of a fitted model, which the items must fit
     mask : nonzero = missing; an array, an array file, an image or a folder of images of the items' shape, or of one's
     resize : `(height, width)` to bring images of a folder to
     split : what `mnist` alone means
@@ -50,158 +69,168 @@ def read_items(
     DataError : if it can't be read or doesn't fit; the message names the file or the item
     UsageError : if `resize` is given for what isn't images in files
     """
-    if isinstance(schema, SeriesSchema) and not isinstance(source, Items):
-        if mask is not None or resize is not None:
-            raise UsageError(f"--{'mask' if mask is not None else 'resize'} goes with images, not with series")
-        from fivefold.series.dataset import read_series
-
-        return read_series(source, schema).items()
+    if isinstance(source, ItemSet):
+        source = source.items
     if isinstance(source, Items):
         if schema in (None, source.schema) and mask is None and resize is None:
             return source
-        if not isinstance(source.schema, ImageSchema) or not isinstance(schema, ImageSchema | None):
+        if not isinstance(source.schema, ImageSchema):
             raise DataError(
                 f"{source.source}: must be {schema.describe() if schema else 'images'}, got {source.schema.describe()}"
             )
-        values, labels, names, name = source.values, source.labels, source.names, source.source
-        hidden = source.hidden
-    elif isinstance(schema, TableSchema) or is_table(source):
-        if mask is not None or resize is not None:
-            raise UsageError(f"--{'mask' if mask is not None else 'resize'} goes with images, not with tables")
-        return read_rows(source, schema)
-    elif isinstance(source, np.ndarray):
-        values, labels, names, name, hidden = source, None, None, "array", None
-    else:
+        pictures, name = Pictures(source.values, source.labels, source.names, source.hidden), source.source
+    elif isinstance(source, str | Path):
         name = str(source)
-        values, labels, names, hidden = _read_named(name, cast(ImageSchema | None, schema), resize, split)
-    if resize is not None and (names is None or isinstance(source, Items)):
+        pictures = _read_named(name, schema, resize, split)
+    else:
+        pictures, name = Pictures(_as_array(source)), "array"
+    if resize is not None and (pictures.names is None or isinstance(source, Items)):
         raise UsageError(f"--resize goes with image files; {name} is none")
-    masks = (hidden, None if mask is None else _read_mask(mask, resize, names))
-    images = cast(ImageSchema | None, schema)  # others were dealt with
-    return make_items(values, images, name, [each for each in masks if each is not None], names, labels)
+    masks = (pictures.hidden, None if mask is None else read_mask(mask, resize, pictures.names))
+    present = [array for array in masks if array is not None]
+    return make_items(pictures.values, schema, name, present, pictures.names, pictures.labels)
 
 
-_Parts = tuple[np.ndarray, np.ndarray | None, tuple[str, ...] | None, np.ndarray | None]
+def _as_array(source: Any) -> np.ndarray:
+    if hasattr(source, "columns") or hasattr(source, "column_names") or isinstance(source, dict):
+        raise DataError("must be images as the model was fitted, got a table")
+    return np.asarray(source)
 
 
-def _read_named(name: str, schema: ImageSchema | None, resize: tuple[int, int] | None, split: Split) -> _Parts:
+def _read_named(name: str, schema: ImageSchema | None, resize: tuple[int, int] | None, split: Split) -> Pictures:
     builtin, _, asked = name.partition(":")
     if builtin == "mnist" and asked in ("", "train", "test"):
         from fivefold.images.builtin import load_mnist
 
-        return *load_mnist(asked or split), None, None
+        return Pictures(*load_mnist(asked or split))
     if name == "letters":
-        from fivefold.images.letters import render_letters
+        from fivefold.images.builtin import render_letters
 
-        return *render_letters(), None, None
+        return Pictures(*render_letters())
     path = Path(name)
     if not path.exists():
         raise DataError(f"{name}: no such file or folder, nor a built-in set (mnist, mnist:train, mnist:test, letters)")
     if path.is_dir():
-        return _read_folder(path, schema, resize)
+        return read_folder(path, schema, resize)
     if path.suffix.lower() in IMAGE_ENDINGS:
-        return _read_images([path], path.parent, schema, resize)
-    values, labels = _read_array(path)
-    return values, labels, None, None
+        return read_images([path], path.parent, schema, resize)
+    return Pictures(*read_array_file(path, f"an image ({' '.join(sorted(IMAGE_ENDINGS))}), "))
 
 
-def _read_array(path: Path) -> tuple[np.ndarray, np.ndarray | None]:
-    ending = path.suffix.lower()
-    if ending == ".npy":
-        return read_npy(path), None
-    if ending == ".npz":
-        return read_npz(path)
-    if ending in (".gz", ".idx") or "-ubyte" in path.name:
-        return read_idx(path), None
+def make_items(
+    values: np.ndarray,
+    schema: ImageSchema | None = None,
+    source: str = "array",
+    masks: Sequence[np.ndarray] = (),
+    names: tuple[str, ...] | None = None,
+    labels: np.ndarray | None = None,
+) -> Items:
+    """Check `values` and wrap them as `Items`; without a `schema`, infer it from them.
+
+    Parameters
+    ----------
+    values : `(n, h, w, c)`, `(n, h, w)` or one image `(h, w)`; c from 1 to 4; numbers or bool
+    schema : that of a fitted model, which the values must fit
+    masks : nonzero = missing; each of the shape of all items or of one, its channel axis may be left out or be 1
+
+    Raises
+    ------
+    DataError : no items, a wrong shape, an infinite visible value, an item with nothing visible, values in
+        another scale than the schema's
+    """
+    values = _as_images(np.asarray(values), schema, source)
+    if schema is not None and values.shape[1:] != schema.shape:
+        raise DataError(
+            f"{source}: items must be {_by(schema.shape)} as the model was fitted, got {_by(values.shape[1:])}"
+        )
+    if labels is not None:
+        if labels.size != len(values):
+            raise DataError(f"{source}: there must be a label per item, got {labels.size} for {len(values)} items")
+        labels = labels.reshape(len(values))
+    hidden = None
+    for mask in masks:
+        shaped = _shape_mask(np.asarray(mask), values.shape)
+        hidden = shaped if hidden is None else hidden | shaped
+    low, high = _scan(values, hidden, source, names)
+    if schema is None:
+        schema = infer_schema(values, low, high)
+    else:
+        _check_range(low, high, values.dtype, schema, source)
+    return Items(values, schema, source, hidden, names, labels)
+
+
+def _by(shape: tuple[int, ...]) -> str:
+    return "×".join(map(str, shape))
+
+
+def _as_images(values: np.ndarray, schema: ImageSchema | None, source: str) -> np.ndarray:
+    if values.dtype.kind not in "buif":
+        raise DataError(f"{source}: values must be numbers, got {values.dtype}")
+    if values.ndim == 3 and schema is not None and values.shape == schema.shape:
+        values = values[None]
+    elif values.ndim == 2:
+        values = values[None, ..., None]
+    elif values.ndim == 3:
+        values = values[..., None]
+    if values.ndim != 4 or not 1 <= values.shape[3] <= 4:
+        raise DataError(
+            f"{source}: images must be (items, height, width) or (items, height, width, 1 to 4 channels), "
+            f"got shape {values.shape}"
+        )
+    if 0 in values.shape:
+        raise DataError(f"{source}: there is nothing in it (shape {values.shape})")
+    return values
+
+
+def _shape_mask(mask: np.ndarray, shape: tuple[int, ...]) -> np.ndarray:
+    n, h, w, c = shape
+    if mask.dtype.kind not in "buif":
+        raise DataError(f"the mask must hold numbers, got {mask.dtype}")
+    if mask.ndim >= 2:
+        candidates = (mask,) if mask.ndim == 4 else (mask[None], mask[..., None], mask[None, ..., None])
+        for candidate in candidates:
+            fits = candidate.ndim == 4 and candidate.shape[1:3] == (h, w)
+            if fits and candidate.shape[0] in (1, n) and candidate.shape[3] in (1, c):
+                return candidate != 0
     raise DataError(
-        f"{path}: must be an image ({' '.join(sorted(IMAGE_ENDINGS))}), .npy, .npz or IDX (.idx, -ubyte, .gz) file"
+        f"the mask must have the items' shape {_by(shape)} or one item's {_by(shape[1:])}, got {_by(mask.shape)}"
     )
 
 
-def _read_folder(folder: Path, schema: ImageSchema | None, resize: tuple[int, int] | None) -> _Parts:
-    paths = list_images(folder)
-    if not paths:
-        raise DataError(f"{folder}: holds no images ({' '.join(sorted(IMAGE_ENDINGS))})")
-    values, _, names, hidden = _read_images(paths, folder, schema, resize)
-    below = [path.relative_to(folder).parent.as_posix() for path in paths]
-    return values, np.array(below) if set(below) != {"."} else None, names, hidden
+def _scan(
+    values: np.ndarray, hidden: np.ndarray | None, source: str, names: tuple[str, ...] | None
+) -> tuple[float, float]:
+    """The visible values' minimum and maximum, in bounded memory; raises for what can't be learnt from."""
+    step = max(1, _CHUNK_ELEMENTS // values[0].size)
+    low, high = np.inf, -np.inf
+    for start in range(0, len(values), step):
+        chunk = values[start : start + step]
+        seen = ~np.isnan(chunk) if chunk.dtype.kind == "f" else np.ones((len(chunk), 1, 1, 1), bool)
+        if hidden is not None:
+            seen = seen & ~(hidden if len(hidden) == 1 else hidden[start : start + step])
+        blank = np.flatnonzero(~seen.any(axis=(1, 2, 3)))
+        if len(blank):
+            index = start + int(blank[0])
+            raise DataError(f"{source}: item {names[index] if names else index} has no visible value: all are missing")
+        if chunk.dtype.kind == "f" and (infinite := np.isinf(chunk) & seen).any():
+            index = start + int(np.flatnonzero(infinite.any(axis=(1, 2, 3)))[0])
+            raise DataError(f"{source}: item {names[index] if names else index} has infinite values")
+        if hidden is not None:
+            chunk = chunk[np.broadcast_to(seen, chunk.shape)]
+        low = min(low, float(np.nanmin(chunk)))
+        high = max(high, float(np.nanmax(chunk)))
+    return low, high
 
 
-def _read_images(
-    paths: Sequence[Path], root: Path, schema: ImageSchema | None, resize: tuple[int, int] | None
-) -> _Parts:
-    """All images as one array, and where their alpha says that nothing is there.
-
-    Alpha is the mask if it is all or nothing, and a channel like the others if any pixel is half transparent. The
-    model's schema decides where there is one.
-    """
-    with ThreadPoolExecutor() as pool:  # decoders release the interpreter's lock
-        images = list(pool.map(lambda path: read_image(path, resize), paths))
-    has_alpha = [
-        p.suffix.lower() in _ALPHA_ENDINGS and i.shape[2] in (2, 4) for p, i in zip(paths, images, strict=True)
-    ]
-    if schema is not None:
-        keep_alpha = schema.channels in (2, 4)
-    else:
-        keep_alpha = any(_is_soft(image[..., -1]) for image, alpha in zip(images, has_alpha, strict=True) if alpha)
-    colours = [image[..., :-1] if alpha else image for image, alpha in zip(images, has_alpha, strict=True)]
-    alphas = [image[..., -1:] if alpha else None for image, alpha in zip(images, has_alpha, strict=True)]
-    channels = max(max(colour.shape[2] for colour in colours), 3 if schema and schema.channels >= 3 else 1)
-    if channels == 3:
-        colours = [np.repeat(colour, 3, axis=2) if colour.shape[2] == 1 else colour for colour in colours]
-    _check_alike(colours, paths)
-    values = np.stack(colours)
-    names = tuple(path.relative_to(root).as_posix() for path in paths)
-    lacks_alpha = schema is not None and schema.channels == channels + 1 and values.dtype.kind == "u" and keep_alpha
-    if all(alpha is None for alpha in alphas) and not lacks_alpha:
-        return values, None, names, None
-    opaque = np.full_like(values[0, ..., :1], np.iinfo(values.dtype).max)
-    stacked = np.stack([opaque if alpha is None else alpha for alpha in alphas])
-    if keep_alpha:
-        return np.concatenate([values, stacked], axis=3), None, names, None
-    return values, None, names, stacked == 0
-
-
-def _is_soft(alpha: np.ndarray) -> bool:
-    return bool(((alpha != 0) & (alpha != np.iinfo(alpha.dtype).max)).any())
-
-
-def _check_alike(images: Sequence[np.ndarray], paths: Sequence[Path]) -> None:
-    first = images[0]
-    for image, path in zip(images, paths, strict=True):
-        if image.shape != first.shape:
-            ours, theirs = ("×".join(map(str, i.shape)) for i in (first, image))
-            hint = "; bring them to one size with --resize HxW" if image.shape[:2] != first.shape[:2] else ""
-            raise DataError(
-                f"{path}: all images must have one shape: {paths[0].name} is {ours}, this is {theirs}{hint}"
-            )
-        if image.dtype != first.dtype:
-            raise DataError(
-                f"{path}: all images must have one depth: {paths[0].name} is {first.dtype}, this is {image.dtype}"
-            )
-
-
-def _read_mask(
-    mask: str | Path | np.ndarray, resize: tuple[int, int] | None, names: tuple[str, ...] | None
-) -> np.ndarray:
-    if isinstance(mask, np.ndarray):
-        return mask
-    path = Path(mask)
-    if not path.exists():
-        raise DataError(f"--mask {path}: no such file or folder")
-    if path.is_dir() or path.suffix.lower() in IMAGE_ENDINGS:
-        paths = list_images(path) if path.is_dir() else [path]
-        if not paths:
-            raise DataError(f"--mask {path}: holds no images")
-        if names is not None and len(paths) == len(names) > 1:
-            for each, name in zip(paths, names, strict=True):
-                if each.relative_to(path).with_suffix("") != Path(name).with_suffix(""):
-                    raise DataError(f"--mask {path}: masks must be named like the items, got {each.name} for {name}")
-        images = [read_image(each) for each in paths]
-        colours = [image[..., : -1 if image.shape[2] in (2, 4) else None] for image in images]
-        masks = [(each != 0).max(axis=2, keepdims=True) for each in colours]
-        if resize is not None:
-            masks = [resize_mask(each[..., 0], resize)[..., None] for each in masks]
-        _check_alike(masks, paths)
-        return np.stack(masks)
-    return _read_array(path)[0]
+def _check_range(low: float, high: float, dtype: np.dtype, schema: ImageSchema, source: str) -> None:
+    if dtype.kind == "f" and schema.levels is not None and schema.high > 1 and 0 <= low and 0 < high <= 1:
+        raise DataError(
+            f"{source}: values must be in [{schema.low:g}, {schema.high:g}] as the model was fitted, "
+            f"got numbers in [{low:g}, {high:g}]: scale them back"
+        )
+    if low < schema.low or high > schema.high:
+        warnings.warn(
+            f"{source}: values in [{low:g}, {high:g}] are clipped to the model's range "
+            f"[{schema.low:g}, {schema.high:g}]",
+            stacklevel=5,
+        )

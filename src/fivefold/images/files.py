@@ -1,21 +1,128 @@
-"""Image files: one item each. Pillow reads them; 16-bit colour, which it would cut to 8 bit, goes another way."""
+"""Image files and folders of them. Pillow reads them; 16-bit colour, which it would cut to 8 bit, goes another way."""
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
 
+from fivefold.arrays import read_array_file
 from fivefold.errors import DataError
+from fivefold.images.schema import ImageSchema
 
 IMAGE_ENDINGS = frozenset({".png", ".jpg", ".jpeg", ".tif", ".tiff", ".webp", ".bmp"})
+_ALPHA_ENDINGS = (".png", ".webp")
 _PNG_BIT_DEPTH = 24  # offset of the byte in the header
+
+
+@dataclass(frozen=True)
+class Pictures:
+    """Images as they were read: `values`, and what is known of them besides; see `Items`."""
+
+    values: np.ndarray
+    labels: np.ndarray | None = None
+    names: tuple[str, ...] | None = None
+    hidden: np.ndarray | None = None
 
 
 def list_images(folder: Path) -> list[Path]:
     """All image files below `folder`, in sorted order; hidden ones are left out."""
     found = (path for path in sorted(folder.rglob("*")) if path.suffix.lower() in IMAGE_ENDINGS and path.is_file())
     return [path for path in found if not any(part.startswith(".") for part in path.relative_to(folder).parts)]
+
+
+def read_folder(folder: Path, schema: ImageSchema | None, resize: tuple[int, int] | None) -> Pictures:
+    """All images below a folder; those in sub-folders are labelled by them. Raises `DataError`."""
+    paths = list_images(folder)
+    if not paths:
+        raise DataError(f"{folder}: holds no images ({' '.join(sorted(IMAGE_ENDINGS))})")
+    pictures = read_images(paths, folder, schema, resize)
+    below = [path.relative_to(folder).parent.as_posix() for path in paths]
+    return replace(pictures, labels=np.array(below) if set(below) != {"."} else None)
+
+
+def read_images(
+    paths: Sequence[Path], root: Path, schema: ImageSchema | None, resize: tuple[int, int] | None
+) -> Pictures:
+    """All images as one array, and where their alpha says that nothing is there.
+
+    Alpha is the mask if it is all or nothing, and a channel like the others if any pixel is half transparent. The
+    model's schema decides where there is one.
+    """
+    with ThreadPoolExecutor() as pool:  # decoders release the interpreter's lock
+        images = list(pool.map(lambda path: read_image(path, resize), paths))
+    has_alpha = [
+        p.suffix.lower() in _ALPHA_ENDINGS and i.shape[2] in (2, 4) for p, i in zip(paths, images, strict=True)
+    ]
+    if schema is not None:
+        keep_alpha = schema.channels in (2, 4)
+    else:
+        keep_alpha = any(_is_soft(image[..., -1]) for image, alpha in zip(images, has_alpha, strict=True) if alpha)
+    colours = [image[..., :-1] if alpha else image for image, alpha in zip(images, has_alpha, strict=True)]
+    alphas = [image[..., -1:] if alpha else None for image, alpha in zip(images, has_alpha, strict=True)]
+    channels = max(max(colour.shape[2] for colour in colours), 3 if schema and schema.channels >= 3 else 1)
+    if channels == 3:
+        colours = [np.repeat(colour, 3, axis=2) if colour.shape[2] == 1 else colour for colour in colours]
+    _check_alike(colours, paths)
+    values = np.stack(colours)
+    names = tuple(path.relative_to(root).as_posix() for path in paths)
+    lacks_alpha = schema is not None and schema.channels == channels + 1 and values.dtype.kind == "u" and keep_alpha
+    if all(alpha is None for alpha in alphas) and not lacks_alpha:
+        return Pictures(values, names=names)
+    opaque = np.full_like(values[0, ..., :1], np.iinfo(values.dtype).max)
+    stacked = np.stack([opaque if alpha is None else alpha for alpha in alphas])
+    if keep_alpha:
+        return Pictures(np.concatenate([values, stacked], axis=3), names=names)
+    return Pictures(values, names=names, hidden=stacked == 0)
+
+
+def _is_soft(alpha: np.ndarray) -> bool:
+    return bool(((alpha != 0) & (alpha != np.iinfo(alpha.dtype).max)).any())
+
+
+def _check_alike(images: Sequence[np.ndarray], paths: Sequence[Path]) -> None:
+    first = images[0]
+    for image, path in zip(images, paths, strict=True):
+        if image.shape != first.shape:
+            ours, theirs = ("×".join(map(str, i.shape)) for i in (first, image))
+            hint = "; bring them to one size with --resize HxW" if image.shape[:2] != first.shape[:2] else ""
+            raise DataError(
+                f"{path}: all images must have one shape: {paths[0].name} is {ours}, this is {theirs}{hint}"
+            )
+        if image.dtype != first.dtype:
+            raise DataError(
+                f"{path}: all images must have one depth: {paths[0].name} is {first.dtype}, this is {image.dtype}"
+            )
+
+
+def read_mask(
+    mask: str | Path | np.ndarray, resize: tuple[int, int] | None, names: tuple[str, ...] | None
+) -> np.ndarray:
+    """A mask `(n or 1, h, w, 1)` from image files, or whatever an array or its file holds; raises `DataError`."""
+    if isinstance(mask, np.ndarray):
+        return mask
+    path = Path(mask)
+    if not path.exists():
+        raise DataError(f"--mask {path}: no such file or folder")
+    if path.is_dir() or path.suffix.lower() in IMAGE_ENDINGS:
+        paths = list_images(path) if path.is_dir() else [path]
+        if not paths:
+            raise DataError(f"--mask {path}: holds no images")
+        if names is not None and len(paths) == len(names) > 1:
+            for file, name in zip(paths, names, strict=True):
+                if file.relative_to(path).with_suffix("") != Path(name).with_suffix(""):
+                    raise DataError(f"--mask {path}: masks must be named like the items, got {file.name} for {name}")
+        images = [read_image(file) for file in paths]
+        colours = [image[..., : -1 if image.shape[2] in (2, 4) else None] for image in images]
+        masks = [(colour != 0).max(axis=2, keepdims=True) for colour in colours]
+        if resize is not None:
+            masks = [resize_mask(hidden[..., 0], resize)[..., None] for hidden in masks]
+        _check_alike(masks, paths)
+        return np.stack(masks)
+    return read_array_file(path)[0]
 
 
 def read_image(path: Path, resize: tuple[int, int] | None = None) -> np.ndarray:

@@ -4,16 +4,18 @@ from __future__ import annotations
 
 import math
 import zipfile
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import IO
+from typing import IO, cast
 
 import numpy as np
 
 from fivefold.atomic import atomic_file, atomic_folder, check_free
 from fivefold.errors import DataError, UsageError
 from fivefold.images.files import encode_png
+from fivefold.images.schema import ImageSchema
+from fivefold.items import Items
 
 _GAP = 2  # pixels between the images of a sheet
 
@@ -34,6 +36,16 @@ class Output:
         if path.exists() and path.is_dir() != (path.suffix == ""):
             raise UsageError(f"{path} is a {'folder' if path.is_dir() else 'file'}; give another --{flag}")
         return cls(path)
+
+    def put(self, items: Items, values: np.ndarray, replace: bool) -> None:
+        """Results like `items`, under their names; if they don't `replace` values, in a range of their own from 0 on."""
+        schema = cast(ImageSchema, items.schema)
+        low, high = (schema.low, schema.high) if replace else (0.0, max(float(values.max()), 1.0))
+        self.write(values, low, high, items.names)
+
+    def write_new(self, schema: ImageSchema, values: np.ndarray, labels: Mapping[str, np.ndarray]) -> None:
+        """New images, numbered."""
+        self.write(values, schema.low, schema.high)
 
     def write(self, values: np.ndarray, low: float, high: float, names: Sequence[str] | None = None) -> None:
         """Write `(n, h, w, c)` values of the range `[low, high]`.

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Any
 
 from fivefold.config import (
@@ -15,7 +16,7 @@ from fivefold.config import (
 from fivefold.errors import UsageError
 from fivefold.modality import Words
 
-WORDS = Words("image", "images", "element", "elements")
+WORDS = Words("item", "items", "element", "elements")
 CONFIG: type[ModalityConfig] | None = None
 OPTIONS: dict[str, frozenset[str]] = {
     "fit": frozenset({"likelihood", "context_depth", "positions", "mask", "resize"}),
@@ -38,6 +39,9 @@ USAGE = (
     "fivefold detect MODEL DATA -o scores.csv",
     "fivefold encode MODEL DATA -o z.npy",
 )
+IMPLIED_BY: frozenset[str] = frozenset()
+FLAGS: dict[str, str] = {}
+REPORTS: tuple[str, ...] = ("",)
 BUFFERS: tuple[str, ...] = ()
 PRESETS: dict[str, FitConfig] = {
     "default": FitConfig(
@@ -64,6 +68,12 @@ def configure(preset: str = "default", *, items: int | None = None, **overrides:
     if preset not in PRESETS:
         raise UsageError(f"--preset must be one of {', '.join(PRESETS)}; got {preset!r}")
     return PRESETS[preset].with_settings(**overrides)
+
+
+def split_reading(settings: Mapping[str, Any]) -> tuple[dict[str, Any], dict[str, Any]]:
+    """How the data are to be read, and the settings of the fit."""
+    reading = {name: settings[name] for name in ("mask", "resize") if settings.get(name) is not None}
+    return {"split": "train", **reading}, {name: settings[name] for name in settings if name not in ("mask", "resize")}
 
 
 def describe_context(config: FitConfig) -> str:

@@ -2,22 +2,36 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import numpy as np
 import torch
 
 from fivefold.errors import DataError
-from fivefold.images.dataset import Mask, Source
+from fivefold.items import open_data
+from fivefold.modality import modality_of
 from fivefold.model.fitted import FittedModel
 from fivefold.model.scoring import encode_items
 
 
-def encode(model: FittedModel, data: Source, *, mask: Mask = None) -> tuple[np.ndarray, np.ndarray]:
-    """Posterior means and standard deviations of the items, both `(n, latent_dim)` float32."""
-    return encode_items(model, model.read(data, mask))
+def encode(model: FittedModel, data: Any, **reading: Any) -> tuple[np.ndarray, np.ndarray]:
+    """Posterior means and standard deviations of the items, both `(n, latent_dim)` float32; of series, of each window.
+
+    `reading`: how the data are read, such as `mask`; see the modality's `open`.
+    """
+    modality_of(model.schema).refuse("encode", **reading)
+    blocks = open_data(data, model.schema, **reading).blocks("encode")
+    means, deviations = zip(*(encode_items(model, block.items) for block in blocks), strict=True)
+    return np.concatenate(means), np.concatenate(deviations)
+
+
+def decode(model: FittedModel, z: np.ndarray) -> Any:
+    """The mean item of each code, as new data in the form of the fit's; see `decode_items`."""
+    return modality_of(model.schema).data.new(model.schema, decode_items(model, z), model.form)
 
 
 @torch.inference_mode()
-def decode(model: FittedModel, z: np.ndarray, dtype: np.dtype | str | None = None) -> np.ndarray:
+def decode_items(model: FittedModel, z: np.ndarray, dtype: np.dtype | str | None = None) -> np.ndarray:
     """The mean item of each code: `(n, h, w, c)` in the data's range and `dtype` (default: the training data's).
 
     Raises `DataError` if `z` isn't `(n, latent_dim)` finite numbers.

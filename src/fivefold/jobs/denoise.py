@@ -3,66 +3,69 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-
-import numpy as np
-import torch
-from torch import Tensor
+from typing import Any
 
 from fivefold.errors import UsageError
-from fivefold.images.dataset import Mask, Source
-from fivefold.model.conditional import Conditional
-from fivefold.model.conditioning import Window
-from fivefold.model.fitted import FittedModel, standard_normal
-from fivefold.model.likelihoods import Likelihood, NumberLikelihood
-from fivefold.seeds import derive_seed
+from fivefold.items import Block, open_data
+from fivefold.jobs.collect import Results, collect
+from fivefold.modality import modality_of
+from fivefold.model.fitted import FittedModel
 
 
 @dataclass(frozen=True)
 class Denoised:
-    """`items` `(n, h, w, c)` in their own dtype; `std` likewise, float32, in the data's units."""
+    """Data without their noise, in the form in which they came.
 
-    items: np.ndarray
-    std: np.ndarray
-
-
-@torch.inference_mode()
-def denoise(model: FittedModel, data: Source, *, mask: Mask = None, n_samples: int = 2, seed: int = 0) -> Denoised:
-    """The clean items that the noisy ones stand for, and how sure that is, element by element.
-
-    The encoder, trained with corruption, gives the posterior of the clean item; the context decoder, E[x | z, noisy
-    neighbours] and the variance. That is done twice: what the first pass cleaned tells the encoder more of z than the
-    noisy item did. The second pass is averaged over `n_samples` draws of z, in mirrored pairs. A model without a
-    context decoder decodes the posterior mean.
-
-    Raises `UsageError` if `n_samples` is below 1, `ModelError` if the model is of a table (see `denoise_rows`).
+    Attributes
+    ----------
+    data : the clean data that the noisy ones stand for; of tables those cells replaced that do not belong into their rows
+    std : of images and series, how sure that is: a standard deviation per element, in the data's units; else None
+    changes : of tables, a table with a row for each replaced cell: `row`, `column`, what it `was` and `is`, and the `probability`
+        that it was wrong; else None
+    changed : how many elements were replaced
     """
-    if n_samples < 1:
+
+    data: Any
+    std: Any
+    changes: Any
+    changed: int
+
+
+def denoise(
+    model: FittedModel,
+    data: Any,
+    *,
+    n_samples: int | None = None,
+    threshold: float | None = None,
+    seed: int = 0,
+    **reading: Any,
+) -> Denoised:
+    """The clean data that noisy ones stand for; see the modality's `denoise`.
+
+    Parameters
+    ----------
+    data : whatever the model's modality reads, or `Items`, or a dataset
+    n_samples : of images, codes that the result is averaged over; by default 2
+    threshold : of tables, replace cells that are wrong with a higher probability; by default 0.5
+    reading : how the data are read, such as `mask`; see the modality's `open`
+
+    Raises
+    ------
+    UsageError : for an option that is out of its range, or that the modality doesn't take
+    """
+    modality = modality_of(model.schema)
+    modality.refuse("denoise", n_samples=n_samples, threshold=threshold, **reading)
+    if n_samples is not None and n_samples < 1:
         raise UsageError(f"n_samples must be at least 1, got {n_samples}")
-    schema, items = model.image_schema, model.read(data, mask)
-    cleaned = np.empty_like(items.values)
-    std = np.empty(items.values.shape, np.float32)
-    generator = np.random.default_rng(derive_seed(seed, "denoise"))
-    for rows, x, visible in model.batches(items):
-        noise = standard_normal(generator, (len(x), -(-n_samples // 2), model.latent_dim), x.device)
-        posterior = model.vae.posterior(x, visible)
-        mean, square = _explain(model, x, visible, posterior.mu)
-        if model.has_learnt(Window.NOISY):
-            better = model.vae.posterior(mean)
-            mirrored = torch.cat((noise, -noise), dim=1)[:, :n_samples]
-            codes = better.at(mirrored.transpose(0, 1)).transpose(0, 1)
-            mean, square = _explain(model, x, visible, codes)
-        cleaned[rows] = model.values(mean, items.values.dtype)
-        deviation = (square - mean.square()).clamp_min(0).sqrt().cpu().numpy().transpose(0, 2, 3, 1)
-        std[rows] = deviation * (schema.high - schema.low)
-    return Denoised(cleaned, std)
+    if threshold is not None and not 0 < threshold < 1:
+        raise UsageError(f"--threshold must be between 0 and 1, got {threshold:g}")
+    options = {name: value for name, value in (("n_samples", n_samples), ("threshold", threshold)) if value is not None}
 
+    def clean(block: Block) -> Results:
+        results: Results = modality.jobs.denoise(model, block.items, seed=block.seed(seed), **options)
+        return results
 
-def _explain(model: FittedModel, x: Tensor, visible: Tensor, codes: Tensor) -> Tensor:
-    """First and second moment of each element given its neighbours, averaged over its item's codes: `(2, n, c, h, w)`."""
-    return Conditional(model, Window.NOISY, x, visible, codes).map(_moments)
-
-
-def _moments(likelihood: Likelihood, items: Tensor, elements: Tensor) -> Tensor:
-    assert isinstance(likelihood, NumberLikelihood)
-    mean = likelihood.mean
-    return torch.stack((mean, likelihood.variance + mean.square()), dim=1).mean(3).view(-1, 2)
+    besides: str = modality.jobs.BESIDES
+    found = collect(open_data(data, model.schema, **reading), "denoise", clean, ("",), (besides,))
+    std, changes = (found[besides] if besides == role else None for role in ("std", "changes"))
+    return Denoised(found[""], std, changes, found.changed)

@@ -4,14 +4,16 @@ from __future__ import annotations
 
 import math
 import warnings
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from typing import Any
 
 import numpy as np
 import torch
 
 from fivefold.errors import ModelError, UsageError
-from fivefold.images.dataset import Mask, Source
-from fivefold.images.statistics import item_statistics
+from fivefold.items import Items, open_data
+from fivefold.jobs.collect import collect
+from fivefold.modality import Dataset, modality_of
 from fivefold.model.conditional import Conditional
 from fivefold.model.conditioning import Window
 from fivefold.model.fitted import FittedModel
@@ -19,67 +21,106 @@ from fivefold.model.fitted import FittedModel
 
 @dataclass(frozen=True)
 class Detection:
-    """Per item, in the items' order.
+    """Of each image or row, `(n,)`; of each step in the form in which the series came: `(n, t)` of arrays, one per row of tables.
 
     Attributes
     ----------
-    score : `(n,)` float64, nats; higher = more normal
-    p_value : `(n,)`: how often a normal item scores as low
-    anomaly : `(n,)` bool
+    score : float64, nats; higher = more normal; NaN where nothing was visible
+    p_value : how often a normal item scores as low; NaN likewise
+    anomaly : bool
     calibrated_on : number of held-out items that the p-values compare with
+    window_score, window_p_value : of series the lowest score in each window's middle, and how often a normal window's is as
+        low, `(w,)`; else None
+    events : of series, what the flagged steps make up; else None
     """
 
-    score: np.ndarray
-    p_value: np.ndarray
-    anomaly: np.ndarray
+    score: Any
+    p_value: Any
+    anomaly: Any
     calibrated_on: int
+    window_score: np.ndarray | None = None
+    window_p_value: np.ndarray | None = None
+    events: Any = None
 
 
 def detect(
-    model: FittedModel,
-    data: Source,
-    *,
-    false_alarm_rate: float = 0.01,
-    fdr: float | None = None,
-    mask: Mask = None,
+    model: FittedModel, data: Any, *, false_alarm_rate: float = 0.01, fdr: float | None = None, **reading: Any
 ) -> Detection:
     """Score items, and flag those that are too strange.
 
     The score is the joint density of the item's statistics among those of normal items (density of states: Morningstar
     et al. 2020, arXiv:2006.09273, with the full covariance). The p-value compares it with the scores of other normal
     items (split conformal: Laxhammar & Falkman 2011; exact if those and the normal items are exchangeable). An item's
-    score does not depend on the others.
+    score does not depend on the others. Of series each step is scored, by how improbable it and those around are.
 
     Parameters
     ----------
+    data : whatever the model's modality reads, or `Items`, or a dataset
     false_alarm_rate : share of normal items that may be flagged, in (0, 1)
     fdr : if given, the share of normal items among the flagged ones to aim for instead, in (0, 1) (Benjamini &
         Hochberg 1995; with conformal p-values: Bates et al. 2023, arXiv:2104.08279); depends on the batch
+    reading : how the data are read, such as `mask`; see the modality's `open`
 
     Raises
     ------
     UsageError : for a rate outside (0, 1)
     ModelError : if the model was fitted without held-out items
     """
-    statistics = item_statistics(model, model.read(data, mask))
-    return decide(model, statistics, false_alarm_rate, fdr)
-
-
-def decide(
-    model: FittedModel, statistics: np.ndarray, false_alarm_rate: float = 0.01, fdr: float | None = None
-) -> Detection:
-    """`detect` from the items' statistics, `(n, k)`."""
+    modality_of(model.schema).refuse("detect", **reading)
     check_rates(false_alarm_rate, fdr)
+    dataset = open_data(data, model.schema, **reading)
+    return detect_in(model, dataset, false_alarm_rate, fdr).in_form_of(dataset)
+
+
+@dataclass(frozen=True)
+class Scored:
+    """A `Detection` whose numbers are all in one row, `(len(dataset),)`."""
+
+    score: np.ndarray
+    p_value: np.ndarray
+    anomaly: np.ndarray
+    calibrated_on: int
+    windows: dict[str, np.ndarray] | None
+    events: Any
+
+    def in_form_of(self, data: Dataset) -> Detection:
+        """In the form in which the data came."""
+        score, p_value, anomaly = (data.in_form(numbers) for numbers in (self.score, self.p_value, self.anomaly))
+        found = Detection(score, p_value, anomaly, self.calibrated_on, events=self.events)
+        if self.windows is None:
+            return found
+        return replace(found, window_score=self.windows["score"], window_p_value=self.windows["p_value"])
+
+
+def detect_in(model: FittedModel, data: Dataset, false_alarm_rate: float = 0.01, fdr: float | None = None) -> Scored:
+    """`detect` for a dataset."""
+    modality = modality_of(model.schema)
+    normal = calibrated(model)
+    calibrated_on = len(normal.calibration)
+    _warn_of_few(calibrated_on, modality.settings.WORDS.items, false_alarm_rate, fdr)
+    scores = data.scores()
+    for block in data.blocks("detect"):
+        scores.add(block, normal.score(modality.jobs.statistics(model, block.items)))
+    score, worst = scores.result()
+    p_value = np.where(np.isnan(score), np.nan, normal.p_value(score))
+    anomaly = p_value <= false_alarm_rate  # which NaN is not
+    if fdr is not None:
+        known = ~np.isnan(p_value)
+        anomaly[known] = benjamini_hochberg(p_value[known], fdr)
+    if worst is None:
+        return Scored(score, p_value, anomaly, calibrated_on, None, None)
+    windows = {"score": worst, "p_value": normal.window_p_value(worst)}
+    return Scored(score, p_value, anomaly, calibrated_on, windows, data.events(score, p_value, anomaly))
+
+
+def calibrated(model: FittedModel) -> Any:
+    """The scores of normal items; raises `ModelError` if there are none."""
     if model.normality is None:
+        items = modality_of(model.schema).settings.WORDS.items
         raise ModelError(
-            "the model has too few held-out items to compare with; fit with more items or a larger --validation"
+            f"the model has too few held-out {items} to compare with; fit with more, or with a larger --validation"
         )
-    calibrated_on = len(model.normality.calibration)
-    warn_of_few(calibrated_on, "items", false_alarm_rate, fdr)
-    score = model.normality.score(statistics)
-    p_value = model.normality.p_value(score)
-    anomaly = p_value <= false_alarm_rate if fdr is None else benjamini_hochberg(p_value, fdr)
-    return Detection(score, p_value, anomaly, calibrated_on)
+    return model.normality
 
 
 def check_rates(false_alarm_rate: float | None, fdr: float | None) -> None:
@@ -89,7 +130,7 @@ def check_rates(false_alarm_rate: float | None, fdr: float | None) -> None:
             raise UsageError(f"--{flag} must be between 0 and 1, got {rate:g}")
 
 
-def warn_of_few(calibrated_on: int, of_what: str, false_alarm_rate: float, fdr: float | None) -> None:
+def _warn_of_few(calibrated_on: int, of_what: str, false_alarm_rate: float, fdr: float | None) -> None:
     """Say so if there are too few p-values to flag anything."""
     smallest = 1 / (1 + calibrated_on)
     kind, rate = ("false-alarm", false_alarm_rate) if fdr is None else ("false-discovery", fdr)
@@ -97,7 +138,7 @@ def warn_of_few(calibrated_on: int, of_what: str, false_alarm_rate: float, fdr: 
         warnings.warn(
             f"with {calibrated_on} held-out {of_what} to compare with no p-value is below {smallest:.3g}: "
             f"nothing can be flagged at a {kind} rate of {rate:g}",
-            stacklevel=3,
+            stacklevel=4,
         )
 
 
@@ -108,16 +149,29 @@ def benjamini_hochberg(p_value: np.ndarray, fdr: float) -> np.ndarray:
     return p_value <= ordered[passing[-1]] if len(passing) else np.zeros(len(p_value), bool)
 
 
+def surprise(model: FittedModel, data: Any, **reading: Any) -> Any:
+    """Bits that each element costs, given z and the elements before it, in the form of the data: the more, the stranger.
+
+    Of arrays numbers like them, of tables a table of the modelled columns, of series in tables one with a row per step; NaN
+    where a cell or value is missing, 0 where a pixel is hidden.
+    """
+    modality_of(model.schema).refuse("surprise", **reading)
+    dataset = open_data(data, model.schema, **reading)
+    found = collect(
+        dataset, "surprise", lambda block: {"surprise": surprise_items(model, block.items)}, (), ("surprise",)
+    )
+    return found["surprise"]
+
+
 @torch.inference_mode()
-def surprise(model: FittedModel, data: Source, *, mask: Mask = None) -> np.ndarray:
-    """Bits that each element costs, given z and the elements before it: `(n, h, w, c)` float32, 0 where hidden.
+def surprise_items(model: FittedModel, items: Items) -> tuple[np.ndarray, np.ndarray]:
+    """Bits of each element `(n, h, w, c)` float32, 0 where hidden; and which are visible.
 
     z is the posterior mean; real-valued elements have a density, whose bits may be negative.
     """
-    items = model.read(data, mask)
     bits = np.empty(items.values.shape, np.float32)
     for rows, x, visible in model.batches(items):
         given = Conditional(model, Window.CAUSAL, x, visible, model.vae.posterior(x, visible).mu)
         surprising = torch.where(visible, -given.log_prob(x), 0) / math.log(2)
         bits[rows] = surprising.cpu().numpy().transpose(0, 2, 3, 1)
-    return bits
+    return bits, items.visible()

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from typing import get_args
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any, get_args
 
 import numpy as np
 import torch
@@ -10,17 +12,33 @@ import torch
 from fivefold.config import PriorName
 from fivefold.errors import ModelError, UsageError
 from fivefold.images.context import as_items
-from fivefold.images.dataset import Source
-from fivefold.items import Items
-from fivefold.jobs.codes import decode, encode
+from fivefold.items import Items, open_data
+from fivefold.jobs.codes import decode_items, encode
+from fivefold.modality import modality_of
 from fivefold.model.conditional import Conditional
 from fivefold.model.conditioning import Window
-from fivefold.model.fitted import FittedModel, standard_normal, uniform
+from fivefold.model.fitted import FittedModel, uniform
 from fivefold.seeds import derive_seed
-from fivefold.series.copula import draw_windows
-from fivefold.series.schema import SeriesSchema
 
 _WIDER = 4  # batches for drawing: their steps are many and small
+
+
+@dataclass(frozen=True)
+class Generated:
+    """New items, encoded.
+
+    Attributes
+    ----------
+    values : `(m, h, w, c)`
+    labels : `(m,)` what a table that has several rows of each is to say of it, by column
+    axes : shape of the first axis, where it stands for several
+    counts : how many there are of what
+    """
+
+    values: np.ndarray
+    labels: dict[str, np.ndarray] = field(default_factory=dict)
+    axes: tuple[int, ...] | None = None
+    counts: dict[str, int] = field(default_factory=dict)
 
 
 def generate(
@@ -28,75 +46,78 @@ def generate(
     n: int,
     seed: int = 0,
     *,
-    prior: PriorName = "standard",
-    sharp: bool = False,
-    like: Source | None = None,
+    prior: PriorName | None = None,
+    sharp: bool | None = None,
+    like: Any = None,
     temperature: float = 1.0,
-) -> np.ndarray:
-    """`n` new items: `(n, h, w, c)` in the data's dtype; the first do not depend on `n`.
+    given: Mapping[str, Any] | None = None,
+    after: Any = None,
+    steps: int | None = None,
+) -> Any:
+    """`n` new items in the form of the data of the fit; the first do not depend on `n`.
+
+    Of images `(n, h, w, c)`, in the data's dtype; of tables a table; of series windows `(n, t, c)`, or how given ones may go on.
 
     Parameters
     ----------
-    prior : where codes are drawn from: `standard`, the normal distribution that the VAE was trained with, or `fitted`,
-        the density fitted to the training items' codes
-    sharp : draw the elements too, one after the other through the causal context decoder, instead of their means; of series
-        all together, see `copula`
-    like : one item; codes are then drawn from its posterior instead
+    prior : of images, where codes are drawn from: `standard` (the default), the normal distribution that the VAE was trained
+        with, or `fitted`, the density fitted to the training items' codes, from which tables and series are always drawn
+    sharp : of images, draw the elements too, one after the other through the causal context decoder, instead of their means,
+        as is always done of tables and series
+    like : of images, one item; codes are then drawn from its posterior instead
     temperature : factor on the deviation of the codes from their centre, `like`'s or the prior's; 0 for the centre
+    given : of tables, values that new rows have, by column
+    after : series; each of `n` draws is how they may go on: `(n, series, steps, c)`
+    steps : of those, by default as many as a window has
 
     Raises
     ------
-    UsageError : if `n` is below 1, `temperature` negative, or `like` goes with a prior or is not one item
+    UsageError : if `n` is below 1, `temperature` negative, `like` goes with a prior or is not one item, or an option is not
+        for the model's modality
     ModelError : if the model has no fitted prior, or no context decoder to be sharp with
     """
+    options = {"prior": prior, "sharp": sharp, "like": like, "given": given, "after": after, "steps": steps}
+    found = new_items(model, n, seed, temperature=temperature, **options)
+    values = modality_of(model.schema).data.new(model.schema, found.values, model.form)
+    return values if found.axes is None else values.reshape(*found.axes, *values.shape[1:])
+
+
+def new_items(model: FittedModel, n: int, seed: int, *, temperature: float = 1.0, **options: Any) -> Generated:
+    """`generate`, encoded."""
+    modality = modality_of(model.schema)
+    modality.refuse("generate", **options)
     if n < 1:
         raise UsageError(f"-n must be at least 1, got {n}")
     if not 0 <= temperature < float("inf"):
         raise UsageError(f"--temperature must be at least 0, got {temperature:g}")
+    given = {name: value for name, value in options.items() if value is not None}
+    found: Generated = modality.jobs.generate(model, n, seed, temperature=temperature, **given)
+    return found
+
+
+def draw_items(
+    model: FittedModel,
+    n: int,
+    seed: int,
+    *,
+    prior: PriorName,
+    sharp: bool,
+    like: Any = None,
+    temperature: float = 1.0,
+) -> np.ndarray:
+    """`n` new items `(n, h, w, c)`, encoded: decoded from codes or, if `sharp`, drawn given these."""
     if sharp and not model.has_learnt(Window.CAUSAL):
         raise ModelError("--sharp needs a model with a context decoder, this one was fitted with --window 0")
     codes = _draw_codes(model, n, np.random.default_rng(derive_seed(seed, "generate")), prior, like, temperature)
     if not sharp:
-        return decode(model, codes)
-    draw = _draw_windows if isinstance(model.schema, SeriesSchema) else _draw_elements
-    return draw(model, codes, seed)
-
-
-def _draw_codes(
-    model: FittedModel, n: int, rng: np.random.Generator, prior: PriorName, like: Source | None, temperature: float
-) -> np.ndarray:
-    if like is not None:
-        if prior != "standard":
-            raise UsageError("--like and --prior fitted exclude each other: codes come from the item's posterior")
-        items = model.read(like)
-        if len(items) != 1:
-            raise UsageError(f"--like must be one item, got {len(items)}")
-        mu, std = encode(model, items)
-        return mu + temperature * std * rng.standard_normal((n, model.latent_dim))
-    if prior not in get_args(PriorName):
-        raise UsageError(f"--prior must be one of {', '.join(get_args(PriorName))}; got {prior!r}")
-    if prior == "fitted":
-        if model.prior is None:
-            raise ModelError("--prior fitted needs a model with a fitted prior, this one has none")
-        return model.prior.sample(n, rng, temperature)
-    return temperature * rng.standard_normal((n, model.latent_dim))
+        return decode_items(model, codes)
+    drawn: np.ndarray = modality_of(model.schema).jobs.draw(model, codes, seed)
+    return drawn
 
 
 @torch.inference_mode()
-def _draw_windows(model: FittedModel, codes: np.ndarray, seed: int) -> np.ndarray:
-    """Windows of series, all steps at once."""
-    rng, parts = np.random.default_rng(derive_seed(seed, "sharp")), []
-    steps, channels, _ = model.schema.shape
-    for start in range(0, len(codes), model.batch_size):
-        z = model.codes(codes[start : start + model.batch_size].astype(np.float32))
-        noise = standard_normal(rng, (len(z), 1, steps, channels), model.device)
-        parts.append(model.values(draw_windows(model, z, noise)))
-    return np.concatenate(parts)
-
-
-@torch.inference_mode()
-def _draw_elements(model: FittedModel, codes: np.ndarray, seed: int) -> np.ndarray:
-    """Items drawn element by element in raster order, all items of a batch at once."""
+def draw_elements(model: FittedModel, codes: np.ndarray, seed: int) -> np.ndarray:
+    """Items `(n, h, w, c)` for codes `(n, latent_dim)`, drawn element by element, those of a batch at once."""
     rng = np.random.default_rng(derive_seed(seed, "sharp"))
     size, device = model.schema.size, model.device
     height, width, channels = model.schema.shape
@@ -117,6 +138,26 @@ def _draw_elements(model: FittedModel, codes: np.ndarray, seed: int) -> np.ndarr
     return drawn
 
 
+def _draw_codes(
+    model: FittedModel, n: int, rng: np.random.Generator, prior: PriorName, like: Any, temperature: float
+) -> np.ndarray:
+    if like is not None:
+        if prior != "standard":
+            raise UsageError("--like and --prior fitted exclude each other: codes come from the item's posterior")
+        items = open_data(like, model.schema).all_items()
+        if len(items) != 1:
+            raise UsageError(f"--like must be one item, got {len(items)}")
+        mu, std = encode(model, items)
+        return mu + temperature * std * rng.standard_normal((n, model.latent_dim))
+    if prior not in get_args(PriorName):
+        raise UsageError(f"--prior must be one of {', '.join(get_args(PriorName))}; got {prior!r}")
+    if prior == "fitted":
+        if model.prior is None:
+            raise ModelError("--prior fitted needs a model with a fitted prior, this one has none")
+        return model.prior.sample(n, rng, temperature)
+    return temperature * rng.standard_normal((n, model.latent_dim))
+
+
 def nearest_items(items: Items, among: Items) -> tuple[np.ndarray, np.ndarray]:
     """For each of `items` the nearest of `among`: its index and its distance, both `(n,)`.
 
@@ -124,19 +165,25 @@ def nearest_items(items: Items, among: Items) -> tuple[np.ndarray, np.ndarray]:
     """
     from sklearn.metrics import pairwise_distances_argmin_min
 
-    flat = (each.unit()[0].reshape(len(each), -1) for each in (items, among))
+    flat = (part.unit()[0].reshape(len(part), -1) for part in (items, among))
     return pairwise_distances_argmin_min(*flat)
 
 
-def morph(model: FittedModel, start: np.ndarray, end: np.ndarray, steps: int) -> np.ndarray:
-    """Items along the line between two codes `(latent_dim,)`, ends included: `(steps, h, w, c)`.
+def morph(model: FittedModel, start: np.ndarray, end: np.ndarray, steps: int) -> Any:
+    """Items along the line between two codes `(latent_dim,)`, ends included, as new data in the form of the fit's.
 
     Raises `UsageError` if `steps` is below 2.
     """
+    values = morph_items(model, start, end, steps)
+    return modality_of(model.schema).data.new(model.schema, values, model.form)
+
+
+def morph_items(model: FittedModel, start: np.ndarray, end: np.ndarray, steps: int) -> np.ndarray:
+    """`morph`, encoded: `(steps, h, w, c)`."""
     if steps < 2:
         raise UsageError(f"--steps must be at least 2, got {steps}")
     along = np.linspace(0.0, 1.0, steps)[:, None]
-    return decode(model, (1 - along) * start + along * end)
+    return decode_items(model, (1 - along) * start + along * end)
 
 
 def latent_grid(model: FittedModel, side: int = 20, reach: float = 3.0) -> np.ndarray:
@@ -150,7 +197,7 @@ def latent_grid(model: FittedModel, side: int = 20, reach: float = 3.0) -> np.nd
     along = np.linspace(-reach, reach, side)
     across, down = np.meshgrid(along, along[::-1])
     codes = np.stack([across.ravel(), down.ravel()], axis=1)
-    return decode(model, codes).reshape(side, side, *model.schema.shape)
+    return decode_items(model, codes).reshape(side, side, *model.schema.shape)
 
 
 def traverse(
@@ -160,5 +207,5 @@ def traverse(
     codes = np.tile(code, (len(units), steps, 1)).astype(np.float64)
     for row, unit in enumerate(units):
         codes[row, :, unit] = np.linspace(-reach, reach, steps)
-    items = decode(model, codes.reshape(-1, model.latent_dim))
+    items = decode_items(model, codes.reshape(-1, model.latent_dim))
     return items.reshape(len(units), steps, *model.schema.shape)

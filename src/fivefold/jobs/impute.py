@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import warnings
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 import torch
@@ -12,15 +13,15 @@ from torch import Tensor
 
 from fivefold.errors import UsageError
 from fivefold.images.context import as_items, by_element
-from fivefold.images.dataset import Mask, Source
-from fivefold.images.schema import ImageSchema
+from fivefold.items import Block, Items, open_data
+from fivefold.jobs.collect import Results, collect
+from fivefold.modality import modality_of
 from fivefold.model.conditional import Conditional
 from fivefold.model.conditioning import Window
 from fivefold.model.fitted import FittedModel, standard_normal, uniform
 from fivefold.model.likelihoods import Likelihood, bisect
 from fivefold.model.vae import Posterior
 from fivefold.seeds import derive_seed
-from fivefold.tables.schema import TableSchema
 
 _ROUNDS = 48  # in which a draw is completed; the elements of a round don't see each other
 _TEMPER = 0.3  # power of the importance weights beside a context decoder
@@ -28,34 +29,84 @@ _TEMPER = 0.3  # power of the importance weights beside a context decoder
 
 @dataclass(frozen=True)
 class Imputed:
-    """Completed items in their own dtype; what was visible is unchanged in all of them, bit for bit.
+    """Completed data in the form in which they came; what was visible is unchanged in all of them, bit for bit.
 
     Attributes
     ----------
-    items : `(n, h, w, c)`: missing elements are their expected values
-    draws : `(n_draws, n, h, w, c)`: missing elements are drawn together, so that neighbours agree
-    lower, upper : `(n, h, w, c)`: the interval in which a missing element lies with the probability asked for, of a class
-        NaN; or None
+    data : missing elements are their expected values, classes the likeliest
+    draws : as many more as asked for: missing elements are drawn together, so that neighbours agree
+    lower, upper : ends of the interval in which a missing number lies with the probability asked for, a class none; or None
+    missing : how many elements there were to fill in
     """
 
-    items: np.ndarray
-    draws: np.ndarray
-    lower: np.ndarray | None = None
-    upper: np.ndarray | None = None
+    data: Any
+    draws: list[Any]
+    lower: Any
+    upper: Any
+    missing: int
 
 
-@torch.inference_mode()
 def impute(
     model: FittedModel,
-    data: Source,
+    data: Any,
     *,
-    mask: Mask = None,
     n_samples: int | None = None,
     n_draws: int = 0,
     interval: float | None = None,
     seed: int = 0,
+    **reading: Any,
 ) -> Imputed:
-    """Complete items from p(missing | visible).
+    """Complete items from p(missing | visible); see `impute_items`.
+
+    Parameters
+    ----------
+    data : whatever the model's modality reads, or `Items`, or a dataset
+    reading : how the data are read, such as `mask`; see the modality's `open`
+
+    Raises
+    ------
+    UsageError : if a number is out of its range
+    """
+    modality_of(model.schema).refuse("impute", **reading)
+    check_imputation(n_samples, n_draws, interval)
+    dataset = open_data(data, model.schema, **reading)
+    draws, ends = [f"draw{number + 1}" for number in range(n_draws)], [] if interval is None else ["lower", "upper"]
+
+    def complete(block: Block) -> Results:
+        values = impute_items(
+            model, block.items, n_samples=n_samples, n_draws=n_draws, interval=interval, seed=block.seed(seed)
+        )
+        missing = ~block.items.visible()
+        return {role: (array, missing) for role, array in zip(("", *draws, *ends), values, strict=True)}
+
+    filled = collect(dataset, "impute", complete, ("", *draws, *ends))
+    if filled.changed == 0:
+        warnings.warn("nothing is missing: the data come back as they are", stacklevel=2)
+    lower, upper = (filled[role] if ends else None for role in ("lower", "upper"))
+    return Imputed(filled[""], [filled[role] for role in draws], lower, upper, filled.changed)
+
+
+def check_imputation(n_samples: int | None, n_draws: int, interval: float | None) -> None:
+    """Raise `UsageError` for numbers out of their range."""
+    if n_samples is not None and n_samples < 1:
+        raise UsageError(f"n_samples must be at least 1, got {n_samples}")
+    if n_draws < 0:
+        raise UsageError(f"--draws must be at least 0, got {n_draws}")
+    if interval is not None and not 0 < interval < 1:
+        raise UsageError(f"--interval must be between 0 and 1, got {interval:g}")
+
+
+@torch.inference_mode()
+def impute_items(
+    model: FittedModel,
+    items: Items,
+    *,
+    n_samples: int | None = None,
+    n_draws: int = 0,
+    interval: float | None = None,
+    seed: int = 0,
+) -> np.ndarray:
+    """Completed items `(1 + n_draws + 2, n, h, w, c)`: expected, drawn, and with an `interval` its lower and upper ends.
 
     Codes z are drawn from the posterior given what is visible and weighted by importance (self-normalised, as in
     MIWAE: Mattei & Frellsen 2019, arXiv:1812.02633, eq. 12); given z and the visible elements around it, each missing
@@ -67,30 +118,17 @@ def impute(
 
     Parameters
     ----------
-    n_samples : codes per item; by default 10, of tables and series 2, whose elements depend more on each other than on codes
+    n_samples : codes per item; by default 10 of images, 2 of tables and series, whose elements depend more on each other
     n_draws : completed items to draw, besides the expected one
     interval : probability of each missing element's interval, such as 0.9: the narrowest of the central one and those
         that leave out one tail only
-
-    Raises
-    ------
-    UsageError : if a number is out of its range
     """
-    if n_samples is None:
-        n_samples = 10 if isinstance(model.schema, ImageSchema) else 2
-    if n_samples < 1:
-        raise UsageError(f"n_samples must be at least 1, got {n_samples}")
-    if n_draws < 0:
-        raise UsageError(f"--draws must be at least 0, got {n_draws}")
-    if interval is not None and not 0 < interval < 1:
-        raise UsageError(f"--interval must be between 0 and 1, got {interval:g}")
+    n_samples = n_samples or modality_of(model.schema).jobs.CODES_PER_ITEM
     if interval is not None and model.coverage is not None:
         interval = model.coverage.share(interval)
-    items = model.read(data, mask)
-    values = items.values
+    filled = np.repeat(items.values[None], 1 + n_draws + (0 if interval is None else 2), axis=0)
     if all(items.visible(rows).all() for rows in items.batches(model.batch_size)):
-        warnings.warn("nothing is missing: the items come back as they are", stacklevel=2)
-    found = np.repeat(values[None], 1 + n_draws + (0 if interval is None else 2), axis=0)
+        return filled
     for_codes, for_choices, for_elements = (
         np.random.default_rng(derive_seed(seed, f"impute {stream}")) for stream in ("codes", "choices", "elements")
     )
@@ -102,24 +140,20 @@ def impute(
         if visible.all():
             continue
         weights, codes = _draw_codes(model, x, visible, *noise.chunk(2, dim=1))
-        filled = [*_summarise(model, x, visible, weights, codes, interval)]
+        completed = [*_summarise(model, x, visible, weights, codes, interval)]
         for draw in range(n_draws):
             chosen = (choices[:, draw, None] > weights.cumsum(1)).sum(1).clamp_max(n_samples - 1)
             z = codes[torch.arange(len(x)), chosen]
-            filled.insert(1 + draw, _draw(model, x, visible, z, *chances[:, draw].unbind(1)))
+            completed.insert(1 + draw, _draw(model, x, visible, z, *chances[:, draw].unbind(1)))
         seen = items.visible(rows)
-        for place, unit in enumerate(filled):
-            new = model.values(unit, values.dtype)
-            if place and not isinstance(model.schema, ImageSchema):
-                new = model.schema.snap(
-                    new
-                )  # draws and ends are values of the column; what is expected may lie between
-            found[place, rows] = np.where(seen, values[rows], new)
-    bounds = found[1 + n_draws :]
-    if isinstance(model.schema, TableSchema) and len(bounds):
-        classes = np.array([column.classes > 0 for column in model.schema.columns])[:, None]
-        bounds[:, ~items.visible() & classes] = np.nan
-    return Imputed(found[0], found[1 : 1 + n_draws], *bounds)
+        for place, unit in enumerate(completed):
+            new = model.values(unit, items.values.dtype)
+            if place:  # draws and ends are values as real items have them; what is expected may lie between
+                new = model.schema.snap(new)
+            filled[place, rows] = np.where(seen, items.values[rows], new)
+    if interval is not None and not model.schema.numbers.all():
+        filled[1 + n_draws :, ~items.visible() & ~model.schema.numbers] = np.nan
+    return filled
 
 
 def _draw_codes(model: FittedModel, x: Tensor, visible: Tensor, noise: Tensor, more: Tensor) -> tuple[Tensor, Tensor]:

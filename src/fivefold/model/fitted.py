@@ -13,9 +13,8 @@ from torch import Tensor, nn
 from fivefold.config import FitConfig
 from fivefold.errors import ModelError
 from fivefold.images.context import ContextDecoder
-from fivefold.images.dataset import Mask, Source, read_items
 from fivefold.images.schema import ImageSchema
-from fivefold.items import Items
+from fivefold.items import Items, open_data
 from fivefold.modality import Schema
 from fivefold.model.conditioning import Window
 from fivefold.model.prior import FittedPrior
@@ -129,9 +128,15 @@ class FittedModel:
         """Items per batch that keep memory bounded."""
         return max(1, min(500, _BATCH_ELEMENTS // self.schema.size))
 
-    def read(self, data: Source, mask: Mask = None) -> Items:
+    @property
+    def form(self) -> str | None:
+        """In which the data of the fit came, where there are several."""
+        form: str | None = self.record.get("data", {}).get("form")
+        return form
+
+    def read(self, data: Any, mask: Any = None) -> Items:
         """`data` as items that fit the model; raises as `read_items` does."""
-        return read_items(data, self.schema, mask=mask)
+        return open_data(data, self.schema, mask=mask).all_items()
 
     def batches(self, items: Items) -> Iterator[tuple[slice, Tensor, Tensor]]:
         """`(rows, x, visible)` for all items in turn; the tensors `(b, c, h, w)` on the model's device."""

@@ -1,9 +1,9 @@
-"""Series, from arrays, tables or sound, and their windows as items."""
+"""Series as datasets, from arrays, tables or sound; their windows are the items."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from functools import cached_property
 from pathlib import Path
 from typing import Any
@@ -14,18 +14,26 @@ import pyarrow.compute as pc
 
 from fivefold.arrays import read_npy, read_npz
 from fivefold.errors import DataError, UsageError
-from fivefold.items import Items
+from fivefold.items import Block, Items, ItemSet
+from fivefold.progress import progress_bar
+from fivefold.series.events import Events, find_events
+from fivefold.series.results import SeriesCollector, SeriesPlace, StepScores, channel_table, report
 from fivefold.series.schema import SeriesSchema, as_channel
 from fivefold.series.sound import read_wave
 from fivefold.series.stamps import Grid, arrange
 from fivefold.series.windows import Windows, choose_steps
-from fivefold.tables.dataset import Table, as_native
+from fivefold.tables.files import TableReader
+from fivefold.tables.frames import as_native
 from fivefold.tables.inference import infer_table_schema
-from fivefold.tables.rows import is_table, open_table
+from fivefold.tables.output import is_table_path
 from fivefold.tables.schema import TableSchema
+from fivefold.tables.table import Table
 
 _FEWEST_MEANS = 4  # windows after others, to say whether the level wanders
 _EXAMPLES = 1500  # windows that a fit learns from, at least
+_BLOCK = 256  # windows at once
+TEST_SETS: dict[str, str] = {}
+TRAINING_SETS: dict[str, str] = {}
 
 
 @dataclass(frozen=True)
@@ -41,6 +49,8 @@ class SeriesSet:
     labels : `(s,)` class of each series, or None
     table, grid : the table that they are from, and where its rows are; or None
     shape : of the array that they are from; or None
+    encoded : whether results are to be encoded values `(total, channels)`, whatever the series are from
+    places : where results go; if nowhere, they stay in memory
     """
 
     values: np.ndarray
@@ -51,6 +61,11 @@ class SeriesSet:
     table: Table | None = None
     grid: Grid | None = None
     shape: tuple[int, ...] | None = None
+    encoded: bool = False
+    places: Mapping[str, SeriesPlace] = field(default_factory=dict)
+
+    def __len__(self) -> int:
+        return len(self.values)
 
     @cached_property
     def windows(self) -> Windows:
@@ -84,7 +99,7 @@ class SeriesSet:
         chosen = self.windows if windows is None else windows
         labels = None if self.labels is None else self.labels[chosen.series[rows]]
         values = chosen.cut(self.values, rows)[..., None]
-        return Items(values, self.schema, self.source, labels=labels, windows=chosen.select(rows))
+        return Items(values, self.schema, self.source, labels=labels, origin=chosen.select(rows))
 
     def examples(self) -> Items:
         """What a fit learns from: as many windows as are worth it, those without a value left out."""
@@ -99,6 +114,112 @@ class SeriesSet:
         if not seen.any():
             raise DataError(f"{self.source}: must have values, all are missing")
         return self.items(windows.select(np.flatnonzero(seen)))
+
+    @property
+    def summary(self) -> str:
+        """See `Dataset`."""
+        return f"{self.source}: {self.schema.describe()}, from one to the next {self.schema.stride}"
+
+    def remarks(self) -> list[str]:
+        """Which columns are no channels, and why."""
+        return self.schema.channels.remarks()
+
+    def blocks(self, doing: str) -> Iterator[Block]:
+        """256 windows at a time."""
+        with progress_bar(doing, len(self.windows)) as bar:
+            for number, rows in enumerate(self.windows.batches(_BLOCK)):
+                yield Block(self.items(rows=rows), rows, number)
+                bar.advance(steps=rows.stop - rows.start)
+
+    def all_items(self) -> Items:
+        """All windows."""
+        return self.items()
+
+    def collector(self, role: str = "", *, replace: bool = True) -> SeriesCollector | None:
+        """See `Dataset`."""
+        if self.places and role not in self.places:
+            return None
+        return SeriesCollector(self, replace, self.places.get(role))
+
+    def scores(self) -> StepScores:
+        """See `Dataset`."""
+        return StepScores(self)
+
+    def in_form(self, scores: np.ndarray) -> Any:
+        """One number per step, `(total,)`, as the series came: of a table one per row, of an array `(n, t)`, else a list."""
+        if self.encoded:
+            return scores
+        if self.grid is not None:
+            return scores[self.grid.places]
+        if self.shape is None:
+            return np.split(scores, np.cumsum(self.lengths)[:-1])
+        return scores.reshape(self.shape[:2])
+
+    def in_own_form(self, values: np.ndarray, replace: bool) -> Any:
+        """Encoded `values` `(total, channels)` as the series came: a table, an array, or a list of arrays.
+
+        Without `replace`, those of a table are numbers beside the labels of their steps.
+        """
+        if self.encoded:
+            return values
+        if self.table is not None:
+            return self.as_table(values) if replace else as_native(channel_table(self, values), self.table.kind)
+        return np.split(values, np.cumsum(self.lengths)[:-1]) if self.shape is None else values.reshape(self.shape)
+
+    def events(self, score: np.ndarray, p_value: np.ndarray, anomaly: np.ndarray) -> Events:
+        """What the flagged steps make up."""
+        return find_events(self.lengths, score, p_value, anomaly)
+
+    def report(
+        self, scores: Mapping[str, np.ndarray], windows: Any = None, events: Any = None
+    ) -> dict[str, Iterable[pa.Table]]:
+        """See `results.report`."""
+        return report(self, scores, windows, events)
+
+    def to(self, places: Mapping[str, Any]) -> SeriesSet:
+        """See `Dataset`."""
+        return replace(self, places=places)
+
+    def as_table(self, values: np.ndarray) -> Any:
+        """The table that the series are from with encoded `values` `(total, channels)` where it has nothing, in its own kind.
+
+        Steps without a row get one, with time stamp and series.
+        """
+        table, grid, channels = self.table, self.grid, self.schema.channels
+        assert table is not None
+        assert grid is not None
+        changed = self.values != values  # NaN are not equal to anything
+        if grid.is_whole:
+            return table.replace(channels, values, changed)
+        arrow = table.arrow.take(pa.array(_sources(grid), pa.int64()))
+        names = None if grid.names is None else grid.names.take(pa.array(self.numbers))
+        for name, column in ((self.schema.time, self.stamps()), (self.schema.ids, names)):
+            if name is not None and column is not None:
+                at = arrow.column_names.index(name)
+                arrow = arrow.set_column(at, arrow.schema.field(at), column.cast(arrow.schema.field(at).type))
+        return as_native(Table.of(arrow, table.source).replace(channels, values, changed), table.kind)
+
+
+def recognises(source: Any) -> bool:
+    """Whether it is sound, or said to be series already; arrays and tables are series only if the user says so."""
+    return isinstance(source, SeriesSet) or (isinstance(source, str | Path) and str(source).lower().endswith(".wav"))
+
+
+def open(source: Any, schema: SeriesSchema | None = None, **reading: Any) -> SeriesSet | ItemSet:
+    """See `read_series`."""
+    if isinstance(source, Items | ItemSet):
+        raise DataError(f"{source.source}: must be series, got {source.schema.describe()}")
+    return read_series(source, schema, **reading)
+
+
+def place(path: Path, force: bool, role: str = "") -> SeriesPlace:
+    """Where series go; see `SeriesPlace.at`."""
+    return SeriesPlace.at(path, force, role or "output")
+
+
+def new(schema: SeriesSchema, values: np.ndarray, form: str | None = None) -> np.ndarray:
+    """New windows `(n, t, c, 1)` as an array `(n, t, c)`."""
+    return values[..., 0]
 
 
 def read_series(
@@ -131,7 +252,7 @@ def read_series(
         if schema not in (None, source.schema):
             return _fitting(replace(source, schema=schema))
         return source
-    if is_table(source) and not isinstance(source, list | tuple):
+    if _is_table(source):
         if schema is not None:
             time, ids = time or schema.time, ids or schema.ids
         found = _of_table(source, schema, time, ids, overrides)
@@ -150,6 +271,20 @@ def read_series(
     steps, stride = choose_steps(found.lengths, found.schema.channels.size, window, stride)
     found = replace(found, schema=replace(found.schema, steps=steps, stride=stride))
     return replace(found, schema=replace(found.schema, wander=_wander(found)))
+
+
+def _is_table(source: Any) -> bool:
+    """Whether it is a frame, or names a file of one."""
+    if isinstance(source, str | Path):
+        return is_table_path(source)
+    return not isinstance(source, np.ndarray | list | tuple)
+
+
+def _table(source: Any, schema: TableSchema | None) -> Table:
+    """A frame, or a file of one."""
+    if isinstance(source, Mapping):
+        source = pa.table(dict(source))
+    return TableReader(source, schema).read() if isinstance(source, str | Path) else Table.of(source)
 
 
 def _wander(series: SeriesSet) -> tuple[float, ...]:
@@ -189,7 +324,7 @@ def _of_table(
     ids: str | None,
     overrides: Mapping[str, Any] | None,
 ) -> SeriesSet:
-    table = open_table(source, None if schema is None else schema.channels)
+    table = _table(source, None if schema is None else schema.channels)
     if len(table) == 0:
         raise DataError(f"{table.source}: must have rows, got none")
     grid = arrange(table, time, ids)
@@ -300,40 +435,6 @@ def _read_file(path: Path) -> tuple[np.ndarray, np.ndarray | None, tuple[int, in
         sound = read_wave(path)
         return sound.samples[None], None, (sound.rate, sound.width)
     raise DataError(f"{path}: must be a table (.csv, .parquet, …), .npy, .npz or .wav for series")
-
-
-def as_given(series: SeriesSet, values: np.ndarray) -> Any:
-    """Encoded `values` `(total, channels)` as the series came: a table (see `as_table`), an array, or a list of arrays."""
-    if series.table is not None:
-        return as_table(series, values)
-    return np.split(values, np.cumsum(series.lengths)[:-1]) if series.shape is None else values.reshape(series.shape)
-
-
-def by_step(series: SeriesSet, found: np.ndarray) -> Any:
-    """One number per step, `(total,)`, as the series came: of a table one per row, of an array `(n, t)`, else a list."""
-    if series.grid is not None:
-        return found[series.grid.places]
-    return np.split(found, np.cumsum(series.lengths)[:-1]) if series.shape is None else found.reshape(series.shape[:2])
-
-
-def as_table(series: SeriesSet, values: np.ndarray) -> Any:
-    """The table that series are from with encoded `values` `(total, channels)` where it has nothing, in its own kind.
-
-    Steps without a row get one, with time stamp and series.
-    """
-    table, grid, channels = series.table, series.grid, series.schema.channels
-    assert table is not None
-    assert grid is not None
-    changed = series.values != values  # NaN are not equal to anything
-    if grid.is_whole:
-        return table.replace(channels, values, changed)
-    arrow = table.arrow.take(pa.array(_sources(grid), pa.int64()))
-    names = None if grid.names is None else grid.names.take(pa.array(series.numbers))
-    for name, column in ((series.schema.time, series.stamps()), (series.schema.ids, names)):
-        if name is not None and column is not None:
-            at = arrow.column_names.index(name)
-            arrow = arrow.set_column(at, arrow.schema.field(at), column.cast(arrow.schema.field(at).type))
-    return as_native(Table.of(arrow, table.source).replace(channels, values, changed), table.kind)
 
 
 def _sources(grid: Grid) -> np.ma.MaskedArray:

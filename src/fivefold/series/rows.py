@@ -11,11 +11,13 @@ import numpy as np
 import pyarrow as pa
 
 from fivefold.errors import DataError
+from fivefold.series.dataset import _is_table as is_table
+from fivefold.series.dataset import _table as open_table
 from fivefold.series.dataset import flattened
 from fivefold.series.schema import SeriesSchema
-from fivefold.tables.dataset import Table, TableKind
 from fivefold.tables.files import TableReader
-from fivefold.tables.rows import is_table, open_table
+from fivefold.tables.frames import TableKind
+from fivefold.tables.table import Table
 
 _NUMBER = "series"  # column that says of which series a row of an array is
 

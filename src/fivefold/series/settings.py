@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, ClassVar, Literal
 
@@ -45,7 +46,7 @@ class SeriesConfig(ModalityConfig):
 WORDS = Words("step", "steps", "value", "values")
 CONFIG = SeriesConfig
 OPTIONS: dict[str, frozenset[str]] = {
-    "fit": frozenset({"schema", "time", "ids", "stride", "network"}),
+    "fit": frozenset({"schema", "time", "ids", "stride", "series_network"}),
     "generate": frozenset({"temperature", "after", "steps"}),
     "denoise": frozenset({"std"}),
     "impute": frozenset({"n_samples"}),
@@ -59,6 +60,9 @@ USAGE = (
     "fivefold detect MODEL DATA -o scores.csv",
     "fivefold encode MODEL DATA -o z.npy",
 )
+IMPLIED_BY: frozenset[str] = frozenset({"time", "ids"})
+FLAGS: dict[str, str] = {"series_network": "network"}
+REPORTS: tuple[str, ...] = ("", "windows", "events")
 BUFFERS = ("context.autocovariance.", "context.residual.")
 _SERIES = FitConfig(
     "default",
@@ -84,6 +88,17 @@ def series_config(config: FitConfig) -> SeriesConfig:
     """What a configuration has for series alone."""
     assert isinstance(config.own, SeriesConfig)
     return config.own
+
+
+def split_reading(settings: Mapping[str, Any]) -> tuple[dict[str, Any], dict[str, Any]]:
+    """How the data are to be read, and the settings of the fit."""
+    names = ("time", "ids", "stride")
+    reading = {name: settings[name] for name in names if settings.get(name) is not None}
+    window = settings.get("window")
+    others = {name: value for name, value in settings.items() if name not in (*names, "window", "schema")}
+    if window == 0:
+        others["window"] = 0  # no context decoder
+    return {**reading, "window": window or None, "overrides": settings.get("schema")}, others
 
 
 def describe_context(config: FitConfig) -> str:

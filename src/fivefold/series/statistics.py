@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import cast
+
 import numpy as np
 import torch
 import torch.nn.functional as F
@@ -16,6 +18,7 @@ from fivefold.model.likelihoods import Likelihood
 from fivefold.model.scores import StepNormality
 from fivefold.seeds import derive_seed
 from fivefold.series.networks import step_support
+from fivefold.series.windows import Windows
 from fivefold.tables.likelihood import Columns
 
 _WIDTHS = (9, 33)  # steps over which squared deviations are averaged
@@ -123,8 +126,8 @@ def fit_step_normality(model: FittedModel, items: Items, held_out: np.ndarray, s
     If they are of fewer than 8 stretches, from those of the fit as well, since series vary from time to time. The networks may
     know the latter too well: their statistics are moved by as much as they are less, in the median.
     """
-    assert items.windows is not None
-    windows, every = items.windows, np.arange(len(items))
+    windows = cast(Windows, items.origin)
+    every = np.arange(len(items))
     rng = np.random.default_rng(derive_seed(seed, "normality"))
     statistics = _as_asked(model, items, held_out)
     if windows.overlap and windows.select(held_out).runs()[-1] + 1 < _FEWEST_RUNS:
@@ -139,8 +142,8 @@ def fit_step_normality(model: FittedModel, items: Items, held_out: np.ndarray, s
 
 def _as_asked(model: FittedModel, items: Items, rows: np.ndarray) -> np.ndarray:
     """Statistics `(n, t, k)` of some of the windows, NaN but for the steps that they are asked for."""
-    assert items.windows is not None
-    chosen = rows[items.windows.select(rows).thinned(model.series_schema.stride)][:_MOST_WINDOWS]
+    windows = cast(Windows, items.origin)
+    chosen = rows[windows.select(rows).thinned(model.series_schema.stride)][:_MOST_WINDOWS]
     statistics = step_statistics(model, items.select(chosen))
-    statistics[~items.windows.select(chosen).answers()] = np.nan
+    statistics[~windows.select(chosen).answers()] = np.nan
     return statistics

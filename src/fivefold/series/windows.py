@@ -8,7 +8,7 @@ from functools import cached_property
 
 import numpy as np
 
-from fivefold.errors import UsageError
+from fivefold.errors import DataError, UsageError
 from fivefold.series.schema import MOST_STEPS
 
 _USUAL, _SHORTEST, _WHOLE = 128, 8, 512
@@ -108,6 +108,18 @@ class Windows:
     def select(self, windows: np.ndarray | slice) -> Windows:
         """Some of them."""
         return replace(self, series=self.series[windows], starts=self.starts[windows])
+
+    def hold_out(self, share: float, rng: np.random.Generator, source: str) -> tuple[np.ndarray, np.ndarray] | None:
+        """See `Origin`: of windows that overlap, those held out are runs, so that no step is in both.
+
+        Raises `DataError` if none are left for training.
+        """
+        if not self.overlap:
+            return None
+        parts = held_out_runs(self, share, rng)
+        if len(parts[0]) == 0:
+            raise DataError(f"{source}: the series are too short to hold out {share:.0%} for validation")
+        return parts
 
 
 def choose_steps(lengths: np.ndarray, channels: int, window: int | None, stride: int | None) -> tuple[int, int]:

@@ -1,155 +1,307 @@
-"""Tables, seen as columns: to encoded cells, and back to a table of the same kind."""
+"""Tables as datasets: frames, arrays, lists of rows and dicts of columns in memory, or files read part by part."""
 
 from __future__ import annotations
 
-import warnings
-from collections.abc import Mapping
-from dataclasses import dataclass, replace
-from typing import Any
+import dataclasses
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from contextlib import ExitStack
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, Literal, Self, final
 
 import numpy as np
 import pyarrow as pa
 
+from fivefold.arrays import read_npy
 from fivefold.errors import DataError
-from fivefold.items import Items
-from fivefold.tables import frames as table_frames
-from fivefold.tables.cells import FITTED, decode_column, decode_type, encode_column
-from fivefold.tables.frames import TableKind, as_native
+from fivefold.items import Block, Collector, Items, ItemSet, Numbers
+from fivefold.progress import progress_bar
+from fivefold.tables.files import TableReader
+from fivefold.tables.frames import as_native
+from fivefold.tables.inference import infer_table_schema
+from fivefold.tables.output import TableOutput, is_table_path
 from fivefold.tables.schema import TableSchema
+from fivefold.tables.table import Table, as_items, decode_rows
 
-__all__ = ["Table", "TableKind", "as_items", "as_native", "decode_rows"]
+TEST_SETS: dict[str, str] = {}
+TRAINING_SETS: dict[str, str] = {}
+Form = Literal["pandas", "polars", "arrow", "numpy", "rows", "columns"]
+_BLOCK_ROWS = 1 << 16
+
+
+def recognises(source: Any) -> bool:
+    """Whether it is a frame, a 2-D array, a list of rows or a dict of columns, or a file of one."""
+    if isinstance(source, str | Path):
+        return is_table_path(source) or (str(source).lower().endswith(".npy") and _axes(Path(source)) == 2)
+    if isinstance(source, TableSet | Mapping) or hasattr(source, "columns") or hasattr(source, "column_names"):
+        return True
+    return (source.ndim if hasattr(source, "ndim") else np.ndim(_first(source)) + 1) == 2
+
+
+def open(source: Any, schema: TableSchema | None = None, *, overrides: Mapping[str, Any] | None = None) -> TableSet:
+    """Rows of a table; without a `schema` it is inferred.
+
+    Parameters
+    ----------
+    source : a pandas or polars DataFrame, a pyarrow Table, an array `(n, d)` of numbers or objects, a list of rows, a dict of
+        columns; a `.csv`, `.tsv` (`.gz` too), `.parquet`, `.arrow`, `.feather` file, or a `.npy` file of an array `(n, d)`
+    overrides : see `infer_table_schema`
+
+    Raises
+    ------
+    DataError : if they can't be read, or don't fit the schema
+    UsageError : for `overrides` that can't be
+    """
+    if isinstance(source, TableSet):
+        source = source.rows
+    if isinstance(source, Items | ItemSet):
+        raise DataError(
+            f"{source.source}: must be {'a table' if schema is None else schema.describe()}, got {source.schema.describe()}"
+        )
+    rows, form = _rows(source, schema)
+    if schema is None:
+        whole = rows if isinstance(rows, Table) else rows.read()
+        return TableSet(infer_table_schema(whole, overrides), whole, form)
+    if isinstance(rows, Table):
+        rows.places(schema)
+    return TableSet(schema, rows, form)
+
+
+def place(path: Path, force: bool, role: str = "") -> TableOutput:
+    """Where tables go; see `TableOutput.at`."""
+    return TableOutput.at(path, force, role or "output")
+
+
+def new(schema: TableSchema, values: np.ndarray, form: str | None = None) -> Any:
+    """New rows `(n, 1, d, 1)`, encoded, as a table of that form, by default Arrow's."""
+    return _in_form(decode_rows(schema, schema.snap(values)[:, 0, :, 0]), form)
 
 
 @dataclass(frozen=True)
-class Table:
-    """What the user gave, seen as columns; never changed.
+class TableSet:
+    """Rows of one table.
 
     Attributes
     ----------
-    native : the table as it was given
-    arrow : its columns
-    kind : `pandas`, `polars`, `arrow` or `numpy`
-    source : what to call it in messages
-    first : number of its first row in messages
+    schema : of its modelled columns
+    rows : in memory, or a file's, read part by part
+    form : in which they came
+    places : where results go; if nowhere, they stay in memory
     """
 
-    native: Any
-    arrow: pa.Table
-    kind: TableKind
-    source: str = "table"
-    first: int = 0
-
-    @classmethod
-    def of(cls, data: Any, source: str = "table", first: int = 0) -> Table:
-        """A pandas or polars DataFrame, a pyarrow Table, or a 2-D NumPy array, whose columns are called x0, x1, ….
-
-        Raises `DataError` for anything else, for columns of mixed types, and for columns of one name.
-        """
-        kind = table_frames.kind_of(data, source)
-        return cls(data, table_frames.to_arrow(data, kind, source), kind, source, first)
-
-    def __len__(self) -> int:
-        return self.arrow.num_rows
+    schema: TableSchema
+    rows: Table | TableReader
+    form: Form
+    places: Mapping[str, TableOutput] = field(default_factory=dict)
 
     @property
-    def names(self) -> tuple[str, ...]:
-        """Of all columns."""
-        return tuple(self.arrow.column_names)
+    def source(self) -> str:
+        """What to call the table in messages."""
+        return self.rows.source
 
-    def take(self, rows: slice | np.ndarray) -> Table:
-        """The table of some rows, by number or by a mask `(n,)`."""
-        start = rows.indices(len(self))[0] if isinstance(rows, slice) else 0
-        return replace(
-            self,
-            native=table_frames.take(self.native, self.kind, rows),
-            arrow=table_frames.take(self.arrow, "arrow", rows),
-            first=self.first + start,
-        )
+    def __len__(self) -> int:
+        if isinstance(self.rows, TableReader) and self.rows.rows is None:
+            return sum(len(part) for part in self.rows)
+        return len(self.rows) if isinstance(self.rows, Table) else self.rows.rows or 0
 
-    def cells(self, schema: TableSchema) -> np.ndarray:
-        """The schema's columns as encoded cells `(n, d)`, float64; NaN is missing.
+    @property
+    def summary(self) -> str:
+        """See `Dataset`."""
+        return f"{self.source}: {self.schema.describe()}"
 
-        Columns go by their names, those of NumPy arrays by their places. Others are ignored. Categories that were not
-        met in the fit get their code, with a warning.
+    def remarks(self) -> list[str]:
+        """Which columns are not modelled, and why."""
+        return self.schema.remarks()
 
-        Raises `DataError` if a column lacks, can't be converted, or has infinite values.
-        """
-        cells = np.empty((len(self), schema.size))
-        unseen = []
-        for number, (column, at) in enumerate(zip(schema.columns, self.places(schema), strict=True)):
-            values = self.arrow.column(at)
-            cells[:, number] = encode_column(values, column, self.source, self.first)
-            if column.kind == "category" and len(new := np.flatnonzero(cells[:, number] == len(column.categories))):
-                example = values[int(new[0])].as_py()
-                unseen.append(f"column {column.name!r} has {len(new)} (such as {str(example)[:80]!r})")
-        if unseen:
-            warnings.warn(
-                f"{self.source}: cells of categories that the model has not met: {', '.join(unseen)}", stacklevel=2
-            )
-        return cells
+    def blocks(self, doing: str) -> Iterator[Block]:
+        """65,536 rows at a time."""
+        total = len(self.rows) if isinstance(self.rows, Table) else self.rows.rows or 0
+        with progress_bar(doing, total) as bar:
+            for number, part in enumerate(self._parts()):
+                yield Block(self._items(part), part, number or None)
+                bar.advance(steps=len(part))
 
-    def replace(self, schema: TableSchema, cells: np.ndarray, where: np.ndarray) -> Any:
-        """A table of the same kind, columns, types and index that has the encoded `cells` `(n, d)` at `where`.
+    def all_items(self) -> Items:
+        """See `Dataset`."""
+        return self._items(self.rows if isinstance(self.rows, Table) else self.rows.read())
 
-        All other cells stay as they are, to the bit; also those whose new value is missing or of no known category.
-        """
-        new = {}
-        for number, (column, at) in enumerate(zip(schema.columns, self.places(schema), strict=True)):
-            known = ~np.isnan(cells[:, number])
-            if column.kind == "category":
-                known &= cells[:, number] < len(column.categories)
-            rows = where[:, number] & known
-            if rows.any():
-                new[at] = rows, decode_column(column, cells[rows, number], self.arrow.schema.field(at).type)
-        return table_frames.put(self.native, self.kind, new)
+    def examples(self) -> Items:
+        """All rows; raises `DataError` if there is only one."""
+        items = self.all_items()
+        if len(items) < 2:
+            raise DataError(f"{self.source}: must have at least 2 rows to fit to, got {len(items)} sample")
+        return items
 
-    def exact(self, schema: TableSchema) -> tuple[TableKind, pa.Table]:
-        """Its kind, and all that it holds: NaN as they are, the index of pandas; the schema's columns by their names."""
-        arrow = table_frames.to_exact(self.native, self.kind, self.arrow)
-        names = arrow.column_names
-        for column, at in zip(schema.columns, self.places(schema), strict=True):
-            names[at] = column.name
-        return self.kind, arrow.rename_columns(names).replace_schema_metadata(arrow.schema.metadata)
+    def collector(self, role: str = "", *, replace: bool = True) -> Collector | None:
+        """See `Dataset`; in the role `changes`, a row per element that was replaced."""
+        if self.places and role not in self.places:
+            return None
+        convert = _changes if role == "changes" else _replaced if replace else _besides
+        if self.places:
+            return _PartCollector(self.schema, convert, self.places[role])
+        if isinstance(self.rows, TableReader) or role == "changes":
+            return _PartCollector(self.schema, convert, None, self.form)
+        return _CellCollector(self.rows, self.schema, replace, self.form)
 
-    def like(self, columns: Mapping[str, np.ndarray]) -> Any:
-        """A new table of the same kind and index of these columns `(n,)`; for NumPy a 2-D array of float64."""
-        return table_frames.like(self.native, self.kind, columns)
+    def scores(self) -> Numbers:
+        """See `Dataset`."""
+        return Numbers()
 
-    def places(self, schema: TableSchema) -> list[int]:
-        """Where the schema's columns are; raises `DataError` if any lacks."""
-        if self.kind == "numpy":
-            return self._places_by_number(schema)
-        places = {name: at for at, name in enumerate(self.names)}
-        if lacking := [name for name in schema.names if name not in places]:
-            raise DataError(
-                f"{self.source}: must have {_list(lacking)} {FITTED}, got {_list(self.names) if places else 'no column'}"
-            )
-        return [places[name] for name in schema.names]
+    def in_form(self, scores: np.ndarray) -> np.ndarray:
+        """As they are: one per row."""
+        return scores
 
-    def _places_by_number(self, schema: TableSchema) -> list[int]:
-        fitted = [*schema.names, *(name for name, _ in schema.carried)]
-        width = len(self.names)
-        if set(fitted) == {f"x{at}" for at in range(len(fitted))}:
-            places, asked = [int(name[1:]) for name in schema.names], len(fitted)
+    def events(self, score: np.ndarray, p_value: np.ndarray, anomaly: np.ndarray) -> None:
+        """None: rows stand for themselves."""
+
+    def report(
+        self, scores: Mapping[str, np.ndarray], windows: Any = None, events: Any = None
+    ) -> dict[str, Iterable[pa.Table]]:
+        """A row per row, by its number."""
+        return {"": [pa.table({"row": np.arange(len(scores["score"])), **scores})]}
+
+    def to(self, places: Mapping[str, Any]) -> TableSet:
+        """See `Dataset`."""
+        return dataclasses.replace(self, places=places)
+
+    def _parts(self) -> Iterator[Table]:
+        if isinstance(self.rows, TableReader):
+            yield from self.rows
         else:
-            places, asked = list(range(schema.size)), schema.size
-        if width != asked:
-            raise DataError(f"{self.source}: must have {asked} column{'s' * (asked > 1)} {FITTED}, got {width}")
-        return places
+            yield from (self.rows.take(slice(at, at + _BLOCK_ROWS)) for at in range(0, len(self.rows), _BLOCK_ROWS))
+
+    def _items(self, part: Table) -> Items:
+        return as_items(part.cells(self.schema), self.schema, self.source)
 
 
-def decode_rows(schema: TableSchema, cells: np.ndarray) -> pa.Table:
-    """Encoded cells `(n, d)` as new rows, of the Arrow types that were fitted."""
-    columns = [decode_column(column, cells[:, at], decode_type(column)) for at, column in enumerate(schema.columns)]
-    return pa.table(columns, list(schema.names))
+@final
+class _CellCollector(Collector):
+    """For tables in memory: all cells, which are put into a copy of the whole table at the end."""
+
+    def __init__(self, table: Table, schema: TableSchema, replace: bool, form: Form) -> None:
+        self._table, self._schema, self._replace, self._form = table, schema, replace, form
+        self._cells: list[np.ndarray] = []
+        self._where: list[np.ndarray] = []
+
+    def _put(self, block: Block, values: np.ndarray, where: np.ndarray) -> int:
+        self._cells.append(values[:, 0, :, 0])
+        self._where.append(where[:, 0, :, 0])
+        return int(where.sum())
+
+    def result(self) -> Any:
+        cells, where = np.concatenate(self._cells), np.concatenate(self._where)
+        convert = _replaced if self._replace else _besides
+        return _listed(convert(self._table, self._schema, cells, where), self._form)
 
 
-def as_items(cells: np.ndarray, schema: TableSchema, source: str) -> Items:
-    """Encoded cells `(n, d)` as items `(n, 1, d, 1)`."""
-    return Items(cells[:, None, :, None], schema, source)
+@final
+class _PartCollector(Collector):
+    """For tables read part by part: parts go to a file, or are joined in the end."""
+
+    def __init__(
+        self, schema: TableSchema, convert: Callable[..., Any], output: TableOutput | None, form: Form = "arrow"
+    ) -> None:
+        self._schema, self._convert, self._output, self._form = schema, convert, output, form
+        self._tables: list[pa.Table] = []
+        self._write: Callable[[pa.Table], None] = self._tables.append
+        self._stack = ExitStack()
+
+    def __enter__(self) -> Self:
+        if self._output is not None:
+            self._write = self._stack.enter_context(self._output.writer())
+        return self
+
+    def __exit__(self, *error: Any) -> None:
+        self._stack.__exit__(*error)
+
+    def _put(self, block: Block, values: np.ndarray, where: np.ndarray) -> int:
+        cells = values[:, 0] if values.shape[3] > 1 else values[:, 0, :, 0]
+        self._write(self._convert(block.place, self._schema, cells, where[:, 0, :, 0]))
+        return int(where.sum())
+
+    def result(self) -> Any:
+        if self._output is not None:
+            return self._output.path
+        return _in_form(pa.concat_tables(self._tables).unify_dictionaries(), self._form)
 
 
-def _list(names: list[str] | tuple[str, ...], most: int = 12) -> str:
-    shown = ", ".join(map(repr, names[:most]))
-    more = f" and {len(names) - most} more" if len(names) > most else ""
-    return f"column{'s' if len(names) > 1 else ''} {shown}{more}"
+def _replaced(table: Table, schema: TableSchema, cells: np.ndarray, where: np.ndarray) -> Any:
+    """The table with encoded `cells` `(n, d)` `where` it says so."""
+    return table.replace(schema, cells, where)
+
+
+def _besides(table: Table, schema: TableSchema, numbers: np.ndarray, where: np.ndarray) -> Any:
+    """Numbers `(n, d)` of the modelled cells as a table of the same kind and index; NaN where there is none."""
+    columns = np.where(where, numbers, np.nan).astype(np.float64).T
+    return table.like(dict(zip(schema.names, columns, strict=True)))
+
+
+def _changes(table: Table, schema: TableSchema, cells: np.ndarray, where: np.ndarray) -> pa.Table:
+    """A row per replaced cell, from `(n, d, 2)`: where it is, what it was and became, and how probably it was wrong."""
+    rows, columns = np.nonzero(where)
+    became = decode_rows(schema, cells[..., 0])
+    names = [schema.names[column] for column in columns]
+    places = list(zip(names, rows.tolist(), strict=True))
+    return pa.table(
+        {
+            "row": pa.array(rows + table.first),
+            "column": pa.array(names, pa.string()),
+            "was": pa.array([str(table.arrow[name][row].as_py()) for name, row in places], pa.string()),
+            "is": pa.array([str(became[name][row].as_py()) for name, row in places], pa.string()),
+            "probability": pa.array(cells[rows, columns, 1]),
+        }
+    )
+
+
+def _rows(source: Any, schema: TableSchema | None) -> tuple[Table | TableReader, Form]:
+    """What the user gave as a table, or the reader of its file; and in which form it came."""
+    if isinstance(source, str | Path):
+        if Path(source).suffix.lower() == ".npy":
+            return Table.of(read_npy(Path(source)), str(source)), "numpy"
+        return TableReader(source, schema, _BLOCK_ROWS), "arrow"
+    if isinstance(source, Table):
+        return source, source.kind
+    if isinstance(source, Mapping):
+        return Table.of(_columns(source)), "columns"
+    if isinstance(source, Sequence):
+        return Table.of(_array(source)), "rows"
+    table = Table.of(source)
+    return table, table.kind
+
+
+def _columns(source: Mapping[str, Any]) -> pa.Table:
+    try:
+        return pa.table({str(name): pa.array(column, from_pandas=True) for name, column in source.items()})
+    except (pa.ArrowException, TypeError, ValueError) as error:
+        raise DataError(
+            f"table: columns must be lists of one length and type each ({str(error).splitlines()[0]})"
+        ) from None
+
+
+def _array(source: Sequence[Any]) -> np.ndarray:
+    """A list of rows as an array of numbers, or of objects where some cells are none."""
+    try:
+        array = np.array(source)
+    except ValueError:
+        raise DataError("table: rows must be lists of one length each") from None
+    return array if array.dtype.kind in "buif" else np.array(source, object)
+
+
+def _in_form(table: pa.Table, form: str | None) -> Any:
+    """An Arrow table in the form in which the user's came."""
+    return _listed(as_native(table, {"rows": "numpy", "columns": "arrow"}.get(form or "arrow", form or "arrow")), form)
+
+
+def _listed(native: Any, form: str | None) -> Any:
+    """Lists of rows and dicts of columns again, where that is the form."""
+    if form == "rows":
+        return native.tolist()
+    return native.to_pydict() if form == "columns" else native
+
+
+def _first(source: Any) -> Any:
+    return source[0] if isinstance(source, Sequence) and len(source) else source
+
+
+def _axes(path: Path) -> int:
+    return read_npy(path).ndim if path.is_file() else 0

@@ -13,21 +13,9 @@ from pyarrow import feather
 
 from fivefold.errors import DataError
 from fivefold.tables.csv import CsvFile
-from fivefold.tables.dataset import Table
-from fivefold.tables.output import TABLE_ENDINGS, TableOutput, is_table_path
+from fivefold.tables.output import TABLE_ENDINGS, is_table_path
 from fivefold.tables.schema import TableSchema
-
-__all__ = ["TABLE_ENDINGS", "TableOutput", "TableReader", "is_table_path", "read_table"]
-
-
-def read_table(path: str | Path, schema: TableSchema | None = None) -> Table:
-    """The whole file as a table; a CSV's columns get the types of `schema`.
-
-    Raises `DataError` if it can't be read, has no rows, or two columns of one name.
-    """
-    reader = TableReader(path, schema)
-    with _errors(reader.path):
-        return reader.checked(reader.file.read())
+from fivefold.tables.table import Table
 
 
 class _File(Protocol):
@@ -46,13 +34,15 @@ class _File(Protocol):
 
 
 class TableReader:
-    """A table's file, read part by part as often as wanted; see `read_table`.
+    """A table's file, read whole, or part by part as often as wanted; a CSV's columns get the types of `schema`.
+
+    Raises `DataError` if it can't be read, has no rows, or two columns of one name.
 
     Attributes
     ----------
     path
     names : of its columns
-    rows : how many there are, if that is known without reading them
+    rows : how many there are, if that is known without reading them, or once all have been read
     """
 
     def __init__(self, path: str | Path, schema: TableSchema | None = None, batch_rows: int = 65536) -> None:
@@ -79,6 +69,17 @@ class TableReader:
                 first += part.num_rows
         if first == 0:
             raise DataError(f"{self.path}: has no rows")
+        self.rows = first
+
+    @property
+    def source(self) -> str:
+        """What to call the table in messages."""
+        return str(self.path)
+
+    def read(self) -> Table:
+        """The whole file."""
+        with _errors(self.path):
+            return self.checked(self.file.read())
 
     def checked(self, table: pa.Table, first: int = 0) -> Table:
         """Rows of the file from number `first` on as a `Table`; raises `DataError` if there are none."""

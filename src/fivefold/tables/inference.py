@@ -15,8 +15,8 @@ from pyarrow import types as pt
 from fivefold.errors import DataError, UsageError
 from fivefold.tables.cells import EXACT, blank, encode_column, is_number, is_text, plain
 from fivefold.tables.columns import MOST_CATEGORIES, Category, Column, Kind
-from fivefold.tables.dataset import Table
 from fivefold.tables.schema import TableSchema
+from fivefold.tables.table import Table
 
 _ASKED = "as --schema asks"
 _FEW = 20  # so many categories are few for any number of rows

@@ -115,6 +115,10 @@ class TableSchema:
         counts = ", ".join(f"{kinds.count(kind)} {kind}" for kind in dict.fromkeys(kinds))
         return f"{len(kinds)} column{'s' if len(kinds) > 1 else ''} ({counts})"
 
+    def remarks(self) -> list[str]:
+        """Which columns are not modelled, and why."""
+        return [f"column {name!r} is carried along, not modelled: {reason}" for name, reason in self.carried]
+
     def lines(self) -> list[str]:
         """A line per column, modelled or not."""
         carried = [f"{name}: carried along, not modelled ({reason})" for name, reason in self.carried]

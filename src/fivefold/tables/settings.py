@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, ClassVar
 
@@ -54,6 +55,9 @@ USAGE = (
     "fivefold detect MODEL TABLE -o scores.csv",
     "fivefold encode MODEL TABLE -o z.npy",
 )
+IMPLIED_BY: frozenset[str] = frozenset()
+FLAGS: dict[str, str] = {}
+REPORTS: tuple[str, ...] = ("",)
 BUFFERS: tuple[str, ...] = ()
 _ROWS = FitConfig(
     "default",
@@ -100,6 +104,12 @@ def table_config(config: FitConfig) -> TableConfig:
     """What a configuration has for tables alone."""
     assert isinstance(config.own, TableConfig)
     return config.own
+
+
+def split_reading(settings: Mapping[str, Any]) -> tuple[dict[str, Any], dict[str, Any]]:
+    """How the data are to be read, and the settings of the fit."""
+    others = {name: value for name, value in settings.items() if name != "schema"}
+    return {"overrides": settings.get("schema")}, others
 
 
 def describe_context(config: FitConfig) -> str:

@@ -11,7 +11,7 @@ import zlib
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any, Literal, cast
+from typing import Any, cast
 
 import lightning.pytorch as pl
 import numpy as np
@@ -21,12 +21,11 @@ from lightning.pytorch.loggers import CSVLogger, Logger, TensorBoardLogger
 from torch.utils.data import DataLoader
 
 from fivefold.config import FitConfig, LoggerName
-from fivefold.errors import DataError, UsageError
-from fivefold.images.dataset import Mask, Source, read_items
+from fivefold.errors import UsageError
 from fivefold.images.schema import ImageSchema
 from fivefold.images.statistics import item_statistics
-from fivefold.items import Items, split_rows
-from fivefold.modality import modality_of
+from fivefold.items import Items, open_data, split_rows
+from fivefold.modality import modality_for, modality_of, options_of
 from fivefold.model.build import build_networks
 from fivefold.model.conditioning import Window
 from fivefold.model.fitted import FittedModel
@@ -38,7 +37,6 @@ from fivefold.progress import Bar, progress_bar
 from fivefold.seeds import derive_seed
 from fivefold.series.context import SeriesContext
 from fivefold.series.copula import left_by_codes
-from fivefold.series.dataset import SeriesSet, read_series
 from fivefold.series.linear import scaled_windows
 from fivefold.series.schema import SeriesSchema
 from fivefold.series.statistics import fit_step_normality
@@ -58,16 +56,11 @@ _FEWEST_WINDOWS = 500
 
 
 def fit(
-    data: Source,
+    data: Any,
     *,
     preset: str = "default",
-    test: Source | None = None,
-    mask: Mask = None,
-    resize: tuple[int, int] | None = None,
-    kind: Literal["series"] | None = None,
-    time: str | None = None,
-    ids: str | None = None,
-    stride: int | None = None,
+    kind: str | None = None,
+    test: Any = None,
     accelerator: str = "auto",
     workdir: Path | None = None,
     resume: bool = False,
@@ -78,48 +71,41 @@ def fit(
 
     Parameters
     ----------
-    data : anything that `read_items` takes; `mnist` is its training split
+    data : images: an array `(n, h, w[, c])`, a folder, a file or a built-in set, `mnist` being its training split; a table: a
+        frame, an array `(n, d)`, a list of rows, a dict of columns, a file; or, with `kind="series"` or `time`, series
     preset : `default` (one model for all five jobs), `archive` (the same with a wider context decoder) or `paper` (the
-        publication's); tables have `default` only, whose sizes follow the number of rows
+        publication's); tables and series have `default` only
+    kind : `images`, `tables` or `series`; by default what the data look like
     test : items to report figures on, never trained on; for `mnist` its test split
-    mask, resize : as for `read_items`
-    kind : `series` if the data are series; then `window`, among the settings, is the windows' length, 0 for no context decoder
-    time, ids, stride : of series; see `read_series`
     accelerator : Lightning's: `auto`, `cpu`, `gpu`, `mps`, …
     workdir : folder for the training state and the logs (default: none are kept)
     resume : continue from the state in `workdir`
     logger : write logs to `workdir` as `csv` or for `tensorboard`
-    settings : any field of `NetworkConfig`, `ContextConfig`, `TrainingConfig` and, for tables, `RowConfig`, for series
-        `SeriesConfig`; and `corruption` as `CorruptionConfig` or text
+    settings : how the data are read: of images `mask` and `resize`, of tables and series `schema` (see `infer_table_schema`), of
+        series `time`, `ids`, `window` (steps of a window; 0 for no context decoder) and `stride`; and any field of
+        `NetworkConfig`, `ContextConfig`, `TrainingConfig` and the modality's own configuration; and `corruption` as
+        `CorruptionConfig` or text
 
     Raises
     ------
     UsageError, DataError, TrainingError : with one line that says what to mend
     """
-    if kind == "series" or isinstance(data, SeriesSet):
-        window = settings.pop("window", None)
-        data = read_series(data, time=time, ids=ids, window=window or None, stride=stride)
-        settings["window"] = None if window != 0 else 0
-        test = test if test is None else read_series(test, data.schema).items()
-        data = data.examples()
-    elif time is not None or ids is not None or stride is not None:
-        raise UsageError('time, ids and stride go with kind="series"')
-    elif isinstance(data, np.ndarray) and data.ndim == 2:
-        raise DataError(
-            f"array {data.shape}: that would be one image; to fit the rows of a table, give a DataFrame, or use fivefold.VAE"
-        )
-    items = read_items(data, mask=mask, resize=resize, split="train")
-    rows = len(items) if isinstance(items.schema, TableSchema) else None
-    if rows == 1:
-        raise DataError(f"{items.source}: must have at least 2 rows to fit to, got 1 sample")
-    config = modality_of(items.schema).settings.configure(preset, items=rows, **settings)
-    if test is None and items.source in ("mnist", "mnist:train"):
-        test = "mnist:test"
-    test_items = None if test is None else read_items(test, items.schema, resize=resize)
-    if workdir is None:
-        with tempfile.TemporaryDirectory() as folder:
-            return fit_items(items, config, Path(folder), test_items, accelerator)
-    return fit_items(items, config, workdir, test_items, accelerator, resume=resume, logger=logger)
+    modality = modality_of(data.schema) if hasattr(data, "examples") else modality_for(data, kind, settings)
+    modality.refuse("fit", **{name: settings.get(name) for name in options_of("fit")})
+    reading, settings = modality.settings.split_reading(settings)
+    dataset = data if hasattr(data, "examples") else modality.data.open(data, **reading)
+    items = dataset.examples()
+    config = modality.settings.configure(preset, items=len(items), **settings)
+    if test is None:
+        test = modality.data.TEST_SETS.get(items.source)
+    size = {"resize": reading["resize"]} if "resize" in reading and isinstance(test, str | Path) else {}
+    test_items = None if test is None else open_data(test, items.schema, **size).all_items()
+    with tempfile.TemporaryDirectory() as folder:
+        place = Path(folder) if workdir is None else workdir
+        model = fit_items(items, config, place, test_items, accelerator, resume=resume, logger=logger)
+    if (form := getattr(dataset, "form", None)) is not None:
+        model.record["data"]["form"] = form
+    return model
 
 
 def fit_items(

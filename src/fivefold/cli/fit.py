@@ -1,0 +1,174 @@
+"""`fit`: its options are made from the configuration, and from what modalities say that they take."""
+
+from __future__ import annotations
+
+import dataclasses
+import inspect
+import shutil
+import sys
+import warnings
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Annotated, Any, get_type_hints
+
+import typer
+
+from fivefold.cli import options
+from fivefold.cli.app import app, present
+from fivefold.config import ContextConfig, LoggerName, NetworkConfig, TrainingConfig
+from fivefold.errors import UsageError
+from fivefold.modality import MODALITIES, Dataset, modality_for, options_of
+from fivefold.progress import silence
+
+_TRAINING = "training"  # in the model folder: state and logs
+_CORRUPTION = "Shares of items to train on corrupted: hide, block, uniform, gaussian, salt_and_pepper; or none."
+_SCHEMA = 'What columns are: {"columns": {NAME: {"kind": …, "missing": […]}}}.'
+_READING: dict[str, tuple[Any, typer.models.OptionInfo]] = {
+    "corruption": (str, typer.Option(metavar="KIND=SHARE,…", help=_CORRUPTION)),
+    "schema": (Path, typer.Option(metavar="JSON", help=_SCHEMA)),
+    "kind": (str, typer.Option(help="What DATA are: images, tables, series. [default: what they look like]")),
+    "time": (str, typer.Option(metavar="COLUMN", help="When each step is. Implies --kind series.")),
+    "ids": (str, typer.Option("--id", metavar="COLUMN", help="Likewise: of which series each row is.")),
+    "stride": (int, typer.Option(help="Steps from one window to the next. [default: a quarter of --window]")),
+    "mask": (Path, typer.Option(metavar="MASKS", help=options.MASK)),
+    "resize": (str, typer.Option(metavar="HxW", help=options.RESIZE)),
+}
+_FIELDS: tuple[tuple[type, tuple[str, ...]], ...] = (
+    (NetworkConfig, ("latent_dim", "likelihood")),
+    (ContextConfig, ("window", "context_width", "context_depth", "context_learning_rate", "positions")),
+    (TrainingConfig, ("epochs", "max_minutes", "batch_size", "learning_rate", "kl_warmup", "validation", "seed")),
+)
+
+
+def _settings() -> dict[str, tuple[Any, typer.models.OptionInfo]]:
+    """All options that are settings of a fit, by name: their type, and how they are shown."""
+    found: dict[str, tuple[Any, typer.models.OptionInfo]] = {}
+    for config, names in _FIELDS:
+        hints = get_type_hints(config)
+        found |= {name: (hints[name], options.setting(config, name)) for name in names}
+    for modality in MODALITIES.values():
+        own = modality.settings.CONFIG
+        for name, flag in modality.settings.FLAGS.items():
+            found[name] = get_type_hints(own)[name], options.setting(own, name, flag)
+    found |= _READING
+    for name, (_, option) in found.items():
+        takers = [m.name for m in MODALITIES.values() if name in m.settings.OPTIONS["fit"]]
+        training = name in dataclasses.asdict(TrainingConfig()) or name == "corruption"
+        panel = "training" if training else takers[0] if len(takers) == 1 else "all data"
+        option.rich_help_panel = panel.capitalize()
+    return found
+
+
+def _with_settings(command: Any) -> Any:
+    """The command with its `**settings` spelled out."""
+    signature = inspect.signature(command, eval_str=True)
+    shown = [parameter for parameter in signature.parameters.values() if parameter.kind is not parameter.VAR_KEYWORD]
+    shown += [
+        inspect.Parameter(name, inspect.Parameter.KEYWORD_ONLY, default=None, annotation=Annotated[kind | None, option])
+        for name, (kind, option) in _settings().items()
+    ]
+    command.__signature__ = signature.replace(parameters=shown)
+    command.__annotations__ = {parameter.name: parameter.annotation for parameter in shown}
+    return command
+
+
+@app.command()
+@_with_settings
+def fit(
+    data: options.Data,
+    *,
+    output: Annotated[Path, typer.Option("-o", "--output", metavar="MODEL", help="Folder for the model.")],
+    preset: Annotated[
+        str,
+        typer.Option(
+            help="default: one model for all five jobs; archive: the same with a wider context decoder; paper: the "
+            "publication's network and loss."
+        ),
+    ] = "default",
+    test: Annotated[
+        str | None, typer.Option(metavar="DATA", help="Items to report figures on; mnist has its own.")
+    ] = None,
+    resume: Annotated[bool, typer.Option("--resume", help="Continue an interrupted fit, or a finished one.")] = False,
+    accelerator: Annotated[str, typer.Option(help="auto, cpu, gpu, mps, …")] = "auto",
+    logger: Annotated[LoggerName, typer.Option(help="Format of the logs.")] = "csv",
+    force: options.Force = False,
+    json: options.Json = False,
+    quiet: options.Quiet = False,
+    **settings: Any,
+) -> None:
+    """Fit a model to DATA (mnist: its training split) and write it to the folder MODEL."""
+    if not output.name:
+        raise UsageError(f"--output must be a folder with a name, got {output}")
+    if quiet:
+        silence()
+    workdir = output.with_name(output.name + ".fitting")
+    dataset, others = _open(data, preset, settings, output, workdir, force, resume)
+    if not quiet:
+        print(dataset.summary, file=sys.stderr)
+    for remark in dataset.remarks():
+        warnings.warn(remark, stacklevel=1)
+    how = {"preset": preset, "test": test, "accelerator": accelerator, "logger": logger, "resume": resume}
+    model = _train(dataset, output, workdir, **how, **others)
+    from fivefold.storage import save
+
+    save(model, output, force=True, training=workdir)
+    shutil.rmtree(workdir)
+    present(_figures(model, output), json, quiet)
+
+
+def _open(
+    data: str, preset: str, settings: Mapping[str, Any], output: Path, workdir: Path, force: bool, resume: bool
+) -> tuple[Dataset, dict[str, Any]]:
+    """The data, and the settings that are not about how they are read; all is checked before they are."""
+    given = {name: value for name, value in settings.items() if value is not None}
+    kind = given.pop("kind", None)
+    given |= {"resize": options.parse_size(given["resize"])} if "resize" in given else {}
+    given |= {"schema": options.read_json("schema", given["schema"])} if "schema" in given else {}
+    modality = modality_for(data, kind, given)
+    modality.refuse("fit", **{name: given.get(name) for name in options_of("fit")})
+    reading, others = modality.settings.split_reading(given)
+    modality.settings.configure(preset, **others)
+    from fivefold.storage import check_model_path
+
+    check_model_path(output, force or resume)
+    if workdir.exists() and not (resume or force):
+        raise UsageError(f"{workdir} holds an interrupted fit: continue it with --resume, or drop it with --force")
+    return modality.data.open(data, **reading), others
+
+
+def _train(dataset: Dataset, output: Path, workdir: Path, *, resume: bool, **settings: Any) -> Any:
+    """Fit in `workdir`, which is kept if the fit can be resumed."""
+    if workdir.exists() and not resume:
+        shutil.rmtree(workdir)
+    copied = resume and not workdir.exists() and (output / _TRAINING).is_dir()
+    if copied:
+        shutil.copytree(output / _TRAINING, workdir)
+    from fivefold.training.fit import STATE_FILE, fit
+
+    try:
+        return fit(dataset, workdir=workdir, resume=resume, **settings)
+    except KeyboardInterrupt:  # Typer ends with exit code 130, and says nothing
+        hint = "continue with --resume" if (workdir / STATE_FILE).exists() else "nothing is kept"
+        typer.echo(f"interrupted; {hint}", err=True)
+        raise
+    except UsageError:  # a refused --resume
+        if copied:
+            shutil.rmtree(workdir)
+        raise
+    finally:
+        if workdir.exists() and not (workdir / STATE_FILE).exists():
+            shutil.rmtree(workdir)
+
+
+def _figures(model: Any, output: Path) -> dict[str, Any]:
+    from fivefold.modelcard import describe_units
+
+    figures = {
+        "model": str(output),
+        "epochs": len(model.record["history"]),
+        "train_seconds": model.record["train_seconds"],
+        "parameters": model.parameters,
+    }
+    for name, values in model.record["figures"].items():
+        figures |= {f"{name}_{part}": values[part] for part in ("negative_elbo", "reconstruction", "kl")}
+    return {**figures, "latent_units": describe_units(model)}

@@ -1,0 +1,126 @@
+"""The mathematics of jobs on tables."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any, cast
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from fivefold.errors import UsageError
+from fivefold.items import Items
+from fivefold.jobs.generate import Generated, draw_items
+from fivefold.jobs.generate import draw_elements as draw
+from fivefold.jobs.impute import impute_items
+from fivefold.model.conditional import Conditional
+from fivefold.model.conditioning import Window
+from fivefold.model.fitted import FittedModel
+from fivefold.model.likelihoods import Likelihood
+from fivefold.seeds import derive_seed
+from fivefold.tables.schema import TableSchema
+from fivefold.tables.statistics import alone
+from fivefold.tables.statistics import row_statistics as statistics
+from fivefold.tables.table import as_items
+
+CODES_PER_ITEM = 2
+BESIDES = "changes"
+_WRONG = 0.05  # how many cells are, before any is looked at
+_REFERENCE = 1000  # rows by which columns are calibrated
+
+__all__ = ["BESIDES", "CODES_PER_ITEM", "denoise", "draw", "find_wrong_cells", "generate", "statistics"]
+
+
+def denoise(
+    model: FittedModel, items: Items, *, threshold: float = 0.5, seed: int = 0
+) -> dict[str, tuple[np.ndarray, np.ndarray | None]]:
+    """Rows with the cells replaced that are wrong with a probability above `threshold`; in the role `changes` `(n, 1, d, 2)`,
+    what each is expected to be, and that probability.
+    """
+    probability, expected = find_wrong_cells(model, items, threshold)
+    replaced = np.nan_to_num(probability) > threshold
+    values = np.where(replaced, expected, items.values)
+    return {"": (values, replaced), "changes": (np.concatenate((expected, probability), axis=3), replaced)}
+
+
+@torch.inference_mode()
+def find_wrong_cells(model: FittedModel, items: Items, threshold: float = 0.5) -> tuple[np.ndarray, np.ndarray]:
+    """The probability that each cell is wrong, float64, NaN where it is missing; and each as the others of its row have it,
+    encoded: both `(n, 1, d, 1)`.
+
+    A wrong cell is taken to be another row's. So one of probability p given its row, and m by its column alone, is wrong
+    with w m / (w m + (1 - w) p), w = 0.05. That is looked at twice: the second time, what is suspect by the first, above
+    `threshold`, tells nothing of the others.
+    """
+    probability, expected = np.empty((2, *items.values.shape))
+    for rows, x, visible in model.batches(items):
+        wrong, _ = _suspect(model, x, visible, visible)
+        wrong, likely = _suspect(model, x, visible, visible & (wrong <= threshold))
+        probability[rows] = wrong.where(visible, torch.nan).cpu().numpy().transpose(0, 2, 3, 1)
+        expected[rows] = model.values(likely)
+    return probability, expected
+
+
+def _suspect(model: FittedModel, x: Tensor, visible: Tensor, trusted: Tensor) -> tuple[Tensor, Tensor]:
+    """The probability that each visible cell is wrong, and what the trusted others say of it: `(n, 1, 1, d)`."""
+    seen = torch.where(trusted, x, 0.0)
+    given = Conditional(model, Window.NOISY, seen, trusted, model.vae.posterior(seen, trusted).mu)
+    cells = x.flatten(1)
+
+    def measure(likelihood: Likelihood, items: Tensor, elements: Tensor) -> Tensor:
+        log_prob = likelihood.log_prob(cells[items, elements].view(-1, 1, 1, 1))
+        return torch.stack((log_prob, likelihood.point()), dim=1).view(-1, 2)
+
+    log_prob, expected = given.map(measure)
+    odds = alone(model, x) - log_prob + np.log(_WRONG / (1 - _WRONG))
+    return torch.sigmoid(odds), expected
+
+
+def generate(
+    model: FittedModel,
+    n: int,
+    seed: int,
+    *,
+    given: Mapping[str, Any] | None = None,
+    temperature: float = 1.0,
+) -> Generated:
+    """`n` new rows, their numbers at the columns' steps and in the ranges met in the fit.
+
+    Codes are drawn from the fitted prior and, with a context decoder, the cells column after column; then each column's
+    numbers are moved to the quantiles of the training rows that they have among many rows so drawn. If some cells are
+    `given`, codes come from the posterior given those, and the others are drawn together as in `impute`.
+
+    Raises `UsageError` if there is no such column, or what is given can't be one of its cells.
+    """
+    schema = cast(TableSchema, model.schema)
+    if given:
+        return Generated(complete_rows(model, n, seed, encode_given(schema, given)), counts={"rows": n})
+    sharp = model.has_learnt(Window.CAUSAL)
+    chance = np.random.default_rng(derive_seed(seed, "calibrate")).random((n, schema.size))
+    drawn, reference = (
+        schema.snap(draw_items(model, count, stream, prior="fitted", sharp=sharp, temperature=factor))[:, 0, :, 0]
+        for count, stream, factor in ((n, seed, temperature), (_REFERENCE, derive_seed(0, "reference"), 1.0))
+    )
+    assert model.marginals is not None
+    cells = model.marginals.calibrated(schema, drawn, reference, chance)
+    return Generated(schema.snap(cells[:, None, :, None]), counts={"rows": n})
+
+
+def encode_given(schema: TableSchema, given: Mapping[str, Any]) -> np.ndarray:
+    """Cells by column name as one encoded row `(d,)`, NaN where nothing is given; raises `UsageError`."""
+    if unknown := given.keys() - set(schema.names):
+        raise UsageError(f"--given must name modelled columns, got {', '.join(sorted(unknown))}")
+    row = np.full(schema.size, np.nan)
+    for name, value in given.items():
+        place = schema.names.index(name)
+        row[place] = schema.columns[place].parse(str(value))
+    return row
+
+
+def complete_rows(model: FittedModel, n: int, seed: int, row: np.ndarray) -> np.ndarray:
+    """`n` rows `(n, 1, d, 1)` that have the cells of an encoded `row` `(d,)`, where it is not NaN; the others are drawn."""
+    schema = cast(TableSchema, model.schema)
+    items = as_items(np.tile(row, (n, 1)), schema, "given")
+    drawn = impute_items(model, items, n_draws=1, seed=seed)[1]
+    return np.where(items.visible(), items.values, schema.snap(drawn))
