@@ -251,8 +251,9 @@ def open_data(source: Any, schema: Schema, **reading: Any) -> Dataset:
     if isinstance(source, Items):
         source = ItemSet(source)
     given = {name: value for name, value in reading.items() if value is not None}
-    if isinstance(source, ItemSet) and source.schema == schema and not given:
-        return source
+    if hasattr(source, "blocks") and source.schema == schema and not given:
+        dataset: Dataset = source
+        return dataset
     return modality_of(schema).data.open(source, schema, **given)
 
 

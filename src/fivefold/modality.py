@@ -303,8 +303,12 @@ class Modality:
     def refuse(self, verb: str, **options: object) -> None:
         """Raise `UsageError` for options of a verb that are given, and that this modality doesn't take."""
         for name, value in options.items():
-            if value is not None and value is not False and name not in self.settings.OPTIONS.get(verb, frozenset()):
-                raise UsageError(f"`{name}` does not go with {self.name}")
+            if value is None or value is False or name in self.settings.OPTIONS.get(verb, frozenset()):
+                continue
+            takers = [each.name for each in MODALITIES.values() if name in each.settings.OPTIONS.get(verb, frozenset())]
+            if not takers:
+                raise UsageError(f"`{name}` is no option of {verb}")
+            raise UsageError(f"`{name}` goes with {' and '.join(takers)}, not with {self.name}")
 
     def _room(self, name: str) -> object:
         return import_module(f"{self.package}.{name}")

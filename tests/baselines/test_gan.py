@@ -12,7 +12,7 @@ import torch
 import fivefold
 from fivefold.evaluation.baselines import loop
 from fivefold.evaluation.baselines.gan import fit_gan
-from fivefold.items import make_items
+from fivefold.images.dataset import make_items
 
 
 @pytest.fixture(scope="module")

@@ -12,7 +12,7 @@ import torch
 
 from fivefold.evaluation.baselines import loop
 from fivefold.evaluation.baselines.loop import run_epochs, run_minutes
-from fivefold.items import make_items
+from fivefold.images.dataset import make_items
 
 
 def run(n: int = 23, batch_size: int = 5, epochs: int = 3, seed: int = 0, description: str = "loop"):

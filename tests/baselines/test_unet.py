@@ -13,7 +13,7 @@ import torch
 from fivefold.evaluation.baselines import loop
 from fivefold.evaluation.baselines.unet import fit_unet
 from fivefold.evaluation.metrics import psnr
-from fivefold.items import make_items
+from fivefold.images.dataset import make_items
 from fivefold.model.corruption import add_gaussian, hide_at_random
 
 

@@ -5,8 +5,9 @@ from hypothesis import strategies as st
 
 from fivefold import items as module
 from fivefold.errors import DataError
+from fivefold.images.dataset import make_items
 from fivefold.images.schema import ImageSchema
-from fivefold.items import make_items, split_rows
+from fivefold.items import split_rows
 
 NAN, INFINITY = np.nan, np.inf
 SHAPE = (4, 3, 5, 3)

@@ -9,10 +9,9 @@ from PIL import Image
 
 from fivefold.errors import DataError, UsageError
 from fivefold.images import letters
-from fivefold.images.dataset import read_items
+from fivefold.images.dataset import make_items, read_items
 from fivefold.images.files import encode_png
 from fivefold.images.schema import ImageSchema
-from fivefold.items import make_items
 
 SIZE = (5, 7)
 

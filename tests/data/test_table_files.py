@@ -9,9 +9,9 @@ import pytest
 from pyarrow import feather
 
 from fivefold.errors import DataError, UsageError
-from fivefold.tables.dataset import Table
 from fivefold.tables.files import TABLE_ENDINGS, TableOutput, TableReader, is_table_path, read_table
 from fivefold.tables.inference import infer_table_schema
+from fivefold.tables.table import Table
 
 N = 50
 

@@ -9,9 +9,9 @@ import pyarrow as pa
 import pytest
 
 from fivefold.errors import DataError, UsageError
-from fivefold.tables.dataset import Table
 from fivefold.tables.inference import infer_table_schema
 from fivefold.tables.schema import TableSchema
+from fivefold.tables.table import Table
 
 N = 400
 

@@ -7,7 +7,7 @@ import pytest
 
 from fivefold.evaluation.classifier import fit_classifier
 from fivefold.images.builtin import load_mnist
-from fivefold.items import make_items
+from fivefold.images.dataset import make_items
 
 
 def test_it_learns_digits_and_repeats_itself(model):

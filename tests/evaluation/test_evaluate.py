@@ -19,7 +19,8 @@ from fivefold.evaluation.material import Material
 from fivefold.evaluation.metrics import psnr, root_mean_square
 from fivefold.evaluation.specialists import extra
 from fivefold.images.builtin import load_mnist
-from fivefold.items import Items, make_items
+from fivefold.images.dataset import make_items
+from fivefold.items import Items
 from fivefold.jobs.denoise import denoise
 from fivefold.jobs.impute import impute
 from fivefold.model.corruption import hide_block, replace_uniform

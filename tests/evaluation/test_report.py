@@ -14,8 +14,7 @@ from fivefold.evaluation.material import Effort, Material
 from fivefold.evaluation.report import make_report
 from fivefold.evaluation.sections import detect
 from fivefold.images.builtin import load_mnist
-from fivefold.images.dataset import read_items
-from fivefold.items import make_items
+from fivefold.images.dataset import make_items, read_items
 from fivefold.jobs.codes import decode, encode
 from fivefold.model.corruption import replace_uniform
 from fivefold.model.scoring import reconstruction_scores

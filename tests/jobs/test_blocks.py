@@ -10,11 +10,11 @@ import pytest
 from fivefold.codec import rounding
 from fivefold.images.code_length import code_length
 from fivefold.images.coding import BlockCodec, DamagedLayerError
+from fivefold.images.dataset import make_items
 from fivefold.images.exact import ExactDecoder, ExactGuide
 from fivefold.images.latent import LatentGrid
 from fivefold.images.schema import ImageSchema
 from fivefold.images.settings import configure
-from fivefold.items import make_items
 from fivefold.model.build import build_networks
 from fivefold.model.fitted import FittedModel
 

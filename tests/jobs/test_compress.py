@@ -24,7 +24,7 @@ from fivefold.errors import (
     UsageError,
     WrongModelError,
 )
-from fivefold.items import make_items
+from fivefold.images.dataset import make_items
 from fivefold.jobs.codes import decode, encode
 
 

@@ -14,8 +14,8 @@ from hypothesis import strategies as st
 from fivefold.errors import ModelError, UsageError
 from fivefold.images.builtin import load_mnist
 from fivefold.images.code_length import code_length
+from fivefold.images.dataset import make_items
 from fivefold.images.statistics import item_statistics
-from fivefold.items import make_items
 from fivefold.jobs import detect as detect_module
 from fivefold.jobs.detect import Detection, benjamini_hochberg, detect, surprise
 from fivefold.model.scores import Normality, fit_normality

@@ -26,9 +26,9 @@ from fivefold.archive.image_archive import codec_of
 from fivefold.archive.read import decompress
 from fivefold.archive.write import compress, write_archive
 from fivefold.codec import rounding
+from fivefold.images.dataset import make_items
 from fivefold.images.latent import LatentGrid
 from fivefold.images.settings import configure
-from fivefold.items import make_items
 from fivefold.model.build import build_networks
 from fivefold.model.fitted import FittedModel
 from fivefold.storage import load, save

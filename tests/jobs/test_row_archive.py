@@ -28,8 +28,8 @@ from fivefold.errors import (
 )
 from fivefold.tables.array_bytes import to_bytes
 from fivefold.tables.coding import decode_rows, encode_rows
-from fivefold.tables.dataset import Table
 from fivefold.tables.exact import RowChain
+from fivefold.tables.table import Table
 
 
 def bits(table: pa.Table) -> list[bytes]:

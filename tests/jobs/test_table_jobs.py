@@ -15,7 +15,7 @@ import fivefold
 from fivefold.errors import DataError, ModelError, UsageError
 from fivefold.images.dataset import read_items
 from fivefold.storage import fingerprint
-from fivefold.tables.dataset import Table
+from fivefold.tables.table import Table
 
 
 @pytest.fixture(scope="module")

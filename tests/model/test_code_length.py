@@ -11,7 +11,7 @@ import torch
 from scipy.stats import norm
 
 from fivefold.images.code_length import code_length
-from fivefold.items import make_items
+from fivefold.images.dataset import make_items
 from fivefold.model.conditional import Conditional
 from fivefold.model.conditioning import Window
 from fivefold.model.prior import FittedPrior

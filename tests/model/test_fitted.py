@@ -9,8 +9,8 @@ import pytest
 import torch
 
 from fivefold.errors import DataError
+from fivefold.images.dataset import make_items
 from fivefold.images.schema import ImageSchema
-from fivefold.items import make_items
 from fivefold.model.fitted import standard_normal, uniform
 
 

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 import torch
 
-from fivefold.items import make_items
+from fivefold.images.dataset import make_items
 from fivefold.model.scoring import evaluate_elbo, reconstruction_scores
 from fivefold.model.vae import Posterior
 

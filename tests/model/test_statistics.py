@@ -8,8 +8,8 @@ import numpy as np
 import pytest
 import torch
 
+from fivefold.images.dataset import make_items
 from fivefold.images.statistics import item_statistics
-from fivefold.items import make_items
 from fivefold.model.conditional import Conditional
 from fivefold.model.conditioning import Window
 from fivefold.model.prior import FittedPrior

@@ -8,7 +8,8 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from fivefold.items import Items, make_items
+from fivefold.images.dataset import make_items
+from fivefold.items import Items
 from fivefold.training.batches import make_loader
 
 

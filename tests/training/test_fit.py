@@ -14,9 +14,10 @@ import pytest
 import torch
 
 from fivefold.errors import DataError, ModelError, TrainingError, UsageError
+from fivefold.images.dataset import make_items
 from fivefold.images.settings import configure
 from fivefold.images.statistics import item_statistics
-from fivefold.items import make_items, split_rows
+from fivefold.items import split_rows
 from fivefold.jobs.generate import generate
 from fivefold.model.build import build_networks
 from fivefold.model.conditional import Conditional

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json as json_module
+import re
 import sys
 import warnings
 from io import TextIOWrapper
@@ -22,6 +23,8 @@ app = typer.Typer(
     context_settings={"help_option_names": ["-h", "--help"]},
 )
 
+_FLAGS = {"ids": "id", "n_draws": "draws", "overrides": "schema", "series_network": "network"}  # called otherwise here
+
 
 def main() -> None:
     """Run the command line: exit code 2 for usage, 1 for data, 130 when interrupted."""
@@ -34,7 +37,7 @@ def main() -> None:
     try:
         app()
     except FivefoldError as error:
-        _say(f"error: {error}")
+        _say(f"error: {_with_flags(str(error))}")
         sys.exit(error.exit_code)
     except MemoryError:
         _say("error: the data does not fit into memory")
@@ -56,7 +59,12 @@ def present(figures: dict[str, Any], json: bool, quiet: bool = False) -> None:
 
 def _show_warning(message: Warning | str, category: type[Warning], *_: Any, **__: Any) -> None:
     if issubclass(category, UserWarning):
-        _say(f"warning: {message}")
+        _say(f"warning: {_with_flags(str(message))}")
+
+
+def _with_flags(message: str) -> str:
+    """A message of the library, which names `parameters`, with the command line's options instead."""
+    return re.sub(r"`(\w+)`", lambda name: "--" + _FLAGS.get(name[1], name[1]).replace("_", "-"), message)
 
 
 def _say(line: str) -> None:

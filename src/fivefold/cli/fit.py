@@ -5,11 +5,10 @@ from __future__ import annotations
 import dataclasses
 import inspect
 import shutil
-import sys
 import warnings
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Annotated, Any, get_type_hints
+from typing import Annotated, Any, Literal, get_origin, get_type_hints
 
 import typer
 
@@ -45,11 +44,11 @@ def _settings() -> dict[str, tuple[Any, typer.models.OptionInfo]]:
     found: dict[str, tuple[Any, typer.models.OptionInfo]] = {}
     for config, names in _FIELDS:
         hints = get_type_hints(config)
-        found |= {name: (hints[name], options.setting(config, name)) for name in names}
+        found |= {name: (_typed(hints[name]), options.setting(config, name)) for name in names}
     for modality in MODALITIES.values():
-        own = modality.settings.CONFIG
+        own: Any = modality.settings.CONFIG
         for name, flag in modality.settings.FLAGS.items():
-            found[name] = get_type_hints(own)[name], options.setting(own, name, flag)
+            found[name] = _typed(get_type_hints(own)[name]), options.setting(own, name, flag)
     found |= _READING
     for name, (_, option) in found.items():
         takers = [m.name for m in MODALITIES.values() if name in m.settings.OPTIONS["fit"]]
@@ -57,6 +56,11 @@ def _settings() -> dict[str, tuple[Any, typer.models.OptionInfo]]:
         panel = "training" if training else takers[0] if len(takers) == 1 else "all data"
         option.rich_help_panel = panel.capitalize()
     return found
+
+
+def _typed(hint: Any) -> Any:
+    """A field's type on the command line, where choices are checked by the configuration."""
+    return str if get_origin(hint) is Literal else hint
 
 
 def _with_settings(command: Any) -> Any:
@@ -103,17 +107,21 @@ def fit(
         silence()
     workdir = output.with_name(output.name + ".fitting")
     dataset, others = _open(data, preset, settings, output, workdir, force, resume)
-    if not quiet:
-        print(dataset.summary, file=sys.stderr)
     for remark in dataset.remarks():
         warnings.warn(remark, stacklevel=1)
-    how = {"preset": preset, "test": test, "accelerator": accelerator, "logger": logger, "resume": resume}
+    how: dict[str, Any] = {
+        "preset": preset,
+        "test": test,
+        "accelerator": accelerator,
+        "logger": logger,
+        "resume": resume,
+    }
     model = _train(dataset, output, workdir, **how, **others)
     from fivefold.storage import save
 
     save(model, output, force=True, training=workdir)
     shutil.rmtree(workdir)
-    present(_figures(model, output), json, quiet)
+    present({"data": dataset.summary, **_figures(model, output)}, json, quiet)
 
 
 def _open(

@@ -6,7 +6,7 @@ import json as json_module
 import time
 from collections.abc import Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any, cast
 
 import typer
 
@@ -122,13 +122,15 @@ def demo(
     _prepare(output, seed, force, quiet)
     start = time.monotonic()
     from fivefold.images.dataset import read_items
+    from fivefold.images.schema import ImageSchema
     from fivefold.storage import check_model_path, save
     from fivefold.training.fit import fit
 
     check_model_path(output / _MODEL, force)
     fitted = fit("mnist", epochs=_DEMO_EPOCHS, seed=seed)
     save(fitted, output / _MODEL, force=force)
-    train, test = (read_items(f"mnist:{split}", fitted.schema) for split in ("train", "test"))
+    schema = cast(ImageSchema, fitted.schema)
+    train, test = (read_items(f"mnist:{split}", schema) for split in ("train", "test"))
     figures = _report(fitted, test, train, output, seed, json or quiet)
     if json:
         present(figures, json=True)

@@ -25,7 +25,9 @@ _CHUNK_ELEMENTS = 1 << 24
 
 def recognises(source: Any) -> bool:
     """Whether it names anything, or is an array of more than two axes."""
-    return isinstance(source, str | Path) or getattr(source, "ndim", 0) > 2
+    if isinstance(source, str | Path | Items | ItemSet):
+        return True
+    return hasattr(source, "__array__") and np.asarray(source).ndim > 2
 
 
 def open(source: Any, schema: ImageSchema | None = None, **reading: Any) -> ItemSet:

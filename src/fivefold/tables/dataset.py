@@ -35,7 +35,9 @@ def recognises(source: Any) -> bool:
         return is_table_path(source) or (str(source).lower().endswith(".npy") and _axes(Path(source)) == 2)
     if isinstance(source, TableSet | Mapping) or hasattr(source, "columns") or hasattr(source, "column_names"):
         return True
-    return (source.ndim if hasattr(source, "ndim") else np.ndim(_first(source)) + 1) == 2
+    if hasattr(source, "__array__"):
+        return np.asarray(source).ndim == 2
+    return isinstance(source, Sequence) and len(source) > 0 and isinstance(source[0], Sequence | np.ndarray)
 
 
 def open(source: Any, schema: TableSchema | None = None, *, overrides: Mapping[str, Any] | None = None) -> TableSet:
@@ -259,13 +261,14 @@ def _rows(source: Any, schema: TableSchema | None) -> tuple[Table | TableReader,
         if Path(source).suffix.lower() == ".npy":
             return Table.of(read_npy(Path(source)), str(source)), "numpy"
         return TableReader(source, schema, _BLOCK_ROWS), "arrow"
-    if isinstance(source, Table):
-        return source, source.kind
+    if isinstance(source, Table | TableReader):
+        return source, source.kind if isinstance(source, Table) else "arrow"
     if isinstance(source, Mapping):
         return Table.of(_columns(source)), "columns"
     if isinstance(source, Sequence):
         return Table.of(_array(source)), "rows"
-    table = Table.of(source)
+    framed = hasattr(source, "columns") or hasattr(source, "column_names")
+    table = Table.of(source if framed or not hasattr(source, "__array__") else np.asarray(source))
     return table, table.kind
 
 
@@ -297,10 +300,6 @@ def _listed(native: Any, form: str | None) -> Any:
     if form == "rows":
         return native.tolist()
     return native.to_pydict() if form == "columns" else native
-
-
-def _first(source: Any) -> Any:
-    return source[0] if isinstance(source, Sequence) and len(source) else source
 
 
 def _axes(path: Path) -> int:
