@@ -35,8 +35,8 @@ def recognises(source: Any) -> bool:
         return is_table_path(source) or (str(source).lower().endswith(".npy") and _axes(Path(source)) == 2)
     if isinstance(source, TableSet | Mapping) or hasattr(source, "columns") or hasattr(source, "column_names"):
         return True
-    if hasattr(source, "__array__"):
-        return np.asarray(source).ndim == 2
+    if hasattr(source, "shape") or hasattr(source, "__array__"):
+        return len(source.shape if hasattr(source, "shape") else np.asarray(source).shape) == 2
     return isinstance(source, Sequence) and len(source) > 0 and isinstance(source[0], Sequence | np.ndarray)
 
 
