@@ -319,14 +319,14 @@ class VAE(ClassNamePrefixFeaturesOutMixin, TransformerMixin, _Scores, _Imputes):
     def sample(self, n: int = 1) -> Any:
         """`n` new items, like the data of the fit."""
         from fivefold.jobs.generate import generate
-        from fivefold.model.conditioning import Window
+        from fivefold.model.conditioning import Conditioning
         from fivefold.tables.generate import generate_rows
 
         check_is_fitted(self)
         if isinstance(self.model_.schema, TableSchema):
             return self._new(generate_rows(self.model_, n, self.seed_))
         if isinstance(self.model_.schema, SeriesSchema):
-            sharp = self.model_.has_learnt(Window.CAUSAL)
+            sharp = self.model_.has_learnt(Conditioning.CAUSAL)
             return self.model_.schema.snap(generate(self.model_, n, self.seed_, prior="fitted", sharp=sharp))[..., 0]
         return generate(self.model_, n, self.seed_, prior="fitted", sharp=self.model_.context is not None)
 

@@ -13,7 +13,7 @@ from scipy.stats import norm
 from fivefold.images.code_length import code_length
 from fivefold.items import make_items
 from fivefold.model.conditional import Conditional
-from fivefold.model.conditioning import Window
+from fivefold.model.conditioning import Conditioning
 from fivefold.model.prior import FittedPrior
 
 FINE = 1e-6  # a grid so fine that z is the posterior mean
@@ -34,7 +34,7 @@ def nats_of_elements(model, items, with_z: bool) -> np.ndarray:
     x, visible = seen(model, items)
     with torch.no_grad():
         z = model.vae.posterior(x, visible).mu if with_z else None
-        log_prob = Conditional(model, Window.CAUSAL, x, visible, z).log_prob(x)
+        log_prob = Conditional(model, Conditioning.CAUSAL, x, visible, z).log_prob(x)
     return -(log_prob.double() * visible).sum(dim=(1, 2, 3)).numpy()
 
 
@@ -110,7 +110,7 @@ def test_hidden_elements_cost_nothing(model, digits):
     upper = make_items(digits[600:610], model.schema, masks=[mask])
     x, visible = seen(model, whole)
     with torch.no_grad():
-        log_prob = Conditional(model, Window.CAUSAL, x, visible, None).log_prob(x).double().numpy()
+        log_prob = Conditional(model, Conditioning.CAUSAL, x, visible, None).log_prob(x).double().numpy()
     expected = -log_prob[:, :, :14].sum(axis=(1, 2, 3))
     np.testing.assert_allclose(code_length(model, upper, None).elements, expected, rtol=1e-4)
 

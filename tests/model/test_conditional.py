@@ -14,10 +14,10 @@ from fivefold.images.settings import configure
 from fivefold.model import conditional
 from fivefold.model.build import build_networks
 from fivefold.model.conditional import Conditional
-from fivefold.model.conditioning import Window
+from fivefold.model.conditioning import Conditioning
 from fivefold.model.fitted import FittedModel
 
-every_window = pytest.mark.parametrize("window", Window)
+every_window = pytest.mark.parametrize("window", Conditioning)
 
 
 @pytest.fixture
@@ -95,16 +95,16 @@ def test_without_a_context_decoder_it_is_what_z_says(inputs, likelihood, dtype, 
 @pytest.mark.parametrize(
     ("window", "shares", "learnt"),
     [
-        (Window.CAUSAL, {}, True),
-        (Window.MISSING, {}, False),
-        (Window.NOISY, {}, False),
-        (Window.MISSING, {"hide": 0.1}, True),
-        (Window.MISSING, {"block": 0.1}, True),
-        (Window.MISSING, {"uniform": 1.0}, False),
-        (Window.NOISY, {"uniform": 0.1}, True),
-        (Window.NOISY, {"gaussian": 0.1}, True),
-        (Window.NOISY, {"salt_and_pepper": 0.1}, True),
-        (Window.NOISY, {"hide": 0.5, "block": 0.5}, False),
+        (Conditioning.CAUSAL, {}, True),
+        (Conditioning.MISSING, {}, False),
+        (Conditioning.NOISY, {}, False),
+        (Conditioning.MISSING, {"hide": 0.1}, True),
+        (Conditioning.MISSING, {"block": 0.1}, True),
+        (Conditioning.MISSING, {"uniform": 1.0}, False),
+        (Conditioning.NOISY, {"uniform": 0.1}, True),
+        (Conditioning.NOISY, {"gaussian": 0.1}, True),
+        (Conditioning.NOISY, {"salt_and_pepper": 0.1}, True),
+        (Conditioning.NOISY, {"hide": 0.5, "block": 0.5}, False),
     ],
 )
 def test_a_window_that_was_not_learnt_is_not_used(untrained, inputs, window, shares, learnt):
@@ -159,10 +159,10 @@ def test_an_item_whose_guide_does_not_count_does_without_all_of_its_codes(untrai
     items, elements = torch.arange(3), torch.full((3,), 100)
     with torch.no_grad():
         guide = untrained.vae.guided(codes.flatten(0, 1))[1]
-        around = untrained.context.surroundings(x, visible, Window.CAUSAL, guide, guided)
+        around = untrained.context.surroundings(x, visible, Conditioning.CAUSAL, guide, guided)
         found = untrained.context(around, items, elements).mean
-        told = Conditional(untrained, Window.CAUSAL, x, visible, codes)(items, elements).mean
-        blind = Conditional(untrained, Window.CAUSAL, x, visible, None)(items, elements).mean
+        told = Conditional(untrained, Conditioning.CAUSAL, x, visible, codes)(items, elements).mean
+        blind = Conditional(untrained, Conditioning.CAUSAL, x, visible, None)(items, elements).mean
     torch.testing.assert_close(found, torch.where(guided.view(3, 1, 1, 1), told, blind))
     assert (told[1] != blind[1]).all()
 
@@ -180,4 +180,4 @@ def test_z_counts_unless_there_is_none(untrained, inputs, window):
 def test_without_z_there_must_be_a_context_decoder(untrained, inputs, change):
     x, visible, _ = inputs
     with pytest.raises(ValueError, match="without z"):
-        Conditional(change(untrained), Window.MISSING, x, visible, None)
+        Conditional(change(untrained), Conditioning.MISSING, x, visible, None)

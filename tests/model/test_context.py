@@ -9,13 +9,14 @@ from fivefold.config import ContextConfig
 from fivefold.images import context
 from fivefold.images.context import ContextDecoder, as_items, by_element
 from fivefold.images.schema import ImageSchema
-from fivefold.model.conditioning import MAPS, Window
+from fivefold.images.settings import MAPS
+from fivefold.model.conditioning import Conditioning
 from fivefold.model.likelihoods import DiscretizedLogisticMixture, Gaussian
-from fivefold.model.vae import Guide
+from fivefold.model.vae import CodeFeatures
 
 HEIGHT, WIDTH, COARSE = 6, 8, 4
 
-every_window = pytest.mark.parametrize("window", Window)
+every_window = pytest.mark.parametrize("window", Conditioning)
 some_channels = pytest.mark.parametrize("channels", [1, 3])
 
 
@@ -34,7 +35,7 @@ def random_items(n: int, channels: int, seed: int = 0, height: int = HEIGHT, wid
     x[torch.rand(x.shape, generator=generator) < 0.2] = 0
     visible = torch.rand(x.shape, generator=generator) < 0.6
     coarse = torch.randn((n, COARSE, (height + 1) // 2, (width + 1) // 2), generator=generator)
-    return x, visible, Guide(coarse, torch.rand(x.shape, generator=generator))
+    return x, visible, CodeFeatures(coarse, torch.rand(x.shape, generator=generator))
 
 
 def everything(network, around):
@@ -54,7 +55,7 @@ def number(row: int, column: int, channel: int, channels: int) -> int:
     return (row * WIDTH + column) * channels + channel
 
 
-def to_be_seen(window: Window, element: int, side: int, channels: int) -> set[int]:
+def to_be_seen(window: Conditioning, element: int, side: int, channels: int) -> set[int]:
     """The elements that an element's window is to show, from the definition."""
     row, column, reach = element // channels // WIDTH, element // channels % WIDTH, side // 2
     shown = {
@@ -63,9 +64,9 @@ def to_be_seen(window: Window, element: int, side: int, channels: int) -> set[in
         for c in range(max(0, column - reach), min(WIDTH, column + reach + 1))
         for channel in range(channels)
     }
-    if window is Window.CAUSAL:
+    if window is Conditioning.CAUSAL:
         return {other for other in shown if other < element}
-    return shown - {element} if window is Window.MISSING else shown
+    return shown - {element} if window is Conditioning.MISSING else shown
 
 
 def seen(network, window, channels, change) -> list[set[int]]:
@@ -101,7 +102,7 @@ def test_an_element_sees_its_window_and_nothing_else(window, channels, side, cha
 
 @some_channels
 def test_later_channels_of_a_pixel_see_the_earlier_ones(channels):
-    found = seen(make(channels), Window.CAUSAL, channels, another_value)
+    found = seen(make(channels), Conditioning.CAUSAL, channels, another_value)
     for channel in range(channels):
         element = number(3, 4, channel, channels)
         own_pixel = {number(3, 4, other, channels) for other in range(channels)}
@@ -146,7 +147,7 @@ def hiding_a_neighbour(patch):
     patch.setattr(context, "_mask", shown)
 
 
-@pytest.mark.parametrize("window", [Window.CAUSAL, Window.MISSING])
+@pytest.mark.parametrize("window", [Conditioning.CAUSAL, Conditioning.MISSING])
 @some_channels
 @pytest.mark.parametrize("mutant", [showing_everything, showing_the_present, hiding_a_neighbour])
 def test_a_wrong_window_is_found_out(window, channels, mutant, monkeypatch):
@@ -233,9 +234,9 @@ def test_without_a_guide_z_does_not_matter(window, channels):
 
 def test_knowing_z_is_not_the_same_as_a_z_of_zeros():
     x, visible, guide = random_items(1, 1)
-    zeros = Guide(torch.zeros_like(guide.coarse), torch.zeros_like(guide.mean))
+    zeros = CodeFeatures(torch.zeros_like(guide.coarse), torch.zeros_like(guide.mean))
     network = make()
-    moved = told(network, x, visible, Window.CAUSAL, zeros) != told(network, x, visible, Window.CAUSAL)
+    moved = told(network, x, visible, Conditioning.CAUSAL, zeros) != told(network, x, visible, Conditioning.CAUSAL)
     assert moved.any(2).all()
 
 
@@ -244,15 +245,15 @@ def test_z_tells_an_element_about_its_own_place(channels):
     """The coarse map by the cell that it lies in, the mean item by the 5×5 places around it."""
     x, visible, guide = random_items(1, channels)
     network = make(channels)
-    before = told(network, x, visible, Window.CAUSAL, guide)[0]
+    before = told(network, x, visible, Conditioning.CAUSAL, guide)[0]
     coarse, mean = guide.coarse.clone(), guide.mean.clone()
     coarse[:, 0, 1, 2] += 1
     mean[:, -1, 1, 5] += 1
     for changed, rows, columns in (
-        (Guide(coarse, guide.mean), (2, 3), (4, 5)),
-        (Guide(guide.coarse, mean), range(4), range(3, 8)),
+        (CodeFeatures(coarse, guide.mean), (2, 3), (4, 5)),
+        (CodeFeatures(guide.coarse, mean), range(4), range(3, 8)),
     ):
-        moved = (told(network, x, visible, Window.CAUSAL, changed)[0] != before).any(1)
+        moved = (told(network, x, visible, Conditioning.CAUSAL, changed)[0] != before).any(1)
         expected = {number(r, c, channel, channels) for r in rows for c in columns for channel in range(channels)}
         assert set(moved.nonzero()[:, 0].tolist()) == expected
 
@@ -260,14 +261,14 @@ def test_z_tells_an_element_about_its_own_place(channels):
 def test_elements_are_told_where_they_are():
     """Nothing else tells them apart here: all is hidden, and there is no guide."""
     x = torch.zeros(1, 3, HEIGHT, WIDTH)
-    parameters = told(make(3), x, torch.zeros_like(x, dtype=torch.bool), Window.MISSING)[0]
+    parameters = told(make(3), x, torch.zeros_like(x, dtype=torch.bool), Conditioning.MISSING)[0]
     assert len(parameters.unique(dim=0)) == 3 * HEIGHT * WIDTH
 
 
 def test_each_window_is_read_its_own_way():
     x, _, guide = random_items(1, 1)
     nothing = torch.zeros_like(x, dtype=torch.bool)
-    one, two, three = (told(make(), x, nothing, window, guide) for window in Window)
+    one, two, three = (told(make(), x, nothing, window, guide) for window in Conditioning)
     for first, second in ((one, two), (two, three), (one, three)):
         assert not torch.equal(first, second)
 
@@ -275,7 +276,7 @@ def test_each_window_is_read_its_own_way():
 @some_channels
 def test_elements_are_numbered_in_raster_order_channels_last(channels):
     x, visible, _ = random_items(2, channels)
-    around = make(channels).surroundings(x, visible, Window.NOISY, None)
+    around = make(channels).surroundings(x, visible, Conditioning.NOISY, None)
     assert len(around) == 2
     assert around.size == x[0].numel()
     elements = torch.arange(around.size)
@@ -288,10 +289,12 @@ def test_elements_are_numbered_in_raster_order_channels_last(channels):
 def test_items_keep_their_own_windows():
     x, visible, guide = random_items(3, 3)
     network = make(3)
-    together = told(network, x, visible, Window.CAUSAL, guide)
+    together = told(network, x, visible, Conditioning.CAUSAL, guide)
     for item in range(3):
         rows = slice(item, item + 1)
-        alone = told(network, x[rows], visible[rows], Window.CAUSAL, Guide(guide.coarse[rows], guide.mean[rows]))
+        alone = told(
+            network, x[rows], visible[rows], Conditioning.CAUSAL, CodeFeatures(guide.coarse[rows], guide.mean[rows])
+        )
         torch.testing.assert_close(together[rows], alone)
 
 
@@ -310,7 +313,7 @@ def test_any_size(window, side, height, width, channels):
 def test_family_follows_from_the_data(dtype, family):
     x, visible, guide = random_items(2, 1)
     network = make(dtype=dtype)
-    around = network.surroundings(x, visible, Window.CAUSAL, guide)
+    around = network.surroundings(x, visible, Conditioning.CAUSAL, guide)
     likelihood = network(around, torch.tensor([0, 1, 1]), torch.tensor([3, 3, 7]))
     assert isinstance(likelihood, family)
     assert likelihood.levels == (256 if dtype == "uint8" else None)
@@ -320,7 +323,7 @@ def test_family_follows_from_the_data(dtype, family):
 @pytest.mark.parametrize(("depth", "hidden"), [(1, 1), (3, 3)])
 def test_depth_and_width(depth, hidden):
     network = make(context_depth=depth, context_width=24)
-    for window in Window:
+    for window in Conditioning:
         layers = [layer for layer in network.layers[window] if isinstance(layer, torch.nn.Linear)]
         assert [layer.out_features for layer in layers[:-1]] == [24] * hidden
         assert layers[-1].out_features == DiscretizedLogisticMixture.parameters_per_element

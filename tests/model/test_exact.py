@@ -14,7 +14,7 @@ from fivefold.images.exact import ExactDecoder, mixture_parameters
 from fivefold.images.schema import ImageSchema
 from fivefold.images.settings import configure
 from fivefold.model.build import build_networks
-from fivefold.model.conditioning import Window
+from fivefold.model.conditioning import Conditioning
 from fivefold.model.likelihoods import DiscretizedLogisticMixture
 
 SMALL = {"hidden": 16, "first_channels": 4, "max_channels": 8, "smallest_side": 4, "latent_dim": 3, "context_width": 12}
@@ -61,7 +61,7 @@ def test_every_elements_parameters(case, channels, guided, known):
     context, size = modules["context"], x[0].numel()
     with torch.no_grad():
         guide = modules["vae"].guided(z)[1] if guided else None
-        around = context.surroundings(x, torch.ones_like(x, dtype=torch.bool), Window.CAUSAL, guide)
+        around = context.surroundings(x, torch.ones_like(x, dtype=torch.bool), Conditioning.CAUSAL, guide)
         items, elements = torch.arange(3).repeat_interleave(size), torch.arange(size).repeat(3)
         expected = context(around, items, elements).parameters.view(3, size, -1).numpy()
     unit, flat = x.permute(0, 2, 3, 1).numpy(), by_element(x).numpy()

@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import torch
 
-from fivefold.model.conditioning import Window
+from fivefold.model.conditioning import Conditioning
 from fivefold.tables import exact as exact_rows
 from fivefold.tables.context import RowContext
 from fivefold.tables.exact import ExactRows, RowChain
@@ -21,7 +21,7 @@ def test_column_after_column_the_networks_say_the_same(table_model, trees, monke
     unit, visible = items.unit(slice(None))
     x, seen = table_model.tensor(unit), table_model.tensor(visible)
     assert isinstance(table_model.context, RowContext)
-    around = table_model.context.surroundings(x, seen, Window.CAUSAL, None)
+    around = table_model.context.surroundings(x, seen, Conditioning.CAUSAL, None)
     with torch.inference_mode():
         for number, told in enumerate(table_model.context.columns(around)):
             found = chain.of(number)

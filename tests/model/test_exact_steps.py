@@ -6,7 +6,7 @@ import numpy as np
 import torch
 
 from fivefold.items import Items
-from fivefold.model.conditioning import Window
+from fivefold.model.conditioning import Conditioning
 from fivefold.series.exact import ExactSteps, StepChain
 from fivefold.training.fit import fit
 
@@ -19,7 +19,7 @@ def _scaled(schema, values):
 def _told(model, windows):
     """Log weights, locations, log scales by torch, each `(n, k, t, c)`."""
     unit, seen = Items(windows[..., None], model.schema, "series").unit()
-    around = model.context.surroundings(model.tensor(unit), model.tensor(seen), Window.CAUSAL, None)
+    around = model.context.surroundings(model.tensor(unit), model.tensor(seen), Conditioning.CAUSAL, None)
     with torch.inference_mode():
         told = model.context.explain(around)
     return told.log_weights, told.locations, told.scales.log()

@@ -8,7 +8,7 @@ import torch
 
 from fivefold.images.context import by_element, column
 from fivefold.model.conditional import Conditional
-from fivefold.model.conditioning import Window
+from fivefold.model.conditioning import Conditioning
 from fivefold.tables.factors import Factors
 
 
@@ -25,7 +25,7 @@ def log_prob(model, window, x, visible, values, z=None):
     return given(items, elements).log_prob(column(by_element(values)[items, elements])).view(x.shape[0], -1)
 
 
-@pytest.mark.parametrize("window", Window)
+@pytest.mark.parametrize("window", Conditioning)
 @pytest.mark.parametrize("with_codes", [False, True])
 def test_column_by_column_it_says_what_pairs_say(table_model, batch, window, with_codes):
     x, visible = batch
@@ -40,7 +40,7 @@ def test_column_by_column_it_says_what_pairs_say(table_model, batch, window, wit
         )
 
 
-@pytest.mark.parametrize("window", Window)
+@pytest.mark.parametrize("window", Conditioning)
 def test_what_is_hidden_or_not_to_be_seen_tells_nothing(table_model, batch, window):
     x, visible = batch
     visible = visible.clone()
@@ -53,7 +53,7 @@ def test_what_is_hidden_or_not_to_be_seen_tells_nothing(table_model, batch, wind
         assert not moved[changed], "a cell itself"
         if changed == 2:
             assert not moved.any()
-        elif window is Window.CAUSAL:
+        elif window is Conditioning.CAUSAL:
             assert not moved[: changed + 1].any()
             assert moved[changed + 1 :].any() == (changed + 1 < x.shape[3])
         else:
@@ -63,19 +63,19 @@ def test_what_is_hidden_or_not_to_be_seen_tells_nothing(table_model, batch, wind
 def test_put_makes_cells_visible(table_model, batch):
     x, visible = batch
     items, elements = torch.arange(len(x)), torch.full((len(x),), 1)
-    given = Conditional(table_model, Window.MISSING, x, torch.zeros_like(visible), None)
+    given = Conditional(table_model, Conditioning.MISSING, x, torch.zeros_like(visible), None)
     before = given(items, elements).point()
     given.put(items, torch.zeros_like(elements), x[:, 0, 0, 0])
     shown = visible & (torch.arange(x.shape[3]) == 0)
-    expected = Conditional(table_model, Window.MISSING, x, shown | (torch.arange(x.shape[3]) == 0), None)
+    expected = Conditional(table_model, Conditioning.MISSING, x, shown | (torch.arange(x.shape[3]) == 0), None)
     torch.testing.assert_close(given(items, elements).point(), expected(items, elements).point())
     assert not torch.equal(given(items, elements).point(), before)
 
 
 def test_rows_do_not_depend_on_their_company(table_model, batch):
     x, visible = batch
-    together = Conditional(table_model, Window.CAUSAL, x, visible, None).log_prob(x)
-    alone = Conditional(table_model, Window.CAUSAL, x[7:8], visible[7:8], None).log_prob(x[7:8])
+    together = Conditional(table_model, Conditioning.CAUSAL, x, visible, None).log_prob(x)
+    alone = Conditional(table_model, Conditioning.CAUSAL, x[7:8], visible[7:8], None).log_prob(x[7:8])
     torch.testing.assert_close(together[7:8], alone, rtol=1e-10, atol=1e-10)
 
 
@@ -110,7 +110,9 @@ def test_it_has_learnt_what_hangs_together(table_model, batch, trees):
     girth = columns.index("girth")
     items = torch.arange(len(x))
     hidden = visible & (torch.arange(x.shape[3]) != girth)
-    point = Conditional(table_model, Window.MISSING, x, hidden, None)(items, torch.full_like(items, girth)).point()
+    point = Conditional(table_model, Conditioning.MISSING, x, hidden, None)(
+        items, torch.full_like(items, girth)
+    ).point()
     found = table_model.schema.from_unit(np.broadcast_to(point.detach().numpy()[:, 0], (60, 1, x.shape[3]))[..., None])
     error = np.abs(found[:, 0, girth, 0] - trees["girth"][300:360])
     assert error.mean() < 0.35 * np.abs(trees["girth"] - trees["girth"].mean()).mean()

@@ -8,7 +8,7 @@ import torch
 
 from fivefold.images.context import by_element
 from fivefold.model.conditional import Conditional
-from fivefold.model.conditioning import Window
+from fivefold.model.conditioning import Conditioning
 from fivefold.series.statistics import _doubting
 
 
@@ -27,7 +27,7 @@ def test_causal_is_told_of_earlier_steps_alone(series_model, windows, at):
     x, visible = windows
     other = x.clone()
     other[:, 0, at] += 0.2
-    before, after = (_points(series_model, Window.CAUSAL, each, visible) for each in (x, other))
+    before, after = (_points(series_model, Conditioning.CAUSAL, each, visible) for each in (x, other))
     assert torch.allclose(before[:, : at + 1], after[:, : at + 1], atol=1e-6)
     if at < 31:
         assert (before[:, at + 1] != after[:, at + 1]).all()
@@ -42,7 +42,7 @@ def test_missing_is_told_of_both_sides_but_not_of_what_is_hidden(series_model, w
     left[:, 0, 9] += 0.2
     right[:, 0, 14] += 0.2
     told, same, *others = (
-        _points(series_model, Window.MISSING, each, hidden)[:, 10:14] for each in (x, secret, left, right)
+        _points(series_model, Conditioning.MISSING, each, hidden)[:, 10:14] for each in (x, secret, left, right)
     )
     assert torch.equal(told, same)
     assert all((told != other).all() for other in others)
@@ -52,7 +52,7 @@ def test_noisy_is_told_of_the_value_itself(series_model, windows):
     x, visible = windows
     other = x.clone()
     other[:, 0, 5] += 0.05
-    before, after = (_points(series_model, Window.NOISY, each, visible) for each in (x, other))
+    before, after = (_points(series_model, Conditioning.NOISY, each, visible) for each in (x, other))
     assert (before[:, 5] != after[:, 5]).all()
 
 
@@ -60,9 +60,9 @@ def test_each_code_has_its_own_distribution(series_model, windows):
     x, visible = windows
     codes = series_model.codes(np.random.default_rng(0).normal(size=(3, 2, 4)).astype(np.float32))
     items, elements = torch.arange(3), torch.tensor([4, 9, 20])
-    together = Conditional(series_model, Window.CAUSAL, x, visible, codes)(items, elements)
+    together = Conditional(series_model, Conditioning.CAUSAL, x, visible, codes)(items, elements)
     for number in range(2):
-        alone = Conditional(series_model, Window.CAUSAL, x, visible, codes[:, number])(items, elements)
+        alone = Conditional(series_model, Conditioning.CAUSAL, x, visible, codes[:, number])(items, elements)
         assert torch.allclose(together.point()[:, :, [number]], alone.point(), atol=1e-5)
 
 
@@ -70,11 +70,11 @@ def test_what_is_put_is_seen(series_model, windows):
     x, visible = windows
     hidden = visible.clone()
     hidden[:, 0, 10:] = False
-    given = Conditional(series_model, Window.CAUSAL, torch.where(hidden, x, 0.0), hidden, None)
+    given = Conditional(series_model, Conditioning.CAUSAL, torch.where(hidden, x, 0.0), hidden, None)
     items, ten, eleven = torch.arange(3), torch.full((3,), 10), torch.full((3,), 11)
     before = given(items, eleven).point()
     given.put(items, ten, by_element(x)[:, 10])
-    whole = _points(series_model, Window.CAUSAL, x, visible)[:, 11]
+    whole = _points(series_model, Conditioning.CAUSAL, x, visible)[:, 11]
     assert not torch.allclose(before.view(-1), whole, atol=1e-4)
     assert torch.allclose(given(items, eleven).point().view(-1), whole, atol=1e-4)
 

@@ -11,7 +11,7 @@ import torch
 from fivefold.images.statistics import item_statistics
 from fivefold.items import make_items
 from fivefold.model.conditional import Conditional
-from fivefold.model.conditioning import Window
+from fivefold.model.conditioning import Conditioning
 from fivefold.model.prior import FittedPrior
 from fivefold.model.scoring import reconstruction_scores
 
@@ -101,7 +101,7 @@ def test_the_surprise_of_each_element_given_those_before(model, with_holes, with
     x, visible = (model.tensor(part) for part in with_holes.unit())
     with torch.no_grad():
         z = model.vae.posterior(x, visible).mu if with_z else None
-        log_prob = Conditional(model, Window.CAUSAL, x, visible, z).log_prob(x)
+        log_prob = Conditional(model, Conditioning.CAUSAL, x, visible, z).log_prob(x)
     expected = -(log_prob * visible).sum(dim=(1, 2, 3)) / visible.sum(dim=(1, 2, 3))
     assert is_among(expected.numpy(), item_statistics(model, with_holes))
 

@@ -10,9 +10,9 @@ from fivefold.images.loss import context_loss
 from fivefold.images.schema import ImageSchema
 from fivefold.images.settings import configure
 from fivefold.model.build import build_networks
-from fivefold.model.conditioning import Window
+from fivefold.model.conditioning import Conditioning
 from fivefold.model.corruption import Corrupted
-from fivefold.model.vae import Guide
+from fivefold.model.vae import CodeFeatures
 
 N, SIZE = 60, 96  # items of 8×6 pixels and 2 channels
 CLEAN, HIDDEN, NOISY = slice(0, 20), slice(20, 40), slice(40, 60)
@@ -61,9 +61,9 @@ def batch():
 
 
 @pytest.fixture
-def guide() -> Guide:
+def guide() -> CodeFeatures:
     coarse = torch.rand((N, 3, 4, 3), generator=generator(3))
-    return Guide(coarse, torch.rand((N, 2, 8, 6), generator=generator(4)))
+    return CodeFeatures(coarse, torch.rand((N, 2, 8, 6), generator=generator(4)))
 
 
 @pytest.fixture
@@ -76,8 +76,8 @@ def spied(batch, guide):
 
 def test_the_window_follows_from_what_was_done_to_the_item(spied, batch, guide):
     seen, *_ = batch
-    assert set(spied.shown) == set(Window)
-    for window, rows in zip(Window, (CLEAN, HIDDEN, NOISY), strict=True):
+    assert set(spied.shown) == set(Conditioning)
+    for window, rows in zip(Conditioning, (CLEAN, HIDDEN, NOISY), strict=True):
         x, visible, told, _ = spied.shown[window]
         assert torch.equal(x, seen.x[rows])
         assert torch.equal(visible, seen.visible[rows])
@@ -85,7 +85,7 @@ def test_the_window_follows_from_what_was_done_to_the_item(spied, batch, guide):
         assert torch.equal(told.mean, guide.mean[rows])
 
 
-@pytest.mark.parametrize("window", Window)
+@pytest.mark.parametrize("window", Conditioning)
 def test_positions_per_item(spied, window):
     items, elements, _ = spied.asked[window]
     assert torch.equal(items.bincount(), torch.full((20,), 30))
@@ -95,7 +95,7 @@ def test_positions_per_item(spied, window):
 
 def test_the_clean_values_are_to_be_explained(spied, batch):
     _, x, visible = batch
-    for window, rows in zip(Window, (CLEAN, HIDDEN, NOISY), strict=True):
+    for window, rows in zip(Conditioning, (CLEAN, HIDDEN, NOISY), strict=True):
         items, elements, values = spied.asked[window]
         assert torch.equal(values, by_element(x[rows])[items, elements])
         assert by_element(visible[rows])[items, elements].all(), "unknown values are to be explained"
@@ -104,17 +104,17 @@ def test_the_clean_values_are_to_be_explained(spied, batch):
 def test_where_the_expected_value_is_asked_for_its_error_counts(spied):
     losses = []
     for window, (*_, values) in spied.asked.items():
-        losses.append(-values if window is Window.CAUSAL else 50 * (values - 0.1).square() - values)
+        losses.append(-values if window is Conditioning.CAUSAL else 50 * (values - 0.1).square() - values)
     torch.testing.assert_close(spied.result, torch.cat(losses).mean())
 
 
 def test_what_was_hidden_is_to_be_explained(spied, batch):
     seen, *_ = batch
-    items, elements, _ = spied.asked[Window.MISSING]
+    items, elements, _ = spied.asked[Conditioning.MISSING]
     assert not by_element(seen.visible[HIDDEN])[items, elements].any()
 
 
-@pytest.mark.parametrize("window", Window)
+@pytest.mark.parametrize("window", Conditioning)
 def test_elements_are_drawn_evenly(batch, guide, window):
     """From those that may be drawn, of each item."""
     seen, x, visible = batch
@@ -123,7 +123,7 @@ def test_elements_are_drawn_evenly(batch, guide, window):
     rows = (CLEAN, HIDDEN, NOISY)[window]
     items, elements, _ = spy.asked[window]
     allowed = by_element(visible[rows])
-    if window is Window.MISSING:
+    if window is Conditioning.MISSING:
         allowed = allowed & ~by_element(seen.visible[rows])
     count = torch.zeros((20, SIZE)).index_put((items, elements), torch.ones(len(items)), accumulate=True)
     expected = allowed * len(items) / 20 / allowed.sum(1, keepdim=True)
@@ -137,13 +137,13 @@ def test_causal_windows_learn_to_do_without_z_too(guide, batch):
     for seed in range(20):
         spy = Spy()
         context_loss(spy, guide, Corrupted(x, visible, no, no), x, visible, 1, generator(seed))
-        shares.append(spy.shown[Window.CAUSAL][3].float().mean())
+        shares.append(spy.shown[Conditioning.CAUSAL][3].float().mean())
     assert torch.stack(shares).mean().item() == pytest.approx(0.75, abs=0.06)
     assert torch.stack(shares).std() > 0
 
 
 def test_other_windows_always_have_z(spied):
-    for window in (Window.MISSING, Window.NOISY):
+    for window in (Conditioning.MISSING, Conditioning.NOISY):
         guided = spied.shown[window][3]
         assert guided is None or guided.all()
 
@@ -153,10 +153,10 @@ def test_one_position_and_items_of_one_kind(batch, guide):
     spy = Spy()
     yes, no = torch.ones(20, dtype=torch.bool), torch.zeros(20, dtype=torch.bool)
     hidden = Corrupted(seen.x[HIDDEN], seen.visible[HIDDEN], yes, no)
-    told = Guide(guide.coarse[HIDDEN], guide.mean[HIDDEN])
+    told = CodeFeatures(guide.coarse[HIDDEN], guide.mean[HIDDEN])
     context_loss(spy, told, hidden, x[HIDDEN], visible[HIDDEN], 1, generator())
-    assert set(spy.asked) == {Window.MISSING}
-    assert len(spy.asked[Window.MISSING][0]) == 20
+    assert set(spy.asked) == {Conditioning.MISSING}
+    assert len(spy.asked[Conditioning.MISSING][0]) == 20
 
 
 def test_nothing_was_hidden_of_a_hidden_item(batch, guide):
@@ -165,7 +165,7 @@ def test_nothing_was_hidden_of_a_hidden_item(batch, guide):
     spy = Spy()
     everyone, nobody = torch.ones(N, dtype=torch.bool), torch.zeros(N, dtype=torch.bool)
     context_loss(spy, guide, Corrupted(x, visible, everyone, nobody), x, visible, 8, generator())
-    items, elements, _ = spy.asked[Window.MISSING]
+    items, elements, _ = spy.asked[Conditioning.MISSING]
     assert by_element(visible)[items, elements].all()
 
 

@@ -113,9 +113,9 @@ def generate(
 
     if after is None:
         from fivefold.jobs.generate import generate
-        from fivefold.model.conditioning import Window
+        from fivefold.model.conditioning import Conditioning
 
-        sharp = fitted.has_learnt(Window.CAUSAL)
+        sharp = fitted.has_learnt(Conditioning.CAUSAL)
         drawn = generate(fitted, n, seed, prior="fitted", sharp=sharp, temperature=temperature)
         values = schema.snap(drawn)[..., 0]
         place.write_new(fitted, values, {"sample": np.arange(n)})

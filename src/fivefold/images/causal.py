@@ -7,7 +7,7 @@ import math
 import numpy as np
 
 from fivefold.images.exact import ExactDecoder, ExactGuide
-from fivefold.model.conditioning import FREQUENCIES, GUIDE_WINDOW, MAPS, TOPS
+from fivefold.images.settings import FREQUENCIES, MAPS, MEAN_FIELD, TOPS
 
 _VISIBLE = 1  # the map of a window that is the same for all items here, where all is visible
 
@@ -32,16 +32,16 @@ class CausalWindows:
         self._maps = _bordered(_describe(unit), self._border)
         self._inside = np.pad(np.ones((self._height, self._width)), self._border)
         self._guide = guide
-        self._mean = None if guide is None else _bordered(guide.mean, GUIDE_WINDOW // 2)
+        self._mean = None if guide is None else _bordered(guide.mean, MEAN_FIELD // 2)
         self._coarse_row, self._coarse = -1, np.empty(0)
         self._split(decoder)
-        cell, told = (MAPS - 1) * c, 0 if guide is None else GUIDE_WINDOW**2 * c
+        cell, told = (MAPS - 1) * c, 0 if guide is None else MEAN_FIELD**2 * c
         self._features = np.zeros((n, self._cells * cell + told))
         above, before = self._border * side * cell, self._border * cell
         self._above = self._features[:, :above].reshape(n, self._border, side, cell)
         self._before = self._features[:, above : above + before].reshape(n, self._border, cell)
         self._here = self._features[:, above + before : self._cells * cell].reshape(n, -1, c)
-        self._around_mean = self._features[:, self._cells * cell :].reshape(n, -1, GUIDE_WINDOW, c)
+        self._around_mean = self._features[:, self._cells * cell :].reshape(n, -1, MEAN_FIELD, c)
 
     def first_layer(self, element: int) -> np.ndarray:
         """For the element of that number in each item: `(n, width)`, before the activation."""
@@ -52,7 +52,7 @@ class CausalWindows:
             pixel = self._maps[:, row + border, column + border].reshape(self._here.shape)
             self._here[..., :channel], self._here[..., channel:] = pixel[..., :channel], 0
         if self._mean is not None:
-            self._around_mean[:] = self._mean[:, row : row + GUIDE_WINDOW, column : column + GUIDE_WINDOW]
+            self._around_mean[:] = self._mean[:, row : row + MEAN_FIELD, column : column + MEAN_FIELD]
         found = self._features @ self._moving
         found += self._place(row, column, channel)
         if self._guide is not None:
@@ -80,7 +80,7 @@ class CausalWindows:
         values = np.delete(window, _VISIBLE, axis=1).reshape(-1, width)
         self._of_visible = window[:, _VISIBLE]
         waves = 2 * (1 + 2 * len(FREQUENCIES)) + (c if c > 1 else 0)
-        coarse = len(rest) - 1 - waves - GUIDE_WINDOW**2 * c
+        coarse = len(rest) - 1 - waves - MEAN_FIELD**2 * c
         of_guide, self._of_place, self._of_coarse, of_mean = np.split(rest, np.cumsum([1, waves, coarse]))
         self._rows, self._columns = _waves(self._height), _waves(self._width)
         if self._guide is not None:

@@ -9,7 +9,7 @@ import torch
 
 from fivefold.items import Items
 from fivefold.model.conditional import Conditional
-from fivefold.model.conditioning import Window
+from fivefold.model.conditioning import Conditioning
 from fivefold.model.fitted import FittedModel, uniform
 from fivefold.seeds import derive_seed
 
@@ -48,7 +48,7 @@ def code_length(model: FittedModel, items: Items, step: float | None, seed: int 
             z = posterior.at(step * (uniform(rng, (len(x), model.latent_dim), x.device) - 0.5))
             density = _standard(z) if model.prior is None else model.prior.log_prob(z.cpu().numpy())
             z_length[rows] = -(density + (step * posterior.std.double()).log().sum(1).cpu().numpy())
-        log_prob = Conditional(model, Window.CAUSAL, x, visible, z).log_prob(x)
+        log_prob = Conditional(model, Conditioning.CAUSAL, x, visible, z).log_prob(x)
         elements[rows] = -torch.where(visible, log_prob, 0).double().flatten(1).sum(1).cpu().numpy()
     return CodeLength(elements, z_length)
 

@@ -19,9 +19,10 @@ from torch import Tensor, nn
 
 from fivefold.config import ContextConfig
 from fivefold.images.schema import ImageSchema
-from fivefold.model.conditioning import FREQUENCIES, GUIDE_WINDOW, MAPS, TOPS, Window
+from fivefold.images.settings import FREQUENCIES, MAPS, MEAN_FIELD, TOPS
+from fivefold.model.conditioning import Conditioning
 from fivefold.model.likelihoods import DiscretizedLogisticMixture, Gaussian, Likelihood
-from fivefold.model.vae import Guide
+from fivefold.model.vae import CodeFeatures
 
 
 class Surroundings:
@@ -37,7 +38,13 @@ class Surroundings:
     """
 
     def __init__(
-        self, x: Tensor, visible: Tensor, window: Window, guide: Guide | None, side: int, guided: Tensor | None = None
+        self,
+        x: Tensor,
+        visible: Tensor,
+        window: Conditioning,
+        guide: CodeFeatures | None,
+        side: int,
+        guided: Tensor | None = None,
     ) -> None:
         n, self.channels, self.height, self.width = x.shape
         self.window, self._side = window, side
@@ -55,7 +62,7 @@ class Surroundings:
             self._codes = len(guide.mean) // n
             switch = known.repeat_interleave(self._codes, dim=0)[:, :, None, None]
             self._coarse = (guide.coarse * switch).permute(0, 2, 3, 1).contiguous()
-            self._mean = _bordered(guide.mean * switch, GUIDE_WINDOW // 2)
+            self._mean = _bordered(guide.mean * switch, MEAN_FIELD // 2)
         self._rows, self._columns = (_waves(size, x) for size in (self.height, self.width))
 
     def __len__(self) -> int:
@@ -103,14 +110,14 @@ class Surroundings:
         row, column, _ = (each.repeat_interleave(self._codes) for each in self.place(elements))
         height, width = self._coarse.shape[1:3]
         coarse = self._coarse[codes, row * height // self.height, column * width // self.width]
-        mean = _cut(self._mean, (GUIDE_WINDOW, GUIDE_WINDOW), codes, row, column)
+        mean = _cut(self._mean, (MEAN_FIELD, MEAN_FIELD), codes, row, column)
         return torch.cat((coarse, mean), dim=1).view(len(items), self._codes, -1)
 
     @staticmethod
-    def count_features(window: Window, side: int, channels: int, coarse_channels: int) -> int:
+    def count_features(window: Conditioning, side: int, channels: int, coarse_channels: int) -> int:
         """How many numbers `seen` and `told` give per element."""
         around = _rows_shown(window, side) * side * MAPS * channels
-        told = coarse_channels + GUIDE_WINDOW**2 * channels
+        told = coarse_channels + MEAN_FIELD**2 * channels
         waves = 2 * (1 + 2 * len(FREQUENCIES))
         return around + 1 + waves + (channels if channels > 1 else 0) + told
 
@@ -132,7 +139,7 @@ class ContextDecoder(nn.Module):
                 _perceptron(
                     Surroundings.count_features(kind, config.window, schema.channels, coarse_channels), config, outputs
                 )
-                for kind in Window
+                for kind in Conditioning
             ]
         )
 
@@ -146,7 +153,7 @@ class ContextDecoder(nn.Module):
         return f"windows of {self.side}×{self.side}"
 
     def surroundings(
-        self, x: Tensor, visible: Tensor, window: Window, guide: Guide | None, guided: Tensor | None = None
+        self, x: Tensor, visible: Tensor, window: Conditioning, guide: CodeFeatures | None, guided: Tensor | None = None
     ) -> Surroundings:
         """`Surroundings` for this network."""
         return Surroundings(x, visible, window, guide, self.side, guided)
@@ -223,21 +230,21 @@ def _cut(bordered: Tensor, size: tuple[int, int], items: Tensor, row: Tensor, co
     return runs.index_select(0, starts.flatten()).view(len(items), rows * columns * c)
 
 
-def _rows_shown(window: Window, side: int) -> int:
+def _rows_shown(window: Conditioning, side: int) -> int:
     """A causal window ends with the row of the element."""
-    return side // 2 + 1 if window is Window.CAUSAL else side
+    return side // 2 + 1 if window is Conditioning.CAUSAL else side
 
 
-def _mask(window: Window, side: int, channels: int, like: Tensor) -> Tensor | None:
+def _mask(window: Conditioning, side: int, channels: int, like: Tensor) -> Tensor | None:
     """Which cells a window shows for an element of each channel: `(channels, cells * maps)`, 0 or 1; None: all."""
-    if window is Window.NOISY:
+    if window is Conditioning.NOISY:
         return None
     middle = side * side // 2
     cells = _rows_shown(window, side) * side
     shown = torch.ones((channels, cells, channels), dtype=like.dtype, device=like.device)
     for channel in range(channels):
-        shown[channel, middle, channel : channels if window is Window.CAUSAL else channel + 1] = 0
-    if window is Window.CAUSAL:
+        shown[channel, middle, channel : channels if window is Conditioning.CAUSAL else channel + 1] = 0
+    if window is Conditioning.CAUSAL:
         shown[:, middle + 1 :] = 0
     return shown.repeat(1, 1, MAPS).flatten(1)
 

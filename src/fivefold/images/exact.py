@@ -13,7 +13,7 @@ import numpy as np
 
 from fivefold.config import FitConfig
 from fivefold.images.schema import ImageSchema
-from fivefold.images.stages import output_padding, stages
+from fivefold.images.settings import output_padding, stages
 
 _KERNEL = 3
 _CHUNK = 64  # codes decoded at once

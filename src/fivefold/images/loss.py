@@ -6,9 +6,9 @@ import torch
 from torch import Tensor
 
 from fivefold.images.context import ContextDecoder, by_element, column
-from fivefold.model.conditioning import Window
+from fivefold.model.conditioning import Conditioning
 from fivefold.model.corruption import Corrupted
-from fivefold.model.vae import Guide
+from fivefold.model.vae import CodeFeatures
 
 _SQUARED_ERROR = 50.0  # nats; where E[x] is asked for, it is learnt for its own sake too
 _WITHOUT_Z = 0.25  # of the causal windows: z must pay for itself, so there must be code lengths without it
@@ -16,7 +16,7 @@ _WITHOUT_Z = 0.25  # of the causal windows: z must pay for itself, so there must
 
 def context_loss(
     context: ContextDecoder,
-    guide: Guide,
+    guide: CodeFeatures,
     seen: Corrupted,
     x: Tensor,
     visible: Tensor,
@@ -37,7 +37,11 @@ def context_loss(
     x, visible : the clean items `(n, c, h, w)`, and which of their elements are known
     """
     assert guide.mean is not None
-    kinds = {Window.CAUSAL: ~(seen.hidden | seen.noisy), Window.MISSING: seen.hidden, Window.NOISY: seen.noisy}
+    kinds = {
+        Conditioning.CAUSAL: ~(seen.hidden | seen.noisy),
+        Conditioning.MISSING: seen.hidden,
+        Conditioning.NOISY: seen.noisy,
+    }
     losses = []
     for window, chosen in kinds.items():
         rows = chosen.nonzero()[:, 0]
@@ -45,20 +49,20 @@ def context_loss(
             continue
         shown = seen.visible[rows]
         guided = None
-        if window is Window.CAUSAL:
+        if window is Conditioning.CAUSAL:
             guided = torch.rand(len(rows), generator=generator, device=x.device) >= _WITHOUT_Z
         around = context.surroundings(
-            seen.x[rows], shown, window, Guide(guide.coarse[rows], guide.mean[rows]), guided=guided
+            seen.x[rows], shown, window, CodeFeatures(guide.coarse[rows], guide.mean[rows]), guided=guided
         )
         known = by_element(visible[rows])
-        wanted = known & ~by_element(shown) if window is Window.MISSING else known
+        wanted = known & ~by_element(shown) if window is Conditioning.MISSING else known
         weights = wanted + 1e-6 * known  # something, if nothing was hidden
         elements = torch.multinomial(weights, positions, replacement=True, generator=generator)
         items = torch.arange(len(rows), device=x.device).repeat_interleave(positions)
         targets = column(by_element(x[rows]).gather(1, elements).flatten())
         likelihood = context(around, items, elements.flatten())
         loss = -likelihood.log_prob(targets)
-        if window is not Window.CAUSAL:
+        if window is not Conditioning.CAUSAL:
             loss = loss + _SQUARED_ERROR * (targets - likelihood.mean).square()
         losses.append(loss)
     return torch.cat(losses).mean()

@@ -10,9 +10,9 @@ from torch import Tensor, nn
 
 from fivefold.config import NetworkConfig
 from fivefold.images.schema import ImageSchema
-from fivefold.images.stages import output_padding, stages
+from fivefold.images.settings import output_padding, stages
 from fivefold.model.likelihoods import FAMILIES, Likelihood
-from fivefold.model.vae import VAE, Guide, Posterior
+from fivefold.model.vae import VAE, CodeFeatures, Posterior
 
 ACTIVATIONS = {"relu": nn.ReLU, "silu": nn.SiLU}
 
@@ -69,11 +69,11 @@ class ConvDecoder(nn.Module):
     def forward(self, z: Tensor) -> Likelihood:
         return self.guided(z)[0]
 
-    def guided(self, z: Tensor) -> tuple[Likelihood, Guide]:
+    def guided(self, z: Tensor) -> tuple[Likelihood, CodeFeatures]:
         """The likelihood, and what the context decoder is told of z; no gradient flows back through the latter."""
         coarse = self.layers[:-1](z)
         likelihood = self._family(self.layers[-1](coarse), self._levels)
-        return likelihood, Guide(coarse.detach(), likelihood.mean.detach())
+        return likelihood, CodeFeatures(coarse.detach(), likelihood.mean.detach())
 
 
 def build_vae(schema: ImageSchema, config: NetworkConfig, seed: int) -> VAE:

@@ -13,6 +13,7 @@ from fivefold.config import (
     TrainingConfig,
 )
 from fivefold.errors import UsageError
+from fivefold.images.schema import ImageSchema
 from fivefold.modality import Words
 
 WORDS = Words("image", "images", "element", "elements")
@@ -39,6 +40,10 @@ USAGE = (
     "fivefold encode MODEL DATA -o z.npy",
 )
 BUFFERS: tuple[str, ...] = ()
+MEAN_FIELD = 5  # side of the part of the mean image that the context decoder sees
+FREQUENCIES = (0.5, 1.0, 2.0, 4.0)  # of the waves that encode an element's place, in half turns across the image
+TOPS = (1 / 64, 1 / 16)  # shares of the range, from its high end, that are shown at a finer resolution
+MAPS = 3 + len(TOPS)  # per channel: value, visible, at the low end, and how far into each of the tops
 PRESETS: dict[str, FitConfig] = {
     "default": FitConfig(
         "default",
@@ -69,3 +74,19 @@ def configure(preset: str = "default", *, items: int | None = None, **overrides:
 def describe_context(config: FitConfig) -> str:
     """What an element sees through the context decoder."""
     return f"windows of {config.context.window}×{config.context.window}"
+
+
+def stages(schema: ImageSchema, config: NetworkConfig) -> tuple[list[tuple[int, int]], list[int]]:
+    """Sizes from the image's down to the smallest, and the channels of each but the first."""
+    sides = [(schema.height, schema.width)]
+    widths: list[int] = []
+    while max(sides[-1]) > config.smallest_side or not widths:
+        height, width = sides[-1]
+        sides.append(((height + 1) // 2, (width + 1) // 2))
+        widths.append(min(config.first_channels * 2 ** len(widths), config.max_channels))
+    return sides, widths
+
+
+def output_padding(small: int, large: int) -> int:
+    """What a transposed convolution of stride 2 must add to come from `small` to `large`: a side doubles to 2 · small − 1."""
+    return large - (2 * small - 1)

@@ -9,7 +9,7 @@ from torch import Tensor
 
 from fivefold.items import Items
 from fivefold.model.conditional import Conditional
-from fivefold.model.conditioning import Window
+from fivefold.model.conditioning import Conditioning
 from fivefold.model.fitted import FittedModel
 from fivefold.model.likelihoods import NumberLikelihood
 from fivefold.tables.schema import TableSchema
@@ -44,7 +44,7 @@ def item_statistics(model: FittedModel, items: Items) -> np.ndarray:
         columns += [posterior.kl_per_unit().sum(1).double()]
         if model.context is not None:
             for z in (None, posterior.mu):
-                surprise = -Conditional(model, Window.CAUSAL, x, visible, z).log_prob(x)
+                surprise = -Conditional(model, Conditioning.CAUSAL, x, visible, z).log_prob(x)
                 worst = _worst(surprise, visible)  # of a density it may be negative
                 columns += [_mean(surprise, visible), worst if levels is None else _log(worst)]
         if model.prior is not None:

@@ -13,7 +13,7 @@ from fivefold.errors import ModelError, UsageError
 from fivefold.images.dataset import Mask, Source
 from fivefold.images.statistics import item_statistics
 from fivefold.model.conditional import Conditional
-from fivefold.model.conditioning import Window
+from fivefold.model.conditioning import Conditioning
 from fivefold.model.fitted import FittedModel
 
 
@@ -117,7 +117,7 @@ def surprise(model: FittedModel, data: Source, *, mask: Mask = None) -> np.ndarr
     items = model.read(data, mask)
     bits = np.empty(items.values.shape, np.float32)
     for rows, x, visible in model.batches(items):
-        given = Conditional(model, Window.CAUSAL, x, visible, model.vae.posterior(x, visible).mu)
+        given = Conditional(model, Conditioning.CAUSAL, x, visible, model.vae.posterior(x, visible).mu)
         surprising = torch.where(visible, -given.log_prob(x), 0) / math.log(2)
         bits[rows] = surprising.cpu().numpy().transpose(0, 2, 3, 1)
     return bits

@@ -14,7 +14,7 @@ from fivefold.images.dataset import Source
 from fivefold.items import Items
 from fivefold.jobs.codes import decode, encode
 from fivefold.model.conditional import Conditional
-from fivefold.model.conditioning import Window
+from fivefold.model.conditioning import Conditioning
 from fivefold.model.fitted import FittedModel, standard_normal, uniform
 from fivefold.seeds import derive_seed
 from fivefold.series.copula import draw_windows
@@ -53,7 +53,7 @@ def generate(
         raise UsageError(f"-n must be at least 1, got {n}")
     if not 0 <= temperature < float("inf"):
         raise UsageError(f"--temperature must be at least 0, got {temperature:g}")
-    if sharp and not model.has_learnt(Window.CAUSAL):
+    if sharp and not model.has_learnt(Conditioning.CAUSAL):
         raise ModelError("--sharp needs a model with a context decoder, this one was fitted with --window 0")
     codes = _draw_codes(model, n, np.random.default_rng(derive_seed(seed, "generate")), prior, like, temperature)
     if not sharp:
@@ -106,7 +106,7 @@ def _draw_elements(model: FittedModel, codes: np.ndarray, seed: int) -> np.ndarr
         z = model.codes(codes[start : start + batch].astype(np.float32))
         chances = uniform(rng, (len(z), size), device)
         x = z.new_zeros((len(z), channels, height, width))
-        given = Conditional(model, Window.CAUSAL, x, torch.zeros_like(x, dtype=torch.bool), z)
+        given = Conditional(model, Conditioning.CAUSAL, x, torch.zeros_like(x, dtype=torch.bool), z)
         items, values = torch.arange(len(z), device=device), z.new_zeros(chances.shape)
         for element in range(size):
             here = torch.full_like(items, element)

@@ -8,7 +8,7 @@ import torch
 from torch import Tensor
 
 from fivefold.images.context import by_element, code_rows, column
-from fivefold.model.conditioning import Window
+from fivefold.model.conditioning import Conditioning
 from fivefold.model.fitted import FittedModel
 from fivefold.model.likelihoods import Likelihood
 from fivefold.tables.context import RowContext, RowSurroundings
@@ -30,7 +30,7 @@ class Conditional:
         decoder
     """
 
-    def __init__(self, model: FittedModel, window: Window, x: Tensor, visible: Tensor, z: Tensor | None) -> None:
+    def __init__(self, model: FittedModel, window: Conditioning, x: Tensor, visible: Tensor, z: Tensor | None) -> None:
         n, c, h, w = x.shape
         self.shape, self.size, self.device = (n, h, w, c), c * h * w, x.device
         self.codes = 1 if z is None or z.dim() == 2 else z.shape[1]

@@ -17,7 +17,7 @@ from fivefold.images.dataset import Mask, Source, read_items
 from fivefold.images.schema import ImageSchema
 from fivefold.items import Items
 from fivefold.modality import Schema
-from fivefold.model.conditioning import Window
+from fivefold.model.conditioning import Conditioning
 from fivefold.model.prior import FittedPrior
 from fivefold.model.scores import Calibrated
 from fivefold.model.vae import VAE
@@ -104,13 +104,13 @@ class FittedModel:
             modules["context"] = self.context
         return nn.ModuleDict(modules)
 
-    def has_learnt(self, window: Window) -> bool:
+    def has_learnt(self, window: Conditioning) -> bool:
         """Whether the context decoder met this kind of window in the fit."""
         damage = {"causal": 1.0, **self.config.damage}
         met = {
-            Window.CAUSAL: ("causal",),
-            Window.MISSING: ("hide", "block", "gap"),
-            Window.NOISY: ("uniform", "gaussian", "salt_and_pepper", "swap", "white"),
+            Conditioning.CAUSAL: ("causal",),
+            Conditioning.MISSING: ("hide", "block", "gap"),
+            Conditioning.NOISY: ("uniform", "gaussian", "salt_and_pepper", "swap", "white"),
         }
         return self.context is not None and any(damage.get(kind, 0.0) > 0 for kind in met[window])
 

@@ -11,7 +11,7 @@ from fivefold.errors import ModelError
 from fivefold.images.context import by_element, column
 from fivefold.items import Items
 from fivefold.model.conditional import Conditional
-from fivefold.model.conditioning import Window
+from fivefold.model.conditioning import Conditioning
 from fivefold.model.corruption import draw_strength, hide_gaps
 from fivefold.model.fitted import FittedModel
 from fivefold.seeds import derive_seed
@@ -67,7 +67,7 @@ def fit_coverage(model: FittedModel, held_out: Items, seed: int) -> Coverage | N
             z = model.vae.posterior(seen, visible & ~hidden).mu
             items, elements = (by_element(hidden) & numbers).nonzero().unbind(1)
             if len(items):
-                told = Conditional(model, Window.MISSING, seen, visible & ~hidden, z)(items, elements)
+                told = Conditional(model, Conditioning.MISSING, seen, visible & ~hidden, z)(items, elements)
                 values = column(by_element(x)[items, elements])
                 upper = told.cdf(values)
                 middle = upper - told.log_prob(values).exp() / 2

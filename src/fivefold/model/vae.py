@@ -59,7 +59,7 @@ class Elbo:
 
 
 @dataclass(frozen=True)
-class Guide:
+class CodeFeatures:
     """h(z): the decoder's last hidden map `(n, f, h', w')`; and the mean item `(n, c, h, w)`, of rows None."""
 
     coarse: Tensor
@@ -72,7 +72,7 @@ class VAE(nn.Module):
     Parameters
     ----------
     encoder : module, `(x, visible)` → `Posterior`
-    decoder : module, `z` → `Likelihood`; its method `guided` gives the `Guide` too, where a context decoder needs it
+    decoder : module, `z` → `Likelihood`; its method `guided` gives the `CodeFeatures` too, where a context decoder needs it
     latent_dim : numbers per code
 
     `x` is `(n, c, h, w)` float in [0, 1], 0 where hidden; `visible` bool of the same shape.
@@ -92,7 +92,7 @@ class VAE(nn.Module):
         """p(x | z) for `z` `(n, latent_dim)`."""
         return self.decoder(z)
 
-    def guided(self, z: Tensor) -> tuple[Likelihood, Guide]:
+    def guided(self, z: Tensor) -> tuple[Likelihood, CodeFeatures]:
         """`likelihood(z)`, and what the context decoder is told of `z`."""
         return self.decoder.guided(z)  # type: ignore[operator]  # a module's attributes have no types
 

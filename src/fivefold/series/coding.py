@@ -25,7 +25,7 @@ from fivefold.series.exact import ExactSteps, StepChain
 from fivefold.tables.array_bytes import DamagedBytesError
 from fivefold.tables.cells import decode_column
 from fivefold.tables.columns import Column
-from fivefold.tables.shape import COMPONENTS
+from fivefold.tables.settings import COMPONENTS
 from fivefold.tables.verbatim import (
     CODED,
     cells_of,

@@ -12,20 +12,21 @@ from torch import Tensor, nn
 
 from fivefold.config import ContextConfig
 from fivefold.images.context import code_rows
-from fivefold.model.conditioning import Window
-from fivefold.model.vae import Guide
+from fivefold.model.conditioning import Conditioning
+from fivefold.model.vae import CodeFeatures
 from fivefold.series.linear import Autocovariance, Predicted
 from fivefold.series.networks import StepHeads, Temporal, as_columns, step_support, waves
 from fivefold.series.schema import SPREADS, SeriesSchema
-from fivefold.series.settings import SeriesConfig
-from fivefold.series.shape import FARTHEST_OFF
+from fivefold.series.settings import FARTHEST_OFF, SeriesConfig
 from fivefold.tables.likelihood import Columns
 
 
 class StepSurroundings:
     """A batch of windows, of which values are asked for; see `context.Surroundings`."""
 
-    def __init__(self, x: Tensor, visible: Tensor, window: Window, guide: Guide | None, guided: Tensor | None) -> None:
+    def __init__(
+        self, x: Tensor, visible: Tensor, window: Conditioning, guide: CodeFeatures | None, guided: Tensor | None
+    ) -> None:
         n = len(x)
         self.x, self.visible, self.window = x.clone(), visible.clone(), window
         self.codes = 1 if guide is None else len(guide.coarse) // n
@@ -51,17 +52,17 @@ class SeriesContext(nn.Module):
         self.residual = Autocovariance(schema)  # of what the VAE's distributions leave, made normal
         inputs = 3 * schema.channels.size + coarse_channels + 1 + len(waves(2, torch.empty(0)))
         self.trunks = nn.ModuleList(
-            Temporal(inputs, config.context_width, series.reach, "silu", kind is Window.CAUSAL, series.dropout)
-            for kind in Window
+            Temporal(inputs, config.context_width, series.reach, "silu", kind is Conditioning.CAUSAL, series.dropout)
+            for kind in Conditioning
         )
-        self.heads = nn.ModuleList(StepHeads(schema, config.context_width) for _ in Window)
+        self.heads = nn.ModuleList(StepHeads(schema, config.context_width) for _ in Conditioning)
 
     def describe(self) -> str:
         """What a value sees."""
         return f"linear prediction from the window, convolutions over {self._reach} steps on either side"
 
     def surroundings(
-        self, x: Tensor, visible: Tensor, window: Window, guide: Guide | None, guided: Tensor | None = None
+        self, x: Tensor, visible: Tensor, window: Conditioning, guide: CodeFeatures | None, guided: Tensor | None = None
     ) -> StepSurroundings:
         """`StepSurroundings` for this network."""
         return StepSurroundings(x, visible, window, guide, guided)
@@ -86,7 +87,7 @@ class SeriesContext(nn.Module):
         rules = (self.autocovariance.causal, self.autocovariance.missing, self.autocovariance.noisy)
         found = rules[around.window](scaled, around.visible)
         shown = self._shown(scaled, around, found)
-        if around.window is Window.CAUSAL:
+        if around.window is Conditioning.CAUSAL:
             shown = F.pad(shown, (1, -1))
         told = shown.new_zeros(len(shown), self._coarse, shown.shape[2]) if around.coarse is None else around.coarse
         codes = around.codes

@@ -13,11 +13,10 @@ import numpy as np
 
 from fivefold.config import FitConfig
 from fivefold.images.exact import sigmoid
-from fivefold.model.conditioning import Window
+from fivefold.model.conditioning import Conditioning
 from fivefold.series.schema import SPREADS, SeriesSchema
-from fivefold.series.settings import series_config
-from fivefold.series.shape import FARTHEST_OFF, LOG_SCALES, WAVES, dilations
-from fivefold.tables.shape import COMPONENTS
+from fivefold.series.settings import FARTHEST_OFF, LOG_SCALES, WAVES, dilations, series_config
+from fivefold.tables.settings import COMPONENTS
 
 _TAPS = 3
 
@@ -40,7 +39,7 @@ class ExactSteps:
         self.together = len(own[0]) // schema.steps  # channels of a group
         self.earliest = (self.regression != 0).argmax(axis=2) // self.together  # step that a value depends on
         self.std = np.sqrt(own).reshape(len(own), schema.steps, -1).transpose(1, 0, 2).reshape(schema.steps, c)
-        trunk = f"trunks.{Window.CAUSAL:d}"
+        trunk = f"trunks.{Conditioning.CAUSAL:d}"
         first = of(f"{trunk}.first.weight")[:, :, 0].T
         self.shown = first[: 3 * c]
         along = np.linspace(0, np.pi, schema.steps)
@@ -50,7 +49,7 @@ class ExactSteps:
         layers = range(len(self.dilations))
         self.taps = [of(f"{trunk}.layers.{layer}.weight").transpose(2, 1, 0) for layer in layers]  # (3, width, width)
         self.biases = [of(f"{trunk}.layers.{layer}.bias") for layer in layers]
-        head = f"heads.{Window.CAUSAL:d}.linear"
+        head = f"heads.{Conditioning.CAUSAL:d}.linear"
         self.head, self.head_bias = of(f"{head}.weight")[:, :, 0].T, of(f"{head}.bias")
 
 

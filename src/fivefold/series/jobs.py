@@ -19,7 +19,7 @@ from fivefold.items import Items
 from fivefold.jobs.detect import benjamini_hochberg, check_rates, surprise, warn_of_few
 from fivefold.jobs.impute import impute
 from fivefold.model.conditional import Conditional
-from fivefold.model.conditioning import Window
+from fivefold.model.conditioning import Conditioning
 from fivefold.model.fitted import FittedModel, standard_normal, uniform
 from fivefold.model.likelihoods import Likelihood
 from fivefold.model.scores import StepNormality
@@ -122,7 +122,7 @@ def denoise_series(model: FittedModel, data: Any) -> SeriesDenoised:
     whole = np.full((2, *series.values.shape), np.nan)
     for rows, items in _blocks(series, "denoise"):
         for some, x, visible in model.batches(items):
-            given = Conditional(model, Window.NOISY, x, visible, model.vae.posterior(x, visible).mu)
+            given = Conditional(model, Conditioning.NOISY, x, visible, model.vae.posterior(x, visible).mu)
             values, std = given.map(_expected)
             both = model.values(values), _as_spread(model, values, std)
             for target, part in zip(whole, both, strict=True):
@@ -218,7 +218,7 @@ def continue_series(model: FittedModel, data: Any, steps: int, n: int = 1, seed:
     for flag, number in (("steps", steps), ("items", n)):
         if number < 1:
             raise UsageError(f"--{flag} must be at least 1, got {number}")
-    if not model.has_learnt(Window.CAUSAL):
+    if not model.has_learnt(Conditioning.CAUSAL):
         raise DataError("--after needs a model with a context decoder, this one was fitted with --window 0")
     schema, series = model.series_schema, read_series(data, model.series_schema)
     rng, c = np.random.default_rng(derive_seed(seed, "continue")), schema.channels.size
@@ -250,7 +250,7 @@ def _draw_ahead(model: FittedModel, items: Items, count: int, rng: np.random.Gen
     c, size = x.shape[3], x.shape[2] * x.shape[3]
     noise = standard_normal(rng, (len(x), model.latent_dim), x.device)
     chances = uniform(rng, (len(x), count * c), x.device).to(x.dtype)
-    given = Conditional(model, Window.CAUSAL, x, visible, model.vae.posterior(x, visible).at(noise))
+    given = Conditional(model, Conditioning.CAUSAL, x, visible, model.vae.posterior(x, visible).at(noise))
     values, rows = by_element(x).clone(), torch.arange(len(x), device=x.device)
     for number, element in enumerate(range(size - count * c, size)):
         here = torch.full_like(rows, element)

@@ -5,9 +5,9 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
-from fivefold.model.conditioning import Window
+from fivefold.model.conditioning import Conditioning
 from fivefold.model.corruption import Corrupted
-from fivefold.model.vae import Guide
+from fivefold.model.vae import CodeFeatures
 from fivefold.series.context import SeriesContext
 from fivefold.series.schema import SPREADS
 
@@ -15,7 +15,7 @@ _WITHOUT_Z = 0.25  # of the windows: z must pay for itself
 
 
 def step_loss(
-    context: SeriesContext, guide: Guide, seen: Corrupted, x: Tensor, visible: Tensor, generator: torch.Generator
+    context: SeriesContext, guide: CodeFeatures, seen: Corrupted, x: Tensor, visible: Tensor, generator: torch.Generator
 ) -> Tensor:
     """Mean loss over values, nats: a number.
 
@@ -28,7 +28,11 @@ def step_loss(
     guide : h(z), z drawn from the posterior of what was `seen`
     x, visible : the clean windows `(n, 1, t, c)`, and which of their values are known
     """
-    kinds = {Window.CAUSAL: ~(seen.hidden | seen.noisy), Window.MISSING: seen.hidden, Window.NOISY: seen.noisy}
+    kinds = {
+        Conditioning.CAUSAL: ~(seen.hidden | seen.noisy),
+        Conditioning.MISSING: seen.hidden,
+        Conditioning.NOISY: seen.noisy,
+    }
     losses = []
     for window, chosen in kinds.items():
         rows = chosen.nonzero()[:, 0]
@@ -36,11 +40,13 @@ def step_loss(
         if len(rows) == 0:
             continue
         shown = seen.visible[rows]
-        around = context.surroundings(seen.x[rows], shown, window, Guide(guide.coarse[rows], None), guided=guided)
+        around = context.surroundings(
+            seen.x[rows], shown, window, CodeFeatures(guide.coarse[rows], None), guided=guided
+        )
         told = context.explain(around, generator if context.training else None)
-        wanted = visible[rows] & ~shown if window is Window.MISSING else visible[rows]
+        wanted = visible[rows] & ~shown if window is Conditioning.MISSING else visible[rows]
         loss = -told.log_prob(x[rows])
-        if window is not Window.CAUSAL:
+        if window is not Conditioning.CAUSAL:
             loss = loss + (SPREADS * told.error(x[rows])).square()
         losses.append(torch.where(wanted, loss, 0.0).flatten(1).sum(1) / wanted.flatten(1).sum(1).clamp_min(1))
     return torch.cat(losses).mean()

@@ -10,12 +10,11 @@ from torch import Tensor, nn
 
 from fivefold.config import NetworkConfig
 from fivefold.images.networks import ACTIVATIONS
-from fivefold.model.vae import VAE, Guide, Posterior
+from fivefold.model.vae import VAE, CodeFeatures, Posterior
 from fivefold.series.schema import SPREADS, SeriesSchema
-from fivefold.series.settings import SeriesConfig
-from fivefold.series.shape import LOG_SCALES, WAVES, dilations
+from fivefold.series.settings import LOG_SCALES, WAVES, SeriesConfig, dilations
 from fivefold.tables.likelihood import Columns, Support
-from fivefold.tables.shape import COMPONENTS
+from fivefold.tables.settings import COMPONENTS
 
 FINEST = 1 / 2048  # of a channel's scale: closer than that two numbers are told apart only if its step does
 _LOUD = 5.0  # of the code's first weights: codes that say nothing at first may never come to say something
@@ -164,14 +163,16 @@ class StepDecoder(nn.Module):
     def forward(self, z: Tensor) -> Columns:
         return self.guided(z)[0]
 
-    def guided(self, z: Tensor) -> tuple[Columns, Guide]:
+    def guided(self, z: Tensor) -> tuple[Columns, CodeFeatures]:
         """The likelihood, and what the context decoder is told of z; no gradient flows back through the latter."""
         coarse = self.coarse(z)
         where = waves(coarse.shape[2], z).expand(len(z), -1, -1)
         hidden = self.trunk(torch.cat((coarse, where), dim=1))
         stretched = F.interpolate(hidden, self._schema.steps, mode="linear", align_corners=False)
         hidden = F.silu(self.finer(stretched))
-        return as_columns(self.heads(hidden), self._schema, 0.0, 1 / SPREADS), Guide(hidden.detach().unsqueeze(3), None)
+        return as_columns(self.heads(hidden), self._schema, 0.0, 1 / SPREADS), CodeFeatures(
+            hidden.detach().unsqueeze(3), None
+        )
 
 
 def _coarse_steps(schema: SeriesSchema) -> int:

@@ -10,7 +10,7 @@ from torch import Tensor
 from fivefold.images.context import by_element, column
 from fivefold.items import Items
 from fivefold.model.conditional import Conditional
-from fivefold.model.conditioning import Window
+from fivefold.model.conditioning import Conditioning
 from fivefold.model.fitted import FittedModel
 from fivefold.model.likelihoods import Likelihood
 from fivefold.model.scores import StepNormality
@@ -38,7 +38,7 @@ def step_statistics(model: FittedModel, items: Items) -> np.ndarray:
     found = []
     for _, x, visible in model.batches(items):
         trusted, parts = visible, []
-        if model.has_learnt(Window.CAUSAL):
+        if model.has_learnt(Conditioning.CAUSAL):
             surprise, trusted = _doubting(model, x, visible)
             parts += [surprise]
         level = _levelled(model, x, trusted)
@@ -80,7 +80,7 @@ def _of_causal(model: FittedModel, x: Tensor, trusted: Tensor) -> Tensor:
     def measure(likelihood: Likelihood, items: Tensor, elements: Tensor) -> Tensor:
         return _surprise(likelihood, column(values[items, elements])).flatten(1).T
 
-    return Conditional(model, Window.CAUSAL, _shown(x, trusted), trusted, None).map(measure)
+    return Conditional(model, Conditioning.CAUSAL, _shown(x, trusted), trusted, None).map(measure)
 
 
 def _levelled(model: FittedModel, x: Tensor, trusted: Tensor) -> Tensor:
@@ -98,7 +98,7 @@ def _shown(x: Tensor, trusted: Tensor) -> Tensor:
 
 def count_step_statistics(model: FittedModel) -> int:
     """The k of `step_statistics`."""
-    return (1 + len(_WIDTHS)) * (2 if model.has_learnt(Window.CAUSAL) else 1)
+    return (1 + len(_WIDTHS)) * (2 if model.has_learnt(Conditioning.CAUSAL) else 1)
 
 
 def _surprise(likelihood: Likelihood, x: Tensor) -> Tensor:

@@ -14,8 +14,8 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from fivefold.config import ContextConfig
-from fivefold.model.conditioning import Window
-from fivefold.model.vae import Guide
+from fivefold.model.conditioning import Conditioning
+from fivefold.model.vae import CodeFeatures
 from fivefold.tables.factors import Factors
 from fivefold.tables.features import Cells, ColumnHeads, MemberLinear
 from fivefold.tables.likelihood import Columns, Support
@@ -26,7 +26,9 @@ from fivefold.tables.settings import TableConfig
 class RowSurroundings:
     """A batch of rows, of which the cells are asked for; see `context.Surroundings`."""
 
-    def __init__(self, x: Tensor, visible: Tensor, window: Window, guide: Guide | None, guided: Tensor | None) -> None:
+    def __init__(
+        self, x: Tensor, visible: Tensor, window: Conditioning, guide: CodeFeatures | None, guided: Tensor | None
+    ) -> None:
         n = len(x)
         self.x, self.visible, self.window = x.clone(), visible.clone(), window
         self.codes = 1 if guide is None else len(guide.coarse) // n
@@ -45,7 +47,7 @@ class RowSurroundings:
         Causal: the visible cells of earlier columns; else all but the cell itself.
         """
         column = torch.arange(self.x.shape[3], device=items.device)
-        others = column < elements[:, None] if self.window is Window.CAUSAL else column != elements[:, None]
+        others = column < elements[:, None] if self.window is Conditioning.CAUSAL else column != elements[:, None]
         return self.visible[items] & others[:, None, None]
 
 
@@ -57,7 +59,7 @@ class RowContext(nn.Module):
         self.schema, self._coarse, self._members = schema, coarse_channels, rows.members
         self.cells = Cells(schema)
         numbers = len(self.cells.numbers)
-        size = self.cells.features + coarse_channels + 1 + len(Window)
+        size = self.cells.features + coarse_channels + 1 + len(Conditioning)
         self._factor_count = min(rows.factors, numbers) if numbers > 1 else 0
         self.factors = Factors(numbers, self._factor_count) if self._factor_count else None
         size += self._factor_count
@@ -71,7 +73,7 @@ class RowContext(nn.Module):
         return f"the other cells of the row, {self._members} networks"
 
     def surroundings(
-        self, x: Tensor, visible: Tensor, window: Window, guide: Guide | None, guided: Tensor | None = None
+        self, x: Tensor, visible: Tensor, window: Conditioning, guide: CodeFeatures | None, guided: Tensor | None = None
     ) -> RowSurroundings:
         """`RowSurroundings` for this network."""
         return RowSurroundings(x, visible, window, guide, guided)
@@ -81,7 +83,7 @@ class RowContext(nn.Module):
         x: Tensor,
         shown: Tensor,
         kinds: Tensor,
-        guide: Guide,
+        guide: CodeFeatures,
         guided: Tensor,
         columns: Tensor,
         generator: torch.Generator | None,
@@ -92,7 +94,7 @@ class RowContext(nn.Module):
 
         Parameters
         ----------
-        kinds : `(n,)` int64, the `Window` of each row
+        kinds : `(n,)` int64, the `Conditioning` of each row
         guide, guided : h(z) of each row, and whether it counts, `(n,)` bool
         columns : `(c,)` int64, which
         generator : of which units are left out; None: none are
@@ -108,7 +110,7 @@ class RowContext(nn.Module):
         """
         known = _Known(self, around)
         count = around.x.shape[3]
-        if around.window is Window.CAUSAL:
+        if around.window is Conditioning.CAUSAL:
             for column in range(count):
                 yield known.tell(column)
                 known.put(column)
@@ -121,7 +123,7 @@ class RowContext(nn.Module):
     def forward(self, around: RowSurroundings, items: Tensor, elements: Tensor) -> Columns:
         """The distribution of each of `elements` `(m,)` of `items` `(m,)`, given each of the row's codes."""
         rows, place = items, torch.arange(len(items), device=items.device)
-        if around.window is not Window.CAUSAL and not around.visible[items, 0, 0, elements].any():
+        if around.window is not Conditioning.CAUSAL and not around.visible[items, 0, 0, elements].any():
             rows, place = torch.unique(items, return_inverse=True)  # all of a row's hidden cells see the same
             shown = around.visible[rows]
         else:
@@ -179,7 +181,7 @@ class RowContext(nn.Module):
         self, x: Tensor, shown: Tensor, kinds: Tensor, coarse: Tensor | None, known: Tensor
     ) -> tuple[Tensor, Tensor | None]:
         """What the first layer sees, `(n, codes, features)`, and how far the factors move each cell `(n, d)`."""
-        parts, shift = [self.cells(x, shown), F.one_hot(kinds, len(Window)).to(x.dtype)], None
+        parts, shift = [self.cells(x, shown), F.one_hot(kinds, len(Conditioning)).to(x.dtype)], None
         if self.factors is not None:
             expected, factors = self.factors(self.cells.scaled(x), shown.flatten(1)[:, self.cells.numbers].to(x.dtype))
             shift = expected.new_zeros(len(x), shown.shape[3])
@@ -202,7 +204,7 @@ class _Known:
         features, _ = context._features(x, torch.zeros_like(visible), kinds, around.coarse, around.known)
         self._hidden = context.first(features.flatten(0, 1).expand(context._members, -1, -1)).unflatten(1, (len(x), -1))
         f = context._factor_count
-        self._of_factors = context.first.weight[:, context.cells.features + len(Window) :][:, :f]
+        self._of_factors = context.first.weight[:, context.cells.features + len(Conditioning) :][:, :f]
         self._sums = [x.new_zeros(len(x), f, f), x.new_zeros(len(x), f)]
 
     def put(self, column: int) -> None:

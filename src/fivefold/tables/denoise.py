@@ -11,7 +11,7 @@ from torch import Tensor
 from fivefold.errors import UsageError
 from fivefold.items import Items
 from fivefold.model.conditional import Conditional
-from fivefold.model.conditioning import Window
+from fivefold.model.conditioning import Conditioning
 from fivefold.model.fitted import FittedModel
 from fivefold.model.likelihoods import Likelihood
 from fivefold.tables.statistics import alone
@@ -69,7 +69,7 @@ def denoise_rows(model: FittedModel, items: Items, threshold: float = 0.5) -> De
 def _suspect(model: FittedModel, x: Tensor, visible: Tensor, trusted: Tensor) -> tuple[Tensor, Tensor]:
     """The probability that each visible cell is wrong, and what the trusted others say of it: `(n, 1, 1, d)`."""
     seen = torch.where(trusted, x, 0.0)
-    given = Conditional(model, Window.NOISY, seen, trusted, model.vae.posterior(seen, trusted).mu)
+    given = Conditional(model, Conditioning.NOISY, seen, trusted, model.vae.posterior(seen, trusted).mu)
     cells = x.flatten(1)
 
     def measure(likelihood: Likelihood, items: Tensor, elements: Tensor) -> Tensor:

@@ -11,10 +11,17 @@ import numpy as np
 
 from fivefold.config import FitConfig
 from fivefold.images.exact import sigmoid
-from fivefold.model.conditioning import Window
+from fivefold.model.conditioning import Conditioning
 from fivefold.tables.schema import TableSchema
-from fivefold.tables.settings import table_config
-from fivefold.tables.shape import COMPONENTS, FARTHEST_CELL, KNOTS, LOG_NOISE, LOG_SCALES, feature_places
+from fivefold.tables.settings import (
+    COMPONENTS,
+    FARTHEST_CELL,
+    KNOTS,
+    LOG_NOISE,
+    LOG_SCALES,
+    feature_places,
+    table_config,
+)
 
 _CHUNK = 2048  # rows told of at once
 
@@ -46,11 +53,11 @@ class ExactRows:
 
     def start(self) -> np.ndarray:
         """What the first layer makes of a row of which nothing is known: `(members, 1, width)`."""
-        return self.weights["first.bias"] + self.weights["first.weight"][:, [self.inputs + Window.CAUSAL]]
+        return self.weights["first.bias"] + self.weights["first.weight"][:, [self.inputs + Conditioning.CAUSAL]]
 
     def of_factors(self) -> np.ndarray:
         """The first layer's weights of the factors, `(members, factors, width)`."""
-        first = self.inputs + len(Window)
+        first = self.inputs + len(Conditioning)
         return self.weights["first.weight"][:, first : first + self.factors]
 
     def put(self, column: int, scaled: np.ndarray, codes: np.ndarray, visible: np.ndarray) -> np.ndarray:

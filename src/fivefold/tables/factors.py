@@ -5,7 +5,7 @@ from __future__ import annotations
 import torch
 from torch import Tensor, nn
 
-from fivefold.tables.shape import LOG_NOISE
+from fivefold.tables.settings import LOG_NOISE
 
 
 class Factors(nn.Module):

@@ -9,7 +9,7 @@ from torch import Tensor, nn
 
 from fivefold.tables.likelihood import Columns, Support
 from fivefold.tables.schema import TableSchema
-from fivefold.tables.shape import COMPONENTS, FARTHEST_CELL, KNOTS, feature_places
+from fivefold.tables.settings import COMPONENTS, FARTHEST_CELL, KNOTS, feature_places
 
 
 class Cells(nn.Module):

@@ -9,7 +9,7 @@ import numpy as np
 from fivefold.errors import UsageError
 from fivefold.jobs.generate import generate
 from fivefold.jobs.impute import impute
-from fivefold.model.conditioning import Window
+from fivefold.model.conditioning import Conditioning
 from fivefold.model.fitted import FittedModel
 from fivefold.seeds import derive_seed
 from fivefold.tables.dataset import as_items
@@ -43,7 +43,7 @@ def generate_rows(
         items = as_items(np.tile(row, (n, 1)), schema, "given")
         values = impute(model, items, n_draws=1, seed=seed).draws[0]
         return np.where(items.visible(), items.values, schema.snap(values))
-    sharp = model.has_learnt(Window.CAUSAL)
+    sharp = model.has_learnt(Conditioning.CAUSAL)
     chance = np.random.default_rng(derive_seed(seed, "calibrate")).random((n, schema.size))
     drawn, reference = (
         schema.snap(generate(model, count, number, prior="fitted", sharp=sharp, temperature=each))[:, 0, :, 0]

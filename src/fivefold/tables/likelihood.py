@@ -14,7 +14,7 @@ from torch import Tensor
 
 from fivefold.model.likelihoods import Likelihood, bisect, logistic_nodes
 from fivefold.tables.schema import TableSchema
-from fivefold.tables.shape import COMPONENTS, LOG_SCALES
+from fivefold.tables.settings import COMPONENTS, LOG_SCALES
 
 FINEST = 1 / 64  # of a column's spread: closer than that two numbers are told apart only if its step does
 _NARROWEST = 1e-4

@@ -5,9 +5,9 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
-from fivefold.model.conditioning import Window
+from fivefold.model.conditioning import Conditioning
 from fivefold.model.corruption import Corrupted, draw_strength
-from fivefold.model.vae import Guide
+from fivefold.model.vae import CodeFeatures
 from fivefold.tables.context import RowContext
 
 _WITHOUT_Z = 0.25  # of the rows: z must pay for itself
@@ -15,7 +15,7 @@ _WITHOUT_Z = 0.25  # of the rows: z must pay for itself
 
 def row_loss(
     context: RowContext,
-    guide: Guide,
+    guide: CodeFeatures,
     seen: Corrupted,
     x: Tensor,
     visible: Tensor,
@@ -43,7 +43,7 @@ def row_loss(
     guided = torch.rand(n, generator=generator, device=x.device) >= _WITHOUT_Z
     clean = ~(seen.hidden | seen.noisy).view(-1, 1, 1, 1)
     shown = seen.visible & torch.where(clean, causal, some | ~seen.noisy.view(-1, 1, 1, 1))
-    kinds = Window.MISSING * seen.hidden + Window.NOISY * (seen.noisy & ~seen.hidden)
+    kinds = Conditioning.MISSING * seen.hidden + Conditioning.NOISY * (seen.noisy & ~seen.hidden)
     asked = torch.randperm(columns, generator=generator, device=x.device)[:positions]
     told = context.explain(seen.x, shown, kinds, guide, guided, asked, generator if context.training else None)
     targets, wanted = (part[..., asked].repeat(len(told.locations) // n, 1, 1, 1) for part in (x, visible & ~shown))

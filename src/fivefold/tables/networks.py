@@ -7,7 +7,7 @@ from torch import Tensor, nn
 
 from fivefold.config import NetworkConfig
 from fivefold.images.networks import ACTIVATIONS
-from fivefold.model.vae import VAE, Guide, Posterior
+from fivefold.model.vae import VAE, CodeFeatures, Posterior
 from fivefold.tables.features import Cells, ColumnHeads
 from fivefold.tables.likelihood import Columns
 from fivefold.tables.schema import TableSchema
@@ -40,10 +40,10 @@ class RowDecoder(nn.Module):
     def forward(self, z: Tensor) -> Columns:
         return self._explain(self.layers(z))
 
-    def guided(self, z: Tensor) -> tuple[Columns, Guide]:
+    def guided(self, z: Tensor) -> tuple[Columns, CodeFeatures]:
         """The likelihood, and what the context decoder is told of z; no gradient flows back through the latter."""
         hidden = self.layers(z)
-        return self._explain(hidden), Guide(hidden.detach()[..., None, None], None)
+        return self._explain(hidden), CodeFeatures(hidden.detach()[..., None, None], None)
 
     def _explain(self, hidden: Tensor) -> Columns:
         return self.heads(hidden.unsqueeze(0))

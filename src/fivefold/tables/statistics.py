@@ -9,7 +9,7 @@ from torch import Tensor
 from fivefold.images.context import by_element, column
 from fivefold.items import Items
 from fivefold.model.conditional import Conditional
-from fivefold.model.conditioning import Window
+from fivefold.model.conditioning import Conditioning
 from fivefold.model.fitted import FittedModel
 from fivefold.model.likelihoods import Likelihood
 from fivefold.tables.likelihood import Columns, Support
@@ -26,7 +26,7 @@ def row_statistics(model: FittedModel, items: Items) -> np.ndarray:
     normal ones are near them. Where the context decoder has not learnt of missing cells, each is given those before it;
     where there is none, its row's code.
     """
-    window = Window.MISSING if model.has_learnt(Window.MISSING) else Window.CAUSAL
+    window = Conditioning.MISSING if model.has_learnt(Conditioning.MISSING) else Conditioning.CAUSAL
     found = np.empty((len(items), 3))
     for rows, x, visible in model.batches(items):
         values, wide = by_element(x), Support.of(model.table_schema, x).log_width(x)

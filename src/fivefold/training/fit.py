@@ -28,7 +28,7 @@ from fivefold.images.statistics import item_statistics
 from fivefold.items import Items, split_rows
 from fivefold.modality import modality_of
 from fivefold.model.build import build_networks
-from fivefold.model.conditioning import Window
+from fivefold.model.conditioning import Conditioning
 from fivefold.model.fitted import FittedModel
 from fivefold.model.intervals import fit_coverage
 from fivefold.model.prior import FittedPrior, fit_prior
@@ -145,7 +145,7 @@ def fit_items(
         model.context.residual.to(model.device)
     model.prior = _fit_prior(model, items.select(_some(train, training.seed)), validation)
     model.normality = _fit_normality(model, items, held_out)
-    if not isinstance(items.schema, ImageSchema) and model.has_learnt(Window.MISSING):
+    if not isinstance(items.schema, ImageSchema) and model.has_learnt(Conditioning.MISSING):
         model.coverage = fit_coverage(model, validation if len(held_out) else items, training.seed)
     if len(held_out):
         model.record["figures"]["held_out"] = dataclasses.asdict(evaluate_elbo(model, validation))
