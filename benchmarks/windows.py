@@ -12,7 +12,7 @@ from torch import Tensor, nn
 
 from fivefold.evaluation.baselines.loop import run_minutes
 from fivefold.images.code_length import code_length
-from fivefold.images.context import ContextDecoder
+from fivefold.images.context import ImageContext
 from fivefold.images.loss import context_loss
 from fivefold.images.settings import configure
 from fivefold.items import Items, split_rows
@@ -49,10 +49,10 @@ def measure(model: FittedModel, test: Items, train: Items) -> dict[str, Any]:
     return {"bits": bits, "minutes": _MINUTES, "environment": environment()}
 
 
-def _train(model: FittedModel, items: Items, variant: dict[str, int]) -> ContextDecoder:
+def _train(model: FittedModel, items: Items, variant: dict[str, int]) -> ImageContext:
     fit = configure(**variant)
     config, context = fit.context, build_networks(items.schema, fit, 0)["context"]
-    assert isinstance(context, ContextDecoder)
+    assert isinstance(context, ImageContext)
     optimizers = make_optimizers(nn.ModuleDict({"context": context}), fit)
 
     def step(x: Tensor, visible: Tensor, rows: np.ndarray, generator: torch.Generator, passed: float) -> None:

@@ -20,7 +20,7 @@ from fivefold.jobs.codes import encode
 from fivefold.jobs.denoise import denoise
 from fivefold.jobs.detect import detect
 from fivefold.jobs.generate import generate
-from fivefold.model.scores import Normality
+from fivefold.model.scores import JointScore
 from fivefold.storage import load, save
 from fivefold.training.fit import fit
 
@@ -520,7 +520,7 @@ def test_a_failed_save_leaves_things_as_they_were(model, folder, monkeypatch, fo
 
 def test_normality_of_other_statistics(model, tmp_path):
     k = len(model.normality.centre) + 1
-    other = Normality(np.zeros(k), np.ones(k), np.eye(k), np.zeros(3))
+    other = JointScore(np.zeros(k), np.ones(k), np.eye(k), np.zeros(3))
     save(dataclasses.replace(model, normality=other), tmp_path / "model")
     with pytest.raises(ModelError, match="normality is of other statistics"):
         load(tmp_path / "model")

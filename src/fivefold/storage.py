@@ -22,9 +22,9 @@ from fivefold.images.statistics import count_statistics
 from fivefold.modality import modality_of, schema_from_json
 from fivefold.model.build import build_networks
 from fivefold.model.fitted import FittedModel
-from fivefold.model.intervals import Coverage
+from fivefold.model.intervals import IntervalCalibration
 from fivefold.model.prior import FittedPrior
-from fivefold.model.scores import Normality, RowNormality, StepNormality
+from fivefold.model.scores import IndependentScore, JointScore, UpperTailScore
 from fivefold.modelcard import render_card
 from fivefold.series.schema import SeriesSchema
 from fivefold.series.statistics import count_step_statistics
@@ -34,11 +34,11 @@ from fivefold.tables.schema import TableSchema
 FORMAT = "fivefold-model"
 FORMAT_VERSION = 2
 _CONFIG, _WEIGHTS, _CARD = "config.json", "model.safetensors", "README.md"
-_FITTED: dict[str, type[Any]] = {"prior": FittedPrior, "marginals": Marginals, "coverage": Coverage}
+_FITTED: dict[str, type[Any]] = {"prior": FittedPrior, "marginals": Marginals, "coverage": IntervalCalibration}
 _NORMALITIES: dict[type[Any], type[Any]] = {
-    ImageSchema: Normality,
-    TableSchema: RowNormality,
-    SeriesSchema: StepNormality,
+    ImageSchema: JointScore,
+    TableSchema: UpperTailScore,
+    SeriesSchema: IndependentScore,
 }
 
 
@@ -133,9 +133,9 @@ def load(path: str | Path, device: str = "auto") -> FittedModel:
     parts = {**dict(networks.named_children()), **fitted}
     model = FittedModel(schema=schema, config=fit_config, record=config["record"], **parts)
     normality = model.normality
-    if isinstance(normality, Normality) and len(normality.centre) != count_statistics(model):
+    if isinstance(normality, JointScore) and len(normality.centre) != count_statistics(model):
         raise ModelError(f"{weights} is damaged: its normality is of other statistics")
-    if isinstance(normality, StepNormality) and len(normality.knots) != count_step_statistics(model):
+    if isinstance(normality, IndependentScore) and len(normality.knots) != count_step_statistics(model):
         raise ModelError(f"{weights} is damaged: its normality is of other statistics")
     try:
         render_card(model)

@@ -7,7 +7,7 @@ import pytest
 import torch
 
 from fivefold.series.dataset import read_series
-from fivefold.series.linear import Autocovariance, scaled_windows
+from fivefold.series.linear import LinearPredictor, scaled_windows
 
 
 @pytest.fixture(scope="module")
@@ -18,7 +18,7 @@ def schema():
 @pytest.fixture(scope="module")
 def process(schema):
     """One of known covariances, with windows drawn from it, and some values of them hidden."""
-    found = Autocovariance(schema)
+    found = LinearPredictor(schema)
     lags = torch.arange(24.0)
     covariance = torch.exp(-((lags[:, None] - lags).abs() / 5)) + 0.3 * torch.cos((lags[:, None] - lags) / 3)
     root = torch.linalg.cholesky(covariance.double())
@@ -99,7 +99,7 @@ def test_covariances_are_learnt():
         x[at] = 1.6 * x[at - 1] - 0.8 * x[at - 2] + rng.normal()
     series = read_series(x, window=32)
     items = series.examples()
-    model = Autocovariance(series.schema)
+    model = LinearPredictor(series.schema)
     parts = (scaled_windows(series.schema, items.select(rows)) for rows in (slice(0, 1000), slice(1200, 1400)))
     model.fit(*parts, overlaps=True)
     covariance = model.covariance(0).numpy()

@@ -11,7 +11,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from fivefold.tables.columns import Column
-from fivefold.tables.likelihood import COMPONENTS, FINEST, Columns, Support
+from fivefold.tables.likelihood import COMPONENTS, FINEST, ColumnLikelihood, Support
 from fivefold.tables.schema import TableSchema
 
 WHOLE = Column("whole", "integer", "int64", centre=3.0, spread=2.0, low=0.0, high=9.0, step=1.0)
@@ -21,10 +21,12 @@ YES = Column("yes", "boolean", "bool", high=1.0)
 SCHEMA = TableSchema((WHOLE, REAL, SHADE, YES))
 
 
-def cells(n: int = 50, seed: int = 0) -> Columns:
+def cells(n: int = 50, seed: int = 0) -> ColumnLikelihood:
     generator = torch.Generator().manual_seed(seed)
-    parameters = torch.randn((n, Columns.count_parameters(SCHEMA), 1, 4), generator=generator, dtype=torch.float64)
-    return Columns.of(parameters, Support.of(SCHEMA, parameters))
+    parameters = torch.randn(
+        (n, ColumnLikelihood.count_parameters(SCHEMA), 1, 4), generator=generator, dtype=torch.float64
+    )
+    return ColumnLikelihood.of(parameters, Support.of(SCHEMA, parameters))
 
 
 def unit(*rows: tuple[float, float, float, float]) -> torch.Tensor:
@@ -60,7 +62,7 @@ def test_reals_have_the_probability_of_a_64th_of_their_spread():
     scaled = torch.arange(-9, 9, FINEST, dtype=torch.float64)
     support = Support.of(SCHEMA, scaled)
     x = ((scaled[:, None, None, None] - support.low) / support.extent)[..., 1:2]
-    alone = Columns(
+    alone = ColumnLikelihood(
         *(part[..., 1:2] for part in (told.log_weights, told.locations, told.scales)),
         None,
         support.columns(torch.tensor([1])),
@@ -117,7 +119,7 @@ def test_points_are_expected_numbers_in_the_datas_units_and_likeliest_classes():
 
 def test_a_mixture_is_the_mean_of_its_parts():
     parts, x = [cells(4, 1), cells(4, 2)], unit(*[(2, 5.0, 1, 0)] * 4)
-    mixed = Columns.mixture(parts).log_prob(x).exp()
+    mixed = ColumnLikelihood.mixture(parts).log_prob(x).exp()
     assert torch.allclose(mixed, (parts[0].log_prob(x).exp() + parts[1].log_prob(x).exp()) / 2)
 
 
@@ -133,7 +135,7 @@ def test_single_cells_are_those_of_the_rows():
         (order[:1], told.at(items[order[:1], None], elements[order[:1]])),
         (order[1:], told.at(items[order[1:], None], elements[order[1:]])),
     ]
-    again = Columns.scattered(parts, single.support)
+    again = ColumnLikelihood.scattered(parts, single.support)
     assert torch.allclose(again.locations, single.locations)
     assert torch.allclose(again.log_classes, single.log_classes)
 
@@ -161,6 +163,6 @@ def test_codes_of_a_row_mix_in_its_point():
 
 
 def test_parameters_are_counted():
-    assert Columns.count_parameters(SCHEMA) == 3 * COMPONENTS + 4
-    assert Columns.count_parameters(TableSchema((REAL,))) == 3 * COMPONENTS
+    assert ColumnLikelihood.count_parameters(SCHEMA) == 3 * COMPONENTS + 4
+    assert ColumnLikelihood.count_parameters(TableSchema((REAL,))) == 3 * COMPONENTS
     assert math.isclose(Support.of(SCHEMA, torch.zeros(1)).step[0, 0, 0, 0], 0.5)

@@ -7,7 +7,7 @@ import torch
 
 from fivefold.config import ContextConfig
 from fivefold.images import context
-from fivefold.images.context import ContextDecoder, as_items, by_element
+from fivefold.images.context import ImageContext, as_items, by_element
 from fivefold.images.schema import ImageSchema
 from fivefold.images.settings import MAPS
 from fivefold.model.conditioning import Conditioning
@@ -20,12 +20,12 @@ every_window = pytest.mark.parametrize("window", Conditioning)
 some_channels = pytest.mark.parametrize("channels", [1, 3])
 
 
-def make(channels: int = 1, side: int = 5, dtype: str = "uint8", **fields) -> ContextDecoder:
+def make(channels: int = 1, side: int = 5, dtype: str = "uint8", **fields) -> ImageContext:
     """A context decoder with random weights."""
     schema = ImageSchema(HEIGHT, WIDTH, channels, dtype, 0.0, 255.0)
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(0)
-        return ContextDecoder(schema, ContextConfig(**{"window": side, "context_width": 32, **fields}), COARSE)
+        return ImageContext(schema, ContextConfig(**{"window": side, "context_width": 32, **fields}), COARSE)
 
 
 def random_items(n: int, channels: int, seed: int = 0, height: int = HEIGHT, width: int = WIDTH):
@@ -158,9 +158,9 @@ def test_a_wrong_window_is_found_out(window, channels, mutant, monkeypatch):
 
 @every_window
 def test_showing_hidden_elements_is_found_out(window, monkeypatch):
-    surroundings = ContextDecoder.surroundings
+    surroundings = ImageContext.surroundings
     monkeypatch.setattr(
-        ContextDecoder,
+        ImageContext,
         "surroundings",
         lambda self, x, visible, *others: surroundings(self, x, torch.ones_like(visible), *others),
     )

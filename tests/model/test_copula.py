@@ -10,12 +10,12 @@ from scipy.special import ndtri
 from fivefold.jobs.generate import generate
 from fivefold.series.copula import draw_windows, left_by_codes
 from fivefold.series.dataset import read_series
-from fivefold.series.linear import Autocovariance
+from fivefold.series.linear import LinearPredictor
 
 
 def test_correlated_numbers_are_standard_normal_and_correlated():
     schema = read_series(np.random.default_rng(0).normal(size=(1, 400)), window=16).schema
-    model = Autocovariance(schema)
+    model = LinearPredictor(schema)
     for at in range(1, 16):
         model.regression[0, at, at - 1] = 0.8
     model.own[0, 1:] = 0.36

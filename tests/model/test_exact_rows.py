@@ -7,7 +7,7 @@ import torch
 
 from fivefold.model.conditioning import Conditioning
 from fivefold.tables import exact as exact_rows
-from fivefold.tables.context import RowContext
+from fivefold.tables.context import TableContext
 from fivefold.tables.exact import ExactRows, RowChain
 
 
@@ -20,7 +20,7 @@ def test_column_after_column_the_networks_say_the_same(table_model, trees, monke
     chain = RowChain(ExactRows(weights, table_model.schema, table_model.config), len(cells))
     unit, visible = items.unit(slice(None))
     x, seen = table_model.tensor(unit), table_model.tensor(visible)
-    assert isinstance(table_model.context, RowContext)
+    assert isinstance(table_model.context, TableContext)
     around = table_model.context.surroundings(x, seen, Conditioning.CAUSAL, None)
     with torch.inference_mode():
         for number, told in enumerate(table_model.context.columns(around)):

@@ -9,7 +9,7 @@ import pytest
 import torch
 
 from fivefold.errors import ModelError
-from fivefold.model.scores import StepNormality
+from fivefold.model.scores import IndependentScore
 from fivefold.series import statistics as step_statistics
 from fivefold.series.statistics import _levelled
 
@@ -27,7 +27,7 @@ from fivefold.series.statistics import _levelled
 )
 def test_damage_is_refused(series_model, name, spoil):
     normality = series_model.normality
-    assert isinstance(normality, StepNormality)
+    assert isinstance(normality, IndependentScore)
     with pytest.raises(ModelError, match=r"damaged|not in order"):
         dataclasses.replace(normality, **{name: spoil(getattr(normality, name))})
 
@@ -43,7 +43,7 @@ def test_what_networks_know_too_well_is_moved_to_where_the_rest_is(series_model,
         return found - 5 * known_to_networks[rows, None, None]
 
     monkeypatch.setattr(step_statistics, "step_statistics", statistics)
-    found = step_statistics.fit_step_normality(series_model, items, held_out, 0)
+    found = step_statistics.fit_step_score(series_model, items, held_out, 0)
     assert found is not None
     assert np.abs(np.median(found.knots, axis=1)).max() < 0.5
 
@@ -51,12 +51,12 @@ def test_what_networks_know_too_well_is_moved_to_where_the_rest_is(series_model,
 def test_few_steps_that_are_alike_do_not_make_others_strange():
     alike = np.random.default_rng(0).normal(0, 0.01, (40, 32, 1)) + 3.0
     least = np.array([0.5])
-    found = StepNormality.fit(alike, np.ones(1), least)
+    found = IndependentScore.fit(alike, np.ones(1), least)
     assert found is not None
-    wide = StepNormality.fit(3.0 + np.random.default_rng(0).normal(0, 0.5, (40, 32, 1)), np.ones(1), least)
+    wide = IndependentScore.fit(3.0 + np.random.default_rng(0).normal(0, 0.5, (40, 32, 1)), np.ones(1), least)
     assert wide is not None
     skewed = np.where(np.random.default_rng(1).random((40, 32, 1)) < 0.5, 3.0, 5.0)
-    one_sided = StepNormality.fit(skewed, np.ones(1), least)
+    one_sided = IndependentScore.fit(skewed, np.ones(1), least)
     assert one_sided is not None
     for each, value in ((found, 4.0), (one_sided, 2.0)):  # two deviations, and two beyond a tail without width
         assert each.score(np.full((1, 1, 1), value)).item() > -9

@@ -9,8 +9,8 @@ import pytest
 import torch
 
 from fivefold.errors import ModelError
-from fivefold.model.intervals import Coverage
-from fivefold.model.scores import RowNormality, fit_row_normality
+from fivefold.model.intervals import IntervalCalibration
+from fivefold.model.scores import UpperTailScore, fit_upper_tail_score
 from fivefold.tables.likelihood import Support
 from fivefold.tables.marginals import Marginals, fit_marginals
 from fivefold.tables.rows import read_rows
@@ -93,7 +93,7 @@ def test_statistics_go_by_the_visible_cells(table_model, trees):
 def test_more_than_usual_is_stranger_and_less_is_not():
     random = np.random.default_rng(0)
     statistics = random.normal([1.0, 5.0], [1.0, 2.0], (500, 2))
-    normality = fit_row_normality(statistics, statistics[:100])
+    normality = fit_upper_tail_score(statistics, statistics[:100])
     usual, high, low = normality.score(np.array([[1.0, 5.0], [4.0, 5.0], [-4.0, 5.0]]))
     assert high < usual < low
     assert low - usual < usual - high
@@ -103,7 +103,7 @@ def test_more_than_usual_is_stranger_and_less_is_not():
 
 
 def test_intervals_ask_for_what_held_out_rows_need():
-    coverage = Coverage(np.linspace(0, 1, 1001) ** 0.5)
+    coverage = IntervalCalibration(np.linspace(0, 1, 1001) ** 0.5)
     assert coverage.share(0.81) == pytest.approx(0.9, abs=1e-3)
     assert 0 < coverage.share(0.0) < coverage.share(1.0) < 1
 
@@ -111,13 +111,13 @@ def test_intervals_ask_for_what_held_out_rows_need():
 @pytest.mark.parametrize(
     "broken",
     [
-        lambda: Coverage(np.linspace(1, 0, 1001)),
-        lambda: Coverage(np.zeros(5)),
+        lambda: IntervalCalibration(np.linspace(1, 0, 1001)),
+        lambda: IntervalCalibration(np.zeros(5)),
         lambda: Marginals(np.zeros((2, 3)), np.zeros((2, 257))),
         lambda: Marginals(np.zeros((2, 1537)), np.zeros((1, 257))),
         lambda: Marginals(np.zeros((1, 1537)), np.linspace(1, 0, 257)[None]),
-        lambda: RowNormality(np.zeros(2), np.zeros(2), np.zeros(1)),
-        lambda: RowNormality(np.zeros(2), np.ones(2), np.array([2.0, 1.0])),
+        lambda: UpperTailScore(np.zeros(2), np.zeros(2), np.zeros(1)),
+        lambda: UpperTailScore(np.zeros(2), np.ones(2), np.array([2.0, 1.0])),
     ],
 )
 def test_what_is_damaged_is_refused(broken):

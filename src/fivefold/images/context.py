@@ -25,7 +25,7 @@ from fivefold.model.likelihoods import DiscretizedLogisticMixture, Gaussian, Lik
 from fivefold.model.vae import CodeFeatures
 
 
-class Surroundings:
+class ImageSurroundings:
     """A batch of items with borders, from which the windows of single elements are cut.
 
     Parameters
@@ -122,8 +122,8 @@ class Surroundings:
         return around + 1 + waves + (channels if channels > 1 else 0) + told
 
 
-class ContextDecoder(nn.Module):
-    """Surroundings and numbers of elements → `Likelihood` of those elements, as tensors `(m, 1, codes, 1)`.
+class ImageContext(nn.Module):
+    """ImageSurroundings and numbers of elements → `Likelihood` of those elements, as tensors `(m, 1, codes, 1)`.
 
     Integers get a mixture of discretised logistics with masses at both ends, reals a normal density.
     """
@@ -137,7 +137,9 @@ class ContextDecoder(nn.Module):
         self.layers = nn.ModuleList(
             [
                 _perceptron(
-                    Surroundings.count_features(kind, config.window, schema.channels, coarse_channels), config, outputs
+                    ImageSurroundings.count_features(kind, config.window, schema.channels, coarse_channels),
+                    config,
+                    outputs,
                 )
                 for kind in Conditioning
             ]
@@ -154,11 +156,11 @@ class ContextDecoder(nn.Module):
 
     def surroundings(
         self, x: Tensor, visible: Tensor, window: Conditioning, guide: CodeFeatures | None, guided: Tensor | None = None
-    ) -> Surroundings:
-        """`Surroundings` for this network."""
-        return Surroundings(x, visible, window, guide, self.side, guided)
+    ) -> ImageSurroundings:
+        """`ImageSurroundings` for this network."""
+        return ImageSurroundings(x, visible, window, guide, self.side, guided)
 
-    def forward(self, surroundings: Surroundings, items: Tensor, elements: Tensor) -> Likelihood:
+    def forward(self, surroundings: ImageSurroundings, items: Tensor, elements: Tensor) -> Likelihood:
         """The distribution of each of `elements` `(m,)` of `items` `(m,)`, given each of the item's codes."""
         first, *rest = self.layers[surroundings.window].children()
         assert isinstance(first, nn.Linear)

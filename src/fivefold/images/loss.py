@@ -5,7 +5,7 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
-from fivefold.images.context import ContextDecoder, by_element, column
+from fivefold.images.context import ImageContext, by_element, column
 from fivefold.model.conditioning import Conditioning
 from fivefold.model.corruption import Corrupted
 from fivefold.model.vae import CodeFeatures
@@ -15,7 +15,7 @@ _WITHOUT_Z = 0.25  # of the causal windows: z must pay for itself, so there must
 
 
 def context_loss(
-    context: ContextDecoder,
+    context: ImageContext,
     guide: CodeFeatures,
     seen: Corrupted,
     x: Tensor,

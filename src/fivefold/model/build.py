@@ -6,7 +6,7 @@ import torch
 from torch import nn
 
 from fivefold.config import FitConfig
-from fivefold.images.context import ContextDecoder
+from fivefold.images.context import ImageContext
 from fivefold.images.networks import build_vae
 from fivefold.images.schema import ImageSchema
 from fivefold.modality import Schema
@@ -16,7 +16,7 @@ from fivefold.series.context import SeriesContext
 from fivefold.series.networks import build_series_vae
 from fivefold.series.schema import SeriesSchema
 from fivefold.series.settings import series_config
-from fivefold.tables.context import RowContext
+from fivefold.tables.context import TableContext
 from fivefold.tables.networks import build_row_vae
 from fivefold.tables.schema import TableSchema
 from fivefold.tables.settings import table_config
@@ -47,8 +47,8 @@ def _build_vae(schema: Schema, config: FitConfig, seed: int) -> VAE:
 def _build_context(schema: Schema, config: FitConfig, vae: VAE) -> nn.Module:
     channels: int = vae.decoder.coarse_channels  # type: ignore[assignment]  # a module's attributes have no types
     if isinstance(schema, ImageSchema):
-        return ContextDecoder(schema, config.context, channels)
+        return ImageContext(schema, config.context, channels)
     if isinstance(schema, SeriesSchema):
         return SeriesContext(schema, config.context, series_config(config), channels)
     assert isinstance(schema, TableSchema)
-    return RowContext(schema, config.context, table_config(config), channels)
+    return TableContext(schema, config.context, table_config(config), channels)

@@ -11,7 +11,7 @@ from fivefold.images.context import by_element, code_rows, column
 from fivefold.model.conditioning import Conditioning
 from fivefold.model.fitted import FittedModel
 from fivefold.model.likelihoods import Likelihood
-from fivefold.tables.context import RowContext, RowSurroundings
+from fivefold.tables.context import TableContext, TableSurroundings
 
 _CHUNK = 1 << 13  # elements evaluated at once: more would not stay in the cache
 
@@ -63,8 +63,8 @@ class Conditional:
     def map(self, measure: Measure) -> Tensor:
         """`measure(likelihood, items, elements)` of all elements, k numbers `(m, k)` each: `(k, n, c, h, w)`."""
         n, h, w, c = self.shape
-        if isinstance(self._around, RowSurroundings):
-            assert isinstance(self._context, RowContext)
+        if isinstance(self._around, TableSurroundings):
+            assert isinstance(self._context, TableContext)
             items, columns = torch.arange(n, device=self.device), self._context.columns(self._around)
             parts = [measure(told, items, torch.full_like(items, number)) for number, told in enumerate(columns)]
             found = torch.stack(parts, dim=1)

@@ -12,23 +12,23 @@ from torch import Tensor, nn
 
 from fivefold.config import FitConfig
 from fivefold.errors import ModelError
-from fivefold.images.context import ContextDecoder
+from fivefold.images.context import ImageContext
 from fivefold.images.dataset import Mask, Source, read_items
 from fivefold.images.schema import ImageSchema
 from fivefold.items import Items
 from fivefold.modality import Schema
 from fivefold.model.conditioning import Conditioning
 from fivefold.model.prior import FittedPrior
-from fivefold.model.scores import Calibrated
+from fivefold.model.scores import AnomalyScore
 from fivefold.model.vae import VAE
 from fivefold.series.context import SeriesContext
 from fivefold.series.schema import SeriesSchema
-from fivefold.tables.context import RowContext
+from fivefold.tables.context import TableContext
 from fivefold.tables.marginals import Marginals
 from fivefold.tables.schema import TableSchema
 
 if TYPE_CHECKING:
-    from fivefold.model.intervals import Coverage
+    from fivefold.model.intervals import IntervalCalibration
 
 _BATCH_ELEMENTS = 1 << 19  # bounds the memory of a batch whatever the items' size
 
@@ -54,11 +54,11 @@ class FittedModel:
     vae: VAE
     schema: Schema
     config: FitConfig
-    context: ContextDecoder | RowContext | SeriesContext | None = None
+    context: ImageContext | TableContext | SeriesContext | None = None
     prior: FittedPrior | None = None
-    normality: Calibrated | None = None
+    normality: AnomalyScore | None = None
     marginals: Marginals | None = None
-    coverage: Coverage | None = None
+    coverage: IntervalCalibration | None = None
     record: dict[str, Any] = field(default_factory=dict)
 
     def __post_init__(self) -> None:

@@ -23,7 +23,7 @@ _POINTS = 1001
 
 
 @dataclass(frozen=True)
-class Coverage:
+class IntervalCalibration:
     """Split conformal calibration of central intervals (Romano et al. 2019, arXiv:1905.03222; by probability).
 
     Attributes
@@ -46,7 +46,7 @@ class Coverage:
 
 
 @torch.inference_mode()
-def fit_coverage(model: FittedModel, held_out: Items, seed: int) -> Coverage | None:
+def fit_intervals(model: FittedModel, held_out: Items, seed: int) -> IntervalCalibration | None:
     """From items that the networks were not fitted to, of which 30 % is hidden at random, of every other window runs of
     steps; several times, if there are few.
 
@@ -77,9 +77,9 @@ def fit_coverage(model: FittedModel, held_out: Items, seed: int) -> Coverage | N
     return _summarise(found)
 
 
-def _summarise(found: list[np.ndarray]) -> Coverage | None:
+def _summarise(found: list[np.ndarray]) -> IntervalCalibration | None:
     if not found:
         return None
     every = np.concatenate(found)
     asked = np.minimum(np.linspace(0, 1, _POINTS) * (1 + 1 / len(every)), 1)
-    return Coverage(np.quantile(every, asked))
+    return IntervalCalibration(np.quantile(every, asked))

@@ -15,7 +15,7 @@ _KNOTS = 200
 _SHARPNESS = 2.0  # of the bend from statistics that don't count to those that do
 
 
-class Calibrated(ABC):
+class AnomalyScore(ABC):
     """Scores of items, compared with those of normal items.
 
     Attributes
@@ -48,7 +48,7 @@ class Calibrated(ABC):
 
 @final
 @dataclass(frozen=True)
-class RowNormality(Calibrated):
+class UpperTailScore(AnomalyScore):
     """How far statistics of rows, of which more is stranger, are above those of the rows of the fit.
 
     Attributes
@@ -73,16 +73,16 @@ class RowNormality(Calibrated):
         return -0.5 * np.square(above).sum(axis=1)
 
 
-def fit_row_normality(statistics: np.ndarray, held_out: np.ndarray) -> RowNormality:
+def fit_upper_tail_score(statistics: np.ndarray, held_out: np.ndarray) -> UpperTailScore:
     """From statistics `(n, k)` of all rows, held-out ones among them, and `(m, k)` of those that were held out."""
     scale = np.maximum(statistics.std(axis=0), 1e-9)
-    unsorted = RowNormality(statistics.mean(axis=0), scale, np.empty(0))
-    return RowNormality(unsorted.centre, scale, np.sort(unsorted.score(held_out)))
+    unsorted = UpperTailScore(statistics.mean(axis=0), scale, np.empty(0))
+    return UpperTailScore(unsorted.centre, scale, np.sort(unsorted.score(held_out)))
 
 
 @final
 @dataclass(frozen=True)
-class Normality(Calibrated):
+class JointScore(AnomalyScore):
     """A normal density over standardised statistics, and the scores of normal items that it was not fitted to.
 
     Attributes
@@ -113,7 +113,7 @@ class Normality(Calibrated):
         return -0.5 * np.square(solve_triangular(self.root, scaled.T, lower=True)).sum(axis=0)
 
 
-def fit_normality(statistics: np.ndarray) -> Normality | None:
+def fit_joint_score(statistics: np.ndarray) -> JointScore | None:
     """From the statistics `(m, k)` of normal items in random order; the first half shapes the density, the rest calibrate.
 
     None if there are fewer than 2 of each.
@@ -127,13 +127,13 @@ def fit_normality(statistics: np.ndarray) -> Normality | None:
     k = scaled.shape[1]
     correlation = scaled.T @ scaled / half
     root = np.linalg.cholesky((correlation + _RIDGE * np.eye(k)) / (1 + _RIDGE))
-    unsorted = Normality(centre, scale, root, np.empty(0))
-    return Normality(centre, scale, root, np.sort(unsorted.score(calibrating)))
+    unsorted = JointScore(centre, scale, root, np.empty(0))
+    return JointScore(centre, scale, root, np.sort(unsorted.score(calibrating)))
 
 
 @final
 @dataclass(frozen=True)
-class StepNormality(Calibrated):
+class IndependentScore(AnomalyScore):
     """How far the statistics of steps are beyond those of normal ones, each first made normal by itself.
 
     A step near a strange one is not to be stranger than that, so the statistics are taken for independent: their joint
@@ -186,7 +186,7 @@ class StepNormality(Calibrated):
         return normal
 
     @classmethod
-    def fit(cls, statistics: np.ndarray, both: np.ndarray, least: np.ndarray) -> StepNormality | None:
+    def fit(cls, statistics: np.ndarray, both: np.ndarray, least: np.ndarray) -> IndependentScore | None:
         """From statistics `(w, t, k)` of windows in random order: half shape the densities, the others calibrate.
 
         `least` `(k,)`: deviations that each statistic has at least, though few windows may not show it. None if fewer than

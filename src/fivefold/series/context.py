@@ -14,14 +14,14 @@ from fivefold.config import ContextConfig
 from fivefold.images.context import code_rows
 from fivefold.model.conditioning import Conditioning
 from fivefold.model.vae import CodeFeatures
-from fivefold.series.linear import Autocovariance, Predicted
+from fivefold.series.linear import LinearPredictor, Predicted
 from fivefold.series.networks import StepHeads, Temporal, as_columns, step_support, waves
 from fivefold.series.schema import SPREADS, SeriesSchema
 from fivefold.series.settings import FARTHEST_OFF, SeriesConfig
-from fivefold.tables.likelihood import Columns
+from fivefold.tables.likelihood import ColumnLikelihood
 
 
-class StepSurroundings:
+class SeriesSurroundings:
     """A batch of windows, of which values are asked for; see `context.Surroundings`."""
 
     def __init__(
@@ -33,7 +33,7 @@ class StepSurroundings:
         self.coarse = None if guide is None else guide.coarse.squeeze(3)
         known = torch.full((n,), guide is not None, device=x.device)
         self.known = (known if guided is None else known & guided).to(x.dtype)
-        self.told: Columns | None = None
+        self.told: ColumnLikelihood | None = None
 
     def put(self, items: Tensor, elements: Tensor, values: Tensor) -> None:
         """Make values visible; all three `(m,)`."""
@@ -43,13 +43,13 @@ class StepSurroundings:
 
 
 class SeriesContext(nn.Module):
-    """Surroundings and numbers of values → `Columns` of those, as tensors `(m, ·, codes, 1)`."""
+    """Surroundings and numbers of values → `ColumnLikelihood` of those, as tensors `(m, ·, codes, 1)`."""
 
     def __init__(self, schema: SeriesSchema, config: ContextConfig, series: SeriesConfig, coarse_channels: int) -> None:
         super().__init__()
         self.schema, self._coarse, self._reach = schema, coarse_channels, series.reach
-        self.autocovariance = Autocovariance(schema)
-        self.residual = Autocovariance(schema)  # of what the VAE's distributions leave, made normal
+        self.autocovariance = LinearPredictor(schema)
+        self.residual = LinearPredictor(schema)  # of what the VAE's distributions leave, made normal
         inputs = 3 * schema.channels.size + coarse_channels + 1 + len(waves(2, torch.empty(0)))
         self.trunks = nn.ModuleList(
             Temporal(inputs, config.context_width, series.reach, "silu", kind is Conditioning.CAUSAL, series.dropout)
@@ -63,11 +63,11 @@ class SeriesContext(nn.Module):
 
     def surroundings(
         self, x: Tensor, visible: Tensor, window: Conditioning, guide: CodeFeatures | None, guided: Tensor | None = None
-    ) -> StepSurroundings:
-        """`StepSurroundings` for this network."""
-        return StepSurroundings(x, visible, window, guide, guided)
+    ) -> SeriesSurroundings:
+        """`SeriesSurroundings` for this network."""
+        return SeriesSurroundings(x, visible, window, guide, guided)
 
-    def explain(self, around: StepSurroundings, generator: torch.Generator | None = None) -> Columns:
+    def explain(self, around: SeriesSurroundings, generator: torch.Generator | None = None) -> ColumnLikelihood:
         """The distribution of every value given each of its window's codes, `(n * codes, ·, t, c)`.
 
         Causal: given the visible values before it; missing: all visible ones but itself; noisy: all. `generator`: of which
@@ -77,11 +77,11 @@ class SeriesContext(nn.Module):
             around.told = self._explain(around, generator)
         return around.told
 
-    def forward(self, around: StepSurroundings, items: Tensor, elements: Tensor) -> Columns:
+    def forward(self, around: SeriesSurroundings, items: Tensor, elements: Tensor) -> ColumnLikelihood:
         """The distribution of each of `elements` `(m,)` of `items` `(m,)`, given each of the window's codes."""
         return self.explain(around).at(code_rows(items, around.codes), elements)
 
-    def _explain(self, around: StepSurroundings, generator: torch.Generator | None) -> Columns:
+    def _explain(self, around: SeriesSurroundings, generator: torch.Generator | None) -> ColumnLikelihood:
         support = step_support(self.schema, around.x)
         scaled = torch.where(around.visible, support.scaled(around.x), 0.0)
         rules = (self.autocovariance.causal, self.autocovariance.missing, self.autocovariance.noisy)
@@ -101,7 +101,7 @@ class SeriesContext(nn.Module):
         mean, std = (each.repeat_interleave(codes, 0) for each in (found.mean, found.std))
         return as_columns(parameters, self.schema, mean, std)
 
-    def _shown(self, scaled: Tensor, around: StepSurroundings, found: Predicted) -> Tensor:
+    def _shown(self, scaled: Tensor, around: SeriesSurroundings, found: Predicted) -> Tensor:
         """What the convolutions see of each step, `(n, 3 c, t)`: how far off predictions are, what is visible, and how sure
         predictions are."""
         off = ((scaled - found.mean) / found.std).clamp(-FARTHEST_OFF, FARTHEST_OFF) * around.visible

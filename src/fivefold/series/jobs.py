@@ -22,12 +22,12 @@ from fivefold.model.conditional import Conditional
 from fivefold.model.conditioning import Conditioning
 from fivefold.model.fitted import FittedModel, standard_normal, uniform
 from fivefold.model.likelihoods import Likelihood
-from fivefold.model.scores import StepNormality
+from fivefold.model.scores import IndependentScore
 from fivefold.progress import progress_bar
 from fivefold.seeds import derive_seed
 from fivefold.series.dataset import SeriesSet, read_series
 from fivefold.series.statistics import step_statistics
-from fivefold.tables.likelihood import Columns
+from fivefold.tables.likelihood import ColumnLikelihood
 
 _BLOCK = 256  # windows at once
 _JOINED = 4  # steps that may lie between flagged ones of one event
@@ -133,7 +133,7 @@ def denoise_series(model: FittedModel, data: Any) -> SeriesDenoised:
 
 
 def _expected(likelihood: Likelihood, items: Tensor, elements: Tensor) -> Tensor:
-    assert isinstance(likelihood, Columns)
+    assert isinstance(likelihood, ColumnLikelihood)
     return torch.stack((likelihood.point(), likelihood.moments()[1].clamp_min(0).sqrt()), dim=1).view(-1, 2)
 
 
@@ -155,7 +155,7 @@ def detect_series(
     """
     check_rates(false_alarm_rate, fdr)
     series, normality = read_series(data, model.series_schema), model.normality
-    if not isinstance(normality, StepNormality):
+    if not isinstance(normality, IndependentScore):
         raise DataError(
             "the model has too few held-out windows to compare with; fit with more steps or a larger --validation"
         )

@@ -39,7 +39,7 @@ class Predicted:
     std: Tensor
 
 
-class Autocovariance(nn.Module):
+class LinearPredictor(nn.Module):
     """Means `(t, c)` of values, and each one's regression on those before it, step by step; in groups of channels if there
     are many.
 

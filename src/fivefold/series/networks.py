@@ -13,7 +13,7 @@ from fivefold.images.networks import ACTIVATIONS
 from fivefold.model.vae import VAE, CodeFeatures, Posterior
 from fivefold.series.schema import SPREADS, SeriesSchema
 from fivefold.series.settings import LOG_SCALES, WAVES, SeriesConfig, dilations
-from fivefold.tables.likelihood import Columns, Support
+from fivefold.tables.likelihood import ColumnLikelihood, Support
 from fivefold.tables.settings import COMPONENTS
 
 FINEST = 1 / 2048  # of a channel's scale: closer than that two numbers are told apart only if its step does
@@ -87,7 +87,7 @@ class Recurrent(nn.Module):
 
 
 class StepHeads(nn.Module):
-    """Hidden numbers `(n, width, t)` → the parameters of each step's `Columns`, `(n, p, t, c)`.
+    """Hidden numbers `(n, width, t)` → the parameters of each step's `ColumnLikelihood`, `(n, p, t, c)`.
 
     At first logistics about 0; `telling`: whose places depend on the hidden numbers from the start.
     """
@@ -109,11 +109,13 @@ class StepHeads(nn.Module):
         return self.linear(hidden).unflatten(1, (self._channels, -1)).permute(0, 2, 3, 1)
 
 
-def as_columns(parameters: Tensor, schema: SeriesSchema, shift: Tensor | float, scale: Tensor | float) -> Columns:
+def as_columns(
+    parameters: Tensor, schema: SeriesSchema, shift: Tensor | float, scale: Tensor | float
+) -> ColumnLikelihood:
     """Distributions from parameters `(n, p, t, c)` in units of `scale` around `shift`, which are `(n, 1, t, c)`."""
     logits, locations, log_scales = parameters.split(COMPONENTS, dim=1)
     moved = shift + scale * locations, log_scales + torch.as_tensor(scale).log()
-    return Columns.of(torch.cat((logits, *moved), dim=1), step_support(schema, parameters), LOG_SCALES)
+    return ColumnLikelihood.of(torch.cat((logits, *moved), dim=1), step_support(schema, parameters), LOG_SCALES)
 
 
 def waves(steps: int, like: Tensor) -> Tensor:
@@ -143,7 +145,7 @@ class StepEncoder(nn.Module):
 
 
 class StepDecoder(nn.Module):
-    """`z` `(n, latent_dim)` → `Columns` of windows."""
+    """`z` `(n, latent_dim)` → `ColumnLikelihood` of windows."""
 
     def __init__(self, schema: SeriesSchema, config: NetworkConfig, series: SeriesConfig) -> None:
         super().__init__()
@@ -160,10 +162,10 @@ class StepDecoder(nn.Module):
         self.finer = nn.Conv1d(config.first_channels, config.first_channels, 3, padding=1)
         self.heads = StepHeads(schema, config.first_channels, telling=True)
 
-    def forward(self, z: Tensor) -> Columns:
+    def forward(self, z: Tensor) -> ColumnLikelihood:
         return self.guided(z)[0]
 
-    def guided(self, z: Tensor) -> tuple[Columns, CodeFeatures]:
+    def guided(self, z: Tensor) -> tuple[ColumnLikelihood, CodeFeatures]:
         """The likelihood, and what the context decoder is told of z; no gradient flows back through the latter."""
         coarse = self.coarse(z)
         where = waves(coarse.shape[2], z).expand(len(z), -1, -1)

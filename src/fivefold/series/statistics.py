@@ -13,10 +13,10 @@ from fivefold.model.conditional import Conditional
 from fivefold.model.conditioning import Conditioning
 from fivefold.model.fitted import FittedModel
 from fivefold.model.likelihoods import Likelihood
-from fivefold.model.scores import StepNormality
+from fivefold.model.scores import IndependentScore
 from fivefold.seeds import derive_seed
 from fivefold.series.networks import step_support
-from fivefold.tables.likelihood import Columns
+from fivefold.tables.likelihood import ColumnLikelihood
 
 _WIDTHS = (9, 33)  # steps over which squared deviations are averaged
 _FEWEST_RUNS, _MOST_WINDOWS = 8, 5000
@@ -103,7 +103,7 @@ def count_step_statistics(model: FittedModel) -> int:
 
 def _surprise(likelihood: Likelihood, x: Tensor) -> Tensor:
     """Minus log density, and squared deviation, of each value: `(2, n, 1, t, c)`."""
-    assert isinstance(likelihood, Columns)
+    assert isinstance(likelihood, ColumnLikelihood)
     mean, variance = likelihood.moments()
     surprise = likelihood.support.log_width(x) - likelihood.log_prob(x) - 0.5 * variance.log()
     return torch.stack((surprise, (likelihood.support.scaled(x) - mean).square() / variance))
@@ -117,7 +117,7 @@ def _log_averaged(squares: Tensor, steps: Tensor, width: int) -> Tensor:
     return (sums / counts.clamp_min(1)).clamp_min(_LEAST).log() * (counts / width).sqrt()
 
 
-def fit_step_normality(model: FittedModel, items: Items, held_out: np.ndarray, seed: int) -> StepNormality | None:
+def fit_step_score(model: FittedModel, items: Items, held_out: np.ndarray, seed: int) -> IndependentScore | None:
     """From windows that were held out, each step once, as `detect` looks at it; None if there are too few.
 
     If they are of fewer than 8 stretches, from those of the fit as well, since series vary from time to time. The networks may
@@ -134,7 +134,7 @@ def fit_step_normality(model: FittedModel, items: Items, held_out: np.ndarray, s
     parts = statistics.shape[2] // (1 + len(_WIDTHS))
     least = [0.0, *((2 / width) ** 0.5 for width in _WIDTHS)]  # of log mean squares of normal numbers
     both = [0.0, *(1.0 for _ in _WIDTHS)]
-    return StepNormality.fit(rng.permutation(statistics), np.tile(both, parts), np.tile(least, parts))
+    return IndependentScore.fit(rng.permutation(statistics), np.tile(both, parts), np.tile(least, parts))
 
 
 def _as_asked(model: FittedModel, items: Items, rows: np.ndarray) -> np.ndarray:

@@ -18,12 +18,12 @@ from fivefold.model.conditioning import Conditioning
 from fivefold.model.vae import CodeFeatures
 from fivefold.tables.factors import Factors
 from fivefold.tables.features import Cells, ColumnHeads, MemberLinear
-from fivefold.tables.likelihood import Columns, Support
+from fivefold.tables.likelihood import ColumnLikelihood, Support
 from fivefold.tables.schema import TableSchema
 from fivefold.tables.settings import TableConfig
 
 
-class RowSurroundings:
+class TableSurroundings:
     """A batch of rows, of which the cells are asked for; see `context.Surroundings`."""
 
     def __init__(
@@ -51,8 +51,8 @@ class RowSurroundings:
         return self.visible[items] & others[:, None, None]
 
 
-class RowContext(nn.Module):
-    """Surroundings and numbers of cells → `Columns` of those cells, as tensors `(m, ·, codes, 1)`."""
+class TableContext(nn.Module):
+    """Surroundings and numbers of cells → `ColumnLikelihood` of those cells, as tensors `(m, ·, codes, 1)`."""
 
     def __init__(self, schema: TableSchema, config: ContextConfig, rows: TableConfig, coarse_channels: int) -> None:
         super().__init__()
@@ -74,9 +74,9 @@ class RowContext(nn.Module):
 
     def surroundings(
         self, x: Tensor, visible: Tensor, window: Conditioning, guide: CodeFeatures | None, guided: Tensor | None = None
-    ) -> RowSurroundings:
-        """`RowSurroundings` for this network."""
-        return RowSurroundings(x, visible, window, guide, guided)
+    ) -> TableSurroundings:
+        """`TableSurroundings` for this network."""
+        return TableSurroundings(x, visible, window, guide, guided)
 
     def explain(
         self,
@@ -87,7 +87,7 @@ class RowContext(nn.Module):
         guided: Tensor,
         columns: Tensor,
         generator: torch.Generator | None,
-    ) -> Columns:
+    ) -> ColumnLikelihood:
         """What the members say of c columns' cells of rows `(n, 1, 1, d)` of which they are shown some.
 
         One member's after the other's: `(members * n, ·, 1, c)`.
@@ -103,7 +103,7 @@ class RowContext(nn.Module):
         hidden, shift = self._hidden(x, shown, kinds, coarse, guided.to(x.dtype), generator)
         return self.heads(hidden.squeeze(2), columns, shift)
 
-    def columns(self, around: RowSurroundings) -> Iterator[Columns]:
+    def columns(self, around: TableSurroundings) -> Iterator[ColumnLikelihood]:
         """The distribution of each column's cells, `(n, ·, codes, 1)`, in turn.
 
         Given those of the columns before, if the window is causal; else all others of the row.
@@ -120,7 +120,7 @@ class RowContext(nn.Module):
         for column in range(count):
             yield known.without(column).tell(column)
 
-    def forward(self, around: RowSurroundings, items: Tensor, elements: Tensor) -> Columns:
+    def forward(self, around: TableSurroundings, items: Tensor, elements: Tensor) -> ColumnLikelihood:
         """The distribution of each of `elements` `(m,)` of `items` `(m,)`, given each of the row's codes."""
         rows, place = items, torch.arange(len(items), device=items.device)
         if around.window is not Conditioning.CAUSAL and not around.visible[items, 0, 0, elements].any():
@@ -137,16 +137,18 @@ class RowContext(nn.Module):
             moved = shift[place[mine], column] if column in self.cells.numbers and shift is not None else None
             parts.append((mine, self._column(hidden[:, place[mine]], column, moved)))
         support = Support.of(self.schema, hidden).at(elements)
-        return Columns.scattered(parts, support)
+        return ColumnLikelihood.scattered(parts, support)
 
-    def _column(self, hidden: Tensor, column: int, shift: Tensor | None) -> Columns:
+    def _column(self, hidden: Tensor, column: int, shift: Tensor | None) -> ColumnLikelihood:
         """Of one column's cells, from the last hidden layer `(members, n, codes, width)`; `shift` `(n,)`."""
         codes = hidden.shape[2]
         moved = None if shift is None else shift.repeat_interleave(codes)
         parameters = self.heads.column(hidden.flatten(1, 2), column, moved).unflatten(1, (-1, codes))
         number = torch.full((hidden.shape[1],), column, device=hidden.device)
         support = Support.of(self.schema, hidden).at(number)
-        return Columns.mixture([Columns.of(each.transpose(1, 2).unsqueeze(3), support) for each in parameters])
+        return ColumnLikelihood.mixture(
+            [ColumnLikelihood.of(each.transpose(1, 2).unsqueeze(3), support) for each in parameters]
+        )
 
     def _hidden(
         self,
@@ -196,7 +198,7 @@ class RowContext(nn.Module):
 class _Known:
     """What the first layer and the factors make of the cells put so far, of a batch of rows, summed up cell by cell."""
 
-    def __init__(self, context: RowContext, around: RowSurroundings) -> None:
+    def __init__(self, context: TableContext, around: TableSurroundings) -> None:
         self._context, x, visible = context, around.x, around.visible
         kinds = torch.full((len(x),), around.window, device=x.device)
         self._seen = context.cells(torch.where(visible, x, 0.0), visible)
@@ -227,7 +229,7 @@ class _Known:
             sums = [total + sign * each for total, each in zip(sums, more, strict=True)]
         return self._hidden.add(added.unsqueeze(2), alpha=sign), sums
 
-    def tell(self, column: int) -> Columns:
+    def tell(self, column: int) -> ColumnLikelihood:
         """The distribution of a column's cells."""
         hidden, shift, numbers = self._hidden, None, self._context.cells.numbers
         if self._context.factors is not None:

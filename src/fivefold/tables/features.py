@@ -7,7 +7,7 @@ import math
 import torch
 from torch import Tensor, nn
 
-from fivefold.tables.likelihood import Columns, Support
+from fivefold.tables.likelihood import ColumnLikelihood, Support
 from fivefold.tables.schema import TableSchema
 from fivefold.tables.settings import COMPONENTS, FARTHEST_CELL, KNOTS, feature_places
 
@@ -69,7 +69,7 @@ class ColumnHeads(nn.Module):
     def __init__(self, schema: TableSchema, width: int, members: int = 1) -> None:
         super().__init__()
         self._schema, self._columns = schema, len(schema.columns)
-        self._per_cell = Columns.count_parameters(schema)
+        self._per_cell = ColumnLikelihood.count_parameters(schema)
         self.linear = MemberLinear(members, width, self._per_cell * self._columns)
         with torch.no_grad():
             self.linear.weight.mul_(0.1)
@@ -77,7 +77,7 @@ class ColumnHeads(nn.Module):
             bias[..., COMPONENTS : 2 * COMPONENTS] = torch.linspace(-1.2, 1.2, COMPONENTS)
             bias[..., 2 * COMPONENTS : 3 * COMPONENTS] = -1.0
 
-    def forward(self, hidden: Tensor, columns: Tensor | None = None, shift: Tensor | None = None) -> Columns:
+    def forward(self, hidden: Tensor, columns: Tensor | None = None, shift: Tensor | None = None) -> ColumnLikelihood:
         """Of c columns (default: all), one member's rows after the other's: `(members * n, ·, 1, c)`.
 
         `shift` `(n, d)` moves the locations.
@@ -89,7 +89,7 @@ class ColumnHeads(nn.Module):
             support, shift = support.columns(columns), None if shift is None else shift[:, columns]
         parameters = torch.baddbmm(bias.flatten(2), hidden, weight.flatten(2)).unflatten(2, (-1, self._per_cell))
         parameters = self._shifted(parameters, None if shift is None else shift.unsqueeze(2))
-        return Columns.of(parameters.flatten(0, 1).transpose(1, 2).unsqueeze(2), support)
+        return ColumnLikelihood.of(parameters.flatten(0, 1).transpose(1, 2).unsqueeze(2), support)
 
     def column(self, hidden: Tensor, column: int, shift: Tensor | None = None) -> Tensor:
         """Parameters of one column's cells, `(members, n, p)`; `shift` `(n,)`."""

@@ -85,7 +85,7 @@ class Support:
 
 
 @final
-class Columns(Likelihood):
+class ColumnLikelihood(Likelihood):
     """Cells of columns, independent given z: numbers as mixtures of logistics, classes with a probability each.
 
     The logistics are cut into cells (Salimans et al. 2017, arXiv:1701.05517, eq. 2): a number has the probability of
@@ -111,7 +111,7 @@ class Columns(Likelihood):
         return 3 * COMPONENTS + max(column.classes for column in schema.columns)
 
     @staticmethod
-    def of(parameters: Tensor, support: Support, log_scales: tuple[float, float] = LOG_SCALES) -> Columns:
+    def of(parameters: Tensor, support: Support, log_scales: tuple[float, float] = LOG_SCALES) -> ColumnLikelihood:
         """From what networks say, `(n, p, h, w)`, and the bounds of log scales."""
         k = COMPONENTS
         logits, locations, logs, classes = parameters.split((k, k, k, parameters.shape[1] - 3 * k), dim=1)
@@ -121,20 +121,20 @@ class Columns(Likelihood):
             number = torch.arange(classes.shape[1], device=classes.device).view(-1, 1, 1)
             none = number >= support.classes.clamp_min(1)
             log_classes = F.log_softmax(classes.masked_fill(none, -math.inf), dim=1)
-        return Columns(F.log_softmax(logits, dim=1), locations, scales, log_classes, support)
+        return ColumnLikelihood(F.log_softmax(logits, dim=1), locations, scales, log_classes, support)
 
     @staticmethod
-    def mixture(parts: Sequence[Columns]) -> Columns:
+    def mixture(parts: Sequence[ColumnLikelihood]) -> ColumnLikelihood:
         """The even mixture of distributions of the same cells."""
         share = math.log(len(parts))
         logistics = (torch.cat([getattr(p, name) for p in parts], 1) for name in ("log_weights", "locations", "scales"))
         log_weights, locations, scales = logistics
         classes = [part.log_classes for part in parts if part.log_classes is not None]
         log_classes = torch.logsumexp(torch.stack(classes), dim=0) - share if classes else None
-        return Columns(log_weights - share, locations, scales, log_classes, parts[0].support)
+        return ColumnLikelihood(log_weights - share, locations, scales, log_classes, parts[0].support)
 
     @staticmethod
-    def scattered(parts: Sequence[tuple[Tensor, Columns]], support: Support) -> Columns:
+    def scattered(parts: Sequence[tuple[Tensor, ColumnLikelihood]], support: Support) -> ColumnLikelihood:
         """Of single elements, from their numbers and distributions, part by part."""
         order = torch.cat([numbers for numbers, _ in parts]).argsort()
 
@@ -142,20 +142,20 @@ class Columns(Likelihood):
             return torch.cat([getattr(part, name) for _, part in parts])[order]
 
         classes = None if parts[0][1].log_classes is None else gather("log_classes")
-        return Columns(gather("log_weights"), gather("locations"), gather("scales"), classes, support)
+        return ColumnLikelihood(gather("log_weights"), gather("locations"), gather("scales"), classes, support)
 
-    def smoothed(self, width: float) -> Columns:
+    def smoothed(self, width: float) -> ColumnLikelihood:
         """The same with numbers spread by `width` of their columns' spreads."""
         scales = torch.sqrt(self.scales.square() + width**2)
-        return Columns(self.log_weights, self.locations, scales, self.log_classes, self.support)
+        return ColumnLikelihood(self.log_weights, self.locations, scales, self.log_classes, self.support)
 
-    def at(self, items: Tensor, elements: Tensor) -> Columns:
+    def at(self, items: Tensor, elements: Tensor) -> ColumnLikelihood:
         def choose(tensor: Tensor) -> Tensor:
             return tensor.flatten(2)[items, :, elements[:, None]].transpose(1, 2).unsqueeze(3)
 
         log_weights, locations, scales = (choose(each) for each in (self.log_weights, self.locations, self.scales))
         classes = None if self.log_classes is None else choose(self.log_classes)
-        return Columns(log_weights, locations, scales, classes, self.support.at(elements))
+        return ColumnLikelihood(log_weights, locations, scales, classes, self.support.at(elements))
 
     def log_prob(self, x: Tensor) -> Tensor:
         lower, upper = ((edge - self.locations) / self.scales for edge in self.support.edges(x))

@@ -8,13 +8,13 @@ from torch import Tensor
 from fivefold.model.conditioning import Conditioning
 from fivefold.model.corruption import Corrupted, draw_strength
 from fivefold.model.vae import CodeFeatures
-from fivefold.tables.context import RowContext
+from fivefold.tables.context import TableContext
 
 _WITHOUT_Z = 0.25  # of the rows: z must pay for itself
 
 
 def row_loss(
-    context: RowContext,
+    context: TableContext,
     guide: CodeFeatures,
     seen: Corrupted,
     x: Tensor,

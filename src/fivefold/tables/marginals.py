@@ -41,7 +41,7 @@ class Marginals:
             raise ModelError("the quantiles of the columns are damaged")
 
     def log_prob(self, schema: TableSchema, x: Tensor) -> Tensor:
-        """Log probability of each cell of rows `(n, 1, 1, d)` on the unit scale, nats; of numbers, as `Columns` has it."""
+        """Log probability of each cell of rows `(n, 1, 1, d)` on the unit scale, nats, as of `ColumnLikelihood`."""
         support = Support.of(schema, x)
         places = _places(support, x).flatten(0, 2).cpu().double().numpy()
         found = [np.interp(cells, np.arange(_PLACES), mine) for cells, mine in zip(places.T, self.density, strict=True)]

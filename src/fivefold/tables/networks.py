@@ -9,7 +9,7 @@ from fivefold.config import NetworkConfig
 from fivefold.images.networks import ACTIVATIONS
 from fivefold.model.vae import VAE, CodeFeatures, Posterior
 from fivefold.tables.features import Cells, ColumnHeads
-from fivefold.tables.likelihood import Columns
+from fivefold.tables.likelihood import ColumnLikelihood
 from fivefold.tables.schema import TableSchema
 
 
@@ -29,7 +29,7 @@ class RowEncoder(nn.Module):
 
 
 class RowDecoder(nn.Module):
-    """`z` `(n, latent_dim)` → `Columns` of rows."""
+    """`z` `(n, latent_dim)` → `ColumnLikelihood` of rows."""
 
     def __init__(self, schema: TableSchema, config: NetworkConfig) -> None:
         super().__init__()
@@ -37,15 +37,15 @@ class RowDecoder(nn.Module):
         self.layers = _perceptron(config.latent_dim, config)
         self.heads = ColumnHeads(schema, config.hidden)
 
-    def forward(self, z: Tensor) -> Columns:
+    def forward(self, z: Tensor) -> ColumnLikelihood:
         return self._explain(self.layers(z))
 
-    def guided(self, z: Tensor) -> tuple[Columns, CodeFeatures]:
+    def guided(self, z: Tensor) -> tuple[ColumnLikelihood, CodeFeatures]:
         """The likelihood, and what the context decoder is told of z; no gradient flows back through the latter."""
         hidden = self.layers(z)
         return self._explain(hidden), CodeFeatures(hidden.detach()[..., None, None], None)
 
-    def _explain(self, hidden: Tensor) -> Columns:
+    def _explain(self, hidden: Tensor) -> ColumnLikelihood:
         return self.heads(hidden.unsqueeze(0))
 
 

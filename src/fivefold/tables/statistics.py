@@ -12,7 +12,7 @@ from fivefold.model.conditional import Conditional
 from fivefold.model.conditioning import Conditioning
 from fivefold.model.fitted import FittedModel
 from fivefold.model.likelihoods import Likelihood
-from fivefold.tables.likelihood import Columns, Support
+from fivefold.tables.likelihood import ColumnLikelihood, Support
 
 _WIDTH = 0.6  # of a column's spread
 
@@ -32,7 +32,7 @@ def row_statistics(model: FittedModel, items: Items) -> np.ndarray:
         values, wide = by_element(x), Support.of(model.table_schema, x).log_width(x)
 
         def measure(likelihood: Likelihood, items: Tensor, elements: Tensor, values: Tensor = values) -> Tensor:
-            assert isinstance(likelihood, Columns)
+            assert isinstance(likelihood, ColumnLikelihood)
             return likelihood.smoothed(_WIDTH).log_prob(column(values[items, elements])).view(-1, 1)
 
         z = None if model.has_learnt(window) else model.vae.posterior(x, visible).mu

@@ -30,9 +30,9 @@ from fivefold.modality import modality_of
 from fivefold.model.build import build_networks
 from fivefold.model.conditioning import Conditioning
 from fivefold.model.fitted import FittedModel
-from fivefold.model.intervals import fit_coverage
+from fivefold.model.intervals import fit_intervals
 from fivefold.model.prior import FittedPrior, fit_prior
-from fivefold.model.scores import Calibrated, fit_normality, fit_row_normality
+from fivefold.model.scores import AnomalyScore, fit_joint_score, fit_upper_tail_score
 from fivefold.model.scoring import encode_items, evaluate_elbo
 from fivefold.progress import Bar, progress_bar
 from fivefold.seeds import derive_seed
@@ -41,7 +41,7 @@ from fivefold.series.copula import left_by_codes
 from fivefold.series.dataset import SeriesSet, read_series
 from fivefold.series.linear import scaled_windows
 from fivefold.series.schema import SeriesSchema
-from fivefold.series.statistics import fit_step_normality
+from fivefold.series.statistics import fit_step_score
 from fivefold.system import environment
 from fivefold.tables.marginals import fit_marginals
 from fivefold.tables.schema import TableSchema
@@ -146,7 +146,7 @@ def fit_items(
     model.prior = _fit_prior(model, items.select(_some(train, training.seed)), validation)
     model.normality = _fit_normality(model, items, held_out)
     if not isinstance(items.schema, ImageSchema) and model.has_learnt(Conditioning.MISSING):
-        model.coverage = fit_coverage(model, validation if len(held_out) else items, training.seed)
+        model.coverage = fit_intervals(model, validation if len(held_out) else items, training.seed)
     if len(held_out):
         model.record["figures"]["held_out"] = dataclasses.asdict(evaluate_elbo(model, validation))
     if test is not None:
@@ -224,7 +224,7 @@ def _some(rows: np.ndarray, seed: int) -> np.ndarray:
     return np.random.default_rng(derive_seed(seed, "codes")).permutation(rows)[:_MOST_CODES]
 
 
-def _fit_normality(model: FittedModel, items: Items, held_out: np.ndarray) -> Calibrated | None:
+def _fit_normality(model: FittedModel, items: Items, held_out: np.ndarray) -> AnomalyScore | None:
     """From held-out items in random order; of a table that is too small to have held out some, from all rows."""
     seed = model.config.training.seed
 
@@ -233,11 +233,13 @@ def _fit_normality(model: FittedModel, items: Items, held_out: np.ndarray) -> Ca
         return item_statistics(model, items.select(rows[order[:_MOST_SCORES]]))
 
     if isinstance(model.schema, SeriesSchema):
-        return fit_step_normality(model, items, held_out, seed) if len(held_out) else None
+        return fit_step_score(model, items, held_out, seed) if len(held_out) else None
     if isinstance(model.schema, TableSchema):
         every = np.arange(len(items))
-        return fit_row_normality(statistics(every), statistics(held_out if len(held_out) >= _FEWEST_SCORES else every))
-    return fit_normality(statistics(held_out)) if len(held_out) else None
+        return fit_upper_tail_score(
+            statistics(every), statistics(held_out if len(held_out) >= _FEWEST_SCORES else every)
+        )
+    return fit_joint_score(statistics(held_out)) if len(held_out) else None
 
 
 def _fit_prior(model: FittedModel, train: Items, held_out: Items) -> FittedPrior:

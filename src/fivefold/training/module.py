@@ -14,7 +14,7 @@ from torch import Tensor, nn
 
 from fivefold.config import FitConfig
 from fivefold.errors import TrainingError, UsageError
-from fivefold.images.context import ContextDecoder
+from fivefold.images.context import ImageContext
 from fivefold.images.loss import context_loss
 from fivefold.model.corruption import corrupt_for_training
 from fivefold.model.vae import VAE, Elbo
@@ -22,7 +22,7 @@ from fivefold.seeds import derive_seed
 from fivefold.series.context import SeriesContext
 from fivefold.series.loss import step_loss
 from fivefold.series.settings import SeriesConfig
-from fivefold.tables.context import RowContext
+from fivefold.tables.context import TableContext
 from fivefold.tables.loss import row_loss
 from fivefold.tables.settings import TableConfig
 from fivefold.training.optimizers import make_optimizers
@@ -106,9 +106,9 @@ class VAETraining(pl.LightningModule):
         return cast(VAE, self.networks["vae"])
 
     @property
-    def context(self) -> ContextDecoder | RowContext | SeriesContext | None:
+    def context(self) -> ImageContext | TableContext | SeriesContext | None:
         """The context decoder under training, if there is one."""
-        return cast(ContextDecoder, self.networks["context"]) if "context" in self.networks else None
+        return cast(ImageContext, self.networks["context"]) if "context" in self.networks else None
 
     @property
     def seconds(self) -> float:
@@ -201,7 +201,7 @@ class VAETraining(pl.LightningModule):
             return elbo, None
         if isinstance(self.context, SeriesContext):
             return elbo, step_loss(self.context, guide, seen, x, visible, generator)
-        learn = row_loss if isinstance(self.context, RowContext) else context_loss
+        learn = row_loss if isinstance(self.context, TableContext) else context_loss
         positions = self.config.context.positions
         return elbo, learn(self.context, guide, seen, x, visible, positions, generator)  # type: ignore[arg-type]
 

@@ -9,7 +9,7 @@ from torch import Tensor, nn
 from torch.optim import Adam, Muon, Optimizer
 
 from fivefold.config import FitConfig
-from fivefold.images.context import ContextDecoder
+from fivefold.images.context import ImageContext
 from fivefold.tables.factors import Factors
 
 _FACTORS_FASTER = 5.0  # the linear model beneath is to be there first
@@ -24,7 +24,7 @@ def make_optimizers(networks: nn.ModuleDict, config: FitConfig) -> list[Optimize
     peaks = {"vae": config.training.learning_rate, "context": config.context.context_learning_rate}
     groups, muon = [], []
     for name, network in networks.named_children():
-        hidden = network.hidden_weights() if isinstance(network, ContextDecoder) else []
+        hidden = network.hidden_weights() if isinstance(network, ImageContext) else []
         chosen = {id(weight) for weight in hidden}
         factors = [w for part in network.modules() if isinstance(part, Factors) for w in part.parameters()]
         chosen |= {id(weight) for weight in factors}
