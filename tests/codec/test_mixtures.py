@@ -12,7 +12,7 @@ from scipy.special import expit, ndtr
 
 from fivefold.codec import mixtures as module
 from fivefold.codec.mixtures import Mixtures, even_edges
-from fivefold.codec.rans import PRECISION
+from fivefold.codec import PRECISION
 
 WHOLE = 1 << PRECISION
 

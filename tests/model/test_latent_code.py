@@ -7,7 +7,7 @@ import math
 import numpy as np
 import pytest
 
-from fivefold.codec.rans import PRECISION
+from fivefold.codec import PRECISION
 from fivefold.codec.rounding import HintingRounder
 from fivefold.images.latent import LatentDistributions, LatentGrid
 from fivefold.model.prior import FittedPrior

@@ -6,8 +6,8 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from fivefold.codec import PRECISION
 from fivefold.codec.mixtures import LOG_WEIGHT_STEPS, NO_WEIGHT, weight_table
-from fivefold.codec.rans import PRECISION
 from fivefold.codec.rounding import Rounder
 
 _TOTAL = 1 << PRECISION

@@ -8,7 +8,7 @@ from __future__ import annotations
 import numba
 import numpy as np
 
-from fivefold.codec.rans import LOWEST_HEAD, PRECISION, WORD_BITS
+from fivefold.codec import LOWEST_HEAD, PRECISION, WORD_BITS
 
 _TOTAL = 1 << PRECISION
 

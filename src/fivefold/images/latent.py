@@ -1,4 +1,4 @@
-"""Codes on a grid, number by number, each under its distribution given those before. No torch here."""
+"""Latent codes on a quantisation grid, dimension by dimension, each conditioned on those before. No torch here."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from fivefold.codec.mixtures import MOST_SYMBOLS, Mixtures, even_edges, to_mixtures
+from fivefold.codec.mixtures import MOST_SYMBOLS, Mixtures, even_edges, to_mixtures, without_ends
 from fivefold.codec.rounding import Rounder
 
 _FARTHEST = 16.0  # of z, in the prior's deviations
@@ -14,7 +14,7 @@ _FARTHEST = 16.0  # of z, in the prior's deviations
 
 @dataclass(frozen=True)
 class LatentGrid:
-    """Where codes may lie: whole multiples of a step per number, up to 16 from 0.
+    """The quantisation grid of codes: whole multiples of a step per dimension, up to 16 from 0.
 
     Attributes
     ----------
@@ -33,7 +33,7 @@ class LatentGrid:
 
     @property
     def reach(self) -> np.ndarray:
-        """The largest multiple, per number."""
+        """The largest multiple, per dimension."""
         return np.ceil(_FARTHEST / self.steps).astype(np.int64)
 
     def nearest(self, z: np.ndarray) -> np.ndarray:
@@ -46,7 +46,7 @@ class LatentGrid:
 
 
 class LatentDistributions:
-    """Of the numbers of `n` codes in turn, under a mixture of normals (see `FittedPrior`)."""
+    """The conditional distributions of the dimensions of `n` codes in turn, under a mixture of normals; see `FittedPrior`."""
 
     def __init__(self, grid: LatentGrid, weights: np.ndarray, means: np.ndarray, roots: np.ndarray, n: int) -> None:
         self._grid, self._means, self._roots = grid, means, roots
@@ -56,28 +56,26 @@ class LatentDistributions:
 
     @property
     def parameters(self) -> int:
-        """How many numbers describe one distribution."""
+        """The count of numbers that describe one distribution."""
         return 3 * self._log_weights.shape[1] + 2
 
-    def of(self, number: int, rounder: Rounder) -> Mixtures:
-        """Of z[number], all numbers before it being known."""
+    def distribution(self, number: int, rounder: Rounder) -> Mixtures:
+        """That of z[number] given all before it, which have been observed."""
         step, reach = self._grid.steps[number], int(self._grid.reach[number])
         before, root = self._scaled[:, :, :number], self._roots[:, number, :number]
         self._centres = self._means[:, number] + np.einsum("nki,ki->nk", before, root)
         log_scales = np.log(self._roots[:, number, number] / step)
-        log_weights = self._log_weights - self._log_weights.max(axis=1, keepdims=True)
-        never = np.full((len(log_weights), 2), -np.inf)
         return to_mixtures(
-            np.concatenate((log_weights, never), axis=1),
+            without_ends(self._log_weights),
             self._centres / step + reach,
-            np.broadcast_to(log_scales, log_weights.shape),
+            np.broadcast_to(log_scales, self._log_weights.shape),
             even_edges(2 * reach),
             "normal",
             rounder,
         )
 
-    def know(self, number: int, symbols: np.ndarray) -> None:
-        """The symbols `(n,)` of z[number]; numbers in turn."""
+    def observe(self, number: int, symbols: np.ndarray) -> None:
+        """Condition on the symbols `(n,)` of z[number]; dimensions in turn."""
         z = (symbols - self._grid.reach[number]) * self._grid.steps[number]
         scaled = (z[:, None] - self._centres) / self._roots[:, number, number]
         self._scaled[:, :, number] = scaled

@@ -1,4 +1,4 @@
-"""Arrow arrays as bytes of our own, and back: what an archive keeps of a column as it is. No torch here.
+"""Arrow arrays as bytes, and back: the format of columns that archives store verbatim. No torch here.
 
 `u8` whether any is null and, if so, a bit for each value, the lowest first, 1 where there is one. Then the values that are
 there: of a fixed width one after the other, little-endian; booleans as bits; text and bytes as their lengths, `u32` each,

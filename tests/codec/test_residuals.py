@@ -8,16 +8,17 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from scipy.special import expit
 
-from fivefold.codec.numbers import NumberGrid
-from fivefold.codec.rans import PRECISION, Rans
-from fivefold.codec.residuals import Nearby
+from fivefold.codec.numbers import NumberBins
+from fivefold.codec import PRECISION
+from fivefold.codec.rans import Rans
+from fivefold.codec.residuals import ResidualBins
 from fivefold.codec.rounding import HintedRounder, HintingRounder
 
 
 def _expecting(grid, locations, scales, rounder):
     """One logistic each, at `locations` from the column's centre."""
     n = len(locations)
-    return Nearby.of(grid, np.zeros((n, 1)), locations[:, None], np.log(scales)[:, None], rounder)
+    return ResidualBins.around(grid, np.zeros((n, 1)), locations[:, None], np.log(scales)[:, None], rounder)
 
 
 def _there_and_back(grid, values, locations, scales):
@@ -41,7 +42,7 @@ def test_multiples_of_a_step_take_as_many_bits_as_their_distribution_has(scale, 
     n = 4000
     locations = rng.normal(0, 1000, n)
     values = np.rint((1234.5 + locations + rng.logistic(0, scale, n)) / step) * step
-    grid = NumberGrid(1234.5, 100.0, step, np.dtype(np.float64))
+    grid = NumberBins(1234.5, 100.0, step, np.dtype(np.float64))
     bits = _there_and_back(grid, values, locations, np.full(n, scale))
     lower, upper = ((values - 1234.5 - locations + end * step) / scale for end in (-0.5, 0.5))
     ideal = -np.log2(expit(upper) - expit(lower)).sum()
@@ -55,7 +56,7 @@ def test_floats_take_as_many_bits_as_their_distribution_has(dtype, centre, scale
     n = 4000
     locations = rng.normal(0, 4, n)
     values = (centre + locations + rng.logistic(0, scale, n)).astype(dtype).astype(np.float64)
-    grid = NumberGrid(centre, 1.0, 0.0, np.dtype(dtype))
+    grid = NumberBins(centre, 1.0, 0.0, np.dtype(dtype))
     bits = _there_and_back(grid, values, locations, np.full(n, scale))
     spacing = np.spacing(np.abs(values).astype(dtype)).astype(np.float64)
     off = (values - centre - locations) / scale
@@ -75,7 +76,7 @@ def test_floats_take_as_many_bits_as_their_distribution_has(dtype, centre, scale
 )
 def test_any_floats_come_back(values, location, scale):
     values = np.array(values) + 0.0  # without −0
-    grid = NumberGrid(3.0, 2.0, 0.0, np.dtype(np.float64))
+    grid = NumberBins(3.0, 2.0, 0.0, np.dtype(np.float64))
     _there_and_back(grid, values, np.full(len(values), location), np.full(len(values), scale))
 
 
@@ -86,14 +87,14 @@ def test_any_floats_come_back(values, location, scale):
     st.floats(1e-9, 1e15),
 )
 def test_any_integers_come_back(values, location, scale):
-    grid = NumberGrid(3.0, 2.0, 1.0, np.dtype(np.float64))
+    grid = NumberBins(3.0, 2.0, 1.0, np.dtype(np.float64))
     _there_and_back(grid, np.array(values, float), np.full(len(values), location), np.full(len(values), scale))
 
 
 def test_results_that_differ_in_the_last_bits_are_the_same():
     rng = np.random.default_rng(0)
     n, rounder = 3000, HintingRounder()
-    grid = NumberGrid(1e4, 1.0, 0.0, np.dtype(np.float32))
+    grid = NumberBins(1e4, 1.0, 0.0, np.dtype(np.float32))
     locations, scales = rng.normal(0, 1, n), np.exp(rng.normal(-3, 2, n))
     written = _expecting(grid, locations, scales, rounder)
     other = _expecting(grid, locations * (1 + 3e-16), scales * (1 - 3e-16), HintedRounder(rounder.hints))
