@@ -7,8 +7,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from fivefold.codec.mixtures import Mixtures, even_edges
 from fivefold.codec import LOWEST_HEAD, PRECISION
+from fivefold.codec.mixtures import Mixtures, even_edges
 from fivefold.codec.rans import EmptyCoderError, Rans
 
 

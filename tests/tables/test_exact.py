@@ -24,11 +24,11 @@ def test_column_after_column_the_networks_say_the_same(table_model, trees, monke
     around = table_model.context.surroundings(x, seen, Conditioning.CAUSAL, None)
     with torch.inference_mode():
         for number, told in enumerate(table_model.context.columns(around)):
-            found = chain.of(number)
+            found = chain.distribution(number)
             if classes := table_model.schema.columns[number].classes:
                 wanted = (told.log_classes[:, :classes],)
             else:
                 wanted = told.log_weights, told.locations, told.scales.log()
             for mine, theirs in zip(found, wanted, strict=True):
                 np.testing.assert_allclose(mine, theirs[:, :, 0, 0], atol=1e-5)
-            chain.know(number, cells[:, number])
+            chain.observe(number, cells[:, number])

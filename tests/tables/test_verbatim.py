@@ -1,4 +1,4 @@
-"""What a block keeps of columns as they are."""
+"""Columns stored verbatim."""
 
 from __future__ import annotations
 
@@ -8,9 +8,9 @@ import numpy as np
 import pyarrow as pa
 import pytest
 
-from fivefold.images.coding import DamagedLayerError
+from fivefold.archive.layers import DamagedLayerError
 from fivefold.tables.array_bytes import to_bytes
-from fivefold.tables.verbatim import kept_part, pack_kept, unpack_kept
+from fivefold.tables.verbatim import pack_verbatim, unpack_verbatim, verbatim_part
 
 _COLUMNS = {
     "even": pa.array(np.arange(500) * 1000),
@@ -28,8 +28,8 @@ _COLUMNS = {
 def _there_and_back(columns):
     table = pa.table(columns)
     arrays = [column.combine_chunks() for column in table.columns]
-    layer = pack_kept([kept_part(array, None) for array in arrays], 1 << 20)
-    found = unpack_kept(layer, table.schema, set(), len(table), 1 << 20)
+    layer = pack_verbatim([verbatim_part(array, None) for array in arrays], 1 << 20)
+    found = unpack_verbatim(layer, table.schema, set(), len(table), 1 << 20)
     assert [to_bytes(array) for _, array in found] == [to_bytes(array) for array in arrays]
     assert not any(where.any() for where, _ in found)
     return len(layer)
@@ -51,7 +51,7 @@ def test_one_row_and_none():
 
 @pytest.mark.parametrize("kind", [pa.float64(), pa.int16(), pa.string()])
 def test_differences_of_what_has_none(kind):
-    part = kept_part(pa.array(np.arange(500)), None)
-    layer = pack_kept([part], 1 << 20)
+    part = verbatim_part(pa.array(np.arange(500)), None)
+    layer = pack_verbatim([part], 1 << 20)
     with pytest.raises(DamagedLayerError, match="as differences"):
-        unpack_kept(layer, pa.schema({"x": kind}), set(), 500, 1 << 20)
+        unpack_verbatim(layer, pa.schema({"x": kind}), set(), 500, 1 << 20)

@@ -15,11 +15,11 @@ from hypothesis import strategies as st
 
 import fivefold
 from fivefold.archive.container import ArchiveReader, ArchiveWriter
+from fivefold.archive.models import arrays_of
 from fivefold.archive.read import open_archive
-from fivefold.archive.row_archive import codec_of
 from fivefold.codec import rounding
 from fivefold.errors import ArchiveError, DamagedArchiveError, DataError, UsageError, WrongModelError
-from fivefold.series.coding import decode_steps, encode_steps
+from fivefold.series.coding import codec_of
 from fivefold.series.exact import StepChain
 from fivefold.tables.array_bytes import to_bytes
 from fivefold.training.fit import fit
@@ -89,13 +89,13 @@ def test_decimals_take_less_than_all_digits(series_model, waves, decimals):
 def test_both_sides_go_on_from_the_same_values(series_model, decimals, dtype, monkeypatch):
     """Of 0.3 as a decimal and as a float the networks would make differently rounded numbers."""
     values, known = decimals.astype(dtype), {0: [], 1: []}
-    know, side = StepChain.know, 0
+    observe, side = StepChain.observe, 0
 
     def noted(chain, channel, scaled):
         known[side].append(scaled.copy())
-        know(chain, channel, scaled)
+        observe(chain, channel, scaled)
 
-    monkeypatch.setattr(StepChain, "know", noted)
+    monkeypatch.setattr(StepChain, "observe", noted)
     archive = fivefold.compress(series_model, values, verify=False)
     side = 1
     _same(fivefold.decompress(archive, series_model), values)
@@ -182,17 +182,17 @@ def test_it_does_not_depend_on_the_number_of_processes(series_model, waves):
 def test_machines_that_differ_in_the_last_bits_read_the_same(series_model, decimals, monkeypatch):
     monkeypatch.setattr(rounding, "GUARD", 2e-3)
     archive = fivefold.compress(series_model, decimals, verify=False)
-    rng, of = np.random.default_rng(0), StepChain.of
+    rng, distribution = np.random.default_rng(0), StepChain.distribution
 
     def elsewhere(chain, channel):
-        return tuple(part + rng.normal(0, 1e-7, part.shape) for part in of(chain, channel))
+        return tuple(part + rng.normal(0, 1e-7, part.shape) for part in distribution(chain, channel))
 
-    monkeypatch.setattr(StepChain, "of", elsewhere)
+    monkeypatch.setattr(StepChain, "distribution", elsewhere)
     _same(fivefold.decompress(archive, series_model), decimals)
 
 
 def test_options_and_models_that_do_not_fit(series_model, table_model, trees, waves, archive):
-    with pytest.raises(UsageError, match="are exact"):
+    with pytest.raises(UsageError, match="does not go with series"):
         fivefold.compress(series_model, waves, lossy=True)
     with pytest.raises(UsageError, match="--block-items must be from 1 to 65,536"):
         fivefold.compress(series_model, waves, block_items=0)
@@ -200,7 +200,7 @@ def test_options_and_models_that_do_not_fit(series_model, table_model, trees, wa
         fivefold.compress(series_model, np.repeat(waves[..., None], 2, axis=2))
     with pytest.raises(WrongModelError):
         fivefold.decompress(archive, table_model)
-    with pytest.raises(UsageError, match="are exact"):
+    with pytest.raises(UsageError, match="does not go with series"):
         fivefold.decompress(archive, series_model, lossy=True)
 
 
@@ -223,14 +223,14 @@ def test_damage_is_told(series_model, archive, data):
 @given(st.data())
 def test_layers_that_no_writer_wrote_end_in_words_or_values(series_model, decimals, data):
     table = pa.table({series_model.series_schema.channels.names[0]: decimals[0, :200]})
-    codec = codec_of(series_model, table.schema)
-    n, method, layers = encode_steps(codec, table, verify=True)
+    codec = codec_of(arrays_of(series_model), table.schema)
+    n, method, layers = codec.encode(table, verify=True)
     which = data.draw(st.integers(0, 1))
     damaged = bytearray(layers[which])
     for _ in range(data.draw(st.integers(1, 4))):
         damaged[data.draw(st.integers(0, len(damaged) - 1))] = data.draw(st.integers(0, 255))
     layers[which] = bytes(damaged)
-    found = decode_steps(codec, n, method, layers)
+    found = codec.decode(n, method, layers)
     assert isinstance(found, str) or found.num_rows == n
 
 
@@ -260,7 +260,7 @@ def test_sound_comes_back(tmp_path, series_settings):
     model = fit(path, kind="series", **{**series_settings, "epochs": 1})
     archive = fivefold.compress(model, path)
     _same(fivefold.decompress(archive, model), samples.reshape(1, -1, 1))
-    assert open_archive(io.BytesIO(archive)).sound == (8000, 2)
+    assert open_archive(io.BytesIO(archive)).decoding.form["sound"] == [8000, 2]
     assert len(archive) < 0.75 * samples.nbytes
 
 

@@ -33,8 +33,8 @@ def _chained(model, values, steps):
     for step in range(steps):
         chain.advance(len(values))
         for channel in range(values.shape[2]):
-            found.append(chain.of(channel))
-            chain.know(channel, scaled[:, step, channel])
+            found.append(chain.distribution(channel))
+            chain.observe(channel, scaled[:, step, channel])
     parts = (np.stack([each[part] for each in found]) for part in range(3))
     return [part.reshape(steps, values.shape[2], *part.shape[1:]).transpose(2, 3, 0, 1) for part in parts]
 

@@ -15,8 +15,8 @@ from hypothesis import strategies as st
 
 import fivefold
 from fivefold.archive.container import ArchiveReader, ArchiveWriter, Limits
+from fivefold.archive.models import arrays_of
 from fivefold.archive.read import open_archive
-from fivefold.archive.row_archive import codec_of, write_row_archive
 from fivefold.codec import rounding
 from fivefold.errors import (
     ArchiveError,
@@ -27,8 +27,7 @@ from fivefold.errors import (
     WrongModelError,
 )
 from fivefold.tables.array_bytes import to_bytes
-from fivefold.tables.coding import decode_rows, encode_rows
-from fivefold.tables.dataset import Table
+from fivefold.tables.coding import codec_of, row_blocks
 from fivefold.tables.exact import RowChain
 
 
@@ -62,8 +61,8 @@ def test_a_frame_comes_back_with_its_index_and_every_bit(table_model, frame, arc
 
 def test_cells_are_coded_by_the_model(table_model, trees):
     table = pa.Table.from_pandas(trees[300:], preserve_index=False)
-    codec = codec_of(table_model, table.schema)
-    count, _, layers = encode_rows(codec, table, verify=True)
+    codec = codec_of(arrays_of(table_model), table.schema)
+    count, _, layers = codec.encode(table, verify=True)
     assert count == len(table)
     raw = sum(map(len, bits(table)))
     assert len(layers[1]) > 300, "all is kept"
@@ -99,8 +98,10 @@ def test_arrays(dtype):
 def test_writer_and_reader_tell_the_other_columns_the_same(monkeypatch):
     """Sorted columns are kept; in float32 the model's view of 0.1 is not what the cells hold."""
     told = []
-    know = RowChain.know
-    monkeypatch.setattr(RowChain, "know", lambda self, column, cells: told.append(cells) or know(self, column, cells))
+    observe = RowChain.observe
+    monkeypatch.setattr(
+        RowChain, "observe", lambda self, column, cells: told.append(cells) or observe(self, column, cells)
+    )
     rng = np.random.default_rng(0)
     tenths = np.sort(rng.integers(0, 300, 400)).astype(np.float32) / np.float32(10)
     frame = pd.DataFrame({"sorted": tenths, "other": (tenths + rng.normal(0, 3, 400)).round(1).astype(np.float32)})
@@ -124,9 +125,9 @@ def test_zeros_keep_their_sign_where_cells_are_coded(table_model, trees):
     frame.iloc[::9, frame.columns.get_loc("height")] = -0.0
     frame.iloc[4, frame.columns.get_loc("height")] = 1e9  # a multiple of the step, but beyond the grid
     table = pa.Table.from_pandas(frame, preserve_index=False)
-    codec = codec_of(table_model, table.schema)
-    _, method, layers = encode_rows(codec, table, verify=False)
-    assert bits(decode_rows(codec, len(table), method, layers)) == bits(table)
+    codec = codec_of(arrays_of(table_model), table.schema)
+    _, method, layers = codec.encode(table, verify=False)
+    assert bits(codec.decode(len(table), method, layers)) == bits(table)
 
 
 def test_rows_by_number_whatever_the_blocks_and_processes(table_model, frame, archive):
@@ -153,9 +154,9 @@ def test_another_model_is_refused(table_model, archive):
 
 def test_what_is_not_for_tables(table_model, frame, archive):
     for options in ({"lossy": True}, {"step": 1.0}):
-        with pytest.raises(UsageError, match="archives of tables and of series are exact"):
+        with pytest.raises(UsageError, match="does not go with tables"):
             fivefold.compress(table_model, frame, **options)
-    with pytest.raises(UsageError, match="archives of tables and of series are exact"):
+    with pytest.raises(UsageError, match="does not go with tables"):
         fivefold.decompress(archive, table_model, lossy=True)
     with pytest.raises(UsageError, match="block-items must be from 1 to"):
         fivefold.compress(table_model, frame, block_items=0)
@@ -169,15 +170,19 @@ def test_what_is_not_for_tables(table_model, frame, archive):
         fivefold.compress(table_model, frame.drop(columns="height"))
 
 
-def test_parts_must_be_of_one_type(table_model, trees):
+def test_parts_must_be_of_one_type(trees):
     one = pa.Table.from_pandas(trees[300:320], preserve_index=False)
     other = one.set_column(0, one.column_names[0], one.column(0).cast(pa.binary()))
-    parts = [Table.of(one), Table.of(other)]
     with pytest.raises(DataError, match="of the same types"):
-        write_row_archive(table_model, parts, io.BytesIO())
-    file = io.BytesIO()
-    assert write_row_archive(table_model, [Table.of(one)] * 3, file, block_items=15) == 60
-    assert bits(fivefold.decompress(file.getvalue(), table_model)) == bits(pa.concat_tables([one] * 3))
+        list(row_blocks([one, other], one.schema, 100))
+    assert [len(block) for block in row_blocks([one] * 3, one.schema, 15)] == [15, 5] * 3
+
+
+def test_a_file_is_read_part_by_part(table_model, trees, tmp_path):
+    path = tmp_path / "trees.parquet"
+    trees[300:].to_parquet(path, row_group_size=20)
+    packed = fivefold.compress(table_model, str(path), block_items=15)
+    pd.testing.assert_frame_equal(fivefold.decompress(packed, table_model).to_pandas(), trees[300:], check_exact=True)
 
 
 def test_limits(table_model, frame, archive):

@@ -7,10 +7,11 @@ import dataclasses
 import numpy as np
 import pytest
 
+from fivefold.archive.layers import DamagedLayerError
 from fivefold.codec import rounding
 from fivefold.images.code_length import code_length
-from fivefold.images.coding import BlockCodec, DamagedLayerError
-from fivefold.images.exact import ExactDecoder, ExactGuide
+from fivefold.images.coding import ImageCodec
+from fivefold.images.exact import ExactCodeFeatures, ExactDecoder
 from fivefold.images.latent import LatentGrid
 from fivefold.images.schema import ImageSchema
 from fivefold.images.settings import configure
@@ -19,9 +20,9 @@ from fivefold.model.build import build_networks
 from fivefold.model.fitted import FittedModel
 
 
-def codec_of(model, grid: LatentGrid | None) -> BlockCodec:
+def codec_of(model, grid: LatentGrid | None) -> ImageCodec:
     weights = {name: weight.cpu().numpy() for name, weight in model.networks.state_dict().items()}
-    return BlockCodec(ExactDecoder(weights, model.schema, model.config), model.prior, grid)
+    return ImageCodec(ExactDecoder(weights, model.schema, model.config), model.prior, grid, model.schema.dtype)
 
 
 class Foreign:
@@ -35,9 +36,9 @@ class Foreign:
     def _disturb(self, x: np.ndarray) -> np.ndarray:
         return x * (1 + self._noise * self._rng.uniform(-1, 1, x.shape))
 
-    def guide(self, z):
-        guide = self._decoder.guide(z)
-        return ExactGuide(self._disturb(guide.coarse), self._disturb(guide.mean))
+    def code_features(self, z):
+        features = self._decoder.code_features(z)
+        return ExactCodeFeatures(self._disturb(features.coarse), self._disturb(features.mean))
 
     def context(self, features):
         return self._disturb(self._decoder.context(features))
@@ -90,7 +91,7 @@ def test_length_is_what_the_model_promises(model, digits):
     assert len(layer) == pytest.approx(ideal + 32 * 6, rel=0.01)
 
 
-def disturbed(codec: BlockCodec, noise: float) -> BlockCodec:
+def disturbed(codec: ImageCodec, noise: float) -> ImageCodec:
     return dataclasses.replace(codec, decoder=Foreign(codec.decoder, noise))
 
 
@@ -111,7 +112,7 @@ def test_another_machine_decodes_the_same(untrained, grid, colour):
 def test_without_hints_it_would_not(untrained, grid, colour, monkeypatch):
     codec, symbols = codec_of(untrained, grid), symbols_for(grid, 60)
     layer = codec.encode_elements(colour, symbols)
-    monkeypatch.setattr("fivefold.images.coding.unpack_hints", lambda _: np.empty(0, np.int64))
+    monkeypatch.setattr("fivefold.archive.layers.unpack_hints", lambda _: np.empty(0, np.int64))
     try:
         decoded = disturbed(codec, 1e-6).decode_elements(layer, 60, symbols)
     except DamagedLayerError:
@@ -122,7 +123,7 @@ def test_without_hints_it_would_not(untrained, grid, colour, monkeypatch):
 def test_hints_are_few(untrained, grid, colour, monkeypatch):
     counted = []
     pack = rounding.pack_hints
-    monkeypatch.setattr("fivefold.images.coding.pack_hints", lambda hints: counted.append(len(hints)) or pack(hints))
+    monkeypatch.setattr("fivefold.archive.layers.pack_hints", lambda hints: counted.append(len(hints)) or pack(hints))
     codec_of(untrained, grid).encode_elements(colour, symbols_for(grid, 60))
     assert counted[0] <= 4  # 2e-6 of 150,000 numbers are to be expected
 

@@ -22,10 +22,11 @@ import pandas as pd
 import pyarrow as pa
 import pytest
 
-from fivefold.archive.image_archive import codec_of
+from fivefold.archive.models import arrays_of
 from fivefold.archive.read import decompress
-from fivefold.archive.write import compress, write_archive
+from fivefold.archive.write import ArchiveOptions, compress, write_archive
 from fivefold.codec import rounding
+from fivefold.images.coding import ImageCodec
 from fivefold.images.latent import LatentGrid
 from fivefold.images.settings import configure
 from fivefold.items import make_items
@@ -413,7 +414,9 @@ def test_names_and_an_embedded_model_and_hints(monkeypatch):
     model = load(GOLDEN / "model", "cpu")
     values = np.random.default_rng(0).integers(90, 110, (2, 8, 6, 3), np.uint8)
     file = io.BytesIO()
-    write_archive(model, make_items(values, model.schema, names=("a.png", "b/c.png")), file, embed_model=True)
+    write_archive(
+        model, make_items(values, model.schema, names=("a.png", "b/c.png")), file, ArchiveOptions(embed_model=True)
+    )
     _, attached, _ = read_container(file.getvalue())
     assert json.loads(zlib.decompress(attached["names"])) == ["a.png", "b/c.png"]
     embedded = json.loads(attached["config.json"]), read_safetensors(attached["model.safetensors"])
@@ -436,7 +439,8 @@ def test_other_networks(case, steps):
     schema, config = make_items(levels.astype(np.uint8)).schema, configure(**TINY, **case)
     networks = build_networks(schema, config, 0).eval()
     grid = None if steps is None else LatentGrid(np.array(steps))
-    codec = codec_of(FittedModel(schema=schema, config=config, **dict(networks.named_children())), grid)
+    model = FittedModel(schema=schema, config=config, **dict(networks.named_children()))
+    codec = ImageCodec.of(arrays_of(model), grid, schema.dtype)
     symbols = None if grid is None else grid.nearest(np.random.default_rng(1).standard_normal((2, 2)))
     tensors = {name: (each.flatten().tolist(), list(each.shape)) for name, each in networks.state_dict().items()}
     plain, z = Networks({"schema": schema.to_json(), "fit": config.to_json()}, tensors), [None, None]

@@ -158,7 +158,7 @@ def test_names_come_back(gradient_model, colour):
     write_archive(
         gradient_model, make_items(colour, gradient_model.schema, names=tuple(f"b/{i}.png" for i in range(10))), file
     )
-    assert open_archive(file).names == tuple(f"b/{i}.png" for i in range(10))
+    assert open_archive(file).decoding.names == tuple(f"b/{i}.png" for i in range(10))
 
 
 def test_missing_elements_are_refused(gradient_model, colour):
@@ -216,7 +216,7 @@ def test_names_that_inflate_without_end(gradient_model, colour):
 
 def test_a_block_that_does_not_come_back_is_found_out(gradient_model, colour, monkeypatch):
     monkeypatch.setattr(
-        "fivefold.images.coding.BlockCodec.decode_elements", lambda *_: np.zeros((10, 8, 6, 3), np.int64)
+        "fivefold.images.coding.ImageCodec.decode_elements", lambda *_: np.zeros((10, 8, 6, 3), np.int64)
     )
     with pytest.raises(RuntimeError, match="defect"):
         compress(gradient_model, colour)
@@ -315,7 +315,7 @@ def test_more_levels_than_can_be_coded_are_kept_raw():
 
 
 def test_items_too_large_for_a_block(gradient_model, colour, monkeypatch):
-    monkeypatch.setattr("fivefold.archive.write.Limits", lambda: Limits(block_elements=143))
+    monkeypatch.setattr("fivefold.images.coding.Limits", lambda: Limits(block_elements=143))
     with pytest.raises(DataError, match="too large"):
         compress(gradient_model, colour)
 

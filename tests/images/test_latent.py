@@ -30,9 +30,9 @@ def test_a_chain_of_conditionals_is_the_mixture(prior):
     symbols = grid.nearest(prior.sample(200, np.random.default_rng(1)))
     chain, rounder, found = distributions(grid, prior, 200), HintingRounder(), np.zeros(200)
     for number, column in enumerate(symbols.T):
-        frequency = chain.of(number, rounder).interval(column)[1]
+        frequency = chain.distribution(number, rounder).interval(column)[1]
         found += np.log(frequency.astype(float)) - PRECISION * math.log(2)
-        chain.know(number, column)
+        chain.observe(number, column)
     expected = prior.log_prob(grid.codes(symbols)) + np.log(grid.steps).sum()
     assert np.abs(found - expected).mean() < 0.05
     assert np.abs(found - expected).max() < 0.5  # parameters are rounded to sixteenths of a nat

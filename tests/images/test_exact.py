@@ -8,9 +8,8 @@ import numpy as np
 import pytest
 import torch
 
-from fivefold.images.causal import CausalWindows
 from fivefold.images.context import by_element
-from fivefold.images.exact import ExactDecoder, mixture_parameters
+from fivefold.images.exact import CausalFields, ExactDecoder, mixture_parameters
 from fivefold.images.schema import ImageSchema
 from fivefold.images.settings import configure
 from fivefold.model.build import build_networks
@@ -41,7 +40,7 @@ def test_guide(case, channels, high):
     z = torch.randn((4, 3), generator=torch.Generator().manual_seed(0), dtype=torch.float64)
     with torch.no_grad():
         _, expected = modules["vae"].guided(z)
-    found = exact.guide(z.numpy())
+    found = exact.code_features(z.numpy())
     np.testing.assert_allclose(found.coarse, expected.coarse.permute(0, 2, 3, 1), rtol=1e-9, atol=1e-12)
     np.testing.assert_allclose(found.mean, expected.mean.permute(0, 2, 3, 1), rtol=1e-9, atol=1e-9)
 
@@ -65,12 +64,12 @@ def test_every_elements_parameters(case, channels, guided, known):
         items, elements = torch.arange(3).repeat_interleave(size), torch.arange(size).repeat(3)
         expected = context(around, items, elements).parameters.view(3, size, -1).numpy()
     unit, flat = x.permute(0, 2, 3, 1).numpy(), by_element(x).numpy()
-    mine = exact.guide(z.numpy()) if guided else None
-    windows = CausalWindows(unit if known else np.zeros_like(unit), mine, exact)
+    mine = exact.code_features(z.numpy()) if guided else None
+    fields = CausalFields(unit if known else np.zeros_like(unit), mine, exact)
     for element in range(size):
-        found = exact.context(windows.first_layer(element))
+        found = exact.context(fields.first_layer(element))
         np.testing.assert_allclose(found, expected[:, element], rtol=1e-5, atol=2e-6)
-        windows.put(element, flat[:, element])
+        fields.observe(element, flat[:, element])
 
 
 def test_mixtures_parameters_are_the_likelihoods():
