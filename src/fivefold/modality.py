@@ -21,7 +21,6 @@ from fivefold.errors import ModelError, UsageError
 if TYPE_CHECKING:
     from fivefold.archive.container import ArchiveReader, Limits
     from fivefold.archive.models import ModelArrays
-    from fivefold.archive.write import ArchiveOptions
     from fivefold.items import Block, Items
 
 
@@ -244,10 +243,12 @@ class Decoding(Protocol):
 class Coding(Protocol):
     """`coding.py`: from data to an archive's blocks, and back; without torch but for what chooses codes."""
 
-    def encoding(
-        self, model: Any, arrays: ModelArrays, source: Any, options: ArchiveOptions, **reading: Any
-    ) -> Encoding:
-        """Raises `DataError` if `source` can't be read or held, `ModelError` if the model can't do it."""
+    @property
+    def encoding(self) -> Callable[..., Encoding]:
+        """`encoding(model, arrays, source, options, **reading)` of a `FittedModel`, its `ModelArrays`, and `ArchiveOptions`.
+
+        Raises `DataError` if `source` can't be read or held, `ModelError` if the model can't do it.
+        """
         ...
 
     def decoding(self, reader: ArchiveReader, limits: Limits) -> Decoding:
