@@ -1,4 +1,4 @@
-"""Read archives of any modality: all items or some, exactly or as their codes alone say."""
+"""Read archives of any modality: all items or a range, exactly or from their codes alone."""
 
 from __future__ import annotations
 
@@ -77,7 +77,7 @@ class Archive:
         Parameters
         ----------
         model : the one that wrote the archive; default: the embedded one
-        lossy : what the codes alone say; of images
+        lossy : the mean items given the codes alone; of images
         workers : processes
 
         Raises
@@ -100,15 +100,15 @@ class Archive:
                 yield part
 
     def read(self, model: FittedModel | None = None, *, items: slice = slice(None), **options: Any) -> Any:
-        """All of `parts` in the form in which the data came.
+        """All of `parts`, in the form in which the data came.
 
         Images are an array `(n, h, w, c)`; a table is one of its kind, with its index; series an array or a list of arrays.
-        Of some of the rows an index that only counts them starts anew, and of arrays those steps are one, `(steps, channels)`.
+        Of a range of rows an index that only counts them starts anew; a range of an array's steps is `(steps, channels)`.
         """
         return self.decoding.restore(self.parts(model, items=items, **options), self.rows(items))
 
     def describe(self) -> dict[str, Any]:
-        """What is in it, its sizes per layer, and whether all its checksums hold; raises `ArchiveError` if they don't."""
+        """Its content and sizes per layer, as figures for people; raises `ArchiveError` if a checksum does not hold."""
         layers = range(LAYERS)
         sizes = [sum(len(self.reader.layer(block, layer)) for block in self.reader.blocks) for layer in layers]
         for name in self.reader.attachments:

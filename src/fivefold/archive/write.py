@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class ArchiveOptions:
-    """How an archive is written.
+    """Options of writing an archive.
 
     Attributes
     ----------
@@ -61,7 +61,7 @@ class ArchiveOptions:
 
 @dataclass(frozen=True)
 class Written:
-    """What went into an archive: the number of items, the elements of each, and the bytes of the data."""
+    """The content of a written archive: the number of items, the elements of an item, and the bytes of the data."""
 
     items: int
     elements: int

@@ -67,11 +67,11 @@ class Mixtures:
 
     @property
     def symbols(self) -> int:
-        """How many there are."""
+        """The number of symbols."""
         return len(self.edges) - 1
 
     def part(self, rows: slice) -> Mixtures:
-        """Some of the distributions."""
+        """The distributions of these rows."""
         return Mixtures(self.log_weights[rows], self.locations[rows], self.log_scales[rows], self.edges, self.shape)
 
     def interval(self, symbols: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
@@ -95,17 +95,17 @@ class Mixtures:
         """The symbols at the top of a coder, whose heads are changed, and how many words are left (−1: too few)."""
         if (compiled := kernels()) is None:
             return None
-        found = np.empty(len(self), np.int64)
-        return found, compiled.pop(heads, words, count, found, self.tables())
+        popped = np.empty(len(self), np.int64)
+        return popped, compiled.pop(heads, words, count, popped, self.tables())
 
     def tables(self) -> tuple[Any, ...]:
-        """What the compiled loops take."""
+        """The arguments of the compiled loops."""
         numbers = _CDF_BITS, _CELL_BITS, _INVERSE_BITS
         weights, *scales = self._looked_up()
         return self.edges, weights, self.locations, *scales, _cells(self.shape), _FULL_REACH, numbers
 
     def _looked_up(self) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-        """From the tables: the weights, the scales' inverses, and the distances at which those reach the last cell."""
+        """The weights, the scales' inverses, and the distances at which those reach the last cell, from the tables."""
         weights = weight_table()[np.clip(-self.log_weights, 0, len(weight_table()) - 1)]
         scales = np.clip(self.log_scales - LOWEST_LOG_SCALE * LOG_SCALE_STEPS, 0, len(_inverse_scales()) - 1)
         return weights, _inverse_scales()[scales], _farthest_distances()[scales]

@@ -38,7 +38,7 @@ class NumberBins:
     dtype: np.dtype
 
     def whole(self, values: np.ndarray) -> np.ndarray:
-        """Of float64 the multiples of the step that they are, or their place among all numbers of the type: int64."""
+        """Values, float64, as multiples of the step, or as their rank among all numbers of the type: int64."""
         if self.step:
             with np.errstate(invalid="ignore", over="ignore"):
                 return np.clip(np.rint(self.multiples(values)), -(2.0**62), 2.0**62).astype(np.int64)
@@ -66,7 +66,7 @@ class NumberBins:
 
     @cached_property
     def edges(self) -> np.ndarray:
-        """Where bins start, on the line, in units: `(bins + 1,)` float64; not to the last bit the same everywhere."""
+        """The bins' edges on the line, in units: `(bins + 1,)` float64; not to the last bit the same everywhere."""
         if not self.step:
             return self.scaled(self.values(self.starts)) / UNIT
         half = self.starts - 0.5
@@ -77,7 +77,7 @@ class NumberBins:
         return np.arcsinh((values - self.centre) / self.spread)
 
     def locate(self, whole: np.ndarray) -> np.ndarray:
-        """The bin of each, or −1 where there is none."""
+        """The bins of numbers, or −1 where there is none."""
         bins = np.searchsorted(self.starts, whole, "right") - 1
         return np.where(bins < len(self.starts) - 1, bins, -1)
 
@@ -88,7 +88,7 @@ class NumberBins:
             yield shift, Even(np.minimum(last[bins] >> shift, LARGEST_DIGIT) + 1)
 
     def multiples(self, values: np.ndarray) -> np.ndarray:
-        """How many steps numbers are, not rounded."""
+        """Numbers in steps, not rounded."""
         return values * self._parts if self.step < 1 else values / self.step
 
     def resolution(self, values: np.ndarray) -> float:
@@ -108,7 +108,7 @@ class NumberBins:
 
     @property
     def _parts(self) -> float:
-        """Of steps below 1, how many make 1."""
+        """The number of steps in 1, if they are smaller."""
         return float(np.rint(1 / self.step))
 
     @property

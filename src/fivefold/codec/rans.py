@@ -46,7 +46,7 @@ class Distributions(Protocol):
         ...
 
     def part(self, rows: slice) -> Distributions:
-        """Some of the distributions."""
+        """The distributions of these rows."""
         ...
 
     def pop_all(self, heads: np.ndarray, words: np.ndarray, count: int) -> tuple[np.ndarray, int] | None:

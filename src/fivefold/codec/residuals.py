@@ -30,13 +30,13 @@ Intervals = tuple[np.ndarray, np.ndarray]
 
 @dataclass(frozen=True)
 class ResidualBins:
-    """The distributions of `n` numbers of a column.
+    """The distributions of `n` numbers of a column over bins around their expectations.
 
     Attributes
     ----------
     numbers : of the column; see `NumberBins.whole` for whole numbers
-    widths : `(n,)` int64, binary logarithm of how wide the bins are: in steps, if the column has one
-    middles : `(n,)` int64, the bin that the middle symbol is
+    widths : `(n,)` int64, binary logarithm of the bins' width, in steps if the column has one
+    middles : `(n,)` int64, the bin of the middle symbol
     symbols : the distributions over the bins
     """
 

@@ -113,7 +113,7 @@ class ExactDecoder:
 class CausalFields:
     """The context decoder's first layer on the causal fields of a batch of items, element by element in raster order.
 
-    Only what differs between items and elements is multiplied for each: the values around, and the mean item. The
+    Only what differs between items and elements is multiplied per element: the values around, and the mean item. The
     coarse map's share serves all elements below one of its cells, and where an element is, all items.
 
     Parameters
@@ -142,7 +142,7 @@ class CausalFields:
         self._around_mean = self._features[:, self._cells * cell :].reshape(n, -1, MEAN_FIELD, c)
 
     def first_layer(self, element: int) -> np.ndarray:
-        """For the element of that number in each item: `(n, width)`, before the activation."""
+        """The layer before its activation, `(n, width)`, at the element of that number."""
         border, (row, column, channel) = self._border, self._locate(element)
         self._above[:] = self._maps[:, row : row + border, column : column + self._side]
         self._before[:] = self._maps[:, row + border, column : column + border]
@@ -161,7 +161,7 @@ class CausalFields:
         return hidden
 
     def observe(self, element: int, unit: np.ndarray) -> None:
-        """Fill in an element of each item, `(n,)`."""
+        """Condition on the values `(n,)` of an element, on the unit scale."""
         row, column, channel = self._locate(element)
         here = self._maps[:, row + self._border, column + self._border].reshape(-1, MAPS - 1, self._channels)
         here[:, :, channel] = _describe(unit.reshape(-1, 1, 1, 1)).reshape(-1, MAPS - 1)

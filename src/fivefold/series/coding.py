@@ -54,7 +54,7 @@ if TYPE_CHECKING:
     from fivefold.archive.models import ModelArrays
     from fivefold.archive.write import ArchiveOptions
 
-_LONGEST = 1024  # steps of a stretch, each of which costs its first ones more
+_LONGEST = 1024  # steps of a stretch; its first steps cost more
 _STEPS_AT_ONCE = 1 << 15  # of windows side by side
 _LANES, _VALUES_PER_LANE = 32, 512  # of the coder; a lane takes 8 bytes
 _NUMBERS = 3 * COMPONENTS + 5  # that are rounded per value
@@ -228,7 +228,7 @@ class _Channel:
     Attributes
     ----------
     form, numbers : of its numbers, by number and as such
-    where : which values can be coded
+    where : the values that can be coded, bool `(n,)`
     whole : the values, as whole numbers
     intervals, rounder : of those that can
     """
@@ -326,7 +326,7 @@ class StepDecoding:
         return codec_of(model, self.rows.columns, self.ids, self.rows.limits.block_bytes)
 
     def restore(self, parts: Iterator[pa.Table], rows: range) -> Any:
-        """A table; or an array of its shape, a list of arrays, or of some of the steps those as one, `(steps, channels)`."""
+        """A table; or an array of its shape, or a list of arrays; of a range of steps one array `(steps, channels)`."""
         return self.rows.restore(parts, rows) if self.form is None else self._as_arrays(parts)
 
     def _as_arrays(self, parts: Iterator[pa.Table]) -> Any:

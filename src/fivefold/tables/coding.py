@@ -158,8 +158,8 @@ class _Coded:
 
     Attributes
     ----------
-    where : which cells can be coded
-    cells : what a reader then knows of the column
+    where : the cells that can be coded, bool `(n,)`
+    cells : as a reader then knows them
     intervals, rounder : of the cells that can
     """
 
@@ -327,7 +327,7 @@ class RowDecoding:
         return pa.concat_tables(tables).unify_dictionaries()
 
     def restore(self, parts: Iterator[pa.Table], rows: range) -> Any:
-        """A table of its kind, with its index; of some of the rows an index that only counts them starts anew."""
+        """A table of its kind, with its index; of a range of rows an index that only counts them starts anew."""
         return as_native(self.joined(parts), self.kind)
 
     def output(self, path: Path, force: bool) -> Callable[[Iterator[pa.Table], range], None]:

@@ -138,7 +138,7 @@ def pack_verbatim(parts: Sequence[bytes], most: int) -> bytes:
 def unpack_verbatim(
     layer: bytes, columns: pa.Schema, modelled: set[int], n: int, most: int
 ) -> list[tuple[np.ndarray, pa.Array]]:
-    """Per column of a table which cells are coded, `(n,)` bool, and the others.
+    """A table's columns: the cells that are coded, bool `(n,)`, and the verbatim others.
 
     Raises `DamagedLayerError`, also if columns are coded that are not `modelled`; `DamagedBytesError`.
     """
