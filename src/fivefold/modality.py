@@ -19,7 +19,12 @@ from fivefold.config import FitConfig, ModalityConfig
 from fivefold.errors import ModelError, UsageError
 
 if TYPE_CHECKING:
+    import torch
+    from torch import nn
+
     from fivefold.items import Block, Items
+    from fivefold.model.fitted import FittedModel
+    from fivefold.training.recipe import Recipe
 
 
 class Schema(Protocol):
@@ -180,6 +185,42 @@ class Data(Protocol):
         ...
 
 
+class Networks(Protocol):
+    """`networks.py`: what is trained, and how. `schema` is the modality's own.
+
+    Attributes
+    ----------
+    CALIBRATIONS : classes of what `calibrate` fits, frozen dataclasses of arrays, by the names that they have on disk
+    PRECISION : of the networks in use; float32 where the device has no other
+    """
+
+    @property
+    def CALIBRATIONS(self) -> Mapping[str, type[Any]]: ...
+
+    @property
+    def PRECISION(self) -> torch.dtype: ...
+
+    def build(self, schema: Any, config: FitConfig, seed: int) -> nn.ModuleDict:
+        """Freshly initialised networks: `vae`, and `context` if the configuration has one."""
+        ...
+
+    def prepare(self, networks: nn.ModuleDict, items: Items, train: np.ndarray, held_out: np.ndarray) -> None:
+        """What is fitted in closed form before training; of the items numbered `train` and `held_out`."""
+        ...
+
+    def recipe(self, schema: Any, config: FitConfig) -> Recipe:
+        """How the networks are trained."""
+        ...
+
+    def calibrate(self, model: FittedModel, items: Items, train: np.ndarray, held_out: np.ndarray) -> None:
+        """Fit `model.calibrations` to the results of trained networks; all but the prior, which is there."""
+        ...
+
+    def count_statistics(self, model: FittedModel) -> int:
+        """How many statistics the model's anomaly score is of."""
+        ...
+
+
 class Modality:
     """A kind of data: the package of its rooms.
 
@@ -213,9 +254,9 @@ class Modality:
         return cast(Data, self._room("dataset"))
 
     @cached_property
-    def networks(self) -> Any:
+    def networks(self) -> Networks:
         """What is trained, and how."""
-        return self._room("networks")
+        return cast(Networks, self._room("networks"))
 
     @cached_property
     def jobs(self) -> Any:

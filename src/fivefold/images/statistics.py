@@ -12,8 +12,6 @@ from fivefold.model.conditional import Conditional
 from fivefold.model.conditioning import Conditioning
 from fivefold.model.fitted import FittedModel
 from fivefold.model.likelihoods import NumberLikelihood
-from fivefold.tables.schema import TableSchema
-from fivefold.tables.statistics import row_statistics
 
 _PATCH = 7  # side of the squares among which the worst is looked for
 
@@ -24,7 +22,9 @@ def item_statistics(model: FittedModel, items: Items) -> np.ndarray:
 
     Errors are those at the posterior mean and per visible element, so that items with holes can be compared.
     """
-    if isinstance(model.schema, TableSchema):
+    if model.schema.kind == "table":  # to go once detection asks the modality
+        from fivefold.tables.statistics import row_statistics
+
         return row_statistics(model, items)
     found: list[np.ndarray] = []
     levels = model.image_schema.levels

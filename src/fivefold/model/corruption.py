@@ -12,6 +12,8 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
+from fivefold.model.conditioning import Conditioning
+
 
 def hide_at_random(x: Tensor, strength: Tensor, generator: torch.Generator) -> Tensor:
     """`visible`: each place is hidden with probability `strength`."""
@@ -113,6 +115,15 @@ class Corrupted:
     visible: Tensor
     hidden: Tensor
     noisy: Tensor
+
+    def by_conditioning(self) -> list[tuple[Conditioning, Tensor]]:
+        """Numbers `(m,)` of the items that teach each kind of conditioning: clean, hidden and noisy ones, in turn."""
+        kinds = {
+            Conditioning.CAUSAL: ~(self.hidden | self.noisy),
+            Conditioning.MISSING: self.hidden,
+            Conditioning.NOISY: self.noisy,
+        }
+        return [(conditioning, chosen.nonzero()[:, 0]) for conditioning, chosen in kinds.items()]
 
 
 def draw_strength(kind: str, n: int, generator: torch.Generator) -> Tensor:

@@ -9,6 +9,7 @@ from torch import Tensor, nn
 
 from fivefold.model.likelihoods import Likelihood
 
+ACTIVATIONS: dict[str, type[nn.Module]] = {"relu": nn.ReLU, "silu": nn.SiLU}
 _MIN_LOGVAR, _MAX_LOGVAR = -20.0, 10.0  # keeps exp(logvar) finite, and its reciprocal
 
 

@@ -7,15 +7,15 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from fivefold.images.context import by_element, column
 from fivefold.items import Items
 from fivefold.model.conditional import Conditional
 from fivefold.model.conditioning import Conditioning
+from fivefold.model.context import by_element, column
 from fivefold.model.fitted import FittedModel
 from fivefold.model.likelihoods import Likelihood
 from fivefold.model.scores import IndependentScore
 from fivefold.seeds import derive_seed
-from fivefold.series.networks import step_support
+from fivefold.series.layers import step_support
 from fivefold.tables.likelihood import ColumnLikelihood
 
 _WIDTHS = (9, 33)  # steps over which squared deviations are averaged
@@ -96,7 +96,7 @@ def _shown(x: Tensor, trusted: Tensor) -> Tensor:
     return torch.where(trusted, x, 0.0)
 
 
-def count_step_statistics(model: FittedModel) -> int:
+def count_statistics(model: FittedModel) -> int:
     """The k of `step_statistics`."""
     return (1 + len(_WIDTHS)) * (2 if model.has_learnt(Conditioning.CAUSAL) else 1)
 

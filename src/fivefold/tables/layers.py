@@ -1,4 +1,4 @@
-"""What networks see of a row's cells, and how they say what they make of them."""
+"""Layers that networks for tables share: features of cells, linear layers of several members, heads of likelihoods."""
 
 from __future__ import annotations
 
@@ -93,8 +93,8 @@ class ColumnHeads(nn.Module):
 
     def column(self, hidden: Tensor, column: int, shift: Tensor | None = None) -> Tensor:
         """Parameters of one column's cells, `(members, n, p)`; `shift` `(n,)`."""
-        mine = slice(column * self._per_cell, (column + 1) * self._per_cell)
-        parameters = torch.baddbmm(self.linear.bias[..., mine], hidden, self.linear.weight[..., mine])
+        place = slice(column * self._per_cell, (column + 1) * self._per_cell)
+        parameters = torch.baddbmm(self.linear.bias[..., place], hidden, self.linear.weight[..., place])
         return self._shifted(parameters, None if shift is None else shift.unsqueeze(1))
 
     @staticmethod
