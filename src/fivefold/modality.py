@@ -13,12 +13,11 @@ from importlib import import_module
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar, Protocol, cast
 
-import numpy as np
-
 from fivefold.config import FitConfig, ModalityConfig
 from fivefold.errors import ModelError, UsageError
 
 if TYPE_CHECKING:
+    import numpy as np
     import torch
     from torch import nn
 

@@ -29,7 +29,7 @@ from fivefold.codec import rounding
 from fivefold.images.latent import LatentGrid
 from fivefold.images.settings import configure
 from fivefold.items import make_items
-from fivefold.model.build import build_networks
+from fivefold.modality import modality_of
 from fivefold.model.fitted import FittedModel
 from fivefold.storage import load, save
 from fivefold.training.fit import fit
@@ -434,7 +434,7 @@ def test_other_networks(case, steps):
     """Untrained, of one channel, without a fitted prior, with and without codes."""
     levels = np.random.default_rng(0).integers(0, 256, (2, 5, 7, 1))
     schema, config = make_items(levels.astype(np.uint8)).schema, configure(**TINY, **case)
-    networks = build_networks(schema, config, 0).eval()
+    networks = modality_of(schema).networks.build(schema, config, 0).eval()
     grid = None if steps is None else LatentGrid(np.array(steps))
     codec = codec_of(FittedModel(schema=schema, config=config, **dict(networks.named_children())), grid)
     symbols = None if grid is None else grid.nearest(np.random.default_rng(1).standard_normal((2, 2)))

@@ -7,10 +7,11 @@ import torch
 
 from fivefold.config import ContextConfig
 from fivefold.images import context
-from fivefold.images.context import ImageContext, as_items, by_element
+from fivefold.images.context import ImageContext
 from fivefold.images.schema import ImageSchema
 from fivefold.images.settings import MAPS
 from fivefold.model.conditioning import Conditioning
+from fivefold.model.context import as_items, by_element
 from fivefold.model.likelihoods import DiscretizedLogisticMixture, Gaussian
 from fivefold.model.vae import CodeFeatures
 
