@@ -1,7 +1,7 @@
 """The context decoder, p(xᵢ | z, what is around i): small networks, one per kind of window, that all elements share.
 
 The VAE says what; the context decoder says exactly where. For an element it sees what the decoder makes of z there, a
-window of the neighbours with their visibility, and the kind of window:
+window of the neighbours with their visibility, of one of three kinds:
 
 - causal: the elements that come earlier in raster order, channels last, as in PixelCNN (van den Oord et al. 2016,
   arXiv:1601.06759);
@@ -204,7 +204,7 @@ def _perceptron(inputs: int, config: ContextConfig, outputs: int) -> nn.Sequenti
 
 
 def _describe(values: Tensor) -> list[Tensor]:
-    """What a window shows of visible elements: value, visible, at the low end, and how far in the range's highest parts.
+    """Features of visible elements in a window: value, visible, at the low end, and how far in the range's highest parts.
 
     An image's brightest values are few and its own; the value alone would hardly tell 253 from 254.
     """
@@ -236,7 +236,7 @@ def _rows_shown(conditioning: Conditioning, side: int) -> int:
 
 
 def _mask(conditioning: Conditioning, side: int, channels: int, like: Tensor) -> Tensor | None:
-    """Which cells a window shows for an element of each channel: `(channels, cells * maps)`, 0 or 1; None: all."""
+    """The mask of a window, for an element of each channel: `(channels, cells * maps)`, 0 or 1; None: all."""
     if conditioning is Conditioning.NOISY:
         return None
     middle = side * side // 2

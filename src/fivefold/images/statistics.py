@@ -1,4 +1,4 @@
-"""What an item looks like to the model, in a few numbers whose joint density tells the normal from the strange."""
+"""Statistics of images for anomaly detection: few numbers, whose joint density tells the normal from the strange."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ def item_statistics(model: FittedModel, items: Items) -> np.ndarray:
         from fivefold.tables.statistics import row_statistics
 
         return row_statistics(model, items)
-    found: list[np.ndarray] = []
+    batches: list[np.ndarray] = []
     levels = model.image_schema.levels
     for _, x, visible in model.batches(items):
         posterior = model.vae.posterior(x, visible)
@@ -49,8 +49,8 @@ def item_statistics(model: FittedModel, items: Items) -> np.ndarray:
                 columns += [_mean(surprise, visible), worst if levels is None else _log(worst)]
         if model.prior is not None:
             columns.append(torch.from_numpy(-model.prior.log_prob(posterior.mu.cpu().numpy())))
-        found.append(torch.stack([c.cpu().double() for c in columns], dim=1).numpy())
-    return np.concatenate(found)
+        batches.append(torch.stack([c.cpu().double() for c in columns], dim=1).numpy())
+    return np.concatenate(batches)
 
 
 def count_statistics(model: FittedModel) -> int:

@@ -14,7 +14,7 @@ from fivefold.series.settings import LOG_SCALES, WAVES, dilations
 from fivefold.tables.likelihood import ColumnLikelihood, Support
 from fivefold.tables.settings import COMPONENTS
 
-FINEST = 1 / 2048  # of a channel's scale: closer than that two numbers are told apart only if its step does
+FINEST = 1 / 2048  # of a channel's scale: nearer numbers are distinguished only if its step does
 _FADES = 8.0  # steps over which the last known value ages
 
 
@@ -24,9 +24,9 @@ def step_support(schema: SeriesSchema, like: Tensor) -> Support:
 
 
 class Steps(nn.Module):
-    """What networks see of windows, `(n, 3 c, t)`: the last value known, whether it is this step's, and how old it is.
+    """Features of windows, `(n, 3 c, t)`: the last value known, whether it is this step's, and how old it is.
 
-    So what is missing is told as missing, not as some value (Che et al. 2018, GRU-D, arXiv:1606.01865).
+    So what is missing is shown as missing, not as a value (Che et al. 2018, GRU-D, arXiv:1606.01865).
     """
 
     def __init__(self, schema: SeriesSchema) -> None:
@@ -76,19 +76,19 @@ class Recurrent(nn.Module):
 
 
 class StepHeads(nn.Module):
-    """Hidden numbers `(n, width, t)` → the parameters of each step's `ColumnLikelihood`, `(n, p, t, c)`.
+    """Hidden units `(n, width, t)` → the parameters of each step's `ColumnLikelihood`, `(n, p, t, c)`.
 
-    At first logistics about 0; `telling`: whose places depend on the hidden numbers from the start.
+    At first logistics about 0; with `informative`, their locations depend on the hidden units from the start.
     """
 
-    def __init__(self, schema: SeriesSchema, width: int, telling: bool = False) -> None:
+    def __init__(self, schema: SeriesSchema, width: int, informative: bool = False) -> None:
         super().__init__()
         self._channels = schema.channels.size
         self.linear = nn.Conv1d(width, 3 * COMPONENTS * self._channels, 1)
         with torch.no_grad():
             weight = self.linear.weight.view(self._channels, 3, COMPONENTS, width)
             weight[:, 0::2].mul_(0.1)
-            weight[:, 1].mul_(1.0 if telling else 0.1)
+            weight[:, 1].mul_(1.0 if informative else 0.1)
             assert self.linear.bias is not None
             bias = self.linear.bias.zero_().view(self._channels, 3, COMPONENTS)
             bias[:, 1] = torch.linspace(-1.2, 1.2, COMPONENTS)

@@ -21,7 +21,7 @@ from fivefold.model.scores import IndependentScore
 from fivefold.model.scoring import fit_intervals
 from fivefold.model.vae import ACTIVATIONS, VAE, CodeFeatures, Posterior
 from fivefold.series.context import SeriesContext
-from fivefold.series.copula import left_by_codes
+from fivefold.series.copula import normal_residuals
 from fivefold.series.layers import Recurrent, StepHeads, Steps, Temporal, as_likelihood, waves
 from fivefold.series.linear import scaled_windows
 from fivefold.series.schema import SPREADS, SeriesSchema
@@ -79,7 +79,7 @@ class StepDecoder(nn.Module):
         )
         self.trunk = _trunk(config.first_channels + 2 * len(WAVES), schema, config, series)
         self.finer = nn.Conv1d(config.first_channels, config.first_channels, 3, padding=1)
-        self.heads = StepHeads(schema, config.first_channels, telling=True)
+        self.heads = StepHeads(schema, config.first_channels, informative=True)
 
     def forward(self, z: Tensor) -> ColumnLikelihood:
         return self.guided(z)[0]
@@ -144,7 +144,9 @@ def calibrate(model: FittedModel, items: Items, train: np.ndarray, held_out: np.
     """How values depend on each other given codes; densities of steps' statistics; intervals, also of runs of steps."""
     seed = model.config.training.seed
     if isinstance(model.context, SeriesContext):
-        windows = [left_by_codes(model, items.select(rows)) for rows in (train, held_out if len(held_out) else train)]
+        windows = [
+            normal_residuals(model, items.select(rows)) for rows in (train, held_out if len(held_out) else train)
+        ]
         overlaps = cast(SeriesSchema, model.schema).overlaps
         model.context.residual.cpu().fit(*windows, overlaps=overlaps)
         model.context.residual.to(model.device)

@@ -46,12 +46,12 @@ class Factors(nn.Module):
         return self.expect(weighted.transpose(1, 2) @ self.weights, (weighted * (scaled - self.mean)[..., None]).sum(1))
 
     def evidence(self, number: int, scaled: Tensor, seen: Tensor) -> tuple[Tensor, Tensor]:
-        """What one number `(n,)` adds to what `expect` takes."""
+        """What one number `(n,)` adds to the arguments of `expect`: precision, and weighted sum."""
         weighted = self.weights[number] * (torch.exp(-self.log_noise[number].clamp(*LOG_NOISE)) * seen)[:, None]
         return weighted[:, :, None] * self.weights[number], weighted * (scaled - self.mean[number])[:, None]
 
     def expect(self, precision: Tensor, weighted: Tensor) -> tuple[Tensor, Tensor]:
-        """From what the visible numbers say of the factors: precisions `(n, f, f)`, and the sums weighted by them `(n, f)`."""
+        """From the visible numbers' evidence of the factors: precisions `(n, f, f)`, and the sums weighted by them `(n, f)`."""
         own = torch.eye(weighted.shape[1], dtype=weighted.dtype, device=weighted.device)
         factors = torch.linalg.solve(precision + own, weighted.unsqueeze(2)).squeeze(2)
         return factors @ self.weights.T + self.mean, factors
@@ -77,7 +77,7 @@ class TableSurroundings(Surroundings):
         self.visible[items, 0, 0, elements] = True
 
     def shown(self, items: Tensor, elements: Tensor) -> Tensor:
-        """What is shown of the rows `items` to tell each its cell of `elements`: bool `(m, 1, 1, d)`.
+        """Which cells of the rows `items` their cells `elements` are conditioned on: bool `(m, 1, 1, d)`.
 
         Causal: the visible cells of earlier columns; else all but the cell itself.
         """
@@ -163,16 +163,15 @@ class TableContext(ContextDecoder):
         columns: Tensor,
         generator: torch.Generator | None,
     ) -> ColumnLikelihood:
-        """What the members say of c columns' cells of rows `(n, 1, 1, d)` of which they are shown some.
-
-        One member's after the other's: `(members * n, ·, 1, c)`.
+        """Each member's distributions of c columns' cells, one member's after the other's: `(members * n, ·, 1, c)`.
 
         Parameters
         ----------
+        x, shown : rows `(n, 1, 1, d)`, and which of their cells the members see
         kinds : `(n,)` int64, the `Conditioning` of each row
         guide, guided : h(z) of each row, and whether it counts, `(n,)` bool
-        columns : `(c,)` int64, which
-        generator : of which units are left out; None: none are
+        columns : `(c,)` int64, their numbers
+        generator : of dropout; None: without
         """
         coarse = guide.coarse.view(len(x), 1, -1)
         hidden, shift = self._hidden(x, shown, kinds, coarse, guided.to(x.dtype), generator)
@@ -248,8 +247,8 @@ class TableContext(ContextDecoder):
     def _activate(self, hidden: Tensor, generator: torch.Generator | None) -> Tensor:
         hidden = F.silu(hidden)
         if generator is not None and self._dropout:
-            kept = torch.rand(hidden.shape, generator=generator, device=hidden.device) >= self._dropout
-            hidden = hidden * kept / (1 - self._dropout)
+            units = torch.rand(hidden.shape, generator=generator, device=hidden.device) >= self._dropout
+            hidden = hidden * units / (1 - self._dropout)
         return hidden
 
     def _features(

@@ -13,8 +13,8 @@ from fivefold.tables.settings import COMPONENTS, FARTHEST_CELL, KNOTS, feature_p
 
 
 class Cells(nn.Module):
-    """Rows as `(n, features)`: what is visible; of numbers how large they are, piecewise linearly (Gorishniy et al. 2022,
-    arXiv:2203.05556); of classes which one, one-hot. All 0 where hidden.
+    """Features of rows, `(n, features)`: what is visible; of numbers how large they are, piecewise linearly (Gorishniy et
+    al. 2022, arXiv:2203.05556); of classes which one, one-hot. All 0 where hidden.
     """
 
     def __init__(self, schema: TableSchema) -> None:
@@ -64,7 +64,7 @@ class MemberLinear(nn.Module):
 
 
 class ColumnHeads(nn.Module):
-    """Hidden numbers `(members, n, width)` → the cells' distributions, of each member by itself."""
+    """Hidden units `(members, n, width)` → the cells' likelihood, of each member by itself."""
 
     def __init__(self, schema: TableSchema, width: int, members: int = 1) -> None:
         super().__init__()

@@ -1,4 +1,4 @@
-"""What a row looks like to the model, in numbers that tell the normal from the strange."""
+"""Statistics of rows for anomaly detection."""
 
 from __future__ import annotations
 
@@ -22,11 +22,11 @@ _WIDTH = 0.6  # of a column's spread
 
 @torch.inference_mode()
 def row_statistics(model: FittedModel, items: Items) -> np.ndarray:
-    """How improbable the visible cells of each row are, `(n, 3)` float64, in minus log densities.
+    """Minus log densities of the visible cells of each row, `(n, 3)` float64.
 
     By their columns alone, on average and the worst; and by the context decoder, each given all others, on average. Its
-    distributions are smoothed: strange rows that the fit has met are told nearly as sharply as the normal ones, but few
-    normal ones are near them. Where the context decoder has not learnt of missing cells, each is given those before it;
+    distributions are smoothed: strange rows that the fit has met are predicted nearly as sharply as the normal ones, but
+    few normal ones are near them. Where the context decoder has not learnt of missing cells, each is given those before it;
     where there is none, its row's code.
     """
     conditioning = Conditioning.MISSING if model.has_learnt(Conditioning.MISSING) else Conditioning.CAUSAL

@@ -267,14 +267,14 @@ def _make_logger(name: LoggerName | None, workdir: Path) -> Logger | bool:
 @contextmanager
 def _quiet_lightning() -> Iterator[None]:
     """No chatter about accelerators, loggers, and workers that arrays in memory don't need."""
-    talkative = [logging.getLogger(name) for name in ("lightning.pytorch", "lightning.fabric")]
-    levels = [each.level for each in talkative]
+    loggers = [logging.getLogger(name) for name in ("lightning.pytorch", "lightning.fabric")]
+    levels = [logger.level for logger in loggers]
     try:
-        for each in talkative:
-            each.setLevel(logging.ERROR)
+        for logger in loggers:
+            logger.setLevel(logging.ERROR)
         with warnings.catch_warnings():
             warnings.filterwarnings("ignore", module="lightning")
             yield
     finally:
-        for each, level in zip(talkative, levels, strict=True):
-            each.setLevel(level)
+        for logger, level in zip(loggers, levels, strict=True):
+            logger.setLevel(level)

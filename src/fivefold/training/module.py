@@ -168,8 +168,8 @@ class VAETraining(pl.LightningModule):
         weights, averages = self.networks.state_dict(), self.progress.averages
         if not averages:
             averages.update((name, weight.clone()) for name, weight in weights.items())
-        kept = min(_AVERAGING, (self.steps_done + 1) / (self.steps_done + 10))
-        torch._foreach_lerp_([averages[name] for name in weights], list(weights.values()), 1 - kept)
+        decay = min(_AVERAGING, (self.steps_done + 1) / (self.steps_done + 10))
+        torch._foreach_lerp_([averages[name] for name in weights], list(weights.values()), 1 - decay)
 
     def _optimizers(self) -> list[Any]:
         """Those that count steps."""

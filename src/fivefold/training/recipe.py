@@ -15,7 +15,7 @@ def held_out_elbo(row: dict[str, float]) -> float:
 
 @dataclass(frozen=True)
 class Recipe:
-    """What an epoch is, which one is best, and how the weights move.
+    """Epochs' length, early stopping, averaging, clipping, augmentation, and the score of the best epoch.
 
     Attributes
     ----------
