@@ -45,7 +45,7 @@ class ImageSurroundings(Surroundings):
         side: int,
         guided: Tensor | None = None,
     ) -> None:
-        super().__init__(x, conditioning, guide, guided)
+        super().__init__(x, visible, conditioning, guide, guided)
         _, self.channels, self.height, self.width = x.shape
         self._side = side
         visible = visible.to(x.dtype)

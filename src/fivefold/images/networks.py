@@ -110,7 +110,7 @@ def _make_vae(schema: ImageSchema, config: NetworkConfig) -> VAE:
 
 
 def prepare(networks: nn.ModuleDict, items: Items, train: np.ndarray, held_out: np.ndarray) -> None:
-    """Nothing is fitted in closed form."""
+    """Nothing."""
 
 
 def recipe(schema: ImageSchema, config: FitConfig) -> Recipe:

@@ -9,7 +9,7 @@ from __future__ import annotations
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
-from typing import Any, TypeVar, final
+from typing import Any, ClassVar, TypeVar, final
 
 import torch
 from torch import Tensor, nn
@@ -33,17 +33,18 @@ class Surroundings(ABC):
 
     Parameters
     ----------
-    x : `(n, c, h, w)` float
+    x, visible : `(n, c, h, w)` float in [0, 1] and bool
     conditioning : which other elements an element is given
     guide : h(z) of each item's codes, as many for each item, one item's after the other's; or None to do without z
     guided : `(n,)` bool, which items' guide counts (default: all)
     """
 
     def __init__(
-        self, x: Tensor, conditioning: Conditioning, guide: CodeFeatures | None, guided: Tensor | None
+        self, x: Tensor, visible: Tensor, conditioning: Conditioning, guide: CodeFeatures | None, guided: Tensor | None
     ) -> None:
         n = len(x)
-        self.conditioning, self.size = conditioning, x.shape[1:].numel()
+        self.x, self.visible, self.conditioning, self.guide = x.clone(), visible.clone(), conditioning, guide
+        self.size = x.shape[1:].numel()
         self.codes = 1 if guide is None else len(guide.coarse) // n
         known = torch.full((n,), guide is not None, device=x.device)
         self.known = (known if guided is None else known & guided).to(x.dtype)  # whether the code is, 0 or 1
@@ -74,7 +75,8 @@ class ParameterGroup:
 class ContextDecoder(nn.Module, ABC):
     """A network that all elements of an item share, each seeing what is around it: the modality's own `Surroundings`."""
 
-    @abstractmethod
+    surroundings_class: ClassVar[type[Surroundings]]
+
     def surroundings(
         self,
         x: Tensor,
@@ -83,14 +85,8 @@ class ContextDecoder(nn.Module, ABC):
         guide: CodeFeatures | None,
         guided: Tensor | None = None,
     ) -> Surroundings:
-        """Items as this network sees them.
-
-        Parameters
-        ----------
-        x, visible : `(n, c, h, w)` float in [0, 1] and bool
-        guide : h(z) of each item's codes, as many for each item, one item's after the other's; or None to do without z
-        guided : `(n,)` bool, which items' guide counts (default: all)
-        """
+        """Items as this network sees them; see `Surroundings`."""
+        return self.surroundings_class(x, visible, conditioning, guide, guided)
 
     @abstractmethod
     def forward(self, around: Any, items: Tensor, elements: Tensor) -> Likelihood:

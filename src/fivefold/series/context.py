@@ -27,18 +27,7 @@ _WITHOUT_Z = 0.25  # of the windows: z must pay for itself
 class SeriesSurroundings(Surroundings):
     """A batch of windows, of which values are asked for; see `Surroundings`."""
 
-    def __init__(
-        self,
-        x: Tensor,
-        visible: Tensor,
-        conditioning: Conditioning,
-        guide: CodeFeatures | None,
-        guided: Tensor | None,
-    ) -> None:
-        super().__init__(x, conditioning, guide, guided)
-        self.x, self.visible = x.clone(), visible.clone()
-        self.coarse = None if guide is None else guide.coarse.squeeze(3)
-        self.likelihood: ColumnLikelihood | None = None  # of all values, as long as none is put
+    likelihood: ColumnLikelihood | None = None  # of all values, as long as none is put
 
     def put(self, items: Tensor, elements: Tensor, values: Tensor) -> None:
         channels = self.x.shape[3]
@@ -48,6 +37,8 @@ class SeriesSurroundings(Surroundings):
 
 class SeriesContext(ContextDecoder):
     """Surroundings and numbers of values → `ColumnLikelihood` of those, as tensors `(m, ·, codes, 1)`."""
+
+    surroundings_class = SeriesSurroundings
 
     def __init__(self, schema: SeriesSchema, config: ContextConfig, series: SeriesConfig, coarse_channels: int) -> None:
         super().__init__()
@@ -60,16 +51,6 @@ class SeriesContext(ContextDecoder):
             for kind in Conditioning
         )
         self.heads = nn.ModuleList(StepHeads(schema, config.context_width) for _ in Conditioning)
-
-    def surroundings(
-        self,
-        x: Tensor,
-        visible: Tensor,
-        conditioning: Conditioning,
-        guide: CodeFeatures | None,
-        guided: Tensor | None = None,
-    ) -> SeriesSurroundings:
-        return SeriesSurroundings(x, visible, conditioning, guide, guided)
 
     def forward(self, around: SeriesSurroundings, items: Tensor, elements: Tensor) -> ColumnLikelihood:
         return self.explain(around).at(code_rows(items, around.codes), elements)
@@ -104,9 +85,8 @@ class SeriesContext(ContextDecoder):
             if len(rows) == 0:
                 continue
             shown = seen.visible[rows]
-            around = self.surroundings(
-                seen.x[rows], shown, conditioning, CodeFeatures(guide.coarse[rows], None), guided
-            )
+            features = CodeFeatures(guide.coarse[rows], None)
+            around = SeriesSurroundings(seen.x[rows], shown, conditioning, features, guided)
             likelihood = self.explain(around)
             wanted = visible[rows] & ~shown if conditioning is Conditioning.MISSING else visible[rows]
             loss = -likelihood.log_prob(x[rows])
@@ -124,7 +104,7 @@ class SeriesContext(ContextDecoder):
         if around.conditioning is Conditioning.CAUSAL:
             shown = F.pad(shown, (1, -1))
         n, codes, steps = len(shown), around.codes, shown.shape[2]
-        coarse = shown.new_zeros(n, self._coarse, steps) if around.coarse is None else around.coarse
+        coarse = shown.new_zeros(n, self._coarse, steps) if around.guide is None else around.guide.coarse.squeeze(3)
         known = around.known.repeat_interleave(codes).view(-1, 1, 1)
         where = waves(steps, shown).expand(len(coarse), -1, -1)
         inputs = shown.repeat_interleave(codes, 0), coarse * known, known.expand(-1, 1, steps), where

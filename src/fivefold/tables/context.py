@@ -60,17 +60,10 @@ class Factors(nn.Module):
 class TableSurroundings(Surroundings):
     """A batch of rows, of which the cells are asked for; see `Surroundings`."""
 
-    def __init__(
-        self,
-        x: Tensor,
-        visible: Tensor,
-        conditioning: Conditioning,
-        guide: CodeFeatures | None,
-        guided: Tensor | None,
-    ) -> None:
-        super().__init__(x, conditioning, guide, guided)
-        self.x, self.visible = x.clone(), visible.clone()
-        self.coarse = None if guide is None else guide.coarse.view(len(x), self.codes, -1)
+    @property
+    def coarse(self) -> Tensor | None:
+        """h(z) of the codes, `(n, codes, features)`."""
+        return None if self.guide is None else self.guide.coarse.view(len(self), self.codes, -1)
 
     def put(self, items: Tensor, elements: Tensor, values: Tensor) -> None:
         self.x[items, 0, 0, elements] = values
@@ -89,6 +82,8 @@ class TableSurroundings(Surroundings):
 class TableContext(ContextDecoder):
     """Surroundings and numbers of cells → `ColumnLikelihood` of those cells, as tensors `(m, ·, codes, 1)`."""
 
+    surroundings_class = TableSurroundings
+
     def __init__(self, schema: TableSchema, config: ContextConfig, rows: TableConfig, coarse_channels: int) -> None:
         super().__init__()
         self.schema, self._coarse, self._members = schema, coarse_channels, rows.members
@@ -102,16 +97,6 @@ class TableContext(ContextDecoder):
         self.first = MemberLinear(rows.members, size, width)
         self.later = nn.ModuleList([MemberLinear(rows.members, width, width) for _ in range(config.context_depth - 1)])
         self.heads = ColumnHeads(schema, width, rows.members)
-
-    def surroundings(
-        self,
-        x: Tensor,
-        visible: Tensor,
-        conditioning: Conditioning,
-        guide: CodeFeatures | None,
-        guided: Tensor | None = None,
-    ) -> TableSurroundings:
-        return TableSurroundings(x, visible, conditioning, guide, guided)
 
     def parameter_groups(self, peak: float) -> list[ParameterGroup]:
         """The factors learn faster."""

@@ -94,7 +94,7 @@ def build(schema: TableSchema, config: FitConfig, seed: int) -> nn.ModuleDict:
 
 
 def prepare(networks: nn.ModuleDict, items: Items, train: np.ndarray, held_out: np.ndarray) -> None:
-    """Nothing is fitted in closed form."""
+    """Nothing."""
 
 
 def recipe(schema: TableSchema, config: FitConfig) -> Recipe:
