@@ -13,15 +13,19 @@ from importlib import import_module
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar, Protocol, cast
 
-import numpy as np
-
 from fivefold.config import FitConfig, ModalityConfig
 from fivefold.errors import ModelError, UsageError
 
 if TYPE_CHECKING:
+    import numpy as np
+    import torch
+    from torch import nn
+
     from fivefold.archive.container import ArchiveReader, Limits
-    from fivefold.archive.models import ModelArrays
     from fivefold.items import Block, Items
+    from fivefold.model.fitted import FittedModel
+    from fivefold.storage import StoredModel
+    from fivefold.training.recipe import Recipe
 
 
 class Schema(Protocol):
@@ -223,7 +227,7 @@ class Encoding:
 class Decoding(Protocol):
     """What the header of an open archive says of its items."""
 
-    def codec(self, model: ModelArrays, lossy: bool) -> BlockCodec:
+    def codec(self, model: StoredModel, lossy: bool) -> BlockCodec:
         """For the archive's blocks; raises `ArchiveError` if the header does not fit the model, `UsageError` for `lossy`."""
         ...
 
@@ -245,7 +249,7 @@ class Coding(Protocol):
 
     @property
     def encoding(self) -> Callable[..., Encoding]:
-        """`encoding(model, arrays, source, options, **reading)` of a `FittedModel`, its `ModelArrays`, and `ArchiveOptions`.
+        """`encoding(model, stored, source, options, **reading)` of a model, fitted and as stored, and `ArchiveOptions`.
 
         Raises `DataError` if `source` can't be read or held, `ModelError` if the model can't do it.
         """
@@ -253,6 +257,42 @@ class Coding(Protocol):
 
     def decoding(self, reader: ArchiveReader, limits: Limits) -> Decoding:
         """Raises what a damaged header leads to: `ArchiveError`, or errors of values, types and look-ups."""
+        ...
+
+
+class Networks(Protocol):
+    """`networks.py`: what is trained, and how. `schema` is the modality's own.
+
+    Attributes
+    ----------
+    CALIBRATIONS : classes of what `calibrate` fits, frozen dataclasses of arrays, by the names that they have on disk
+    PRECISION : of the networks in use; float32 where the device has no other
+    """
+
+    @property
+    def CALIBRATIONS(self) -> Mapping[str, type[Any]]: ...
+
+    @property
+    def PRECISION(self) -> torch.dtype: ...
+
+    def build(self, schema: Any, config: FitConfig, seed: int) -> nn.ModuleDict:
+        """Freshly initialised networks: `vae`, and `context` if the configuration has one."""
+        ...
+
+    def prepare(self, networks: nn.ModuleDict, items: Items, train: np.ndarray, held_out: np.ndarray) -> None:
+        """What is fitted in closed form before training; of the items numbered `train` and `held_out`."""
+        ...
+
+    def recipe(self, schema: Any, config: FitConfig) -> Recipe:
+        """How the networks are trained."""
+        ...
+
+    def calibrate(self, model: FittedModel, items: Items, train: np.ndarray, held_out: np.ndarray) -> None:
+        """Fit `model.calibrations` to the results of trained networks; all but the prior, which is there."""
+        ...
+
+    def count_statistics(self, model: FittedModel) -> int:
+        """How many statistics the model's anomaly score is of."""
         ...
 
 
@@ -289,9 +329,9 @@ class Modality:
         return cast(Data, self._room("dataset"))
 
     @cached_property
-    def networks(self) -> Any:
+    def networks(self) -> Networks:
         """What is trained, and how."""
-        return self._room("networks")
+        return cast(Networks, self._room("networks"))
 
     @cached_property
     def jobs(self) -> Any:

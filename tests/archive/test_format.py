@@ -22,7 +22,7 @@ import pandas as pd
 import pyarrow as pa
 import pytest
 
-from fivefold.archive.models import arrays_of
+from fivefold.archive.models import checked
 from fivefold.archive.read import decompress
 from fivefold.archive.write import ArchiveOptions, compress, write_archive
 from fivefold.codec import rounding
@@ -30,7 +30,7 @@ from fivefold.images.coding import ImageCodec
 from fivefold.images.latent import LatentGrid
 from fivefold.images.settings import configure
 from fivefold.items import make_items
-from fivefold.model.build import build_networks
+from fivefold.modality import modality_of
 from fivefold.model.fitted import FittedModel
 from fivefold.storage import load, save
 from fivefold.training.fit import fit
@@ -437,10 +437,10 @@ def test_other_networks(case, steps):
     """Untrained, of one channel, without a fitted prior, with and without codes."""
     levels = np.random.default_rng(0).integers(0, 256, (2, 5, 7, 1))
     schema, config = make_items(levels.astype(np.uint8)).schema, configure(**TINY, **case)
-    networks = build_networks(schema, config, 0).eval()
+    networks = modality_of(schema).networks.build(schema, config, 0).eval()
     grid = None if steps is None else LatentGrid(np.array(steps))
     model = FittedModel(schema=schema, config=config, **dict(networks.named_children()))
-    codec = ImageCodec.of(arrays_of(model), grid, schema.dtype)
+    codec = ImageCodec.of(checked(model), grid, schema.dtype)
     symbols = None if grid is None else grid.nearest(np.random.default_rng(1).standard_normal((2, 2)))
     tensors = {name: (each.flatten().tolist(), list(each.shape)) for name, each in networks.state_dict().items()}
     plain, z = Networks({"schema": schema.to_json(), "fit": config.to_json()}, tensors), [None, None]

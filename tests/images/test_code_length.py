@@ -47,7 +47,9 @@ def test_without_a_step_there_is_no_z(model, items):
     found = code_length(model, items, None)
     assert (found.z == 0).all()
     np.testing.assert_allclose(found.elements, nats_of_elements(model, items, with_z=False), rtol=1e-5)
-    changed = code_length(dataclasses.replace(model, prior=wide(1e6)), items, None)
+    changed = code_length(
+        dataclasses.replace(model, calibrations=model.calibrations | {"prior": wide(1e6)}), items, None
+    )
     np.testing.assert_array_equal(changed.elements, found.elements)
 
 
@@ -63,7 +65,7 @@ def test_elements_are_coded_given_z(model, items):
 def test_z_costs_its_cells_probability(model, items, prior):
     """The density times the cell's volume."""
     if prior == "standard":
-        model = dataclasses.replace(model, prior=None)
+        model = dataclasses.replace(model, calibrations=model.calibrations | {"prior": None})
     with torch.no_grad():
         posterior = model.vae.posterior(*seen(model, items))
     mu, std = posterior.mu.numpy().astype(np.float64), posterior.std.numpy().astype(np.float64)
@@ -73,10 +75,12 @@ def test_z_costs_its_cells_probability(model, items, prior):
 
 
 def test_a_coarser_grid_saves_the_logarithm_of_its_step_per_unit(model, items):
-    model = dataclasses.replace(model, prior=wide(1e6))
+    model = dataclasses.replace(model, calibrations=model.calibrations | {"prior": wide(1e6)})
     fine, coarse = (code_length(model, items, step).z for step in (0.5, 4.0))
     np.testing.assert_allclose(fine - coarse, 4 * math.log(8), rtol=1e-6)
-    wider = code_length(dataclasses.replace(model, prior=wide(1e7)), items, 4.0).z
+    wider = code_length(
+        dataclasses.replace(model, calibrations=model.calibrations | {"prior": wide(1e7)}), items, 4.0
+    ).z
     np.testing.assert_allclose(wider - coarse, 4 * math.log(10), rtol=1e-6)
 
 

@@ -8,12 +8,12 @@ import numpy as np
 import pytest
 import torch
 
-from fivefold.images.context import by_element
 from fivefold.images.exact import CausalFields, ExactDecoder, mixture_parameters
 from fivefold.images.schema import ImageSchema
 from fivefold.images.settings import configure
-from fivefold.model.build import build_networks
+from fivefold.modality import modality_of
 from fivefold.model.conditioning import Conditioning
+from fivefold.model.context import by_element
 from fivefold.model.likelihoods import DiscretizedLogisticMixture
 
 SMALL = {"hidden": 16, "first_channels": 4, "max_channels": 8, "smallest_side": 4, "latent_dim": 3, "context_width": 12}
@@ -28,7 +28,7 @@ CASES = [
 def networks(case, height=11, width=7, channels=1, high=255.0):
     schema = ImageSchema(height, width, channels, "uint16", 0.0, high)
     config = configure(**{"window": 5, **SMALL, **case})
-    modules = build_networks(schema, config, 0).double().eval()
+    modules = modality_of(schema).networks.build(schema, config, 0).double().eval()
     weights = {name: weight.numpy() for name, weight in modules.state_dict().items()}
     return modules, ExactDecoder(weights, schema, config)
 

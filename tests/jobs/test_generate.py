@@ -10,12 +10,12 @@ import torch
 
 import fivefold
 from fivefold.errors import DataError, ModelError, UsageError
-from fivefold.images.context import as_items
 from fivefold.items import make_items
 from fivefold.jobs.codes import decode, encode
 from fivefold.jobs.generate import generate, latent_grid, morph, nearest_items, traverse
 from fivefold.model.conditional import Conditional
 from fivefold.model.conditioning import Conditioning
+from fivefold.model.context import as_items
 from fivefold.model.fitted import uniform
 from fivefold.model.prior import FittedPrior
 from fivefold.seeds import derive_seed
@@ -33,7 +33,7 @@ def clustered(ramp):
     """`ramp` with a prior of two clusters, the second three times as heavy as the first."""
     means = np.array([[-2.0, 0.0], [1.0, 1.5]])
     roots = np.array([[[0.1, 0.0], [0.05, 0.1]], [[0.2, 0.0], [0.0, 0.2]]])
-    return dataclasses.replace(ramp, prior=FittedPrior(np.array([0.25, 0.75]), means, roots))
+    return dataclasses.replace(ramp, calibrations={"prior": FittedPrior(np.array([0.25, 0.75]), means, roots)})
 
 
 @pytest.fixture(scope="module")

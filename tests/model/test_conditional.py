@@ -8,13 +8,13 @@ import pytest
 import torch
 
 from fivefold.config import CorruptionConfig
-from fivefold.images.context import by_element, column
 from fivefold.images.schema import ImageSchema
 from fivefold.images.settings import configure
-from fivefold.model import conditional
-from fivefold.model.build import build_networks
+from fivefold.modality import modality_of
+from fivefold.model import context
 from fivefold.model.conditional import Conditional
 from fivefold.model.conditioning import Conditioning
+from fivefold.model.context import by_element, column
 from fivefold.model.fitted import FittedModel
 
 every_window = pytest.mark.parametrize("window", Conditioning)
@@ -38,7 +38,7 @@ def without_context(likelihood: str, dtype: str) -> FittedModel:
     schema = ImageSchema(8, 6, 3, dtype, 0.0, 255.0)
     settings = {"latent_dim": 3, "hidden": 16, "first_channels": 4, "max_channels": 8}
     config = configure(window=0, likelihood=likelihood, **settings)
-    return FittedModel(build_networks(schema, config, 0)["vae"].eval(), schema, config)
+    return FittedModel(modality_of(schema).networks.build(schema, config, 0)["vae"].eval(), schema, config)
 
 
 def log_probs(given, x):
@@ -49,7 +49,7 @@ def log_probs(given, x):
 @every_window
 @pytest.mark.parametrize("chunk", [1, 50, 144, 10_000])
 def test_map_places_what_each_element_gives(untrained, inputs, monkeypatch, window, chunk):
-    monkeypatch.setattr(conditional, "_CHUNK", chunk)
+    monkeypatch.setattr(context, "_CHUNK", chunk)
     x, visible, z = inputs
     values = by_element(x)
     given = Conditional(untrained, window, x, visible, z)
@@ -65,7 +65,7 @@ def test_order_and_chunks_do_not_matter(untrained, inputs, monkeypatch, window):
     x, visible, z = inputs
     given = Conditional(untrained, window, x, visible, z)
     expected = log_probs(given, x)
-    monkeypatch.setattr(conditional, "_CHUNK", 37)
+    monkeypatch.setattr(context, "_CHUNK", 37)
     torch.testing.assert_close(log_probs(given, x), expected)
     order = torch.randperm(3 * 144, generator=torch.Generator().manual_seed(1))
     for part in order.split(100):

@@ -23,7 +23,7 @@ def test_column_after_column_the_networks_say_the_same(table_model, trees, monke
     assert isinstance(table_model.context, TableContext)
     around = table_model.context.surroundings(x, seen, Conditioning.CAUSAL, None)
     with torch.inference_mode():
-        for number, told in enumerate(table_model.context.columns(around)):
+        for number, (told, _, _) in enumerate(table_model.context.every(around)):
             found = chain.distribution(number)
             if classes := table_model.schema.columns[number].classes:
                 wanted = (told.log_classes[:, :classes],)

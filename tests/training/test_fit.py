@@ -18,7 +18,7 @@ from fivefold.images.settings import configure
 from fivefold.images.statistics import item_statistics
 from fivefold.items import make_items, split_rows
 from fivefold.jobs.generate import generate
-from fivefold.model.build import build_networks
+from fivefold.modality import modality_of
 from fivefold.model.conditional import Conditional
 from fivefold.model.conditioning import Conditioning
 from fivefold.model.fitted import FittedModel
@@ -164,7 +164,7 @@ def test_the_context_decoder_learns_and_is_kept(fit_small, whole):
 def test_windows_of_corruptions_that_were_not_met_are_not_learnt(fit_small, whole, corruption, learnt):
     """Each window has layers of its own, which move only where the fit met it."""
     model = fit_small(corruption=corruption, epochs=1)
-    fresh = build_networks(model.schema, model.config, 0)["context"]
+    fresh = modality_of(model.schema).networks.build(model.schema, model.config, 0)["context"]
     for window in Conditioning:
         assert model.has_learnt(window) == (window in learnt)
         assert same_weights(model.context.layers[window], fresh.layers[window]) == (window not in learnt)

@@ -18,6 +18,7 @@ from fivefold.progress import Rate, progress_bar
 
 if TYPE_CHECKING:
     from fivefold.model.fitted import FittedModel
+    from fivefold.storage import StoredModel
 
 _NONSENSE = (
     LookupError,
@@ -66,7 +67,7 @@ class Archive:
 
     def parts(
         self,
-        model: FittedModel | None = None,
+        model: FittedModel | StoredModel | None = None,
         *,
         lossy: bool = False,
         items: slice = slice(None),
@@ -99,7 +100,9 @@ class Archive:
                 bar.advance(f"decompress, {rate.add(part.nbytes)}", len(part))
                 yield part
 
-    def read(self, model: FittedModel | None = None, *, items: slice = slice(None), **options: Any) -> Any:
+    def read(
+        self, model: FittedModel | StoredModel | None = None, *, items: slice = slice(None), **options: Any
+    ) -> Any:
         """All of `parts`, in the form in which the data came.
 
         Images are an array `(n, h, w, c)`; a table is one of its kind, with its index; series an array or a list of arrays.
@@ -144,7 +147,7 @@ def open_archive(file: IO[bytes], limits: Limits = Limits()) -> Archive:  # noqa
 
 def decompress(
     archive: bytes,
-    model: FittedModel | None = None,
+    model: FittedModel | StoredModel | None = None,
     *,
     lossy: bool = False,
     items: slice = slice(None),

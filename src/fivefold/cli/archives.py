@@ -90,15 +90,15 @@ def decompress(
 ) -> None:
     """Bring back the items of an archive."""
     wanted = _parse_range(items)
-    from fivefold.storage import load
+    from fivefold.storage import read
 
     with _open(archive) as opened:
         write = opened.decoding.output(output, force)
         rows = opened.rows(wanted)
         if not rows:
             raise UsageError(f"--items {items}: the archive has {len(opened)} items, none of these")
-        fitted = None if model is None else load(model)
-        with closing(opened.parts(fitted, lossy=lossy, items=wanted, workers=_workers(workers))) as parts:
+        stored = None if model is None else read(model)
+        with closing(opened.parts(stored, lossy=lossy, items=wanted, workers=_workers(workers))) as parts:
             write(parts, rows)
     present({"items": len(rows), "output": str(output)}, json)
 

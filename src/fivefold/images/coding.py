@@ -18,6 +18,7 @@ import numpy as np
 
 from fivefold.archive.container import ArchiveReader, Limits
 from fivefold.archive.layers import CODED, RAW, DamagedLayerError, check_empty, check_same, inflate, pack, pop, unpack
+from fivefold.archive.models import has_context
 from fivefold.codec.mixtures import MOST_SYMBOLS, Mixtures, even_edges, to_mixtures
 from fivefold.codec.rounding import HintedRounder, HintingRounder, Rounder
 from fivefold.errors import DamagedArchiveError, DataError, ModelError, UsageError
@@ -31,9 +32,9 @@ from fivefold.modality import Encoding
 from fivefold.model.prior import FittedPrior
 
 if TYPE_CHECKING:
-    from fivefold.archive.models import ModelArrays
     from fivefold.archive.write import ArchiveOptions
     from fivefold.model.fitted import FittedModel
+    from fivefold.storage import StoredModel
 
 _LANES = 32  # of a whole block's elements; the codes have one
 _BLOCK_ITEMS, _BLOCK_ELEMENTS = 1024, 1 << 21
@@ -59,7 +60,7 @@ class ImageCodec:
     dtype: str
 
     @classmethod
-    def of(cls, model: ModelArrays, grid: LatentGrid | None, dtype: str) -> ImageCodec:
+    def of(cls, model: StoredModel, grid: LatentGrid | None, dtype: str) -> ImageCodec:
         """That of a model; raises `ModelError` if its prior is damaged."""
         assert isinstance(model.schema, ImageSchema)
         prior = model.calibrations.get("prior")
@@ -206,7 +207,7 @@ def _values(levels: np.ndarray, schema: ImageSchema, dtype: np.dtype) -> np.ndar
 
 def encoding(
     model: FittedModel,
-    arrays: ModelArrays,
+    stored: StoredModel,
     source: Any,
     options: ArchiveOptions,
     *,
@@ -216,12 +217,12 @@ def encoding(
 
     Raises `DataError` if elements are missing, or images are too large; `ModelError` if the model can't do it.
     """
-    schema = arrays.schema
+    schema = stored.schema
     assert isinstance(schema, ImageSchema)
     items = read_items(source, schema, resize=resize)
     if (most := Limits().block_elements // schema.size) == 0:
         raise DataError(f"{items.source}: items of {schema.size:,} elements are too large for an archive")
-    if not options.lossy and (not arrays.has_context or schema.levels is None):
+    if not options.lossy and (not has_context(stored) or schema.levels is None):
         raise ModelError(
             "exact archives need a model of integers with a context decoder; this one has none: give --lossy"
         )
@@ -239,7 +240,7 @@ def encoding(
         return {**about, "lossy": options.lossy, "steps": steps}
 
     return Encoding(
-        codec=ImageCodec.of(arrays, None, dtype),
+        codec=ImageCodec.of(stored, None, dtype),
         tasks=_tasks(model, items, size, grid, options),
         facts=facts,
         elements=schema.size,
@@ -282,7 +283,7 @@ class ImageDecoding:
     names: tuple[str, ...] | None
     limits: Limits
 
-    def codec(self, model: ModelArrays, lossy: bool) -> ImageCodec:
+    def codec(self, model: StoredModel, lossy: bool) -> ImageCodec:
         """See `modality.Decoding`."""
         if self.lossy and not lossy:
             raise UsageError("the archive is lossy: it holds no exact items; give --lossy")
@@ -292,7 +293,7 @@ class ImageDecoding:
             raise DamagedArchiveError("the archive's header is damaged: its schema is not the model's")
         if self.grid is not None and len(self.grid.steps) != model.config.network.latent_dim:
             raise DamagedArchiveError("the archive's header is damaged: its codes are not the model's")
-        if not lossy and (not model.has_context or self.schema.levels is None):
+        if not lossy and (not has_context(model) or self.schema.levels is None):
             raise DamagedArchiveError("the archive's header is damaged: its model can't hold exact items")
         return ImageCodec.of(model, self.grid, self.dtype.name)
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from fivefold.config import (
     ContextConfig,
@@ -13,8 +13,10 @@ from fivefold.config import (
     TrainingConfig,
 )
 from fivefold.errors import UsageError
-from fivefold.images.schema import ImageSchema
 from fivefold.modality import Words
+
+if TYPE_CHECKING:
+    from fivefold.images.schema import ImageSchema
 
 WORDS = Words("image", "images", "element", "elements")
 CONFIG: type[ModalityConfig] | None = None

@@ -9,12 +9,12 @@ import torch
 
 from fivefold.config import PriorName
 from fivefold.errors import ModelError, UsageError
-from fivefold.images.context import as_items
 from fivefold.images.dataset import Source
 from fivefold.items import Items
 from fivefold.jobs.codes import decode, encode
 from fivefold.model.conditional import Conditional
 from fivefold.model.conditioning import Conditioning
+from fivefold.model.context import as_items
 from fivefold.model.fitted import FittedModel, standard_normal, uniform
 from fivefold.seeds import derive_seed
 from fivefold.series.copula import draw_windows

@@ -11,11 +11,11 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from fivefold.errors import UsageError
-from fivefold.images.context import as_items, by_element
 from fivefold.images.dataset import Mask, Source
 from fivefold.images.schema import ImageSchema
 from fivefold.model.conditional import Conditional
 from fivefold.model.conditioning import Conditioning
+from fivefold.model.context import as_items, by_element
 from fivefold.model.fitted import FittedModel, standard_normal, uniform
 from fivefold.model.likelihoods import Likelihood, bisect
 from fivefold.model.vae import Posterior

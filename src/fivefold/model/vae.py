@@ -9,6 +9,7 @@ from torch import Tensor, nn
 
 from fivefold.model.likelihoods import Likelihood
 
+ACTIVATIONS: dict[str, type[nn.Module]] = {"relu": nn.ReLU, "silu": nn.SiLU}
 _MIN_LOGVAR, _MAX_LOGVAR = -20.0, 10.0  # keeps exp(logvar) finite, and its reciprocal
 
 
@@ -60,7 +61,7 @@ class Elbo:
 
 @dataclass(frozen=True)
 class CodeFeatures:
-    """h(z): the decoder's last hidden map `(n, f, h', w')`; and the mean item `(n, c, h, w)`, of rows None."""
+    """h(z), for the context decoder: the decoder's last hidden map `(n, f, h', w')`; and the mean `(n, c, h, w)`, or None."""
 
     coarse: Tensor
     mean: Tensor | None
@@ -93,7 +94,7 @@ class VAE(nn.Module):
         return self.decoder(z)
 
     def guided(self, z: Tensor) -> tuple[Likelihood, CodeFeatures]:
-        """`likelihood(z)`, and what the context decoder is told of `z`."""
+        """`likelihood(z)`, and the features of `z` for the context decoder."""
         return self.decoder.guided(z)  # type: ignore[operator]  # a module's attributes have no types
 
     def elbo(self, x: Tensor, noise: Tensor, visible: Tensor | None = None) -> Elbo:

@@ -51,8 +51,8 @@ from fivefold.tables.verbatim import (
 )
 
 if TYPE_CHECKING:
-    from fivefold.archive.models import ModelArrays
     from fivefold.archive.write import ArchiveOptions
+    from fivefold.storage import StoredModel
 
 _LONGEST = 1024  # steps of a stretch; its first steps cost more
 _STEPS_AT_ONCE = 1 << 15  # of windows side by side
@@ -282,19 +282,19 @@ def _of_channel(hints: np.ndarray, channel: int, channels: int) -> np.ndarray:
     return (own >> 1) // channels << 1 | (own & 1)
 
 
-def encoding(model: Any, arrays: ModelArrays, source: Any, options: ArchiveOptions) -> Encoding:
+def encoding(model: Any, stored: StoredModel, source: Any, options: ArchiveOptions) -> Encoding:
     """Steps of series on their way into an archive; see `SeriesRows.of` for `source`."""
-    schema = arrays.schema
+    schema = stored.schema
     assert isinstance(schema, SeriesSchema)
     steps = options.items_per_block(_BLOCK_STEPS, Limits().block_rows)
     series = SeriesRows.of(source, schema, steps)
     facts = {"kind": "series", "ids": series.ids, **series.form}
-    codec = partial(codec_of, arrays, ids=series.ids)
+    codec = partial(codec_of, stored, ids=series.ids)
     return series.tables.encoding(codec, facts, schema.channels.size, steps, options)
 
 
 def codec_of(
-    model: ModelArrays, columns: pa.Schema, ids: str | None = None, most: int = Limits().block_bytes
+    model: StoredModel, columns: pa.Schema, ids: str | None = None, most: int = Limits().block_bytes
 ) -> StepCodec:
     """The codec of series' blocks under a model; raises `ModelError` if it has no context decoder."""
     check_context(model)
@@ -319,7 +319,7 @@ class StepDecoding:
     form: dict[str, Any] | None
     steps: int
 
-    def codec(self, model: ModelArrays, lossy: bool) -> StepCodec:
+    def codec(self, model: StoredModel, lossy: bool) -> StepCodec:
         """See `modality.Decoding`."""
         assert isinstance(model.schema, SeriesSchema)
         self.rows.check_columns(model.schema.channels)

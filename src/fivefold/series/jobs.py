@@ -14,12 +14,12 @@ import torch
 from torch import Tensor
 
 from fivefold.errors import DataError, UsageError
-from fivefold.images.context import by_element
 from fivefold.items import Items
 from fivefold.jobs.detect import benjamini_hochberg, check_rates, surprise, warn_of_few
 from fivefold.jobs.impute import impute
 from fivefold.model.conditional import Conditional
 from fivefold.model.conditioning import Conditioning
+from fivefold.model.context import by_element
 from fivefold.model.fitted import FittedModel, standard_normal, uniform
 from fivefold.model.likelihoods import Likelihood
 from fivefold.model.scores import IndependentScore

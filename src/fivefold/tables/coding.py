@@ -15,6 +15,7 @@ import pyarrow as pa
 
 from fivefold.archive.container import ArchiveReader, Limits
 from fivefold.archive.layers import CODED, DamagedLayerError, check_empty, inflate, pack, pop, unpack
+from fivefold.archive.models import has_context
 from fivefold.codec import PRECISION
 from fivefold.codec.alphabets import Classes, to_classes
 from fivefold.codec.mixtures import LOCATION_STEPS, Mixtures, to_mixtures, without_ends
@@ -47,8 +48,8 @@ from fivefold.tables.verbatim import (
 )
 
 if TYPE_CHECKING:
-    from fivefold.archive.models import ModelArrays
     from fivefold.archive.write import ArchiveOptions
+    from fivefold.storage import StoredModel
 
 _LANES, _CELLS_PER_LANE = 32, 512  # a lane takes 8 bytes
 _BLOCK_ROWS = 1 << 14
@@ -269,25 +270,25 @@ def row_blocks(tables: Iterable[pa.Table], columns: pa.Schema, rows: int) -> Ite
         yield from (table.slice(start, rows) for start in range(0, len(table), rows))
 
 
-def encoding(model: Any, arrays: ModelArrays, source: Any, options: ArchiveOptions) -> Encoding:
+def encoding(model: Any, stored: StoredModel, source: Any, options: ArchiveOptions) -> Encoding:
     """Rows of a table on their way into an archive; see `ExactTables.of` for `source`."""
-    schema = arrays.schema
+    schema = stored.schema
     assert isinstance(schema, TableSchema)
     rows = options.items_per_block(_BLOCK_ROWS, Limits().block_rows)
     tables = ExactTables.of(source, schema)
-    return tables.encoding(lambda columns: codec_of(arrays, columns), {"kind": "table"}, schema.size, rows, options)
+    return tables.encoding(lambda columns: codec_of(stored, columns), {"kind": "table"}, schema.size, rows, options)
 
 
-def codec_of(model: ModelArrays, columns: pa.Schema, most: int = Limits().block_bytes) -> RowCodec:
+def codec_of(model: StoredModel, columns: pa.Schema, most: int = Limits().block_bytes) -> RowCodec:
     """The codec of a table's blocks under a model; raises `ModelError` if it has no context decoder."""
     check_context(model)
     assert isinstance(model.schema, TableSchema)
     return RowCodec(ExactRows(model.weights, model.schema, model.config), columns, most)
 
 
-def check_context(model: ModelArrays) -> None:
+def check_context(model: StoredModel) -> None:
     """Raise `ModelError` if a model has no context decoder."""
-    if not model.has_context:
+    if not has_context(model):
         raise ModelError("these archives need a model with a context decoder, this one was fitted with --window 0")
 
 
@@ -306,7 +307,7 @@ class RowDecoding:
     kind: TableKind
     limits: Limits
 
-    def codec(self, model: ModelArrays, lossy: bool) -> RowCodec:
+    def codec(self, model: StoredModel, lossy: bool) -> RowCodec:
         """See `modality.Decoding`."""
         assert isinstance(model.schema, TableSchema)
         self.check_columns(model.schema)

@@ -49,5 +49,4 @@ def generate_rows(
         schema.snap(generate(model, count, number, prior="fitted", sharp=sharp, temperature=each))[:, 0, :, 0]
         for count, number, each in ((n, seed, temperature), (_REFERENCE, derive_seed(0, "reference"), 1.0))
     )
-    assert model.marginals is not None
-    return schema.snap(model.marginals.calibrated(schema, drawn, reference, chance)[:, None, :, None])
+    return schema.snap(model.calibrations["marginals"].calibrated(schema, drawn, reference, chance)[:, None, :, None])

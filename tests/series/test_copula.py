@@ -8,7 +8,7 @@ import torch
 from scipy.special import ndtri
 
 from fivefold.jobs.generate import generate
-from fivefold.series.copula import draw_windows, left_by_codes
+from fivefold.series.copula import draw_windows, normal_residuals
 from fivefold.series.dataset import read_series
 from fivefold.series.linear import LinearPredictor
 
@@ -40,7 +40,7 @@ def test_what_codes_leave_is_nothing_where_nothing_is(series_model, waves):
     holey = waves.copy()
     holey[0, 40:60] = np.nan
     items = series_model.read(holey)
-    left, seen = left_by_codes(series_model, items)
+    left, seen = normal_residuals(series_model, items)
     assert left.shape == seen.shape
     assert not left[~seen].any()
     assert left[seen].abs().max() <= -ndtri(1e-3) + 1e-6

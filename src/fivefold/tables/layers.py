@@ -1,4 +1,4 @@
-"""What networks see of a row's cells, and how they say what they make of them."""
+"""Layers that networks for tables share: features of cells, linear layers of several members, heads of likelihoods."""
 
 from __future__ import annotations
 
@@ -13,8 +13,8 @@ from fivefold.tables.settings import COMPONENTS, FARTHEST_CELL, KNOTS, feature_p
 
 
 class Cells(nn.Module):
-    """Rows as `(n, features)`: what is visible; of numbers how large they are, piecewise linearly (Gorishniy et al. 2022,
-    arXiv:2203.05556); of classes which one, one-hot. All 0 where hidden.
+    """Features of rows, `(n, features)`: what is visible; of numbers how large they are, piecewise linearly (Gorishniy et
+    al. 2022, arXiv:2203.05556); of classes which one, one-hot. All 0 where hidden.
     """
 
     def __init__(self, schema: TableSchema) -> None:
@@ -64,7 +64,7 @@ class MemberLinear(nn.Module):
 
 
 class ColumnHeads(nn.Module):
-    """Hidden numbers `(members, n, width)` → the cells' distributions, of each member by itself."""
+    """Hidden units `(members, n, width)` → the cells' likelihood, of each member by itself."""
 
     def __init__(self, schema: TableSchema, width: int, members: int = 1) -> None:
         super().__init__()
@@ -93,8 +93,8 @@ class ColumnHeads(nn.Module):
 
     def column(self, hidden: Tensor, column: int, shift: Tensor | None = None) -> Tensor:
         """Parameters of one column's cells, `(members, n, p)`; `shift` `(n,)`."""
-        mine = slice(column * self._per_cell, (column + 1) * self._per_cell)
-        parameters = torch.baddbmm(self.linear.bias[..., mine], hidden, self.linear.weight[..., mine])
+        place = slice(column * self._per_cell, (column + 1) * self._per_cell)
+        parameters = torch.baddbmm(self.linear.bias[..., place], hidden, self.linear.weight[..., place])
         return self._shifted(parameters, None if shift is None else shift.unsqueeze(1))
 
     @staticmethod

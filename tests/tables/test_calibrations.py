@@ -10,7 +10,7 @@ import torch
 
 from fivefold.errors import ModelError
 from fivefold.model.intervals import IntervalCalibration
-from fivefold.model.scores import UpperTailScore, fit_upper_tail_score
+from fivefold.model.scores import UpperTailScore
 from fivefold.tables.likelihood import Support
 from fivefold.tables.marginals import Marginals, fit_marginals
 from fivefold.tables.rows import read_rows
@@ -56,8 +56,8 @@ def test_equal_numbers_are_spread_over_all_that_they_stand_for(table_model):
     drawn = np.zeros((1000, schema.size))
     drawn[500:, girth] = np.linspace(100, 200, 500)
     chance = np.random.default_rng(0).random(drawn.shape)
-    moved = table_model.marginals.calibrated(schema, drawn, drawn, chance)[:, girth]
-    quantiles = table_model.marginals.quantiles[girth]
+    moved = table_model.calibrations["marginals"].calibrated(schema, drawn, drawn, chance)[:, girth]
+    quantiles = table_model.calibrations["marginals"].quantiles[girth]
     assert moved[:500].min() < np.quantile(quantiles, 0.02)
     assert np.quantile(quantiles, 0.48) < moved[:500].max() <= np.quantile(quantiles, 0.51)
     assert (np.diff(moved[500:]) >= 0).all()
@@ -93,7 +93,7 @@ def test_statistics_go_by_the_visible_cells(table_model, trees):
 def test_more_than_usual_is_stranger_and_less_is_not():
     random = np.random.default_rng(0)
     statistics = random.normal([1.0, 5.0], [1.0, 2.0], (500, 2))
-    normality = fit_upper_tail_score(statistics, statistics[:100])
+    normality = UpperTailScore.fit(statistics, statistics[:100])
     usual, high, low = normality.score(np.array([[1.0, 5.0], [4.0, 5.0], [-4.0, 5.0]]))
     assert high < usual < low
     assert low - usual < usual - high
@@ -128,4 +128,4 @@ def test_what_is_damaged_is_refused(broken):
 def test_models_of_tables_count_in_double_precision(table_model):
     assert table_model.dtype == torch.float64
     assert table_model.coverage is not None
-    assert table_model.marginals is not None
+    assert table_model.calibrations["marginals"] is not None

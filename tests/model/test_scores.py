@@ -9,7 +9,7 @@ import pytest
 from scipy.stats import multivariate_normal
 
 from fivefold.errors import ModelError
-from fivefold.model.scores import JointScore, fit_joint_score
+from fivefold.model.scores import JointScore
 
 
 def draws(n: int, k: int = 4, seed: int = 0) -> np.ndarray:
@@ -21,7 +21,7 @@ def draws(n: int, k: int = 4, seed: int = 0) -> np.ndarray:
 
 @pytest.fixture
 def normality() -> JointScore:
-    return fit_joint_score(draws(100))
+    return JointScore.fit(draws(100))
 
 
 def uniformity(fit, repetitions: int = 800) -> float:
@@ -36,12 +36,12 @@ def uniformity(fit, repetitions: int = 800) -> float:
 
 
 def test_p_values_of_normal_items_are_uniform():
-    assert uniformity(fit_joint_score) < 1.63 / 800**0.5
+    assert uniformity(JointScore.fit) < 1.63 / 800**0.5
 
 
 def test_calibrating_on_the_items_that_shape_is_found_out():
     def fit(statistics):
-        fitted = fit_joint_score(statistics)
+        fitted = JointScore.fit(statistics)
         return dataclasses.replace(fitted, calibration=np.sort(fitted.score(statistics[:20])))
 
     assert uniformity(fit) > 2 * 1.63 / 800**0.5
@@ -87,26 +87,26 @@ def test_p_value_counts_the_calibration_items_as_strange(normality):
 
 def test_units_do_not_matter():
     other = draws(100) * [1e6, 1.0, 1e-4, -3.0] + [5.0, 0.0, 1e-3, 7.0]
-    np.testing.assert_allclose(fit_joint_score(other).calibration, fit_joint_score(draws(100)).calibration, rtol=1e-6)
+    np.testing.assert_allclose(JointScore.fit(other).calibration, JointScore.fit(draws(100)).calibration, rtol=1e-6)
 
 
 def test_a_statistic_that_never_changes_or_repeats_another():
     data = draws(60)
     data[:, 0] = 3.0
     data[:, 1] = data[:, 2]
-    fitted = fit_joint_score(data)
+    fitted = JointScore.fit(data)
     assert np.isfinite(fitted.calibration).all()
     assert np.isfinite(fitted.score(data)).all()
 
 
 @pytest.mark.parametrize("n", [0, 1, 2, 3])
 def test_too_few_items(n):
-    assert fit_joint_score(draws(n)) is None
+    assert JointScore.fit(draws(n)) is None
 
 
 @pytest.mark.parametrize(("n", "calibrating"), [(4, 2), (5, 3), (10, 5)])
 def test_just_enough_items(n, calibrating):
-    fitted = fit_joint_score(draws(n))
+    fitted = JointScore.fit(draws(n))
     assert fitted.calibration.shape == (calibrating,)
     assert np.isfinite(fitted.calibration).all()
 

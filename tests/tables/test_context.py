@@ -6,10 +6,10 @@ import numpy as np
 import pytest
 import torch
 
-from fivefold.images.context import by_element, column
 from fivefold.model.conditional import Conditional
 from fivefold.model.conditioning import Conditioning
-from fivefold.tables.factors import Factors
+from fivefold.model.context import by_element, column
+from fivefold.tables.context import Factors
 
 
 @pytest.fixture

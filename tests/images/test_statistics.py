@@ -41,7 +41,7 @@ def test_their_number_depends_on_the_model_alone(model, items, digits):
     for n in (1, 5):
         other = make_items(255 - digits[:n], model.schema, masks=[holes])
         assert item_statistics(model, other).shape == (n, k)
-    for without in ({"context": None}, {"prior": None}, {"context": None, "prior": None}):
+    for without in ({"context": None}, {"calibrations": {}}, {"context": None, "calibrations": {}}):
         assert 0 < item_statistics(dataclasses.replace(model, **without), items).shape[1] < k
 
 
@@ -108,7 +108,8 @@ def test_the_surprise_of_each_element_given_those_before(model, with_holes, with
 
 def test_an_improbable_code_shows(model, items):
     far = FittedPrior(np.ones(1), np.full((1, 4), 50.0), np.eye(4)[None])
-    near, strange = (item_statistics(dataclasses.replace(model, prior=prior), items) for prior in (model.prior, far))
+    other = dataclasses.replace(model, calibrations=model.calibrations | {"prior": far})
+    near, strange = (item_statistics(fitted, items) for fitted in (model, other))
     changed = (near != strange).any(axis=0)
     assert changed.sum() == 1
     assert (strange[:, changed] > near[:, changed] + 100).all()

@@ -4,10 +4,9 @@ from __future__ import annotations
 
 import torch
 
-from fivefold.model.build import build_networks
+from fivefold.modality import modality_of
 from fivefold.model.corruption import Corrupted, corrupt_for_training
 from fivefold.model.fitted import channels_first
-from fivefold.tables.loss import row_loss
 from fivefold.tables.rows import read_rows
 from fivefold.tables.settings import configure
 from fivefold.training.batches import make_loader
@@ -16,14 +15,14 @@ from fivefold.training.batches import make_loader
 def setting(trees):
     items = read_rows(trees[:100])
     config = configure(items=100, hidden=16, context_width=16, members=2)
-    networks = build_networks(items.schema, config, 0)
+    networks = modality_of(items.schema).networks.build(items.schema, config, 0)
     x, visible = (channels_first(part) for part in items.unit())
     return networks, config, x, visible
 
 
 def loss(networks, seen, x, visible, positions=16, seed=1):
     _, guide = networks["vae"].guided(torch.zeros(len(x), 8))
-    return row_loss(networks["context"], guide, seen, x, visible, positions, torch.Generator().manual_seed(seed))
+    return networks["context"].loss(guide, seen, x, visible, positions, torch.Generator().manual_seed(seed))
 
 
 def test_the_same_generator_gives_the_same_loss_and_gradient(trees):

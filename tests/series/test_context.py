@@ -6,9 +6,9 @@ import numpy as np
 import pytest
 import torch
 
-from fivefold.images.context import by_element
 from fivefold.model.conditional import Conditional
 from fivefold.model.conditioning import Conditioning
+from fivefold.model.context import by_element
 from fivefold.series.statistics import _doubting
 
 
