@@ -12,7 +12,7 @@ from fivefold.archive.container import LAYERS, ArchiveReader, Block, Limits
 from fivefold.archive.layers import CODED
 from fivefold.archive.models import model_for
 from fivefold.archive.pool import Pool
-from fivefold.errors import DamagedArchiveError, DataError, ModelError, UsageError
+from fivefold.errors import DamagedArchiveError, FivefoldError, ModelError, UsageError
 from fivefold.modality import MODALITIES, BlockCodec, Decoding, Modality
 from fivefold.progress import Rate, progress_bar
 
@@ -20,18 +20,8 @@ if TYPE_CHECKING:
     from fivefold.model.fitted import FittedModel
     from fivefold.storage import StoredModel
 
-_NONSENSE = (
-    LookupError,
-    TypeError,
-    ValueError,
-    ArithmeticError,
-    SyntaxError,
-    RecursionError,
-    OSError,
-    zlib.error,
-    ModelError,
-    DataError,
-)
+_MISFITS = (LookupError, TypeError, ValueError, ArithmeticError)
+_NONSENSE = (*_MISFITS, SyntaxError, RecursionError, OSError, zlib.error, ModelError)
 
 
 @dataclass(frozen=True)
@@ -88,7 +78,7 @@ class Archive:
         """
         self.modality.refuse("decompress", lossy=lossy)
         rows = self.rows(items)
-        codec = self.decoding.codec(model_for(self.reader, model), lossy)
+        codec = self._codec(model_for(self.reader, model), lossy)
         wanted = list(self.blocks(rows))
         tasks = (self._task(block, lossy) for block, _ in wanted)
         with progress_bar("decompress", len(rows)) as bar, Pool(codec, workers, len(wanted)) as pool:
@@ -123,6 +113,14 @@ class Archive:
             "embedded": ", ".join(sorted(self.reader.attachments)) or "nothing",
             "integrity": "all checksums hold",
         }
+
+    def _codec(self, model: StoredModel, lossy: bool) -> BlockCodec:
+        try:
+            return self.decoding.codec(model, lossy)
+        except FivefoldError:
+            raise
+        except _MISFITS as error:
+            raise ModelError(f"the model is damaged: its weights are others ({error!r})") from None
 
     def _task(self, block: Block, lossy: bool) -> tuple[Any, ...]:
         method = self.reader.method(block)
@@ -159,4 +157,7 @@ def decompress(
 
 
 def _decode(codec: BlockCodec, *task: Any) -> Any:
-    return codec.decode(*task)
+    try:
+        return codec.decode(*task)
+    except _MISFITS as error:  # weights of other shapes, which no writer writes
+        return f"it can't be decoded ({error!r})"
