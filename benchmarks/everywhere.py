@@ -18,8 +18,7 @@ from fivefold.archive.layers import DamagedLayerError
 from fivefold.archive.models import checked
 from fivefold.archive.write import ArchiveOptions, write_archive
 from fivefold.images.coding import ImageCodec
-from fivefold.images.exact import ExactCodeFeatures, ExactDecoder
-from fivefold.images.latent import LatentGrid
+from fivefold.images.exact import ExactCodeFeatures, ExactDecoder, LatentGrid
 from fivefold.items import Items
 from fivefold.model.fitted import FittedModel
 from fivefold.model.prior import FittedPrior

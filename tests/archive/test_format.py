@@ -27,7 +27,7 @@ from fivefold.archive.read import decompress
 from fivefold.archive.write import ArchiveOptions, compress, write_archive
 from fivefold.codec import rounding
 from fivefold.images.coding import ImageCodec
-from fivefold.images.latent import LatentGrid
+from fivefold.images.exact import LatentGrid
 from fivefold.images.settings import configure
 from fivefold.items import make_items
 from fivefold.modality import modality_of

@@ -9,7 +9,7 @@ import pytest
 
 from fivefold.codec import PRECISION
 from fivefold.codec.rounding import HintingRounder
-from fivefold.images.latent import LatentDistributions, LatentGrid
+from fivefold.images.exact import LatentDistributions, LatentGrid
 from fivefold.model.prior import FittedPrior
 
 

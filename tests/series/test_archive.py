@@ -21,7 +21,7 @@ from fivefold.codec import rounding
 from fivefold.errors import ArchiveError, DamagedArchiveError, DataError, UsageError, WrongModelError
 from fivefold.series.coding import codec_of
 from fivefold.series.exact import StepChain
-from fivefold.tables.array_bytes import to_bytes
+from fivefold.tables.verbatim import to_bytes
 from fivefold.training.fit import fit
 
 

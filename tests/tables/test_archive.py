@@ -26,9 +26,9 @@ from fivefold.errors import (
     UsageError,
     WrongModelError,
 )
-from fivefold.tables.array_bytes import to_bytes
 from fivefold.tables.coding import codec_of, row_blocks
 from fivefold.tables.exact import RowChain
+from fivefold.tables.verbatim import to_bytes
 
 
 def bits(table: pa.Table) -> list[bytes]:

@@ -12,7 +12,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from fivefold.errors import DataError
-from fivefold.tables.array_bytes import DamagedBytesError, check_type, from_bytes, to_bytes
+from fivefold.tables.verbatim import DamagedLayerError, check_type, from_bytes, to_bytes
 
 ARRAYS = [
     pa.array([1, None, 3]),
@@ -68,7 +68,7 @@ def test_damage_is_told_or_harmless(data):
         content[at] ^= data.draw(st.integers(1, 255))
     try:
         found = from_bytes(bytes(content), array.type, len(array))
-    except DamagedBytesError:
+    except DamagedLayerError:
         return
     found.validate(full=True)
     assert len(found) == len(array)
@@ -77,10 +77,10 @@ def test_damage_is_told_or_harmless(data):
 def test_too_few_and_too_many_bytes():
     content = to_bytes(pa.array([1, 2, 3]))
     for wrong in (content[:-1], b"", content[:1]):
-        with pytest.raises(DamagedBytesError, match="too early"):
+        with pytest.raises(DamagedLayerError, match="too early"):
             from_bytes(wrong, pa.int64(), 3)
-    with pytest.raises(DamagedBytesError, match="1 bytes are left over"):
+    with pytest.raises(DamagedLayerError, match="1 bytes are left over"):
         from_bytes(content + b"x", pa.int64(), 3)
     dictionary = to_bytes(pa.array(["a", "b"]).dictionary_encode())
-    with pytest.raises(DamagedBytesError, match="out of bounds"):
+    with pytest.raises(DamagedLayerError, match="out of bounds"):
         from_bytes(dictionary[:-1] + b"\1", pa.dictionary(pa.int32(), pa.string()), 2)

@@ -9,8 +9,7 @@ import pyarrow as pa
 import pytest
 
 from fivefold.archive.layers import DamagedLayerError
-from fivefold.tables.array_bytes import to_bytes
-from fivefold.tables.verbatim import pack_verbatim, unpack_verbatim, verbatim_part
+from fivefold.tables.verbatim import pack_verbatim, to_bytes, unpack_verbatim, verbatim_part
 
 _COLUMNS = {
     "even": pa.array(np.arange(500) * 1000),

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 import numpy as np
 import torch
 
-from fivefold.images.latent import LatentGrid
+from fivefold.images.exact import LatentGrid
 from fivefold.items import Items
 from fivefold.model.conditional import Conditional
 from fivefold.model.conditioning import Conditioning

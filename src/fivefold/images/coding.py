@@ -23,8 +23,14 @@ from fivefold.codec.mixtures import MOST_SYMBOLS, Mixtures, even_edges, to_mixtu
 from fivefold.codec.rounding import HintedRounder, HintingRounder, Rounder
 from fivefold.errors import DamagedArchiveError, DataError, ModelError, UsageError
 from fivefold.images.dataset import read_items
-from fivefold.images.exact import CausalFields, ExactCodeFeatures, ExactDecoder, mixture_parameters
-from fivefold.images.latent import LatentDistributions, LatentGrid
+from fivefold.images.exact import (
+    CausalFields,
+    ExactCodeFeatures,
+    ExactDecoder,
+    LatentDistributions,
+    LatentGrid,
+    mixture_parameters,
+)
 from fivefold.images.output import Output
 from fivefold.images.schema import ImageSchema
 from fivefold.items import Items

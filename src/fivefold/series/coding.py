@@ -17,7 +17,7 @@ import numpy as np
 import pyarrow as pa
 
 from fivefold.archive.container import ArchiveReader, Limits
-from fivefold.archive.layers import CODED, DamagedLayerError, check_empty, pack, unpack
+from fivefold.archive.layers import CODED, DamagedLayerError, check_empty, unpack
 from fivefold.codec import PRECISION
 from fivefold.codec.numbers import NumberBins
 from fivefold.codec.rans import EmptyCoderError
@@ -28,9 +28,8 @@ from fivefold.modality import Encoding
 from fivefold.series.exact import ExactSteps, StepChain
 from fivefold.series.rows import SeriesOutput, SeriesRows
 from fivefold.series.schema import SeriesSchema
-from fivefold.tables.array_bytes import DamagedBytesError
 from fivefold.tables.cells import decode_column
-from fivefold.tables.coding import RowDecoding, check_context
+from fivefold.tables.coding import RowDecoding, check_context, pack_cells
 from fivefold.tables.coding import decoding as rows_decoding
 from fivefold.tables.columns import Column
 from fivefold.tables.dataset import as_native
@@ -56,7 +55,6 @@ if TYPE_CHECKING:
 
 _LONGEST = 1024  # steps of a stretch; its first steps cost more
 _STEPS_AT_ONCE = 1 << 15  # of windows side by side
-_LANES, _VALUES_PER_LANE = 32, 512  # of the coder; a lane takes 8 bytes
 _NUMBERS = 3 * COMPONENTS + 5  # that are rounded per value
 _VERBATIM_BITS = 64  # about, of a value that is not coded
 _FINEST = 2.0**-52
@@ -158,10 +156,9 @@ class StepCodec:
                 intervals |= channel.intervals
                 hints.append(_with_channel(channel.rounder.hints, number, len(channels)))
         ordered = [pair for _, pairs in sorted(intervals.items(), key=lambda item: item[0]) for pair in pairs]
-        lanes = min(_LANES, 1 + sum(len(starts) for starts, _ in ordered) // _VALUES_PER_LANE)
         hint = np.sort(np.concatenate([*hints, np.empty(0, np.int64)]))
         forms = bytes(channel.form for channel in channels)
-        layers = [pack_verbatim(verbatim, self.most), forms + pack(ordered, hint, lanes)]
+        layers = [pack_verbatim(verbatim, self.most), forms + pack_cells(ordered, hint)]
         if verify:
             compare(self.decode(n, CODED, layers), arrays)
         return n, CODED, layers
@@ -172,7 +169,7 @@ class StepCodec:
             return f"its method is {method}"
         try:
             return self._decode(items, layers)
-        except (EmptyCoderError, DamagedLayerError, DamagedBytesError, DataError, pa.ArrowException) as error:
+        except (EmptyCoderError, DamagedLayerError, DataError, pa.ArrowException) as error:
             return str(error).splitlines()[0]
 
     def _decode(self, n: int, layers: list[bytes]) -> pa.Table:

@@ -24,7 +24,6 @@ from fivefold.codec.rans import Distributions, Rans
 from fivefold.codec.rounding import HintedRounder, HintingRounder, Rounder
 from fivefold.errors import DamagedArchiveError, DataError, ModelError
 from fivefold.modality import BlockCodec, Encoding
-from fivefold.tables.array_bytes import DamagedBytesError, check_type
 from fivefold.tables.cells import decode_column
 from fivefold.tables.columns import Column
 from fivefold.tables.dataset import Table, TableKind, as_native
@@ -35,6 +34,7 @@ from fivefold.tables.rows import open_table
 from fivefold.tables.schema import TableSchema
 from fivefold.tables.verbatim import (
     cells_of,
+    check_type,
     compare,
     deflate,
     merge,
@@ -108,8 +108,7 @@ class RowCodec:
                     count += coded.rounder.count
             rows.observe(number, cells)
         hint = np.concatenate(hints) if hints else np.empty(0, np.int64)
-        lanes = min(_LANES, 1 + sum(len(starts) for starts, _ in intervals) // _CELLS_PER_LANE)
-        layers = [pack_verbatim(verbatim, self.most), pack(intervals, hint, lanes)]
+        layers = [pack_verbatim(verbatim, self.most), pack_cells(intervals, hint)]
         if verify:
             compare(self.decode(n, CODED, layers), arrays)
         return n, CODED, layers
@@ -120,7 +119,7 @@ class RowCodec:
             return f"its method is {method}"
         try:
             return self._decode(items, layers)
-        except (DamagedLayerError, DamagedBytesError, DataError, pa.ArrowException) as error:
+        except (DamagedLayerError, DataError, pa.ArrowException) as error:
             return str(error).splitlines()[0]
 
     def _decode(self, n: int, layers: list[bytes]) -> pa.Table:
@@ -151,6 +150,12 @@ class RowCodec:
         for shift, digits in bins.digits(places):
             whole = whole + (pop(coder, digits) << shift)
         return bins.values(whole)
+
+
+def pack_cells(intervals: list[tuple[np.ndarray, np.ndarray]], hints: np.ndarray) -> bytes:
+    """A layer of cells by their intervals; the more, the more lanes its coder has."""
+    lanes = min(_LANES, 1 + sum(len(starts) for starts, _ in intervals) // _CELLS_PER_LANE)
+    return pack(intervals, hints, lanes)
 
 
 @dataclass
