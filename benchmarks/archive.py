@@ -17,7 +17,7 @@ from fivefold.archive.write import compress
 from fivefold.evaluation.specialists.compressors import compressed_sizes
 from fivefold.items import Items
 from fivefold.model.conditional import Conditional
-from fivefold.model.conditioning import Window
+from fivefold.model.conditioning import Conditioning
 from fivefold.model.fitted import FittedModel, standard_normal
 from fivefold.storage import save
 from fivefold.system import environment
@@ -87,6 +87,6 @@ def _bits_back(model: FittedModel, items: Items) -> float:
         noise = standard_normal(rng, (len(x), model.latent_dim), x.device)
         z = posterior.at(noise)
         back = -(0.5 * noise.double().square() + posterior.std.double().log() + 0.5 * math.log(2 * math.pi)).sum()
-        elements = Conditional(model, Window.CAUSAL, x, visible, z).log_prob(x).double().sum()
+        elements = Conditional(model, Conditioning.CAUSAL, x, visible, z).log_prob(x).double().sum()
         nats += float(back) - float(elements) - float(model.prior.log_prob(z.cpu().numpy()).sum())
     return nats / math.log(2) / items.values.size

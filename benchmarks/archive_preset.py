@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from archive import measure_archive
 from results_file import write_result
 
 import fivefold
+from archive import measure_archive
 from fivefold.images.dataset import read_items
 
 MODEL = Path("out/bench/archive-model")

@@ -18,7 +18,6 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
-import archive
 import archive_memory
 import colour
 import cost
@@ -30,6 +29,7 @@ import rate_distortion
 import windows
 from results_file import read_result, write_result
 
+import archive
 import fivefold
 from fivefold.evaluation.evaluate import evaluate
 from fivefold.images.dataset import read_items

@@ -17,9 +17,8 @@ from typing import Any
 import numpy as np
 from program import PROGRAM
 
-from fivefold.archive.write import write_archive
-from fivefold.images.dataset import make_items
-from fivefold.items import Items
+from fivefold.archive.write import ArchiveOptions, write_archive
+from fivefold.items import Items, make_items
 from fivefold.model.fitted import FittedModel
 from fivefold.storage import load, save
 from fivefold.system import environment
@@ -114,7 +113,7 @@ def _with_names(model: FittedModel, values: np.ndarray) -> bytes:
     """An archive like the golden one, of named items."""
     file = io.BytesIO()
     items = make_items(values, model.schema, names=tuple(f"folder/{number}.png" for number in range(len(values))))
-    write_archive(model, items, file, step=1, block_items=4)
+    write_archive(model, items, file, ArchiveOptions(step=1, block_items=4))
     return file.getvalue()
 
 

@@ -14,11 +14,11 @@ from typing import Any
 import numpy as np
 
 from fivefold.archive.container import ArchiveReader, Block
-from fivefold.archive.image_archive import codec_of
-from fivefold.archive.write import write_archive
-from fivefold.images.coding import BlockCodec, DamagedLayerError
-from fivefold.images.exact import ExactDecoder, ExactGuide
-from fivefold.images.latent import LatentGrid
+from fivefold.archive.layers import DamagedLayerError
+from fivefold.archive.models import checked
+from fivefold.archive.write import ArchiveOptions, write_archive
+from fivefold.images.coding import ImageCodec
+from fivefold.images.exact import ExactCodeFeatures, ExactDecoder, LatentGrid
 from fivefold.items import Items
 from fivefold.model.fitted import FittedModel
 from fivefold.model.prior import FittedPrior
@@ -58,7 +58,7 @@ def measure(model: FittedModel, test: Items, train: Items) -> dict[str, Any]:
         folder = Path(name)
         save(model, folder / "model")
         with (folder / "items.ff").open("wb") as file:
-            write_archive(model, items, file, step=_STEP, block_items=_BLOCK, verify=False)
+            write_archive(model, items, file, ArchiveOptions(step=_STEP, block_items=_BLOCK, verify=False))
         same = {" ".join(map("=".join, each.items())): _read(folder, each) == right for each in _SETTINGS}
         same["without numba"] = _read(folder, {}, before=_WITHOUT_NUMBA) == right
         same["2 processes"] = _read(folder, {}, workers=2) == right
@@ -68,7 +68,8 @@ def measure(model: FittedModel, test: Items, train: Items) -> dict[str, Any]:
         with (folder / "items.ff").open("rb") as file:
             reader = ArchiveReader(file)
             hints = sum(_HEAD.unpack_from(reader.layer(b, layer))[1] for b in reader.blocks for layer in (0, 1))
-            foreign = _foreign(codec_of(model, LatentGrid(np.array(reader.facts["steps"]))))
+            grid = LatentGrid(np.array(reader.facts["steps"]))
+            foreign = _foreign(ImageCodec.of(checked(model), grid, items.values.dtype.name))
             with_hints = [_same(foreign, reader, block, items.values, hints=True) for block in reader.blocks]
             without = [_same(foreign, reader, block, items.values, hints=False) for block in reader.blocks]
         size = (folder / "items.ff").stat().st_size
@@ -109,22 +110,22 @@ class _Foreign(ExactDecoder):
         """The same, but for the noise."""
         return x * (1 + _NOISE * self._rng.uniform(-1, 1, x.shape))
 
-    def guide(self, z: np.ndarray) -> ExactGuide:
-        guide = super().guide(z)
-        return ExactGuide(self.disturb(guide.coarse), self.disturb(guide.mean))
+    def code_features(self, z: np.ndarray) -> ExactCodeFeatures:
+        features = super().code_features(z)
+        return ExactCodeFeatures(self.disturb(features.coarse), self.disturb(features.mean))
 
     def context(self, hidden: np.ndarray) -> np.ndarray:
         return self.disturb(super().context(hidden))
 
 
-def _foreign(codec: BlockCodec) -> BlockCodec:
+def _foreign(codec: ImageCodec) -> ImageCodec:
     decoder, prior = _Foreign(codec.decoder), codec.prior
     assert prior is not None
     noisy = {name: decoder.disturb(array) for name, array in vars(prior).items()}
-    return BlockCodec(decoder, FittedPrior(**noisy), codec.grid)
+    return ImageCodec(decoder, FittedPrior(**noisy), codec.grid, codec.dtype)
 
 
-def _same(codec: BlockCodec, reader: ArchiveReader, block: Block, values: np.ndarray, hints: bool) -> bool:
+def _same(codec: ImageCodec, reader: ArchiveReader, block: Block, values: np.ndarray, hints: bool) -> bool:
     """Whether a block comes back."""
     layers = [reader.layer(block, number) for number in (0, 1)]
     if not hints:

@@ -21,7 +21,7 @@ import fivefold
 from fivefold.evaluation.comparison import OURS
 from fivefold.evaluation.rows.compress import table_sizes
 from fivefold.system import environment
-from fivefold.tables.array_bytes import to_bytes
+from fivefold.tables.verbatim import to_bytes
 
 _TABLES = ("diamonds", "Wages", "Fair", "Housing")
 

@@ -19,7 +19,7 @@ from fivefold.images import builtin
 from fivefold.images.builtin import load_mnist
 from fivefold.images.schema import ImageSchema
 from fivefold.images.settings import configure
-from fivefold.model.build import build_networks
+from fivefold.modality import modality_of
 from fivefold.model.fitted import FittedModel
 from fivefold.model.likelihoods import Gaussian
 from fivefold.model.vae import VAE, Posterior
@@ -77,7 +77,7 @@ def untrained() -> FittedModel:
     settings = {name: value for name, value in SMALL.items() if name != "accelerator"}
     config = configure(**{**settings, "latent_dim": 3})
     schema = ImageSchema(8, 6, 3, "uint8", 0.0, 255.0)
-    networks = build_networks(schema, config, seed=0).eval()
+    networks = modality_of(schema).networks.build(schema, config, seed=0).eval()
     return FittedModel(schema=schema, config=config, **dict(networks.named_children()))
 
 

@@ -7,6 +7,8 @@ import hashlib
 import json
 import pickletools
 import shutil
+import subprocess
+import sys
 from pathlib import Path
 
 import numpy as np
@@ -20,8 +22,9 @@ from fivefold.jobs.codes import encode
 from fivefold.jobs.denoise import denoise
 from fivefold.jobs.detect import detect
 from fivefold.jobs.generate import generate
-from fivefold.model.scores import Normality
-from fivefold.storage import load, save
+from fivefold.model.scores import JointScore
+from fivefold.modelcard import figure_rows
+from fivefold.storage import fingerprint, load, save
 from fivefold.training.fit import fit
 
 FILES = ["README.md", "config.json", "model.safetensors"]
@@ -117,7 +120,7 @@ def test_loaded_weights_can_be_trained_on(saved):
 @pytest.mark.parametrize("parts", [("normality",), ("prior", "normality")])
 def test_model_without_parts(model, tmp_path, parts):
     """Without a prior there are fewer statistics, so no normality of them either."""
-    save(dataclasses.replace(model, **dict.fromkeys(parts)), tmp_path / "model")
+    save(dataclasses.replace(model, calibrations=model.calibrations | dict.fromkeys(parts)), tmp_path / "model")
     back = load(tmp_path / "model")
     assert all(getattr(back, part) is None for part in parts)
     assert (back.prior is None) == ("prior" in parts)
@@ -520,7 +523,27 @@ def test_a_failed_save_leaves_things_as_they_were(model, folder, monkeypatch, fo
 
 def test_normality_of_other_statistics(model, tmp_path):
     k = len(model.normality.centre) + 1
-    other = Normality(np.zeros(k), np.ones(k), np.eye(k), np.zeros(3))
-    save(dataclasses.replace(model, normality=other), tmp_path / "model")
+    other = JointScore(np.zeros(k), np.ones(k), np.eye(k), np.zeros(3))
+    save(dataclasses.replace(model, calibrations=model.calibrations | {"normality": other}), tmp_path / "model")
     with pytest.raises(ModelError, match="normality is of other statistics"):
         load(tmp_path / "model")
+
+
+@pytest.mark.parametrize("name", ["images", "tables", "series"])
+def test_what_is_stored_is_read_without_torch(name):
+    """And says the same of the model as the model does."""
+    path = Path(__file__).parent / "golden" / name / "model"
+    code = "import sys; sys.modules['torch'] = None; from fivefold.cli import main; main()"
+    command = [sys.executable, "-c", code, "info", str(path), "--json"]
+    facts = json.loads(subprocess.run(command, capture_output=True, text=True, check=True).stdout)
+    stored, model = storage.read(path), load(path, "cpu")
+    assert facts["parameters"] == stored.parameters == model.parameters
+    assert facts["schema"] == model.schema.to_json()
+    assert facts["history"] == model.record["history"]
+    assert figure_rows(stored) == figure_rows(model)
+    assert fingerprint(stored) == fingerprint(model)
+
+
+def test_calibrations_of_another_modality_are_refused(folder):
+    edit_weights(folder, lambda tensors: tensors.update({"marginals.density": torch.zeros(1, 1)}))
+    assert "marginals" in refused(folder)

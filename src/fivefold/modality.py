@@ -6,20 +6,26 @@ imported when it is first asked for, and what the rest of the package knows of i
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
 from functools import cached_property
 from importlib import import_module
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar, Protocol, cast
 
-import numpy as np
-
 from fivefold.config import FitConfig, ModalityConfig
 from fivefold.errors import DataError, ModelError, UsageError
 
 if TYPE_CHECKING:
+    import numpy as np
+    import torch
+    from torch import nn
+
+    from fivefold.archive.container import ArchiveReader, Limits
     from fivefold.items import Block, Items
+    from fivefold.model.fitted import FittedModel
+    from fivefold.storage import StoredModel
+    from fivefold.training.recipe import Recipe
 
 
 class Schema(Protocol):
@@ -253,6 +259,116 @@ class Jobs(Protocol):
         ...
 
 
+class BlockCodec(Protocol):
+    """Encodes and decodes an archive's blocks under one model; goes to each worker process once, so without torch."""
+
+    def encode(self, *task: Any) -> tuple[int, int, list[bytes]]:
+        """The number of items of a block, its method (see `archive/layers.py`), and its two layers: codes, and exact."""
+        ...
+
+    def decode(self, items: int, method: int, layers: list[bytes], lossy: bool) -> Any:
+        """Values with a length, `nbytes` and slices, such as an array `(items, …)`; or what is wrong with it, as text."""
+        ...
+
+
+@dataclass(frozen=True)
+class Encoding:
+    """Data on their way into an archive.
+
+    Attributes
+    ----------
+    codec
+    tasks : arguments of `codec.encode`, block by block
+    facts : from the model's fingerprint to the facts of the header, plain JSON values. It has `model`, the fingerprint, and
+        `kind` or `schema`; it is called, and tasks are taken, when the worker processes have been started
+    elements : of an item
+    nbytes : of the data
+    items, blocks : how many there will be; None if that is not known
+    attachments : by name
+    """
+
+    codec: BlockCodec
+    tasks: Iterator[tuple[Any, ...]]
+    facts: Callable[[str], dict[str, Any]]
+    elements: int
+    nbytes: int
+    items: int | None = None
+    blocks: int | None = None
+    attachments: Mapping[str, bytes] = field(default_factory=dict)
+
+
+class Decoding(Protocol):
+    """What the header of an open archive says of its items."""
+
+    def codec(self, model: StoredModel, lossy: bool) -> BlockCodec:
+        """For the archive's blocks; raises `ArchiveError` if the header does not fit the model, `UsageError` for `lossy`."""
+        ...
+
+    def restore(self, parts: Iterator[Any], rows: range) -> Any:
+        """Decoded values, block by block, as one in the form in which the data came; `rows` are the items' numbers."""
+        ...
+
+    def output(self, path: Path, force: bool) -> Callable[[Iterator[Any], range], None]:
+        """Writes what `restore` takes to a file; raises `UsageError` if `path` exists (without `force`) or is of another kind."""
+        ...
+
+    def describe(self, items: int, sizes: Sequence[int]) -> dict[str, str]:
+        """For people; `sizes` are the layers' bytes."""
+        ...
+
+
+class Coding(Protocol):
+    """`coding.py`: from data to an archive's blocks, and back; without torch but for what chooses codes."""
+
+    @property
+    def encoding(self) -> Callable[..., Encoding]:
+        """`encoding(model, stored, source, options, **reading)` of a model, fitted and as stored, and `ArchiveOptions`.
+
+        Raises `DataError` if `source` can't be read or held, `ModelError` if the model can't do it.
+        """
+        ...
+
+    def decoding(self, reader: ArchiveReader, limits: Limits) -> Decoding:
+        """Raises what a damaged header leads to: `ArchiveError`, or errors of values, types and look-ups."""
+        ...
+
+
+class Networks(Protocol):
+    """`networks.py`: what is trained, and how. `schema` is the modality's own.
+
+    Attributes
+    ----------
+    CALIBRATIONS : classes of what `calibrate` fits, frozen dataclasses of arrays, by the names that they have on disk
+    PRECISION : of the networks in use; float32 where the device has no other
+    """
+
+    @property
+    def CALIBRATIONS(self) -> Mapping[str, type[Any]]: ...
+
+    @property
+    def PRECISION(self) -> torch.dtype: ...
+
+    def build(self, schema: Any, config: FitConfig, seed: int) -> nn.ModuleDict:
+        """Freshly initialised networks: `vae`, and `context` if the configuration has one."""
+        ...
+
+    def prepare(self, networks: nn.ModuleDict, items: Items, train: np.ndarray, held_out: np.ndarray) -> None:
+        """What is fitted in closed form before training; of the items numbered `train` and `held_out`."""
+        ...
+
+    def recipe(self, schema: Any, config: FitConfig) -> Recipe:
+        """How the networks are trained."""
+        ...
+
+    def calibrate(self, model: FittedModel, items: Items, train: np.ndarray, held_out: np.ndarray) -> None:
+        """Fit `model.calibrations` to the results of trained networks; all but the prior, which is there."""
+        ...
+
+    def count_statistics(self, model: FittedModel) -> int:
+        """How many statistics the model's anomaly score is of."""
+        ...
+
+
 class Modality:
     """A kind of data: the package of its rooms.
 
@@ -286,9 +402,9 @@ class Modality:
         return cast(Data, self._room("dataset"))
 
     @cached_property
-    def networks(self) -> Any:
+    def networks(self) -> Networks:
         """What is trained, and how."""
-        return self._room("networks")
+        return cast(Networks, self._room("networks"))
 
     @cached_property
     def jobs(self) -> Jobs:
@@ -296,9 +412,9 @@ class Modality:
         return cast(Jobs, self._room("jobs"))
 
     @cached_property
-    def coding(self) -> Any:
+    def coding(self) -> Coding:
         """What archives hold; without torch."""
-        return self._room("coding")
+        return cast(Coding, self._room("coding"))
 
     def refuse(self, verb: str, **options: object) -> None:
         """Raise `UsageError` for options of a verb that are given, and that this modality doesn't take."""

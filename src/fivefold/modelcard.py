@@ -2,18 +2,38 @@
 
 from __future__ import annotations
 
-from fivefold.modality import modality_of
-from fivefold.model.fitted import FittedModel
+from typing import Any, Protocol
+
+from fivefold.config import FitConfig
+from fivefold.modality import Schema, modality_of
 
 _FEWEST = 2  # items that a variance can be taken over
 
 
-def describe_units(model: FittedModel) -> str:
+class Described(Protocol):
+    """What is said of a model, stored or fitted."""
+
+    @property
+    def schema(self) -> Schema: ...
+
+    @property
+    def config(self) -> FitConfig: ...
+
+    @property
+    def record(self) -> dict[str, Any]: ...
+
+    @property
+    def parameters(self) -> int:
+        """Number of trained weights."""
+        ...
+
+
+def describe_units(model: Described) -> str:
     """How much of the latent code is in use, in plain words."""
     figures = model.record["figures"].get("held_out") or model.record["figures"].get("test")
     if figures is None or figures["items"] < _FEWEST:
         return "How many latent units are active is unknown: too few items were held out."
-    inactive, total = figures["inactive_units"], model.latent_dim
+    inactive, total = figures["inactive_units"], model.config.network.latent_dim
     if not inactive:
         return f"All {total} latent units are active: each carries information about the item."
     if len(inactive) == total:
@@ -28,13 +48,13 @@ def describe_units(model: FittedModel) -> str:
     )
 
 
-def figure_rows(model: FittedModel) -> list[tuple[str, str]]:
+def figure_rows(model: Described) -> list[tuple[str, str]]:
     """What the model is and how it did, as label and text."""
     record, training = model.record, model.config.training
     rows = [
         ("preset", model.config.preset),
         ("items", model.schema.describe()),
-        ("latent numbers", f"{model.latent_dim} for {model.schema.size} values"),
+        ("latent numbers", f"{model.config.network.latent_dim} for {model.schema.size} values"),
         ("weights", f"{model.parameters:,}"),
         ("likelihood", model.config.network.likelihood),
         ("trained on", f"{record['data']['source']}: {record['data']['items']:,} items, seed {training.seed}"),
@@ -43,7 +63,7 @@ def figure_rows(model: FittedModel) -> list[tuple[str, str]]:
             f"{len(record['history'])} epochs in {record['train_seconds']:.0f} s, best: {record['best_epoch'] + 1}",
         ),
     ]
-    if model.context is not None:
+    if model.config.context.window:
         best = record["history"][record["best_epoch"]]
         held_out = best.get("validation_context")
         measured = "" if held_out is None else f", loss {held_out:.4f} per held-out element"
@@ -59,7 +79,7 @@ def figure_rows(model: FittedModel) -> list[tuple[str, str]]:
     return rows
 
 
-def render_card(model: FittedModel) -> str:
+def render_card(model: Described) -> str:
     """The model card, Markdown."""
     environment = model.record["environment"]
     versions = ", ".join(f"{name} {version}" for name, version in environment["versions"].items())

@@ -1,63 +1,93 @@
-"""The model folder: config.json, model.safetensors, README.md (the model card). No pickle, ever."""
+"""The model folder: config.json, model.safetensors, README.md (the model card). No pickle, ever.
+
+What is stored is read without torch; only `load` makes networks of it.
+"""
 
 from __future__ import annotations
 
+import dataclasses
 import hashlib
 import json
 import shutil
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
-import torch
+import safetensors.numpy
 from safetensors import SafetensorError
-from safetensors.torch import load as load_tensors
-from safetensors.torch import save as save_tensors
 
 from fivefold.atomic import atomic_folder, check_free
 from fivefold.config import FitConfig
 from fivefold.errors import ModelError, UsageError
-from fivefold.images.schema import ImageSchema
-from fivefold.images.statistics import count_statistics
-from fivefold.modality import modality_of, schema_from_json
-from fivefold.model.build import build_networks
-from fivefold.model.fitted import FittedModel
-from fivefold.model.intervals import Coverage
-from fivefold.model.prior import FittedPrior
-from fivefold.model.scores import Normality, RowNormality, StepNormality
+from fivefold.modality import Modality, Schema, modality_of, schema_from_json
 from fivefold.modelcard import render_card
-from fivefold.series.schema import SeriesSchema
-from fivefold.series.statistics import count_step_statistics
-from fivefold.tables.marginals import Marginals
-from fivefold.tables.schema import TableSchema
+
+if TYPE_CHECKING:
+    import torch
+
+    from fivefold.model.fitted import FittedModel
 
 FORMAT = "fivefold-model"
 FORMAT_VERSION = 2
 _CONFIG, _WEIGHTS, _CARD = "config.json", "model.safetensors", "README.md"
-_FITTED: dict[str, type[Any]] = {"prior": FittedPrior, "marginals": Marginals, "coverage": Coverage}
-_NORMALITIES: dict[type[Any], type[Any]] = {
-    ImageSchema: Normality,
-    TableSchema: RowNormality,
-    SeriesSchema: StepNormality,
-}
+_NETWORKS = ("vae", "context")
 
 
-def fingerprint(model: FittedModel) -> str:
+@dataclass(frozen=True)
+class StoredModel:
+    """A model as it is stored: plain values and arrays.
+
+    Attributes
+    ----------
+    path : the model folder; empty if it was never in one
+    schema, config, record : as `FittedModel` has them
+    weights : of the networks by name, float32 as they were trained
+    calibrations : arrays by name, of each of `FittedModel.calibrations`
+    """
+
+    path: Path
+    schema: Schema
+    config: FitConfig
+    record: dict[str, Any]
+    weights: dict[str, np.ndarray]
+    calibrations: dict[str, dict[str, np.ndarray]]
+
+    @property
+    def parameters(self) -> int:
+        """Number of trained weights."""
+        buffers = modality_of(self.schema).settings.BUFFERS
+        return sum(weight.size for name, weight in self.weights.items() if not name.startswith(buffers))
+
+    @property
+    def arrays(self) -> dict[str, np.ndarray]:
+        """All arrays by the names that they have in the file."""
+        parts = self.calibrations.items()
+        return self.weights | {f"{part}.{name}": array for part, arrays in parts for name, array in arrays.items()}
+
+
+def as_stored(model: FittedModel) -> StoredModel:
+    """A fitted model as it is stored."""
+    weights = {name: weight.cpu().float().numpy() for name, weight in model.networks.state_dict().items()}
+    calibrations = {
+        part: {field.name: getattr(calibration, field.name) for field in dataclasses.fields(calibration)}
+        for part, calibration in model.calibrations.items()
+        if calibration is not None
+    }
+    return StoredModel(Path(), model.schema, model.config, model.record, weights, calibrations)
+
+
+def fingerprint(model: FittedModel | StoredModel) -> str:
     """SHA-256, in hexadecimal, of what a model is: schema, configuration, weights, prior."""
-    about = {"schema": model.schema.to_json(), "fit": model.config.to_json()}
+    stored = model if isinstance(model, StoredModel) else as_stored(model)
+    about = {"schema": stored.schema.to_json(), "fit": stored.config.to_json()}
     digest = hashlib.sha256(json.dumps(about, sort_keys=True).encode())
-    arrays = {name: weight.cpu().numpy() for name, weight in _weights(model).items()}
-    if model.prior is not None:
-        arrays |= {f"prior.{name}": array for name, array in vars(model.prior).items()}
+    prior = stored.calibrations.get("prior", {})
+    arrays = stored.weights | {f"prior.{name}": array for name, array in prior.items()}
     for name, array in sorted(arrays.items()):
         digest.update(f"{name} {array.shape} ".encode())
         digest.update(np.ascontiguousarray(array, array.dtype.newbyteorder("<")).tobytes())
     return digest.hexdigest()
-
-
-def _weights(model: FittedModel) -> dict[str, torch.Tensor]:
-    """As they were trained, float32."""
-    return {name: weight.cpu().float() for name, weight in model.networks.state_dict().items()}
 
 
 def check_model_path(path: str | Path, force: bool = False) -> Path:
@@ -75,27 +105,49 @@ def save(model: FittedModel, path: str | Path, *, force: bool = False, training:
 
     Raises `UsageError` if `path` exists (with `force`: and is no model).
     """
-    path = check_model_path(path, force)
-    tensors = {name: weight.contiguous() for name, weight in _weights(model).items()}
-    for part in (*_FITTED, "normality"):
-        if (fitted := getattr(model, part)) is not None:
-            arrays = {name: np.ascontiguousarray(array) for name, array in vars(fitted).items()}
-            tensors |= {f"{part}.{name}": torch.from_numpy(array) for name, array in arrays.items()}
+    path, stored = check_model_path(path, force), as_stored(model)
+    arrays = {name: np.ascontiguousarray(array) for name, array in stored.arrays.items()}
     with atomic_folder(path, merge=False) as folder:
-        content = save_tensors(tensors)
+        content = safetensors.numpy.save(arrays)
         (folder / _WEIGHTS).write_bytes(content)
         config = {
             "format": FORMAT,
             "version": FORMAT_VERSION,
             "weights_sha256": hashlib.sha256(content).hexdigest(),
-            "schema": model.schema.to_json(),
-            "fit": model.config.to_json(),
-            "record": model.record,
+            "schema": stored.schema.to_json(),
+            "fit": stored.config.to_json(),
+            "record": stored.record,
         }
         (folder / _CONFIG).write_text(json.dumps(config, indent=1), encoding="utf-8")
-        (folder / _CARD).write_text(render_card(model), encoding="utf-8")
+        (folder / _CARD).write_text(render_card(stored), encoding="utf-8")
         if training is not None:
             shutil.copytree(training, folder / "training")
+
+
+def read(path: str | Path) -> StoredModel:
+    """Read a model folder, without torch.
+
+    Raises
+    ------
+    ModelError : if it is damaged, foreign, or newer than this version of the package
+    """
+    path = Path(path)
+    config = _read_config(path)
+    schema = schema_from_json(config["schema"])
+    fit_config = FitConfig.from_json(config["fit"], modality_of(schema).settings.CONFIG)
+    weights, calibrations = dict[str, np.ndarray](), dict[str, dict[str, np.ndarray]]()
+    for name, array in _read_arrays(path, config["weights_sha256"]).items():
+        part, _, rest = name.partition(".")
+        if part in _NETWORKS:
+            weights[name] = array
+        else:
+            calibrations.setdefault(part, {})[rest] = array
+    stored = StoredModel(path, schema, fit_config, config["record"], weights, calibrations)
+    try:
+        render_card(stored)
+    except (LookupError, TypeError, ValueError, AttributeError) as error:
+        raise ModelError(f"{path / _CONFIG} is damaged: its record can't be rendered ({error!r})") from None
+    return stored
 
 
 def load(path: str | Path, device: str = "auto") -> FittedModel:
@@ -110,50 +162,56 @@ def load(path: str | Path, device: str = "auto") -> FittedModel:
     ModelError : if it is damaged, foreign, or newer than this version of the package
     UsageError : if there is no such device
     """
-    path = Path(path)
-    config = _read_config(path)
-    schema = schema_from_json(config["schema"])
-    fit_config = FitConfig.from_json(config["fit"], modality_of(schema).settings.CONFIG)
-    weights = path / _WEIGHTS
-    try:
-        content = weights.read_bytes()  # not mapped: the file may be replaced while the model is in use
-        if hashlib.sha256(content).hexdigest() != config["weights_sha256"]:
-            raise ModelError(f"{weights} is damaged: its SHA-256 is not the one that {_CONFIG} states")
-        tensors = load_tensors(content)
-        kinds = {**_FITTED, "normality": _NORMALITIES[type(schema)]}
-        fitted = {part: _take(tensors, part, kind) for part, kind in kinds.items()}
-        with torch.device("meta"):  # the weights' sizes are compared before any are allocated
-            networks = build_networks(schema, fit_config, seed=0)
-        networks.load_state_dict(tensors, assign=True)
-    except (SafetensorError, OSError, KeyError, RuntimeError) as error:
-        raise ModelError(f"{weights} is damaged: {str(error).splitlines()[0]}") from None
+    from fivefold.model.fitted import FittedModel
+
+    stored = read(path)
+    networks = _build(stored)
     networks.to(_device(device)).eval()
-    if fitted["prior"] is not None and fitted["prior"].means.shape[1] != fit_config.network.latent_dim:
-        raise ModelError(f"{weights} is damaged: its prior is of other codes")
-    parts = {**dict(networks.named_children()), **fitted}
-    model = FittedModel(schema=schema, config=fit_config, record=config["record"], **parts)
-    normality = model.normality
-    if isinstance(normality, Normality) and len(normality.centre) != count_statistics(model):
-        raise ModelError(f"{weights} is damaged: its normality is of other statistics")
-    if isinstance(normality, StepNormality) and len(normality.knots) != count_step_statistics(model):
-        raise ModelError(f"{weights} is damaged: its normality is of other statistics")
-    try:
-        render_card(model)
-    except (LookupError, TypeError, ValueError, AttributeError) as error:
-        raise ModelError(f"{path / _CONFIG} is damaged: its record can't be told ({error!r})") from None
+    modality = modality_of(stored.schema)
+    calibrations = {part: _calibration(modality, part, arrays) for part, arrays in stored.calibrations.items()}
+    parts: dict[str, Any] = dict(networks.named_children())
+    model = FittedModel(
+        schema=stored.schema, config=stored.config, calibrations=calibrations, record=stored.record, **parts
+    )
+    if model.prior is not None and model.prior.means.shape[1] != model.latent_dim:
+        raise ModelError(f"{stored.path / _WEIGHTS} is damaged: its prior is of other codes")
+    if model.normality is not None and model.normality.size != modality.networks.count_statistics(model):
+        raise ModelError(f"{stored.path / _WEIGHTS} is damaged: its normality is of other statistics")
     return model
 
 
-def _take(tensors: dict[str, torch.Tensor], part: str, kind: type[Any]) -> Any:
-    """Take the arrays of a part out of `tensors`; None if there are none."""
-    mine = [name for name in tensors if name.startswith(part + ".")]
-    if not mine:
-        return None
+def _build(stored: StoredModel) -> torch.nn.ModuleDict:
+    """The networks with the stored weights."""
+    import torch
+
     try:
-        arrays = {name.removeprefix(part + "."): tensors.pop(name).numpy() for name in mine}
-        return kind(**arrays)
-    except (TypeError, ValueError) as error:
+        with torch.device("meta"):  # the weights' sizes are compared before any are allocated
+            networks = modality_of(stored.schema).networks.build(stored.schema, stored.config, seed=0)
+        tensors = {name: torch.from_numpy(weight.copy()) for name, weight in stored.weights.items()}
+        networks.load_state_dict(tensors, assign=True)
+    except (KeyError, TypeError, RuntimeError) as error:
+        raise ModelError(f"{stored.path / _WEIGHTS} is damaged: {str(error).splitlines()[0]}") from None
+    return networks
+
+
+def _calibration(modality: Modality, part: str, arrays: dict[str, np.ndarray]) -> Any:
+    """What `arrays` were stored of; raises `ModelError`."""
+    try:
+        return modality.networks.CALIBRATIONS[part](**arrays)
+    except (KeyError, TypeError, ValueError) as error:
         raise ModelError(f"the model's {part} is damaged: {error}") from None
+
+
+def _read_arrays(path: Path, sha256: object) -> dict[str, np.ndarray]:
+    """All arrays of the file with the checksum `sha256`, in hexadecimal."""
+    weights = path / _WEIGHTS
+    try:
+        content = weights.read_bytes()  # not mapped: the file may be replaced while the model is in use
+        if hashlib.sha256(content).hexdigest() != sha256:
+            raise ModelError(f"{weights} is damaged: its SHA-256 is not the one that {_CONFIG} states")
+        return safetensors.numpy.load(content)
+    except (SafetensorError, OSError, KeyError) as error:
+        raise ModelError(f"{weights} is damaged: {str(error).splitlines()[0]}") from None
 
 
 def _read_config(path: Path) -> dict[str, Any]:
@@ -179,6 +237,8 @@ def _read_config(path: Path) -> dict[str, Any]:
 
 
 def _device(name: str) -> torch.device:
+    import torch
+
     if name != "auto":
         try:
             return torch.empty(0, device=name).device

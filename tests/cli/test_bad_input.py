@@ -226,7 +226,7 @@ def test_mistake_ends_in_one_line(mistake, run, here, model_folder):
     [(("--sharp",), ["--sharp", "--window 0"]), (("--prior", "fitted"), ["--prior fitted"])],
 )
 def test_a_model_without_the_parts_says_so(run, model, tmp_path, words, named):
-    save(dataclasses.replace(model, prior=None, **without_context(model)), tmp_path / "plain")
+    save(dataclasses.replace(model, **without_context(model)), tmp_path / "plain")
     outcome = run("generate", "plain", "-o", "new.npy", *words)
     assert outcome.code == 1
     assert outcome.err.count("\n") == 1
@@ -237,11 +237,11 @@ def test_a_model_without_the_parts_says_so(run, model, tmp_path, words, named):
 
 def without_context(model):
     context = dataclasses.replace(model.config.context, window=0)
-    return {"context": None, "config": dataclasses.replace(model.config, context=context), "normality": None}
+    return {"context": None, "config": dataclasses.replace(model.config, context=context), "calibrations": {}}
 
 
 def test_detect_without_held_out_items_writes_nothing(run, model, tmp_path, digits):
-    save(dataclasses.replace(model, normality=None), tmp_path / "plain")
+    save(dataclasses.replace(model, calibrations={}), tmp_path / "plain")
     np.save(tmp_path / "few.npy", digits[:3])
     outcome = run("detect", "plain", "few.npy", "-o", "new.csv", "--heatmaps", "maps")
     assert outcome.code == 1

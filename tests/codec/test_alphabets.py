@@ -7,8 +7,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from fivefold.codec import PRECISION
 from fivefold.codec.alphabets import Classes, Even, to_classes
-from fivefold.codec.rans import PRECISION, Rans
+from fivefold.codec.rans import Rans
 from fivefold.codec.rounding import HintingRounder
 
 WHOLE = 1 << PRECISION

@@ -10,9 +10,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 from scipy.special import expit, ndtr
 
+from fivefold.codec import PRECISION
 from fivefold.codec import mixtures as module
 from fivefold.codec.mixtures import Mixtures, even_edges
-from fivefold.codec.rans import PRECISION
 
 WHOLE = 1 << PRECISION
 

@@ -9,12 +9,12 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from fivefold.codec.numbers import LARGEST_DIGIT, UNIT, NumberGrid
+from fivefold.codec.numbers import LARGEST_DIGIT, UNIT, NumberBins
 
 DOUBLE = np.dtype(np.float64)
 
 
-def places(grid: NumberGrid, values: np.ndarray) -> np.ndarray:
+def places(grid: NumberBins, values: np.ndarray) -> np.ndarray:
     """The values as they come back from bins and digits."""
     whole = grid.whole(values)
     bins = grid.locate(whole)
@@ -34,7 +34,7 @@ def places(grid: NumberGrid, values: np.ndarray) -> np.ndarray:
     st.sampled_from(["f2", "f4", "f8"]),
 )
 def test_floats_come_back_bit_for_bit(numbers, centre, spread, kind):
-    grid = NumberGrid(centre, spread, 0.0, np.dtype(kind))
+    grid = NumberBins(centre, spread, 0.0, np.dtype(kind))
     near = np.clip(numbers, centre - 4e6 * spread, centre + 4e6 * spread)
     values = np.clip(near, -6e4, 6e4).astype(kind).astype(float) + 0.0  # no -0
     assert np.array_equal(places(grid, values).view(np.int64), values.view(np.int64))
@@ -42,23 +42,23 @@ def test_floats_come_back_bit_for_bit(numbers, centre, spread, kind):
 
 @given(st.lists(st.integers(-10_000, 10_000), min_size=1, max_size=20), st.sampled_from([0.01, 0.1, 0.25, 1.0, 10.0]))
 def test_multiples_of_a_step_come_back(counts, step):
-    grid = NumberGrid(3.0, 17.0, step, DOUBLE)
+    grid = NumberBins(3.0, 17.0, step, DOUBLE)
     values = grid.values(np.array(counts))
     assert np.array_equal(places(grid, values), values)
     assert np.array_equal(grid.whole(values), counts)
 
 
 def test_what_is_out_of_reach_has_no_bin():
-    grid = NumberGrid(0.0, 1.0, 1.0, DOUBLE)
+    grid = NumberBins(0.0, 1.0, 1.0, DOUBLE)
     assert grid.locate(grid.whole(np.array([1e300, -1e300, 1e7, 4e6]))).tolist()[:3] == [-1, -1, -1]
     assert grid.locate(grid.whole(np.array([4e6])))[0] > 0
-    real = NumberGrid(0.0, 1.0, 0.0, DOUBLE)
+    real = NumberBins(0.0, 1.0, 0.0, DOUBLE)
     assert real.locate(real.whole(np.array([1e300])))[0] == -1
 
 
 @pytest.mark.parametrize("step", [0.0, 0.01, 1.0])
 def test_bins_lie_where_their_numbers_do(step):
-    grid = NumberGrid(5.0, 2.0, step, DOUBLE)
+    grid = NumberBins(5.0, 2.0, step, DOUBLE)
     assert (np.diff(grid.starts) > 0).all()
     assert (np.diff(grid.edges) > 0).all()
     middle = len(grid.starts) // 2
@@ -70,6 +70,6 @@ def test_bins_lie_where_their_numbers_do(step):
 
 def test_the_grids_are_these():
     """Archives depend on them to the last bit."""
-    grids = [NumberGrid(5.0, 2.0, step, np.dtype(kind)) for step in (0.0, 0.01, 10.0) for kind in ("f4", "f8")]
+    grids = [NumberBins(5.0, 2.0, step, np.dtype(kind)) for step in (0.0, 0.01, 10.0) for kind in ("f4", "f8")]
     digest = hashlib.sha256(b"".join(grid.starts.astype("<i8").tobytes() for grid in grids)).hexdigest()
     assert digest == "be18256d4bd191a0da7b221cbc3e8603e9fa3e7ec0d5fb498dec4806a7ca2998"

@@ -7,8 +7,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from fivefold.codec import LOWEST_HEAD, PRECISION
 from fivefold.codec.mixtures import Mixtures, even_edges
-from fivefold.codec.rans import LOWEST_HEAD, PRECISION, EmptyCoderError, Rans
+from fivefold.codec.rans import EmptyCoderError, Rans
 
 
 def mixtures(n: int, symbols: int, seed: int = 0, k: int = 3, shape="logistic") -> Mixtures:

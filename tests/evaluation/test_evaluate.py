@@ -122,7 +122,7 @@ def test_detect(material):
 
 
 def test_detect_without_held_out_items(material):
-    bare = dataclasses.replace(material, model=dataclasses.replace(material.model, normality=None))
+    bare = dataclasses.replace(material, model=dataclasses.replace(material.model, calibrations={}))
     found = COMPARISONS["detect"](bare)
     assert found.figures == {}
     assert "Too few" in found.sentences[0]

@@ -165,7 +165,7 @@ def test_one_item_and_nothing_else(model, digits, tmp_path):
 
 @pytest.mark.usefixtures("_blurry")
 def test_a_model_without_context_decoder_prior_and_held_out_items(model, digits, tmp_path):
-    plain = dataclasses.replace(model, context=None, prior=None, normality=None)
+    plain = dataclasses.replace(model, context=None, calibrations={})
     figures, summary = make_report(plain, make_items(digits[600:610], model.schema), tmp_path)
     assert "detect" not in figures
     assert "ideal" not in figures["compress"]

@@ -10,12 +10,12 @@ import torch
 
 import fivefold
 from fivefold.errors import DataError, ModelError, UsageError
-from fivefold.images.context import as_items
-from fivefold.images.dataset import make_items
+from fivefold.items import make_items
 from fivefold.jobs.codes import decode, encode
 from fivefold.jobs.generate import generate, latent_grid, morph, nearest_items, traverse
 from fivefold.model.conditional import Conditional
-from fivefold.model.conditioning import Window
+from fivefold.model.conditioning import Conditioning
+from fivefold.model.context import as_items
 from fivefold.model.fitted import uniform
 from fivefold.model.prior import FittedPrior
 from fivefold.seeds import derive_seed
@@ -33,7 +33,7 @@ def clustered(ramp):
     """`ramp` with a prior of two clusters, the second three times as heavy as the first."""
     means = np.array([[-2.0, 0.0], [1.0, 1.5]])
     roots = np.array([[[0.1, 0.0], [0.05, 0.1]], [[0.2, 0.0], [0.0, 0.2]]])
-    return dataclasses.replace(ramp, prior=FittedPrior(np.array([0.25, 0.75]), means, roots))
+    return dataclasses.replace(ramp, calibrations={"prior": FittedPrior(np.array([0.25, 0.75]), means, roots)})
 
 
 @pytest.fixture(scope="module")
@@ -186,7 +186,7 @@ def test_sharp_elements_are_quantiles_given_those_before(tiny):
     codes = np.random.default_rng(derive_seed(5, "generate")).standard_normal((n, 2)).astype(np.float32)
     chances = uniform(np.random.default_rng(derive_seed(5, "sharp")), (n, 49), tiny.device)
     x = tiny.tensor(items / np.float32(255))
-    given = Conditional(tiny, Window.CAUSAL, x, torch.ones_like(x, dtype=torch.bool), torch.from_numpy(codes))
+    given = Conditional(tiny, Conditioning.CAUSAL, x, torch.ones_like(x, dtype=torch.bool), torch.from_numpy(codes))
     chance = chances.flatten().view(-1, 1, 1, 1)
     rows, elements = torch.arange(n).repeat_interleave(49), torch.arange(49).repeat(n)
     expected = tiny.values(as_items(given(rows, elements).quantile(chance).view(n, 49), x))

@@ -9,7 +9,7 @@ import pytest
 from fivefold.errors import DataError, ModelError, UsageError
 from fivefold.jobs.codes import decode, encode
 from fivefold.jobs.generate import generate, morph
-from fivefold.model.conditioning import Window
+from fivefold.model.conditioning import Conditioning
 from fivefold.series.dataset import read_series
 from fivefold.series.jobs import (
     continue_series,
@@ -158,7 +158,7 @@ def test_other_networks(settings, series_settings, waves):
     assert np.isfinite(detect_series(model, waves[:, :200]).score).all()
     assert np.isfinite(denoise_series(model, waves[:, :200]).values).all()
     if not settings.get("window", 1):
-        assert not model.has_learnt(Window.CAUSAL)
+        assert not model.has_learnt(Conditioning.CAUSAL)
         with pytest.raises(DataError, match="context decoder"):
             continue_series(model, waves[:, :200], 5)
 

@@ -8,7 +8,7 @@ import torch
 from fivefold.images.networks import build_vae
 from fivefold.images.schema import ImageSchema
 from fivefold.images.settings import configure
-from fivefold.model.build import build_networks
+from fivefold.modality import modality_of
 from fivefold.seeds import derive_seed
 
 SCHEMA = ImageSchema(8, 6, 3, "uint8", 0.0, 255.0)
@@ -16,7 +16,7 @@ SETTINGS = {"latent_dim": 3, "hidden": 8, "first_channels": 4, "context_width": 
 
 
 def build(seed: int = 0, preset: str = "default", **settings):
-    return build_networks(SCHEMA, configure(preset, **{**SETTINGS, **settings}), seed)
+    return modality_of(SCHEMA).networks.build(SCHEMA, configure(preset, **{**SETTINGS, **settings}), seed)
 
 
 def same(one, other) -> bool:

@@ -8,16 +8,16 @@ import pytest
 import torch
 
 from fivefold.config import CorruptionConfig
-from fivefold.images.context import by_element, column
 from fivefold.images.schema import ImageSchema
 from fivefold.images.settings import configure
-from fivefold.model import conditional
-from fivefold.model.build import build_networks
+from fivefold.modality import modality_of
+from fivefold.model import context
 from fivefold.model.conditional import Conditional
-from fivefold.model.conditioning import Window
+from fivefold.model.conditioning import Conditioning
+from fivefold.model.context import by_element, column
 from fivefold.model.fitted import FittedModel
 
-every_window = pytest.mark.parametrize("window", Window)
+every_window = pytest.mark.parametrize("window", Conditioning)
 
 
 @pytest.fixture
@@ -38,7 +38,7 @@ def without_context(likelihood: str, dtype: str) -> FittedModel:
     schema = ImageSchema(8, 6, 3, dtype, 0.0, 255.0)
     settings = {"latent_dim": 3, "hidden": 16, "first_channels": 4, "max_channels": 8}
     config = configure(window=0, likelihood=likelihood, **settings)
-    return FittedModel(build_networks(schema, config, 0)["vae"].eval(), schema, config)
+    return FittedModel(modality_of(schema).networks.build(schema, config, 0)["vae"].eval(), schema, config)
 
 
 def log_probs(given, x):
@@ -49,7 +49,7 @@ def log_probs(given, x):
 @every_window
 @pytest.mark.parametrize("chunk", [1, 50, 144, 10_000])
 def test_map_places_what_each_element_gives(untrained, inputs, monkeypatch, window, chunk):
-    monkeypatch.setattr(conditional, "_CHUNK", chunk)
+    monkeypatch.setattr(context, "_CHUNK", chunk)
     x, visible, z = inputs
     values = by_element(x)
     given = Conditional(untrained, window, x, visible, z)
@@ -65,7 +65,7 @@ def test_order_and_chunks_do_not_matter(untrained, inputs, monkeypatch, window):
     x, visible, z = inputs
     given = Conditional(untrained, window, x, visible, z)
     expected = log_probs(given, x)
-    monkeypatch.setattr(conditional, "_CHUNK", 37)
+    monkeypatch.setattr(context, "_CHUNK", 37)
     torch.testing.assert_close(log_probs(given, x), expected)
     order = torch.randperm(3 * 144, generator=torch.Generator().manual_seed(1))
     for part in order.split(100):
@@ -95,16 +95,16 @@ def test_without_a_context_decoder_it_is_what_z_says(inputs, likelihood, dtype, 
 @pytest.mark.parametrize(
     ("window", "shares", "learnt"),
     [
-        (Window.CAUSAL, {}, True),
-        (Window.MISSING, {}, False),
-        (Window.NOISY, {}, False),
-        (Window.MISSING, {"hide": 0.1}, True),
-        (Window.MISSING, {"block": 0.1}, True),
-        (Window.MISSING, {"uniform": 1.0}, False),
-        (Window.NOISY, {"uniform": 0.1}, True),
-        (Window.NOISY, {"gaussian": 0.1}, True),
-        (Window.NOISY, {"salt_and_pepper": 0.1}, True),
-        (Window.NOISY, {"hide": 0.5, "block": 0.5}, False),
+        (Conditioning.CAUSAL, {}, True),
+        (Conditioning.MISSING, {}, False),
+        (Conditioning.NOISY, {}, False),
+        (Conditioning.MISSING, {"hide": 0.1}, True),
+        (Conditioning.MISSING, {"block": 0.1}, True),
+        (Conditioning.MISSING, {"uniform": 1.0}, False),
+        (Conditioning.NOISY, {"uniform": 0.1}, True),
+        (Conditioning.NOISY, {"gaussian": 0.1}, True),
+        (Conditioning.NOISY, {"salt_and_pepper": 0.1}, True),
+        (Conditioning.NOISY, {"hide": 0.5, "block": 0.5}, False),
     ],
 )
 def test_a_window_that_was_not_learnt_is_not_used(untrained, inputs, window, shares, learnt):
@@ -159,10 +159,10 @@ def test_an_item_whose_guide_does_not_count_does_without_all_of_its_codes(untrai
     items, elements = torch.arange(3), torch.full((3,), 100)
     with torch.no_grad():
         guide = untrained.vae.guided(codes.flatten(0, 1))[1]
-        around = untrained.context.surroundings(x, visible, Window.CAUSAL, guide, guided)
+        around = untrained.context.surroundings(x, visible, Conditioning.CAUSAL, guide, guided)
         found = untrained.context(around, items, elements).mean
-        told = Conditional(untrained, Window.CAUSAL, x, visible, codes)(items, elements).mean
-        blind = Conditional(untrained, Window.CAUSAL, x, visible, None)(items, elements).mean
+        told = Conditional(untrained, Conditioning.CAUSAL, x, visible, codes)(items, elements).mean
+        blind = Conditional(untrained, Conditioning.CAUSAL, x, visible, None)(items, elements).mean
     torch.testing.assert_close(found, torch.where(guided.view(3, 1, 1, 1), told, blind))
     assert (told[1] != blind[1]).all()
 
@@ -180,4 +180,4 @@ def test_z_counts_unless_there_is_none(untrained, inputs, window):
 def test_without_z_there_must_be_a_context_decoder(untrained, inputs, change):
     x, visible, _ = inputs
     with pytest.raises(ValueError, match="without z"):
-        Conditional(change(untrained), Window.MISSING, x, visible, None)
+        Conditional(change(untrained), Conditioning.MISSING, x, visible, None)

@@ -19,9 +19,9 @@ from fivefold.images.settings import configure
 from fivefold.images.statistics import item_statistics
 from fivefold.items import split_rows
 from fivefold.jobs.generate import generate
-from fivefold.model.build import build_networks
+from fivefold.modality import modality_of
 from fivefold.model.conditional import Conditional
-from fivefold.model.conditioning import Window
+from fivefold.model.conditioning import Conditioning
 from fivefold.model.fitted import FittedModel
 from fivefold.model.likelihoods import Likelihood
 from fivefold.model.scoring import encode_items, evaluate_elbo
@@ -165,8 +165,8 @@ def test_the_context_decoder_learns_and_is_kept(fit_small, whole):
 def test_windows_of_corruptions_that_were_not_met_are_not_learnt(fit_small, whole, corruption, learnt):
     """Each window has layers of its own, which move only where the fit met it."""
     model = fit_small(corruption=corruption, epochs=1)
-    fresh = build_networks(model.schema, model.config, 0)["context"]
-    for window in Window:
+    fresh = modality_of(model.schema).networks.build(model.schema, model.config, 0)["context"]
+    for window in Conditioning:
         assert model.has_learnt(window) == (window in learnt)
         assert same_weights(model.context.layers[window], fresh.layers[window]) == (window not in learnt)
 
@@ -187,9 +187,9 @@ def test_the_context_decoder_beats_how_frequent_values_are(model, digits):
     train, test = digits[:600], digits[600:660]
     frequency = (np.bincount(train.ravel(), minlength=256) + 0.5) / (train.size + 128)
     constant = -np.log(frequency)[test].mean()
-    assert nats_per_element(model, test, Window.CAUSAL) < 0.95 * constant
+    assert nats_per_element(model, test, Conditioning.CAUSAL) < 0.95 * constant
     hidden = torch.rand((60, 1, 28, 28), generator=torch.Generator().manual_seed(0)) < 0.3
-    assert nats_per_element(model, test, Window.MISSING, ~hidden, hidden) < 0.95 * constant
+    assert nats_per_element(model, test, Conditioning.MISSING, ~hidden, hidden) < 0.95 * constant
 
 
 def test_the_context_decoder_beats_the_vae(digits, small_settings):
@@ -197,7 +197,7 @@ def test_the_context_decoder_beats_the_vae(digits, small_settings):
     model = fit(digits[:300], **settings)
     alone = dataclasses.replace(model, context=None)
     test = digits[600:660]
-    assert nats_per_element(model, test, Window.CAUSAL) < 0.9 * nats_per_element(alone, test, Window.CAUSAL)
+    assert nats_per_element(model, test, Conditioning.CAUSAL) < 0.9 * nats_per_element(alone, test, Conditioning.CAUSAL)
 
 
 def test_normality_is_of_the_held_out_items(whole, digits):
@@ -403,7 +403,7 @@ def test_real_numbers(fit_small, digits):
     model = fit_small(digits[:100] / np.float32(255), validation=0)
     history = model.record["history"]
     assert history[-1]["context"] < history[0]["context"]
-    assert nats_per_element(model, digits[600:610] / np.float32(255), Window.CAUSAL) < 1
+    assert nats_per_element(model, digits[600:610] / np.float32(255), Conditioning.CAUSAL) < 1
 
 
 def test_pixels_need_integers(fit_small, digits):

@@ -1,1 +1,1 @@
-"""Archives: one writer and one reader over what each modality's `coding` says."""
+"""Archives: one writer and one reader of all modalities, over their `Coding`."""

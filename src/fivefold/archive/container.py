@@ -32,16 +32,16 @@ _BLOCK_MAGIC, _END_MAGIC = b"BLCK", b"FFIX"
 
 @dataclass(frozen=True)
 class Limits:
-    """What a reader allows; checked before anything is allocated.
+    """The limits of a reader, checked before anything is allocated.
 
     Attributes
     ----------
     items : of an archive
     block_elements : of a block's items; to decode one takes some 150 bytes each
     block_rows : of a block of a table
-    block_bytes : of what a block of a table keeps as it is, inflated
+    block_bytes : of the verbatim layer of a block of a table, inflated
     bytes : of the items that are read into one array
-    header_bytes, attachment_bytes : of the header, and of each thing attached, inflated
+    header_bytes, attachment_bytes : of the header, and of an attachment, inflated
     """
 
     items: int = 1 << 32
@@ -62,7 +62,7 @@ class Limits:
 
 @dataclass(frozen=True)
 class Block:
-    """Where a block is, from which item on, and how many."""
+    """A block's place in the file, and its items: the first one's number, and how many."""
 
     offset: int
     end: int
@@ -144,20 +144,20 @@ class ArchiveReader:
 
     @property
     def items(self) -> int:
-        """How many there are."""
+        """The number of items."""
         return sum(block.items for block in self.blocks)
 
     def attachment(self, name: str) -> bytes:
-        """What was attached under `name`; raises `KeyError` if nothing was."""
+        """The attachment called `name`; raises `KeyError` if there is none."""
         return self._checked(*self._attached[name], name)
 
     @property
     def attachments(self) -> frozenset[str]:
-        """The names of all that is attached."""
+        """The names of all attachments."""
         return frozenset(self._attached)
 
     def method(self, block: Block) -> int:
-        """How the block was written."""
+        """The block's method; see `archive/layers.py`."""
         return self._head(block)[0]
 
     def layer(self, block: Block, number: int) -> bytes:

@@ -18,11 +18,11 @@ _shared: Any = None
 
 
 class Pool:
-    """Calls functions with something that they all share, results in order and few tasks in memory.
+    """Worker processes: calls with one shared object, results in order and few tasks in memory.
 
     Parameters
     ----------
-    shared : goes to each process once
+    shared : sent once to every process
     workers : processes, at most; with 1 all is done in this one
     tasks : how many there will be
 
@@ -70,7 +70,7 @@ class Pool:
 
 
 def _remember(shared: Any) -> None:
-    """In a worker: what its tasks share; on one thread, as the others have theirs."""
+    """Initialise a worker: the shared object; one thread, as the other workers have the other cores."""
     from threadpoolctl import threadpool_limits
 
     signal.signal(signal.SIGINT, signal.SIG_DFL)  # no traceback from each when all are interrupted
@@ -82,7 +82,7 @@ def _remember(shared: Any) -> None:
 
 
 def _end_with_parent() -> None:
-    """A killed parent can't tell its workers to stop; they would wait for ever."""
+    """End the worker with its parent, which, once killed, can't stop it: it would wait for ever."""
     parent = parent_process()
     assert parent is not None
     parent.join()

@@ -23,24 +23,24 @@ def info(
         present(describe_archive(model), json)
         return
     from fivefold.modelcard import describe_units, figure_rows
-    from fivefold.storage import load
+    from fivefold.storage import read
 
-    fitted = load(model, "cpu")
+    stored = read(model)
     if json:
         facts = {
-            "schema": fitted.schema.to_json(),
-            "fit": fitted.config.to_json(),
-            "parameters": fitted.parameters,
-            "latent_units": describe_units(fitted),
-            **fitted.record,
+            "schema": stored.schema.to_json(),
+            "fit": stored.config.to_json(),
+            "parameters": stored.parameters,
+            "latent_units": describe_units(stored),
+            **stored.record,
         }
         present(facts, json=True)
         return
-    present(dict(figure_rows(fitted)), json=False)
-    for line in fitted.schema.lines():
+    present(dict(figure_rows(stored)), json=False)
+    for line in stored.schema.lines():
         print(f"  {line}")
-    print(f"\n{describe_units(fitted)}\n")
+    print(f"\n{describe_units(stored)}\n")
     print("epoch  negative ELBO  held-out  seconds")
-    for row in fitted.record["history"]:
+    for row in stored.record["history"]:
         held_out = row.get("validation_negative_elbo", float("nan"))
         print(f"{row['epoch'] + 1:5d}  {row['negative_elbo']:13.2f}  {held_out:8.2f}  {row['seconds']:7.1f}")

@@ -1,4 +1,4 @@
-"""Distributions over few symbols, and even ones, in integers; see `rans.Distributions`."""
+"""Categorical and uniform distributions in integers; see `rans.Distributions`."""
 
 from __future__ import annotations
 
@@ -6,8 +6,8 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from fivefold.codec import PRECISION
 from fivefold.codec.mixtures import LOG_WEIGHT_STEPS, NO_WEIGHT, weight_table
-from fivefold.codec.rans import PRECISION
 from fivefold.codec.rounding import Rounder
 
 _TOTAL = 1 << PRECISION
@@ -15,7 +15,7 @@ _TOTAL = 1 << PRECISION
 
 @dataclass(frozen=True)
 class Classes:
-    """`n` distributions over k symbols, by the probability of each.
+    """`n` categorical distributions over k symbols.
 
     Attributes
     ----------
@@ -38,11 +38,11 @@ class Classes:
         return (self.starts[:, 1:] <= slots.astype(np.int64)[:, None]).sum(1)
 
     def part(self, rows: slice) -> Classes:
-        """Some of the distributions."""
+        """The distributions of these rows."""
         return Classes(self.starts[rows])
 
     def pop_all(self, heads: np.ndarray, words: np.ndarray, count: int) -> None:
-        """There is no compiled code for them."""
+        """None: there is no compiled code."""
 
 
 def to_classes(log_probabilities: np.ndarray, rounder: Rounder) -> Classes:
@@ -56,7 +56,7 @@ def to_classes(log_probabilities: np.ndarray, rounder: Rounder) -> Classes:
 
 @dataclass(frozen=True)
 class Even:
-    """`n` even distributions, each over as many symbols as `sizes` says, at most 2 ** PRECISION.
+    """`n` uniform distributions over `sizes` symbols, at most 2 ** PRECISION.
 
     Attributes
     ----------
@@ -78,8 +78,8 @@ class Even:
         return (slots.astype(np.int64) + 1) * self.sizes - 1 >> PRECISION
 
     def part(self, rows: slice) -> Even:
-        """Some of the distributions."""
+        """The distributions of these rows."""
         return Even(self.sizes[rows])
 
     def pop_all(self, heads: np.ndarray, words: np.ndarray, count: int) -> None:
-        """There is no compiled code for them."""
+        """None: there is no compiled code."""

@@ -1,4 +1,4 @@
-"""The coder's inner loops, compiled by numba: symbol by symbol, what `mixtures.py` and `rans.py` say in NumPy.
+"""The coder's inner loops, compiled by numba: symbol by symbol the arithmetic of `mixtures.py` and `rans.py`.
 
 `mixtures` is what `Mixtures.tables` gives.
 """
@@ -8,7 +8,7 @@ from __future__ import annotations
 import numba
 import numpy as np
 
-from fivefold.codec.rans import LOWEST_HEAD, PRECISION, WORD_BITS
+from fivefold.codec import LOWEST_HEAD, PRECISION, WORD_BITS
 
 _TOTAL = 1 << PRECISION
 
@@ -77,16 +77,16 @@ def push(heads, words, count, starts, frequencies):
 
 
 @_compiled
-def pop(heads, words, count, found, mixtures):
-    """Pop into `found`. Returns the number of words left, or −1 if there were too few.
+def pop(heads, words, count, symbols, mixtures):
+    """Pop into `symbols`. Returns the number of words left, or −1 if there were too few.
 
     The lowest symbol, most often an image's background, is tried first; then by bisection.
     """
-    symbols, weights = len(mixtures[0]) - 1, mixtures[1]
-    for i in range(len(found)):
+    highest, weights = len(mixtures[0]) - 2, mixtures[1]
+    for i in range(len(symbols)):
         lane, total = i % len(heads), weights[i].sum()
         slot = np.int64(heads[lane] & np.uint64(_TOTAL - 1))
-        low, high = 0, symbols - 1
+        low, high = 0, highest
         start, end = 0, _TOTAL
         middle = 1
         while low < high:
@@ -96,7 +96,7 @@ def pop(heads, words, count, found, mixtures):
             else:
                 low, start = middle, below
             middle = (low + high + 1) >> 1
-        found[i] = low
+        symbols[i] = low
         head = np.uint64(end - start) * (heads[lane] >> np.uint64(PRECISION)) + np.uint64(slot - start)
         if head < np.uint64(LOWEST_HEAD):
             if count == 0:

@@ -10,8 +10,8 @@ from typing import Any, Literal
 
 import numpy as np
 
-from fivefold.codec.accelerate import kernels
-from fivefold.codec.rans import PRECISION
+from fivefold.codec import PRECISION
+from fivefold.codec.rans import kernels
 from fivefold.codec.rounding import Rounder
 
 Shape = Literal["logistic", "normal"]
@@ -21,6 +21,8 @@ LOCATION_STEPS = 32  # per unit of the line
 LOG_SCALE_STEPS = 16  # per nat
 LOWEST_LOG_SCALE, HIGHEST_LOG_SCALE = -4, 14  # of scales, in units of the line
 
+LOGISTIC_LOG_SCALES = (-7.0, 2.0)  # bounds of networks' logistics over integer levels, of the levels' range
+FEW_LEVELS = 32  # up to which such a mixture's mean is a sum; of more, an integral
 MOST_SYMBOLS = 1 << 16  # with more, a step of a location would be finer than what machines agree on
 _FARTHEST = 2.0**24  # on the line, that a location may be from 0
 NO_WEIGHT = 299  # steps below 0 at which a weight is 0
@@ -65,11 +67,11 @@ class Mixtures:
 
     @property
     def symbols(self) -> int:
-        """How many there are."""
+        """The number of symbols."""
         return len(self.edges) - 1
 
     def part(self, rows: slice) -> Mixtures:
-        """Some of the distributions."""
+        """The distributions of these rows."""
         return Mixtures(self.log_weights[rows], self.locations[rows], self.log_scales[rows], self.edges, self.shape)
 
     def interval(self, symbols: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
@@ -93,17 +95,17 @@ class Mixtures:
         """The symbols at the top of a coder, whose heads are changed, and how many words are left (−1: too few)."""
         if (compiled := kernels()) is None:
             return None
-        found = np.empty(len(self), np.int64)
-        return found, compiled.pop(heads, words, count, found, self.tables())
+        popped = np.empty(len(self), np.int64)
+        return popped, compiled.pop(heads, words, count, popped, self.tables())
 
     def tables(self) -> tuple[Any, ...]:
-        """What the compiled loops take."""
+        """The arguments of the compiled loops."""
         numbers = _CDF_BITS, _CELL_BITS, _INVERSE_BITS
         weights, *scales = self._looked_up()
         return self.edges, weights, self.locations, *scales, _cells(self.shape), _FULL_REACH, numbers
 
     def _looked_up(self) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-        """From the tables: the weights, the scales' inverses, and the distances at which those reach the last cell."""
+        """The weights, the scales' inverses, and the distances at which those reach the last cell, from the tables."""
         weights = weight_table()[np.clip(-self.log_weights, 0, len(weight_table()) - 1)]
         scales = np.clip(self.log_scales - LOWEST_LOG_SCALE * LOG_SCALE_STEPS, 0, len(_inverse_scales()) - 1)
         return weights, _inverse_scales()[scales], _farthest_distances()[scales]
@@ -117,6 +119,24 @@ class Mixtures:
         share = inside // weights.sum(1)  # of 2 ** _CDF_BITS
         spread = (share * ((1 << PRECISION) - self.symbols) >> _CDF_BITS) + symbols
         return np.where(symbols <= 0, 0, np.where(symbols >= self.symbols, 1 << PRECISION, spread))
+
+
+def sigmoid(x: np.ndarray) -> np.ndarray:
+    """1 / (1 + e⁻ˣ), in float64."""
+    with np.errstate(over="ignore"):
+        return 1 / (1 + np.exp(-x))
+
+
+def log_softmax(logits: np.ndarray) -> np.ndarray:
+    """Normalised log weights, along the last axis, in float64."""
+    shifted = logits - logits.max(-1, keepdims=True)
+    return shifted - np.log(np.exp(shifted).sum(-1, keepdims=True))
+
+
+def without_ends(log_weights: np.ndarray) -> np.ndarray:
+    """Log weights `(n, k)` of components for `to_mixtures`, with no mass at either end: `(n, k + 2)`, the largest 0."""
+    log_weights = log_weights - log_weights.max(axis=1, keepdims=True)
+    return np.concatenate((log_weights, np.full((len(log_weights), 2), -np.inf)), axis=1)
 
 
 @cache

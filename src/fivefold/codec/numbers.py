@@ -1,4 +1,4 @@
-"""Numbers as whole ones, and those in bins of a grid: where a bin lies says a model, where in its bin a number is, nobody."""
+"""Number bins: numbers as whole ones, in quantisation bins under a model's distribution and uniform digits within a bin."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from fivefold.codec.alphabets import Even
 
 UNIT = 1 / 64  # of a column's spread: that of the line on which `Mixtures` lie
 _BINS = 256  # per spread
-_REACH = 16  # sinh of which, in spreads, is as far as the grid goes
+_REACH = 16  # sinh of which, in spreads, is as far as the bins go
 _RATIO = float.fromhex("0x1.0100802ab5577p+0")  # e ** (1 / 256)
 _DIGIT = 16  # bits
 _PLACES = 13  # of decimals, at most, and one
@@ -21,7 +21,7 @@ _BITS: dict[int, np.dtype] = {2: np.dtype(np.int16), 4: np.dtype(np.int32), 8: n
 
 
 @dataclass(frozen=True)
-class NumberGrid:
+class NumberBins:
     """Bins of the numbers of one column; the denser, the nearer to its centre: even on an asinh scale.
 
     All that writer and reader must agree on is in integers, or in single operations of IEEE 754.
@@ -38,7 +38,7 @@ class NumberGrid:
     dtype: np.dtype
 
     def whole(self, values: np.ndarray) -> np.ndarray:
-        """Of float64 the multiples of the step that they are, or their place among all numbers of the type: int64."""
+        """Values, float64, as multiples of the step, or as their rank among all numbers of the type: int64."""
         if self.step:
             with np.errstate(invalid="ignore", over="ignore"):
                 return np.clip(np.rint(self.multiples(values)), -(2.0**62), 2.0**62).astype(np.int64)
@@ -58,15 +58,15 @@ class NumberGrid:
         """The whole number with which each bin starts, and the one after the last bin, `(bins + 1,)` int64 ascending."""
         powers = np.multiply.accumulate(np.full(_BINS * _REACH, _RATIO))
         upper = (powers - 1 / powers) / 2
-        grid = self.centre + self.spread * np.concatenate((-upper[::-1], [0.0], upper))
+        starts = self.centre + self.spread * np.concatenate((-upper[::-1], [0.0], upper))
         if not self.step:
-            grid = grid[np.abs(grid) <= np.finfo(self.dtype).max]
-            return np.unique(self.whole(grid))
-        return np.unique(np.ceil(np.clip(self.multiples(grid), -(2.0**62), 2.0**62)).astype(np.int64))
+            starts = starts[np.abs(starts) <= np.finfo(self.dtype).max]
+            return np.unique(self.whole(starts))
+        return np.unique(np.ceil(np.clip(self.multiples(starts), -(2.0**62), 2.0**62)).astype(np.int64))
 
     @cached_property
     def edges(self) -> np.ndarray:
-        """Where bins start, on the line, in units: `(bins + 1,)` float64; not to the last bit the same everywhere."""
+        """The bins' edges on the line, in units: `(bins + 1,)` float64; not to the last bit the same everywhere."""
         if not self.step:
             return self.scaled(self.values(self.starts)) / UNIT
         half = self.starts - 0.5
@@ -77,29 +77,29 @@ class NumberGrid:
         return np.arcsinh((values - self.centre) / self.spread)
 
     def locate(self, whole: np.ndarray) -> np.ndarray:
-        """The bin of each, or −1 where there is none."""
+        """The bins of numbers, or −1 where there is none."""
         bins = np.searchsorted(self.starts, whole, "right") - 1
         return np.where(bins < len(self.starts) - 1, bins, -1)
 
     def digits(self, bins: np.ndarray) -> Iterator[tuple[int, Even]]:
-        """How the places in their bins are told: bits by which to shift them, and what is even then. Low digits first."""
+        """The digits of numbers' places within their bins, low ones first: bits by which to shift, and their distributions."""
         last = np.diff(self.starts) - 1
         for shift in range(0, int(last.max()).bit_length(), _DIGIT):
             yield shift, Even(np.minimum(last[bins] >> shift, LARGEST_DIGIT) + 1)
 
     def multiples(self, values: np.ndarray) -> np.ndarray:
-        """How many steps numbers are, not rounded."""
+        """Numbers in steps, not rounded."""
         return values * self._parts if self.step < 1 else values / self.step
 
     def resolution(self, values: np.ndarray) -> float:
-        """How far apart numbers are that it can tell, about the mean size of some `values`; NaN if that is too large for it."""
+        """The distance of neighbouring numbers about the mean size of `values`; NaN if that is too large for the type."""
         if self.step:
             return self.step
         with np.errstate(over="ignore", invalid="ignore"):
             return float(np.spacing(np.abs(values).mean().astype(self.dtype)))
 
     @property
-    def forms(self) -> list[NumberGrid]:
+    def forms(self) -> list[NumberBins]:
         """This one, and others of the same centre: of ever finer decimals, and of ever wider floating-point numbers."""
         decimals = [replace(self, step=10.0**-places) for places in range(_PLACES)]
         kinds = [np.dtype(kind) for kind in (np.float16, np.float32, np.float64)]
@@ -108,7 +108,7 @@ class NumberGrid:
 
     @property
     def _parts(self) -> float:
-        """Of steps below 1, how many make 1."""
+        """The number of steps in 1, if they are smaller."""
         return float(np.rint(1 / self.step))
 
     @property

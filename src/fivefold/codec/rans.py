@@ -5,18 +5,27 @@ After Duda 2013 (arXiv:1311.2540); interleaved as in Giesen 2014 (arXiv:1402.339
 
 from __future__ import annotations
 
+from functools import cache
+from types import ModuleType
 from typing import Protocol
 
 import numpy as np
 
-from fivefold.codec.accelerate import kernels
+from fivefold.codec import LOWEST_HEAD, PRECISION, WORD_BITS
 
-PRECISION = 28  # bits: frequencies of a distribution's symbols add up to 2 ** PRECISION
-WORD_BITS = 32
-LOWEST_HEAD = 1 << WORD_BITS  # heads stay in [2³², 2⁶⁴) between symbols
 _SLOTS = np.uint64((1 << PRECISION) - 1)
 _ROOM = np.uint64(64 - PRECISION)
 _WORD = np.uint64(WORD_BITS)
+
+
+@cache
+def kernels() -> ModuleType | None:
+    """The compiled inner loops, `codec/kernels.py`; None without numba."""
+    try:
+        from fivefold.codec import kernels
+    except ImportError:
+        return None
+    return kernels
 
 
 class EmptyCoderError(ValueError):
@@ -37,7 +46,7 @@ class Distributions(Protocol):
         ...
 
     def part(self, rows: slice) -> Distributions:
-        """Some of the distributions."""
+        """The distributions of these rows."""
         ...
 
     def pop_all(self, heads: np.ndarray, words: np.ndarray, count: int) -> tuple[np.ndarray, int] | None:

@@ -27,7 +27,7 @@ class HintingRounder:
 
     Attributes
     ----------
-    count : how many numbers it has rounded
+    count : of the numbers it has rounded
     """
 
     def __init__(self) -> None:

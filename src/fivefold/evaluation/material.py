@@ -19,7 +19,7 @@ from fivefold.evaluation.metrics import NEIGHBOURS, ManifoldOverlap, frechet_dis
 from fivefold.items import Items, make_items
 from fivefold.jobs.detect import Detection, detect
 from fivefold.jobs.generate import generate
-from fivefold.model.conditioning import Window
+from fivefold.model.conditioning import Conditioning
 from fivefold.model.fitted import FittedModel
 from fivefold.seeds import derive_seed
 
@@ -175,7 +175,7 @@ class Material:
     def best_generated(self) -> np.ndarray:
         """As many from the fitted prior, drawn sharply, where the model has the parts for it."""
         prior: PriorName = "standard" if self.model.prior is None else "fitted"
-        sharp = self.model.has_learnt(Window.CAUSAL)
+        sharp = self.model.has_learnt(Conditioning.CAUSAL)
         return generate(self.model, len(self.items), self.seed, prior=prior, sharp=sharp)
 
     @cached_property

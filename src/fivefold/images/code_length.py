@@ -1,4 +1,4 @@
-"""How many nats an ideal coder needs for items."""
+"""The code length of images under an ideal coder, and the codes' grid with which it is shortest."""
 
 from __future__ import annotations
 
@@ -7,18 +7,22 @@ from dataclasses import dataclass
 import numpy as np
 import torch
 
+from fivefold.images.exact import LatentGrid
 from fivefold.items import Items
 from fivefold.model.conditional import Conditional
-from fivefold.model.conditioning import Window
+from fivefold.model.conditioning import Conditioning
 from fivefold.model.fitted import FittedModel, uniform
+from fivefold.model.scoring import encode_items
 from fivefold.seeds import derive_seed
 
 STEPS = (1.0, 2.0, 4.0, 8.0)
+_LOSSY_STEP = 1.0  # posterior deviations
+_SAMPLE = 256  # items that the grid's step is chosen on
 
 
 @dataclass(frozen=True)
 class CodeLength:
-    """Nats per item, each `(n,)` float64: of its visible elements, and of z."""
+    """Nats per item, `(n,)` float64: of its visible elements, and of z."""
 
     elements: np.ndarray
     z: np.ndarray
@@ -48,10 +52,29 @@ def code_length(model: FittedModel, items: Items, step: float | None, seed: int 
             z = posterior.at(step * (uniform(rng, (len(x), model.latent_dim), x.device) - 0.5))
             density = _standard(z) if model.prior is None else model.prior.log_prob(z.cpu().numpy())
             z_length[rows] = -(density + (step * posterior.std.double()).log().sum(1).cpu().numpy())
-        log_prob = Conditional(model, Window.CAUSAL, x, visible, z).log_prob(x)
+        log_prob = Conditional(model, Conditioning.CAUSAL, x, visible, z).log_prob(x)
         elements[rows] = -torch.where(visible, log_prob, 0).double().flatten(1).sum(1).cpu().numpy()
     return CodeLength(elements, z_length)
 
 
 def _standard(z: torch.Tensor) -> np.ndarray:
     return torch.distributions.Normal(0.0, 1.0).log_prob(z.double()).sum(1).cpu().numpy()
+
+
+def choose_grid(model: FittedModel, items: Items, step: float | None, lossy: bool) -> LatentGrid | None:
+    """The codes' grid, of a `step` in mean posterior deviations; None: no codes.
+
+    By default the step is the one with which a sample of the items is shortest; for `lossy` archives 1.
+    """
+    if step == 0:
+        return None
+    sample = items.select(slice(0, _SAMPLE))
+    if step is None and lossy:
+        step = _LOSSY_STEP
+    elif step is None:
+        candidates = (None, *STEPS)
+        step = min(candidates, key=lambda candidate: code_length(model, sample, candidate).total)
+        if step is None:
+            return None
+    deviations = encode_items(model, sample)[1].astype(np.float64).mean(axis=0)
+    return LatentGrid(np.round(np.clip(step * deviations, 1e-3, 16.0), 3))  # which is the same on all machines

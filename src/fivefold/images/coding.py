@@ -1,51 +1,132 @@
-"""A block of items as bytes, in two layers: codes on a grid, and the elements exactly. No torch here."""
+"""Archives of images: codes on a grid, and the elements exactly under the causal context decoder; or, where shorter, verbatim.
+
+No torch here, but for what chooses the codes.
+"""
 
 from __future__ import annotations
 
-import struct
+import dataclasses
+import json
+import zlib
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
+from functools import cache, partial
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from fivefold.codec.mixtures import Mixtures, even_edges, to_mixtures
-from fivefold.codec.rans import Distributions, EmptyCoderError, Rans
-from fivefold.codec.rounding import HintedRounder, HintingRounder, Rounder, pack_hints, unpack_hints
-from fivefold.images.causal import CausalWindows
-from fivefold.images.exact import ExactDecoder, ExactGuide, mixture_parameters
-from fivefold.images.latent import LatentDistributions, LatentGrid
+from fivefold.archive.container import ArchiveReader, Limits
+from fivefold.archive.layers import CODED, RAW, DamagedLayerError, check_empty, check_same, inflate, pack, pop, unpack
+from fivefold.archive.models import has_context
+from fivefold.codec.mixtures import MOST_SYMBOLS, Mixtures, even_edges, to_mixtures
+from fivefold.codec.rounding import HintedRounder, HintingRounder, Rounder
+from fivefold.errors import DamagedArchiveError, DataError, ModelError, UsageError
+from fivefold.images.dataset import read_items
+from fivefold.images.exact import (
+    CausalFields,
+    ExactCodeFeatures,
+    ExactDecoder,
+    LatentDistributions,
+    LatentGrid,
+    mixture_parameters,
+)
+from fivefold.images.output import Output
+from fivefold.images.schema import ImageSchema
+from fivefold.items import Items
+from fivefold.modality import Encoding
 from fivefold.model.prior import FittedPrior
 
+if TYPE_CHECKING:
+    from fivefold.archive.write import ArchiveOptions
+    from fivefold.model.fitted import FittedModel
+    from fivefold.storage import StoredModel
+
 _LANES = 32  # of a whole block's elements; the codes have one
-_HINT_BYTES = 10  # of one, at most
-_HEAD = struct.Struct("<HI")  # lanes, bytes of hints
-
-
-class DamagedLayerError(ValueError):
-    """A layer's bytes are not what an encoder writes."""
+_BLOCK_ITEMS, _BLOCK_ELEMENTS = 1024, 1 << 21
+_NAMES = "names"
+_NAME_BYTES = 4096  # on average, of a name and what is around it
 
 
 @dataclass(frozen=True)
-class BlockCodec:
-    """Both layers of blocks of items of one model.
+class ImageCodec:
+    """Both layers of blocks of images of one model.
 
     Attributes
     ----------
     decoder : evaluates the networks
     prior : of the codes; None: the standard normal
-    grid : where codes lie; None: there are none, and the elements do without
+    grid : of the codes; None: there are none, and the elements do without
+    dtype : name of the images' type
     """
 
     decoder: ExactDecoder
     prior: FittedPrior | None
     grid: LatentGrid | None
+    dtype: str
+
+    @classmethod
+    def of(cls, model: StoredModel, grid: LatentGrid | None, dtype: str) -> ImageCodec:
+        """That of a model; raises `ModelError` if its prior is damaged."""
+        assert isinstance(model.schema, ImageSchema)
+        prior = model.calibrations.get("prior")
+        decoder = ExactDecoder(model.weights, model.schema, model.config)
+        return cls(decoder, None if prior is None else FittedPrior(**prior), grid, dtype)
+
+    def encode(
+        self, grid: LatentGrid | None, values: np.ndarray, symbols: np.ndarray | None, lossy: bool, verify: bool
+    ) -> tuple[int, int, list[bytes]]:
+        """Number of items, method, layers.
+
+        Parameters
+        ----------
+        grid : chosen after the codec was shared with the processes; it takes the place of its own
+        values : `(n, h, w, c)` of any numeric type
+        symbols : of the codes on the grid, `(n, latent_dim)`; None: there are none
+        lossy : only the codes
+        verify : decode, and compare
+        """
+        codec = dataclasses.replace(self, grid=grid)
+        codes = b"" if symbols is None else codec.encode_codes(symbols)
+        if lossy:
+            return len(values), CODED, [codes, b""]
+        raw = values.astype(values.dtype.newbyteorder("<")).tobytes()
+        levels = _levels(values, self.decoder.schema)
+        if levels is not None:
+            layers = [codes, codec.encode_elements(levels, symbols)]
+            if len(layers[0]) + len(layers[1]) < len(raw):
+                if verify:
+                    decoded = codec.decode(len(values), CODED, layers, False)
+                    check_same(not isinstance(decoded, str) and decoded.tobytes() == values.tobytes())
+                return len(values), CODED, layers
+        return len(values), RAW, [b"", raw]
+
+    def decode(self, items: int, method: int, layers: list[bytes], lossy: bool) -> Any:
+        """Values `(items, h, w, c)`, or what is wrong, as text."""
+        schema, dtype = self.decoder.schema, np.dtype(self.dtype)
+        if method == RAW:
+            size = items * schema.size * dtype.itemsize
+            if len(layers[1]) != size:
+                return f"it should have {size} bytes, got {len(layers[1])}"
+            return np.frombuffer(layers[1], dtype.newbyteorder("<")).astype(dtype).reshape(items, *schema.shape)
+        if method != CODED:
+            return f"its method is {method}"
+        try:
+            symbols = None if self.grid is None else self.decode_codes(layers[0], items)
+            if lossy:
+                assert symbols is not None
+                return schema.from_unit(self.expected(symbols), dtype)
+            return _values(self.decode_elements(layers[1], items, symbols), schema, dtype)
+        except DamagedLayerError as error:
+            return str(error)
 
     def encode_codes(self, symbols: np.ndarray) -> bytes:
         """`(n, latent_dim)` symbols of the grid."""
         rounder, distributions = HintingRounder(), self._latent(len(symbols))
         intervals = []
         for number, column in enumerate(symbols.T):
-            intervals.append(distributions.of(number, rounder).interval(np.ascontiguousarray(column)))
-            distributions.know(number, column)
+            intervals.append(distributions.distribution(number, rounder).interval(np.ascontiguousarray(column)))
+            distributions.observe(number, column)
         return pack(intervals, rounder.hints, 1)
 
     def decode_codes(self, layer: bytes, n: int) -> np.ndarray:
@@ -56,17 +137,17 @@ class BlockCodec:
         rounder = HintedRounder(hints)
         symbols = np.empty((n, len(self.grid.steps)), np.int64)
         for number in range(symbols.shape[1]):
-            symbols[:, number] = pop(coder, distributions.of(number, rounder))
-            distributions.know(number, symbols[:, number])
+            symbols[:, number] = pop(coder, distributions.distribution(number, rounder))
+            distributions.observe(number, symbols[:, number])
         check_empty(coder)
         return symbols
 
     def encode_elements(self, levels: np.ndarray, symbols: np.ndarray | None) -> bytes:
         """Items `(n, h, w, c)` of levels from 0, given the symbols of their codes."""
         rounder, elements = HintingRounder(), levels.reshape(len(levels), -1).T.astype(np.int64)
-        windows = self._windows(self._unit(levels), symbols)
+        fields = self._fields(self._unit(levels), symbols)
         intervals = [
-            self._distributions(windows, element, rounder).interval(np.ascontiguousarray(values))
+            self._distributions(fields, element, rounder).interval(np.ascontiguousarray(values))
             for element, values in enumerate(elements)
         ]
         return pack(intervals, rounder.hints, min(_LANES, len(levels)))
@@ -78,17 +159,17 @@ class BlockCodec:
         rounder = HintedRounder(hints)
         levels = np.zeros((n, *schema.shape), np.int64)
         flat = levels.reshape(n, -1)
-        windows = self._windows(np.zeros(levels.shape), symbols)
+        fields = self._fields(np.zeros(levels.shape), symbols)
         for element in range(schema.size):
-            flat[:, element] = pop(coder, self._distributions(windows, element, rounder))
-            windows.put(element, self._unit(flat[:, element]))
+            flat[:, element] = pop(coder, self._distributions(fields, element, rounder))
+            fields.observe(element, self._unit(flat[:, element]))
         check_empty(coder)
         return levels
 
     def expected(self, symbols: np.ndarray) -> np.ndarray:
-        """What codes alone say: mean items `(n, h, w, c)` in [0, 1]."""
+        """Mean images `(n, h, w, c)` in [0, 1] given the codes alone."""
         assert self.grid is not None
-        return self.decoder.guide(self.grid.codes(symbols)).mean
+        return self.decoder.code_features(self.grid.codes(symbols)).mean
 
     def _latent(self, n: int) -> LatentDistributions:
         assert self.grid is not None
@@ -100,55 +181,171 @@ class BlockCodec:
         assert self.decoder.schema.levels is not None
         return levels / (self.decoder.schema.levels - 1)
 
-    def _windows(self, unit: np.ndarray, symbols: np.ndarray | None) -> CausalWindows:
-        guide: ExactGuide | None = None
+    def _fields(self, unit: np.ndarray, symbols: np.ndarray | None) -> CausalFields:
+        features: ExactCodeFeatures | None = None
         if symbols is not None and self.grid is not None:
-            guide = self.decoder.guide(self.grid.codes(symbols))
-        return CausalWindows(unit, guide, self.decoder)
+            features = self.decoder.code_features(self.grid.codes(symbols))
+        return CausalFields(unit, features, self.decoder)
 
-    def _distributions(self, windows: CausalWindows, element: int, rounder: Rounder) -> Mixtures:
+    def _distributions(self, fields: CausalFields, element: int, rounder: Rounder) -> Mixtures:
         levels = self.decoder.schema.levels
         assert levels is not None
-        parameters = mixture_parameters(self.decoder.context(windows.first_layer(element)), levels)
+        parameters = mixture_parameters(self.decoder.context(fields.first_layer(element)), levels)
         return to_mixtures(*parameters, even_edges(levels), "logistic", rounder)
 
 
-def pack(intervals: list[tuple[np.ndarray, np.ndarray]], hints: np.ndarray, lanes: int) -> bytes:
-    """A layer of batches of symbols, by their intervals, in the order in which they are popped."""
-    coder, packed = Rans(lanes), pack_hints(hints)
-    for starts, frequencies in reversed(intervals):
-        coder.push_intervals(starts, frequencies)
-    heads, words = coder.heads.astype("<u8").tobytes(), coder.words.astype("<u4").tobytes()
-    return _HEAD.pack(lanes, len(packed)) + packed + heads + words
+def _levels(values: np.ndarray, schema: ImageSchema) -> np.ndarray | None:
+    """The values counted from the lowest; None if they are not whole numbers within the model's range, bit for bit, or
+    have too many levels to code.
+    """
+    assert schema.levels is not None
+    if schema.levels > MOST_SYMBOLS:
+        return None
+    with np.errstate(invalid="ignore"):
+        levels = np.nan_to_num(values.astype(np.float64) - schema.low, nan=-1).astype(np.int64)
+    inside = 0 <= levels.min() and levels.max() < schema.levels
+    return levels if inside and _values(levels, schema, values.dtype).tobytes() == values.tobytes() else None
 
 
-def unpack(layer: bytes, numbers: int) -> tuple[Rans, np.ndarray]:
-    """The coder, and the hints for so many numbers at most; raises `DamagedLayerError`."""
-    if len(layer) < _HEAD.size:
-        raise DamagedLayerError("it is too short")
-    lanes, size = _HEAD.unpack_from(layer)
-    if size > _HINT_BYTES * numbers:
-        raise DamagedLayerError("it has more hints than numbers")
-    heads, words = _HEAD.size + size, _HEAD.size + size + 8 * lanes
-    if lanes == 0 or len(layer) < words or (len(layer) - words) % 4:
-        raise DamagedLayerError("its parts do not fit into it")
-    try:
-        hints = unpack_hints(layer[_HEAD.size : heads])
-        coder = Rans.resume(np.frombuffer(layer[heads:words], "<u8"), np.frombuffer(layer[words:], "<u4"))
-    except ValueError as error:
-        raise DamagedLayerError(str(error)) from None
-    return coder, hints
+def _values(levels: np.ndarray, schema: ImageSchema, dtype: np.dtype) -> np.ndarray:
+    return (levels + schema.low).astype(dtype)
 
 
-def pop(coder: Rans, distributions: Distributions) -> np.ndarray:
-    """A batch of symbols; raises `DamagedLayerError` if there are not as many."""
-    try:
-        return coder.pop(distributions)
-    except EmptyCoderError as error:
-        raise DamagedLayerError(str(error)) from None
+def encoding(
+    model: FittedModel,
+    stored: StoredModel,
+    source: Any,
+    options: ArchiveOptions,
+    *,
+    resize: tuple[int, int] | None = None,
+) -> Encoding:
+    """Images on their way into an archive; see `read_items` for `source` and `resize`.
+
+    Raises `DataError` if elements are missing, or images are too large; `ModelError` if the model can't do it.
+    """
+    schema = stored.schema
+    assert isinstance(schema, ImageSchema)
+    items = read_items(source, schema, resize=resize)
+    if (most := Limits().block_elements // schema.size) == 0:
+        raise DataError(f"{items.source}: items of {schema.size:,} elements are too large for an archive")
+    if not options.lossy and (not has_context(stored) or schema.levels is None):
+        raise ModelError(
+            "exact archives need a model of integers with a context decoder; this one has none: give --lossy"
+        )
+    size = options.items_per_block(min(_BLOCK_ITEMS, max(1, _BLOCK_ELEMENTS // schema.size)), most)
+    for rows in items.batches(size):
+        if not items.visible(rows).all():
+            raise DataError(f"{items.source}: elements are missing, which an archive can't hold; impute them first")
+    from fivefold.images.code_length import choose_grid
+
+    dtype, grid = items.values.dtype.name, cache(partial(choose_grid, model, items, options.step, options.lossy))
+
+    def facts(fingerprint: str) -> dict[str, Any]:
+        steps = None if (chosen := grid()) is None else chosen.steps.tolist()
+        about = {"schema": schema.to_json(), "dtype": dtype, "model": fingerprint, "items": len(items)}
+        return {**about, "lossy": options.lossy, "steps": steps}
+
+    return Encoding(
+        codec=ImageCodec.of(stored, None, dtype),
+        tasks=_tasks(model, items, size, grid, options),
+        facts=facts,
+        elements=schema.size,
+        nbytes=items.values.nbytes,
+        items=len(items),
+        blocks=-(-len(items) // size),
+        attachments={} if items.names is None else {_NAMES: zlib.compress(json.dumps(items.names).encode())},
+    )
 
 
-def check_empty(coder: Rans) -> None:
-    """Raise `DamagedLayerError` if not all has been popped."""
-    if not coder.is_empty:
-        raise DamagedLayerError("something is left over")
+def _tasks(
+    model: FittedModel, items: Items, size: int, grid: Callable[[], LatentGrid | None], options: ArchiveOptions
+) -> Iterator[tuple[Any, ...]]:
+    from fivefold.model.scoring import encode_items
+
+    for rows in items.batches(size):
+        values = np.ascontiguousarray(items.values[rows], items.values.dtype.newbyteorder("="))
+        chosen = grid()
+        symbols = None if chosen is None else chosen.nearest(encode_items(model, items.select(rows))[0])
+        yield chosen, values, symbols, options.lossy, options.verify
+
+
+@dataclass(frozen=True)
+class ImageDecoding:
+    """The header of an open archive of images.
+
+    Attributes
+    ----------
+    schema, dtype : of the images
+    grid : of the codes, or None
+    lossy : whether it has codes alone
+    names : of the images, or None
+    limits : what may be read
+    """
+
+    schema: ImageSchema
+    dtype: np.dtype
+    grid: LatentGrid | None
+    lossy: bool
+    names: tuple[str, ...] | None
+    limits: Limits
+
+    def codec(self, model: StoredModel, lossy: bool) -> ImageCodec:
+        """See `modality.Decoding`."""
+        if self.lossy and not lossy:
+            raise UsageError("the archive is lossy: it holds no exact items; give --lossy")
+        if lossy and self.grid is None:
+            raise UsageError("the archive has no codes: only its exact items can be read")
+        if model.schema != self.schema:
+            raise DamagedArchiveError("the archive's header is damaged: its schema is not the model's")
+        if self.grid is not None and len(self.grid.steps) != model.config.network.latent_dim:
+            raise DamagedArchiveError("the archive's header is damaged: its codes are not the model's")
+        if not lossy and (not has_context(model) or self.schema.levels is None):
+            raise DamagedArchiveError("the archive's header is damaged: its model can't hold exact items")
+        return ImageCodec.of(model, self.grid, self.dtype.name)
+
+    def restore(self, parts: Iterator[np.ndarray], rows: range) -> np.ndarray:
+        """An array `(n, h, w, c)`."""
+        self.limits.check("bytes", len(rows) * self.schema.size * self.dtype.itemsize)
+        values, done = np.empty((0, *self.schema.shape), self.dtype), 0
+        for part in parts:
+            if not done:  # all is checked before the first part comes
+                values = np.empty((len(rows), *self.schema.shape), self.dtype)
+            values[done : done + len(part)] = part
+            done += len(part)
+        return values
+
+    def output(self, path: Path, force: bool) -> Callable[[Iterator[np.ndarray], range], None]:
+        """A folder of PNGs, a sheet, `.npy` or `.npz`; see `Output`."""
+        place = Output.at(path, force)
+
+        def write(parts: Iterator[np.ndarray], rows: range) -> None:
+            names = None if self.names is None else self.names[rows.start : rows.stop]
+            shape = (len(rows), *self.schema.shape)
+            place.write_parts(parts, shape, self.dtype, self.schema.low, self.schema.high, names)
+
+        return write
+
+    def describe(self, items: int, sizes: Sequence[int]) -> dict[str, str]:
+        """The images, and the sizes of codes and exact layers."""
+        codes, exact = (
+            f"{size:,} bytes, {8 * size / (items * self.schema.size):.4f} bits per element" for size in sizes
+        )
+        return {"items": f"{items:,} of {self.schema.describe()}", "codes": codes, "exact": exact}
+
+
+def decoding(reader: ArchiveReader, limits: Limits) -> ImageDecoding:
+    """The header of an archive of images; see `modality.Coding`."""
+    facts = reader.facts
+    schema, dtype = ImageSchema.from_json(facts["schema"]), np.dtype(facts["dtype"])
+    grid = None if facts["steps"] is None else LatentGrid(np.array(facts["steps"], np.float64))
+    sane = type(facts["lossy"]) is bool and dtype.name == facts["dtype"] and dtype.kind in "buif"
+    sane = sane and facts["items"] == reader.items
+    names = None
+    if _NAMES in reader.attachments:
+        names = tuple(json.loads(inflate(reader.attachment(_NAMES), 2 + _NAME_BYTES * reader.items, _NAMES)))
+        sane = sane and len(names) == reader.items and all(isinstance(name, str) for name in names)
+    if not sane:
+        raise DamagedArchiveError("the archive's header is damaged")
+    for block in reader.blocks:
+        limits.check("block_elements", block.items * schema.size)
+    return ImageDecoding(schema, dtype, grid, facts["lossy"], names, limits)

@@ -1,7 +1,7 @@
 """The context decoder, p(xᵢ | z, what is around i): small networks, one per kind of window, that all elements share.
 
 The VAE says what; the context decoder says exactly where. For an element it sees what the decoder makes of z there, a
-window of the neighbours with their visibility, and the kind of window:
+window of the neighbours with their visibility, of one of three kinds:
 
 - causal: the elements that come earlier in raster order, channels last, as in PixelCNN (van den Oord et al. 2016,
   arXiv:1601.06759);
@@ -19,57 +19,46 @@ from torch import Tensor, nn
 
 from fivefold.config import ContextConfig
 from fivefold.images.schema import ImageSchema
-from fivefold.model.conditioning import FREQUENCIES, GUIDE_WINDOW, MAPS, TOPS, Window
-from fivefold.model.likelihoods import DiscretizedLogisticMixture, Gaussian, Likelihood
-from fivefold.model.vae import Guide
+from fivefold.images.settings import FREQUENCIES, MAPS, MEAN_FIELD, TOPS
+from fivefold.model.conditioning import Conditioning
+from fivefold.model.context import ContextDecoder, ParameterGroup, Surroundings, by_element, code_rows, column
+from fivefold.model.corruption import Corrupted
+from fivefold.model.likelihoods import DiscretizedLogisticMixture, Gaussian, NumberLikelihood
+from fivefold.model.vae import CodeFeatures
+
+_SQUARED_ERROR = 50.0  # nats; where E[x] is asked for, it is learnt for its own sake too
+_WITHOUT_Z = 0.25  # of the causal windows: z must pay for itself, so there must be code lengths without it
 
 
-class Surroundings:
-    """A batch of items with borders, from which the windows of single elements are cut.
+class ImageSurroundings(Surroundings):
+    """A batch of images with borders, from which the windows of single elements are cut; see `Surroundings`.
 
-    Parameters
-    ----------
-    x, visible : `(n, c, h, w)` float in [0, 1] and bool, as the windows are to show them
-    window : the kind of window
-    guide : h(z) of each item's codes, as many for each item, one item's after the other's; or None to do without z
-    guided : `(n,)` bool, which items' guide counts (default: all)
-    side : of the window
+    `x` and `visible` `(n, c, h, w)` are as the windows are to show them, and `side` is the windows'.
     """
 
     def __init__(
-        self, x: Tensor, visible: Tensor, window: Window, guide: Guide | None, side: int, guided: Tensor | None = None
+        self,
+        x: Tensor,
+        visible: Tensor,
+        conditioning: Conditioning,
+        guide: CodeFeatures | None,
+        side: int,
+        guided: Tensor | None = None,
     ) -> None:
-        n, self.channels, self.height, self.width = x.shape
-        self.window, self._side = window, side
+        super().__init__(x, visible, conditioning, guide, guided)
+        _, self.channels, self.height, self.width = x.shape
+        self._side = side
         visible = visible.to(x.dtype)
         maps = torch.cat([visible * part for part in _describe(x)], dim=1)
         self._maps = _bordered(maps, side // 2)
-        self._mask = _mask(window, side, self.channels, x)
-        known = torch.zeros((n, 1), device=x.device) if guide is None else torch.ones((n, 1), device=x.device)
-        if guided is not None:
-            known = known * guided[:, None]
-        self._known = known
+        self._mask = _mask(conditioning, side, self.channels, x)
         self._coarse = self._mean = None
         if guide is not None:
             assert guide.mean is not None
-            self._codes = len(guide.mean) // n
-            switch = known.repeat_interleave(self._codes, dim=0)[:, :, None, None]
+            switch = self.known.repeat_interleave(self.codes)[:, None, None, None]
             self._coarse = (guide.coarse * switch).permute(0, 2, 3, 1).contiguous()
-            self._mean = _bordered(guide.mean * switch, GUIDE_WINDOW // 2)
+            self._mean = _bordered(guide.mean * switch, MEAN_FIELD // 2)
         self._rows, self._columns = (_waves(size, x) for size in (self.height, self.width))
-
-    def __len__(self) -> int:
-        return len(self._known)
-
-    @property
-    def device(self) -> torch.device:
-        """Where the items are."""
-        return self._maps.device
-
-    @property
-    def size(self) -> int:
-        """Elements of an item; they are numbered in raster order, channels last."""
-        return self.height * self.width * self.channels
 
     def place(self, elements: Tensor) -> tuple[Tensor, Tensor, Tensor]:
         """Row, column and channel of elements by number."""
@@ -77,45 +66,44 @@ class Surroundings:
         return pixel // self.width, pixel % self.width, elements % self.channels
 
     def put(self, items: Tensor, elements: Tensor, values: Tensor) -> None:
-        """Make elements visible as `values`; all three `(m,)`."""
         row, column, channel = self.place(elements)
         border = self._side // 2
         place = items, row + border, column + border
         for number, part in enumerate(_describe(values)):
             self._maps[(*place, channel + number * self.channels)] = part
 
-    def seen(self, items: Tensor, elements: Tensor) -> Tensor:
-        """What the network is told of elements `(m,)` of items `(m,)` whatever the code: `(m, features)`."""
+    def features(self, items: Tensor, elements: Tensor) -> Tensor:
+        """What the network sees of elements `(m,)` of items `(m,)` whatever the code: `(m, features)`."""
         row, column, channel = self.place(elements)
-        around = _cut(self._maps, (_rows_shown(self.window, self._side), self._side), items, row, column)
+        around = _cut(self._maps, (_rows_shown(self.conditioning, self._side), self._side), items, row, column)
         if self._mask is not None:
             around *= self._mask[channel] if self.channels > 1 else self._mask
-        parts = [around, self._known[items], self._rows[row], self._columns[column]]
+        parts = [around, self.known[items, None], self._rows[row], self._columns[column]]
         if self.channels > 1:
             parts.append(F.one_hot(channel, self.channels).to(around.dtype))
         return torch.cat(parts, dim=1)
 
-    def told(self, items: Tensor, elements: Tensor) -> Tensor | None:
-        """What it is told of the codes: `(m, codes, features)`; None without."""
+    def code_features(self, items: Tensor, elements: Tensor) -> Tensor | None:
+        """What it sees of the codes: `(m, codes, features)`; None without."""
         if self._coarse is None or self._mean is None:
             return None
-        codes = code_rows(items, self._codes).flatten()
-        row, column, _ = (each.repeat_interleave(self._codes) for each in self.place(elements))
+        codes = code_rows(items, self.codes).flatten()
+        row, column, _ = (place.repeat_interleave(self.codes) for place in self.place(elements))
         height, width = self._coarse.shape[1:3]
         coarse = self._coarse[codes, row * height // self.height, column * width // self.width]
-        mean = _cut(self._mean, (GUIDE_WINDOW, GUIDE_WINDOW), codes, row, column)
-        return torch.cat((coarse, mean), dim=1).view(len(items), self._codes, -1)
+        mean = _cut(self._mean, (MEAN_FIELD, MEAN_FIELD), codes, row, column)
+        return torch.cat((coarse, mean), dim=1).view(len(items), self.codes, -1)
 
     @staticmethod
-    def count_features(window: Window, side: int, channels: int, coarse_channels: int) -> int:
-        """How many numbers `seen` and `told` give per element."""
-        around = _rows_shown(window, side) * side * MAPS * channels
-        told = coarse_channels + GUIDE_WINDOW**2 * channels
+    def count_features(conditioning: Conditioning, side: int, channels: int, coarse_channels: int) -> int:
+        """How many numbers `features` and `code_features` give per element."""
+        around = _rows_shown(conditioning, side) * side * MAPS * channels
+        of_code = coarse_channels + MEAN_FIELD**2 * channels
         waves = 2 * (1 + 2 * len(FREQUENCIES))
-        return around + 1 + waves + (channels if channels > 1 else 0) + told
+        return around + 1 + waves + (channels if channels > 1 else 0) + of_code
 
 
-class ContextDecoder(nn.Module):
+class ImageContext(ContextDecoder):
     """Surroundings and numbers of elements → `Likelihood` of those elements, as tensors `(m, 1, codes, 1)`.
 
     Integers get a mixture of discretised logistics with masses at both ends, reals a normal density.
@@ -127,42 +115,82 @@ class ContextDecoder(nn.Module):
         self._levels = schema.levels
         self._family = Gaussian if schema.levels is None else DiscretizedLogisticMixture
         outputs = self._family.parameters_per_element
-        self.layers = nn.ModuleList(
-            [
-                _perceptron(
-                    Surroundings.count_features(kind, config.window, schema.channels, coarse_channels), config, outputs
-                )
-                for kind in Window
-            ]
-        )
-
-    def hidden_weights(self) -> list[Tensor]:
-        """The matrices between inputs and outputs, the last layers' not among them."""
-        linear = ([layer for layer in each.children() if isinstance(layer, nn.Linear)] for each in self.layers)
-        return [layer.weight for layers in linear for layer in layers[:-1]]
-
-    def describe(self) -> str:
-        """What an element sees."""
-        return f"windows of {self.side}×{self.side}"
+        inputs = [
+            ImageSurroundings.count_features(kind, config.window, schema.channels, coarse_channels)
+            for kind in Conditioning
+        ]
+        self.layers = nn.ModuleList(_perceptron(size, config, outputs) for size in inputs)
 
     def surroundings(
-        self, x: Tensor, visible: Tensor, window: Window, guide: Guide | None, guided: Tensor | None = None
-    ) -> Surroundings:
-        """`Surroundings` for this network."""
-        return Surroundings(x, visible, window, guide, self.side, guided)
+        self,
+        x: Tensor,
+        visible: Tensor,
+        conditioning: Conditioning,
+        guide: CodeFeatures | None,
+        guided: Tensor | None = None,
+    ) -> ImageSurroundings:
+        return ImageSurroundings(x, visible, conditioning, guide, self.side, guided)
 
-    def forward(self, surroundings: Surroundings, items: Tensor, elements: Tensor) -> Likelihood:
-        """The distribution of each of `elements` `(m,)` of `items` `(m,)`, given each of the item's codes."""
-        first, *rest = self.layers[surroundings.window].children()
+    def forward(self, around: ImageSurroundings, items: Tensor, elements: Tensor) -> NumberLikelihood:
+        first, *rest = self.layers[around.conditioning].children()
         assert isinstance(first, nn.Linear)
-        seen, told = surroundings.seen(items, elements), surroundings.told(items, elements)
+        features, of_codes = around.features(items, elements), around.code_features(items, elements)
         # what is seen is multiplied once for all codes
-        hidden = F.linear(seen, first.weight[:, : seen.shape[1]], first.bias).unsqueeze(1)
-        if told is not None:
-            hidden = hidden + F.linear(told, first.weight[:, seen.shape[1] :])
+        hidden = F.linear(features, first.weight[:, : features.shape[1]], first.bias).unsqueeze(1)
+        if of_codes is not None:
+            hidden = hidden + F.linear(of_codes, first.weight[:, features.shape[1] :])
         for layer in rest:
             hidden = layer(hidden)
         return self._family(hidden.transpose(1, 2).unsqueeze(3), self._levels)
+
+    def loss(
+        self,
+        guide: CodeFeatures,
+        seen: Corrupted,
+        x: Tensor,
+        visible: Tensor,
+        positions: int,
+        generator: torch.Generator,
+    ) -> Tensor:
+        """Mean loss over `positions` random elements per image, nats: a number; see `ContextDecoder`.
+
+        It is minus the log probability; for missing and noisy windows, whose use is the expected value, plus 50 times the
+        squared error of that. Both are least for the true distribution.
+
+        The conditioning follows from what was done to the image: nothing: causal; elements hidden: missing, and the hidden
+        ones are to be explained; else noisy. So each kind meets the z that it will meet in use.
+        """
+        assert guide.mean is not None
+        losses = []
+        for conditioning, rows in seen.by_conditioning():
+            if len(rows) == 0:
+                continue
+            shown = seen.visible[rows]
+            guided = None
+            if conditioning is Conditioning.CAUSAL:
+                guided = torch.rand(len(rows), generator=generator, device=x.device) >= _WITHOUT_Z
+            features = CodeFeatures(guide.coarse[rows], guide.mean[rows])
+            around = self.surroundings(seen.x[rows], shown, conditioning, features, guided)
+            known = by_element(visible[rows])
+            wanted = known & ~by_element(shown) if conditioning is Conditioning.MISSING else known
+            weights = wanted + 1e-6 * known  # something, if nothing was hidden
+            elements = torch.multinomial(weights, positions, replacement=True, generator=generator)
+            items = torch.arange(len(rows), device=x.device).repeat_interleave(positions)
+            targets = column(by_element(x[rows]).gather(1, elements).flatten())
+            likelihood = self(around, items, elements.flatten())
+            loss = -likelihood.log_prob(targets)
+            if conditioning is not Conditioning.CAUSAL:
+                loss = loss + _SQUARED_ERROR * (targets - likelihood.mean).square()
+            losses.append(loss)
+        return torch.cat(losses).mean()
+
+    def parameter_groups(self, peak: float) -> list[ParameterGroup]:
+        """The matrices between inputs and outputs, the last layers' not among them, are hidden ones."""
+        layers = [layer for network in self.layers for layer in list(network.children())[:-1]]
+        hidden = [layer.weight for layer in layers if isinstance(layer, nn.Linear)]
+        chosen = {id(weight) for weight in hidden}
+        others = [weight for weight in self.parameters() if id(weight) not in chosen]
+        return [ParameterGroup(others, peak), ParameterGroup(hidden, peak, hidden=True)]
 
 
 def _perceptron(inputs: int, config: ContextConfig, outputs: int) -> nn.Sequential:
@@ -175,29 +203,8 @@ def _perceptron(inputs: int, config: ContextConfig, outputs: int) -> nn.Sequenti
     return nn.Sequential(*layers, nn.Linear(width, outputs))
 
 
-def code_rows(items: Tensor, codes: int) -> Tensor:
-    """Where the codes of items `(m,)` are if each has as many, one item's after the other's: `(m, codes)`."""
-    return items[:, None] * codes + torch.arange(codes, device=items.device)
-
-
-def by_element(x: Tensor) -> Tensor:
-    """`(n, c, h, w)` as `(n, h * w * c)`, in the order in which elements are numbered."""
-    return x.permute(0, 2, 3, 1).flatten(1)
-
-
-def as_items(values: Tensor, like: Tensor) -> Tensor:
-    """The inverse of `by_element`, in the shape of `like`."""
-    n, c, h, w = like.shape
-    return values.view(n, h, w, c).permute(0, 3, 1, 2)
-
-
-def column(values: Tensor) -> Tensor:
-    """`(m,)` values in the shape of single elements' likelihoods, `(m, 1, 1, 1)`."""
-    return values.view(-1, 1, 1, 1)
-
-
 def _describe(values: Tensor) -> list[Tensor]:
-    """What a window shows of visible elements: value, visible, at the low end, and how far in the range's highest parts.
+    """Features of visible elements in a window: value, visible, at the low end, and how far in the range's highest parts.
 
     An image's brightest values are few and its own; the value alone would hardly tell 253 from 254.
     """
@@ -223,21 +230,21 @@ def _cut(bordered: Tensor, size: tuple[int, int], items: Tensor, row: Tensor, co
     return runs.index_select(0, starts.flatten()).view(len(items), rows * columns * c)
 
 
-def _rows_shown(window: Window, side: int) -> int:
+def _rows_shown(conditioning: Conditioning, side: int) -> int:
     """A causal window ends with the row of the element."""
-    return side // 2 + 1 if window is Window.CAUSAL else side
+    return side // 2 + 1 if conditioning is Conditioning.CAUSAL else side
 
 
-def _mask(window: Window, side: int, channels: int, like: Tensor) -> Tensor | None:
-    """Which cells a window shows for an element of each channel: `(channels, cells * maps)`, 0 or 1; None: all."""
-    if window is Window.NOISY:
+def _mask(conditioning: Conditioning, side: int, channels: int, like: Tensor) -> Tensor | None:
+    """The mask of a window, for an element of each channel: `(channels, cells * maps)`, 0 or 1; None: all."""
+    if conditioning is Conditioning.NOISY:
         return None
     middle = side * side // 2
-    cells = _rows_shown(window, side) * side
+    cells = _rows_shown(conditioning, side) * side
     shown = torch.ones((channels, cells, channels), dtype=like.dtype, device=like.device)
     for channel in range(channels):
-        shown[channel, middle, channel : channels if window is Window.CAUSAL else channel + 1] = 0
-    if window is Window.CAUSAL:
+        shown[channel, middle, channel : channels if conditioning is Conditioning.CAUSAL else channel + 1] = 0
+    if conditioning is Conditioning.CAUSAL:
         shown[:, middle + 1 :] = 0
     return shown.repeat(1, 1, MAPS).flatten(1)
 

@@ -15,7 +15,7 @@ from fivefold.items import Items
 from fivefold.jobs.generate import Generated, draw_items
 from fivefold.jobs.generate import draw_elements as draw
 from fivefold.model.conditional import Conditional
-from fivefold.model.conditioning import Window
+from fivefold.model.conditioning import Conditioning
 from fivefold.model.fitted import FittedModel, standard_normal
 from fivefold.model.likelihoods import Likelihood, NumberLikelihood
 from fivefold.seeds import derive_seed
@@ -45,7 +45,7 @@ def denoise(
         noise = standard_normal(generator, (len(x), -(-n_samples // 2), model.latent_dim), x.device)
         posterior = model.vae.posterior(x, visible)
         mean, square = _explain(model, x, visible, posterior.mu)
-        if model.has_learnt(Window.NOISY):
+        if model.has_learnt(Conditioning.NOISY):
             better = model.vae.posterior(mean)
             mirrored = torch.cat((noise, -noise), dim=1)[:, :n_samples]
             codes = better.at(mirrored.transpose(0, 1)).transpose(0, 1)
@@ -58,7 +58,7 @@ def denoise(
 
 def _explain(model: FittedModel, x: Tensor, visible: Tensor, codes: Tensor) -> Tensor:
     """First and second moment of each element given its neighbours, averaged over its item's codes: `(2, n, c, h, w)`."""
-    return Conditional(model, Window.NOISY, x, visible, codes).map(_moments)
+    return Conditional(model, Conditioning.NOISY, x, visible, codes).map(_moments)
 
 
 def _moments(likelihood: Likelihood, items: Tensor, elements: Tensor) -> Tensor:

@@ -1,20 +1,34 @@
-"""Convolutional encoder and decoder for images of any size and number of channels.
+"""The convolutional encoder and decoder for images of any size and number of channels; how they are trained and calibrated.
 
 For 28×28×1 with ReLU and without the visibility channel they are the publication's networks, layer for layer.
 """
 
 from __future__ import annotations
 
+from typing import Any
+
+import numpy as np
 import torch
 from torch import Tensor, nn
 
-from fivefold.config import NetworkConfig
+from fivefold.config import FitConfig, NetworkConfig
+from fivefold.images.context import ImageContext
 from fivefold.images.schema import ImageSchema
-from fivefold.images.stages import output_padding, stages
+from fivefold.images.settings import output_padding, stages
+from fivefold.images.statistics import count_statistics as count_statistics
+from fivefold.images.statistics import item_statistics
+from fivefold.items import Items
+from fivefold.model.context import assemble, seeded
+from fivefold.model.fitted import FittedModel
 from fivefold.model.likelihoods import FAMILIES, Likelihood
-from fivefold.model.vae import VAE, Guide, Posterior
+from fivefold.model.prior import FittedPrior
+from fivefold.model.scores import JointScore
+from fivefold.model.scoring import calibration_rows
+from fivefold.model.vae import ACTIVATIONS, VAE, CodeFeatures, Posterior
+from fivefold.training.recipe import Recipe
 
-ACTIVATIONS = {"relu": nn.ReLU, "silu": nn.SiLU}
+CALIBRATIONS: dict[str, type[Any]] = {"prior": FittedPrior, "normality": JointScore}
+PRECISION = torch.float32
 
 
 class ConvEncoder(nn.Module):
@@ -69,15 +83,43 @@ class ConvDecoder(nn.Module):
     def forward(self, z: Tensor) -> Likelihood:
         return self.guided(z)[0]
 
-    def guided(self, z: Tensor) -> tuple[Likelihood, Guide]:
-        """The likelihood, and what the context decoder is told of z; no gradient flows back through the latter."""
+    def guided(self, z: Tensor) -> tuple[Likelihood, CodeFeatures]:
+        """The likelihood, and z's features for the context decoder; no gradient flows back through the latter."""
         coarse = self.layers[:-1](z)
         likelihood = self._family(self.layers[-1](coarse), self._levels)
-        return likelihood, Guide(coarse.detach(), likelihood.mean.detach())
+        return likelihood, CodeFeatures(coarse.detach(), likelihood.mean.detach())
+
+
+def build(schema: ImageSchema, config: FitConfig, seed: int) -> nn.ModuleDict:
+    """Freshly initialised networks for images of `schema`; see `assemble`."""
+    return assemble(
+        config,
+        seed,
+        lambda: _make_vae(schema, config.network),
+        lambda channels: ImageContext(schema, config.context, channels),
+    )
 
 
 def build_vae(schema: ImageSchema, config: NetworkConfig, seed: int) -> VAE:
-    """A freshly initialised VAE for items of `schema`; the same seed gives the same weights."""
-    with torch.random.fork_rng(devices=[]):  # layers initialise themselves from the global state
-        torch.manual_seed(seed)
-        return VAE(ConvEncoder(schema, config), ConvDecoder(schema, config), config.latent_dim)
+    """A freshly initialised VAE for images of `schema`; the same seed gives the same weights."""
+    return seeded(seed, lambda: _make_vae(schema, config))
+
+
+def _make_vae(schema: ImageSchema, config: NetworkConfig) -> VAE:
+    return VAE(ConvEncoder(schema, config), ConvDecoder(schema, config), config.latent_dim)
+
+
+def prepare(networks: nn.ModuleDict, items: Items, train: np.ndarray, held_out: np.ndarray) -> None:
+    """Nothing."""
+
+
+def recipe(schema: ImageSchema, config: FitConfig) -> Recipe:
+    """Every image once an epoch; the best has the highest held-out ELBO."""
+    return Recipe()
+
+
+def calibrate(model: FittedModel, items: Items, train: np.ndarray, held_out: np.ndarray) -> None:
+    """A joint density of the held-out images' statistics."""
+    if len(held_out):
+        rows = calibration_rows(held_out, model.config.training.seed)
+        model.calibrations["normality"] = JointScore.fit(item_statistics(model, items.select(rows)))

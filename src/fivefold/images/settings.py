@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from fivefold.config import (
     ContextConfig,
@@ -15,6 +15,9 @@ from fivefold.config import (
 )
 from fivefold.errors import UsageError
 from fivefold.modality import Words
+
+if TYPE_CHECKING:
+    from fivefold.images.schema import ImageSchema
 
 WORDS = Words("item", "items", "element", "elements")
 CONFIG: type[ModalityConfig] | None = None
@@ -43,6 +46,10 @@ IMPLIED_BY: frozenset[str] = frozenset()
 FLAGS: dict[str, str] = {}
 REPORTS: tuple[str, ...] = ("",)
 BUFFERS: tuple[str, ...] = ()
+MEAN_FIELD = 5  # side of the part of the mean image that the context decoder sees
+FREQUENCIES = (0.5, 1.0, 2.0, 4.0)  # of the waves that encode an element's place, in half turns across the image
+TOPS = (1 / 64, 1 / 16)  # shares of the range, from its high end, that are shown at a finer resolution
+MAPS = 3 + len(TOPS)  # per channel: value, visible, at the low end, and how far into each of the tops
 PRESETS: dict[str, FitConfig] = {
     "default": FitConfig(
         "default",
@@ -79,3 +86,19 @@ def split_reading(settings: Mapping[str, Any]) -> tuple[dict[str, Any], dict[str
 def describe_context(config: FitConfig) -> str:
     """What an element sees through the context decoder."""
     return f"windows of {config.context.window}×{config.context.window}"
+
+
+def stages(schema: ImageSchema, config: NetworkConfig) -> tuple[list[tuple[int, int]], list[int]]:
+    """Sizes from the image's down to the smallest, and the channels of each but the first."""
+    sides = [(schema.height, schema.width)]
+    widths: list[int] = []
+    while max(sides[-1]) > config.smallest_side or not widths:
+        height, width = sides[-1]
+        sides.append(((height + 1) // 2, (width + 1) // 2))
+        widths.append(min(config.first_channels * 2 ** len(widths), config.max_channels))
+    return sides, widths
+
+
+def output_padding(small: int, large: int) -> int:
+    """What a transposed convolution of stride 2 must add to come from `small` to `large`: a side doubles to 2 · small − 1."""
+    return large - (2 * small - 1)

@@ -1,4 +1,4 @@
-"""What an item looks like to the model, in a few numbers whose joint density tells the normal from the strange."""
+"""Statistics of images for anomaly detection: few numbers, whose joint density tells the normal from the strange."""
 
 from __future__ import annotations
 
@@ -9,11 +9,9 @@ from torch import Tensor
 
 from fivefold.items import Items
 from fivefold.model.conditional import Conditional
-from fivefold.model.conditioning import Window
+from fivefold.model.conditioning import Conditioning
 from fivefold.model.fitted import FittedModel
 from fivefold.model.likelihoods import NumberLikelihood
-from fivefold.tables.schema import TableSchema
-from fivefold.tables.statistics import row_statistics
 
 _PATCH = 7  # side of the squares among which the worst is looked for
 
@@ -24,10 +22,8 @@ def item_statistics(model: FittedModel, items: Items) -> np.ndarray:
 
     Errors are those at the posterior mean and per visible element, so that items with holes can be compared.
     """
-    if isinstance(model.schema, TableSchema):
-        return row_statistics(model, items)
-    found: list[np.ndarray] = []
-    levels = model.image_schema.levels
+    batches: list[np.ndarray] = []
+    levels = model.schema.levels
     for _, x, visible in model.batches(items):
         posterior = model.vae.posterior(x, visible)
         likelihood = model.vae.likelihood(posterior.mu)
@@ -44,13 +40,13 @@ def item_statistics(model: FittedModel, items: Items) -> np.ndarray:
         columns += [posterior.kl_per_unit().sum(1).double()]
         if model.context is not None:
             for z in (None, posterior.mu):
-                surprise = -Conditional(model, Window.CAUSAL, x, visible, z).log_prob(x)
+                surprise = -Conditional(model, Conditioning.CAUSAL, x, visible, z).log_prob(x)
                 worst = _worst(surprise, visible)  # of a density it may be negative
                 columns += [_mean(surprise, visible), worst if levels is None else _log(worst)]
         if model.prior is not None:
             columns.append(torch.from_numpy(-model.prior.log_prob(posterior.mu.cpu().numpy())))
-        found.append(torch.stack([c.cpu().double() for c in columns], dim=1).numpy())
-    return np.concatenate(found)
+        batches.append(torch.stack([c.cpu().double() for c in columns], dim=1).numpy())
+    return np.concatenate(batches)
 
 
 def count_statistics(model: FittedModel) -> int:

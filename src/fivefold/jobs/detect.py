@@ -15,7 +15,7 @@ from fivefold.items import Items, open_data
 from fivefold.jobs.collect import collect
 from fivefold.modality import Dataset, modality_of
 from fivefold.model.conditional import Conditional
-from fivefold.model.conditioning import Window
+from fivefold.model.conditioning import Conditioning
 from fivefold.model.fitted import FittedModel
 
 
@@ -171,7 +171,7 @@ def surprise_items(model: FittedModel, items: Items) -> tuple[np.ndarray, np.nda
     """
     bits = np.empty(items.values.shape, np.float32)
     for rows, x, visible in model.batches(items):
-        given = Conditional(model, Window.CAUSAL, x, visible, model.vae.posterior(x, visible).mu)
+        given = Conditional(model, Conditioning.CAUSAL, x, visible, model.vae.posterior(x, visible).mu)
         surprising = torch.where(visible, -given.log_prob(x), 0) / math.log(2)
         bits[rows] = surprising.cpu().numpy().transpose(0, 2, 3, 1)
     return bits, items.visible()

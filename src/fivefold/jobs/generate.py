@@ -11,12 +11,12 @@ import torch
 
 from fivefold.config import PriorName
 from fivefold.errors import ModelError, UsageError
-from fivefold.images.context import as_items
 from fivefold.items import Items, open_data
 from fivefold.jobs.codes import decode_items, encode
 from fivefold.modality import modality_of
 from fivefold.model.conditional import Conditional
-from fivefold.model.conditioning import Window
+from fivefold.model.conditioning import Conditioning
+from fivefold.model.context import as_items
 from fivefold.model.fitted import FittedModel, uniform
 from fivefold.seeds import derive_seed
 
@@ -106,7 +106,7 @@ def draw_items(
     temperature: float = 1.0,
 ) -> np.ndarray:
     """`n` new items `(n, h, w, c)`, encoded: decoded from codes or, if `sharp`, drawn given these."""
-    if sharp and not model.has_learnt(Window.CAUSAL):
+    if sharp and not model.has_learnt(Conditioning.CAUSAL):
         raise ModelError("--sharp needs a model with a context decoder, this one was fitted with --window 0")
     codes = _draw_codes(model, n, np.random.default_rng(derive_seed(seed, "generate")), prior, like, temperature)
     if not sharp:
@@ -127,7 +127,7 @@ def draw_elements(model: FittedModel, codes: np.ndarray, seed: int) -> np.ndarra
         z = model.codes(codes[start : start + batch].astype(np.float32))
         chances = uniform(rng, (len(z), size), device)
         x = z.new_zeros((len(z), channels, height, width))
-        given = Conditional(model, Window.CAUSAL, x, torch.zeros_like(x, dtype=torch.bool), z)
+        given = Conditional(model, Conditioning.CAUSAL, x, torch.zeros_like(x, dtype=torch.bool), z)
         items, values = torch.arange(len(z), device=device), z.new_zeros(chances.shape)
         for element in range(size):
             here = torch.full_like(items, element)

@@ -12,12 +12,12 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from fivefold.errors import UsageError
-from fivefold.images.context import as_items, by_element
 from fivefold.items import Block, Items, open_data
 from fivefold.jobs.collect import Results, collect
 from fivefold.modality import modality_of
 from fivefold.model.conditional import Conditional
-from fivefold.model.conditioning import Window
+from fivefold.model.conditioning import Conditioning
+from fivefold.model.context import as_items, by_element
 from fivefold.model.fitted import FittedModel, standard_normal, uniform
 from fivefold.model.likelihoods import Likelihood, bisect
 from fivefold.model.vae import Posterior
@@ -161,7 +161,7 @@ def _draw_codes(model: FittedModel, x: Tensor, visible: Tensor, noise: Tensor, m
     posterior = model.vae.posterior(x, visible)
     codes = posterior.at(noise.transpose(0, 1)).transpose(0, 1)
     log_weights = torch.stack([_log_weight(model, posterior, x, visible, z) for z in codes.unbind(1)], dim=1)
-    if model.has_learnt(Window.MISSING):
+    if model.has_learnt(Conditioning.MISSING):
         log_weights = _TEMPER * log_weights
         pairs = zip(_complete(model, x, visible, codes).unbind(1), more.unbind(1), strict=True)
         codes = torch.stack([model.vae.posterior(as_items(each, x)).at(another) for each, another in pairs], dim=1)
@@ -176,7 +176,7 @@ def _log_weight(model: FittedModel, posterior: Posterior, x: Tensor, visible: Te
 
 def _complete(model: FittedModel, x: Tensor, visible: Tensor, codes: Tensor) -> Tensor:
     """The items with expected values given each code, `(n, s, size)`."""
-    given = Conditional(model, Window.MISSING, x, visible, codes)
+    given = Conditional(model, Conditioning.MISSING, x, visible, codes)
     completed = by_element(x).unsqueeze(1).repeat(1, given.codes, 1)
     for where in (~by_element(visible)).nonzero().split(given.chunk):
         rows, elements = where.unbind(1)
@@ -188,7 +188,7 @@ def _summarise(
     model: FittedModel, x: Tensor, visible: Tensor, weights: Tensor, codes: Tensor, interval: float | None
 ) -> list[Tensor]:
     """Expected values of the missing elements, then the ends of their intervals: each `(n, c, h, w)`, 0 elsewhere."""
-    given = Conditional(model, Window.MISSING, x, visible, codes)
+    given = Conditional(model, Conditioning.MISSING, x, visible, codes)
     summaries = x.new_zeros((1 if interval is None else 3, *by_element(x).shape))
     for where in (~by_element(visible)).nonzero().split(given.chunk):
         rows, elements = where.unbind(1)
@@ -221,7 +221,7 @@ def _interval(likelihood: Likelihood, weight: Tensor, share: float, levels: int 
 
 def _draw(model: FittedModel, x: Tensor, visible: Tensor, z: Tensor, order: Tensor, chance: Tensor) -> Tensor:
     """The items `(n, c, h, w)` with their missing elements drawn, round by round."""
-    given = Conditional(model, Window.MISSING, x, visible, z)
+    given = Conditional(model, Conditioning.MISSING, x, visible, z)
     turns, drawn = _turns(~visible, as_items(order, x)), by_element(x).clone()
     for turn in range(_ROUNDS):
         rows, elements = turns.eq(turn).nonzero().unbind(1)

@@ -1,17 +1,16 @@
-"""What windows show of an element, and where elements are: shared by all that look through them. No torch here."""
+"""What a context decoder sees of an item, shared with the half of a model that does without torch."""
 
 from __future__ import annotations
 
 from enum import IntEnum
 
-GUIDE_WINDOW = 5  # side of the part of the mean item that is told of
-FREQUENCIES = (0.5, 1.0, 2.0, 4.0)  # of the waves that say where an element is, in half turns across the item
-TOPS = (1 / 64, 1 / 16)  # shares of the range, from its high end, that are shown finely
-MAPS = 3 + len(TOPS)  # per channel: value, visible, at the low end, and how far into each of the tops
 
+class Conditioning(IntEnum):
+    """Which other elements an element's distribution is conditioned on.
 
-class Window(IntEnum):
-    """Which neighbours an element sees."""
+    Of causal conditioning the elements that come earlier in the order of coding; of missing ones all visible elements but
+    itself; of noisy ones all elements, itself among them, each with its noise.
+    """
 
     CAUSAL = 0
     MISSING = 1

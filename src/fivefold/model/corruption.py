@@ -1,4 +1,4 @@
-"""Ways to damage items: elements hidden, or replaced. Seeded, vectorised, a strength per item.
+"""Corruption of items: elements hidden, or replaced. Seeded, vectorised, a strength per item.
 
 All take `x` `(n, c, h, w)` in [0, 1], a `strength` `(n,)`, and a generator on the same device. A place is damaged in
 all its channels at once. The hiding ones return `visible` `(n, 1, h, w)`, the others the noisy `x`.
@@ -11,6 +11,8 @@ from dataclasses import dataclass
 
 import torch
 from torch import Tensor
+
+from fivefold.model.conditioning import Conditioning
 
 
 def hide_at_random(x: Tensor, strength: Tensor, generator: torch.Generator) -> Tensor:
@@ -44,8 +46,8 @@ def hide_gaps(x: Tensor, strength: Tensor, generator: torch.Generator) -> Tensor
     starts = (draw(n, 3) * (steps - lengths)).floor()
     place = torch.arange(steps, device=x.device).view(1, 1, -1, 1)
     runs = (place >= starts[:, :, None, None]) & (place < (starts + lengths)[:, :, None, None])
-    some = (draw(n, 3, 1, channels) < 0.5) | (draw(n, 3, 1, 1) < 0.5)
-    return ~(runs & some).any(1, keepdim=True)
+    chosen = (draw(n, 3, 1, channels) < 0.5) | (draw(n, 3, 1, 1) < 0.5)
+    return ~(runs & chosen).any(1, keepdim=True)
 
 
 def replace_uniform(x: Tensor, strength: Tensor, generator: torch.Generator) -> Tensor:
@@ -113,6 +115,15 @@ class Corrupted:
     visible: Tensor
     hidden: Tensor
     noisy: Tensor
+
+    def by_conditioning(self) -> list[tuple[Conditioning, Tensor]]:
+        """Numbers `(m,)` of the items that teach each kind of conditioning: clean, hidden and noisy ones, in turn."""
+        kinds = {
+            Conditioning.CAUSAL: ~(self.hidden | self.noisy),
+            Conditioning.MISSING: self.hidden,
+            Conditioning.NOISY: self.noisy,
+        }
+        return [(conditioning, chosen.nonzero()[:, 0]) for conditioning, chosen in kinds.items()]
 
 
 def draw_strength(kind: str, n: int, generator: torch.Generator) -> Tensor:

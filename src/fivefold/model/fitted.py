@@ -4,30 +4,21 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 import torch
 from torch import Tensor, nn
 
 from fivefold.config import FitConfig
-from fivefold.errors import ModelError
-from fivefold.images.context import ContextDecoder
-from fivefold.images.schema import ImageSchema
-from fivefold.items import Items, open_data
-from fivefold.modality import Schema
-from fivefold.model.conditioning import Window
+from fivefold.items import Items
+from fivefold.modality import Schema, modality_of
+from fivefold.model.conditioning import Conditioning
+from fivefold.model.context import ContextDecoder
+from fivefold.model.intervals import IntervalCalibration
 from fivefold.model.prior import FittedPrior
-from fivefold.model.scores import Calibrated
+from fivefold.model.scores import AnomalyScore
 from fivefold.model.vae import VAE
-from fivefold.series.context import SeriesContext
-from fivefold.series.schema import SeriesSchema
-from fivefold.tables.context import RowContext
-from fivefold.tables.marginals import Marginals
-from fivefold.tables.schema import TableSchema
-
-if TYPE_CHECKING:
-    from fivefold.model.intervals import Coverage
 
 _BATCH_ELEMENTS = 1 << 19  # bounds the memory of a batch whatever the items' size
 
@@ -42,10 +33,8 @@ class FittedModel:
     schema : what an item is
     config : how it was fitted
     context : the context decoder, in evaluation mode; or None
-    prior : fitted to the codes of the training items; or None
-    normality : how the statistics of normal items lie, from the items held out in the fit; or None
-    marginals : how the cells of each column of a table lie; None for others
-    coverage : how wide intervals must be, of a table or series; or None
+    calibrations : what was fitted to the networks' results afterwards, by the name that it has on disk; None or left out
+        where there was too little data
     record : JSON values: `data` (its source and size), `history` (a row per epoch), `figures` (of the held-out
         items, and of the test set if there was one), `environment`
     """
@@ -53,37 +42,29 @@ class FittedModel:
     vae: VAE
     schema: Schema
     config: FitConfig
-    context: ContextDecoder | RowContext | SeriesContext | None = None
-    prior: FittedPrior | None = None
-    normality: Calibrated | None = None
-    marginals: Marginals | None = None
-    coverage: Coverage | None = None
+    context: ContextDecoder | None = None
+    calibrations: dict[str, Any] = field(default_factory=dict)
     record: dict[str, Any] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
-        if isinstance(self.schema, TableSchema) and self.device.type != "mps":  # which has no float64
-            self.networks.double()  # a row's score does then not depend on the batch that it comes in
+        precision = modality_of(self.schema).networks.PRECISION
+        if precision is torch.float64 and self.device.type != "mps":  # which has no float64
+            self.networks.to(precision)
 
     @property
-    def image_schema(self) -> ImageSchema:
-        """The schema of images; raises `ModelError` if the model is of something else."""
-        if not isinstance(self.schema, ImageSchema):
-            raise ModelError(f"that takes a model of images, this one is of {self.schema.describe()}")
-        return self.schema
+    def prior(self) -> FittedPrior | None:
+        """Fitted to the codes of the training items."""
+        return self.calibrations.get("prior")
 
     @property
-    def table_schema(self) -> TableSchema:
-        """The schema of rows; raises `ModelError` if the model is of something else."""
-        if not isinstance(self.schema, TableSchema):
-            raise ModelError(f"that takes a model of a table, this one is of {self.schema.describe()}")
-        return self.schema
+    def normality(self) -> AnomalyScore | None:
+        """How the statistics of normal items lie, from the items held out in the fit."""
+        return self.calibrations.get("normality")
 
     @property
-    def series_schema(self) -> SeriesSchema:
-        """The schema of series' windows; raises `ModelError` if the model is of something else."""
-        if not isinstance(self.schema, SeriesSchema):
-            raise ModelError(f"that takes a model of series, this one is of {self.schema.describe()}")
-        return self.schema
+    def coverage(self) -> IntervalCalibration | None:
+        """How wide intervals must be."""
+        return self.calibrations.get("coverage")
 
     @property
     def latent_dim(self) -> int:
@@ -103,15 +84,15 @@ class FittedModel:
             modules["context"] = self.context
         return nn.ModuleDict(modules)
 
-    def has_learnt(self, window: Window) -> bool:
-        """Whether the context decoder met this kind of window in the fit."""
+    def has_learnt(self, conditioning: Conditioning) -> bool:
+        """Whether the context decoder met this kind of conditioning in the fit."""
         damage = {"causal": 1.0, **self.config.damage}
         met = {
-            Window.CAUSAL: ("causal",),
-            Window.MISSING: ("hide", "block", "gap"),
-            Window.NOISY: ("uniform", "gaussian", "salt_and_pepper", "swap", "white"),
+            Conditioning.CAUSAL: ("causal",),
+            Conditioning.MISSING: ("hide", "block", "gap"),
+            Conditioning.NOISY: ("uniform", "gaussian", "salt_and_pepper", "swap", "white"),
         }
-        return self.context is not None and any(damage.get(kind, 0.0) > 0 for kind in met[window])
+        return self.context is not None and any(damage.get(kind, 0.0) > 0 for kind in met[conditioning])
 
     @property
     def device(self) -> torch.device:
@@ -133,10 +114,6 @@ class FittedModel:
         """In which the data of the fit came, where there are several."""
         form: str | None = self.record.get("data", {}).get("form")
         return form
-
-    def read(self, data: Any, mask: Any = None) -> Items:
-        """`data` as items that fit the model; raises as `read_items` does."""
-        return open_data(data, self.schema, mask=mask).all_items()
 
     def batches(self, items: Items) -> Iterator[tuple[slice, Tensor, Tensor]]:
         """`(rows, x, visible)` for all items in turn; the tensors `(b, c, h, w)` on the model's device."""

@@ -17,6 +17,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
+from fivefold.codec.mixtures import FEW_LEVELS, LOGISTIC_LOG_SCALES
 from fivefold.errors import UsageError
 
 
@@ -126,8 +127,6 @@ class DiscretizedLogisticMixture(NumberLikelihood):
 
     components: ClassVar[int] = 5
     parameters_per_element = 3 * components + 2
-    _MIN_LOG_SCALE = -7.0
-    _FEW = 32
 
     def __init__(self, parameters: Tensor, levels: int | None) -> None:
         if levels is None or levels < 2:
@@ -141,7 +140,7 @@ class DiscretizedLogisticMixture(NumberLikelihood):
         )
         self._log_weights = F.log_softmax(logits, dim=2)  # components, then black, then white
         self._locations = torch.sigmoid(means) * self._top
-        self._scales = torch.exp(log_scales.clamp(self._MIN_LOG_SCALE, 2.0)) * self._top
+        self._scales = torch.exp(log_scales.clamp(*LOGISTIC_LOG_SCALES)) * self._top
 
     def _index(self, x: Tensor) -> Tensor:
         """The level of each element, with an axis for the components: `(n, c, 1, h, w)`."""
@@ -161,7 +160,7 @@ class DiscretizedLogisticMixture(NumberLikelihood):
     @property
     def mean(self) -> Tensor:
         """Expected value: Σ P(X > j) over the levels; of more than 32, as an integral, to within half a level."""
-        if self._top <= self._FEW:
+        if self._top <= FEW_LEVELS:
             return torch.stack([self._beyond(j) for j in range(self._top)]).sum(0) / self._top
         integral = self._scales * (
             F.softplus(self._locations / self._scales) - F.softplus((self._locations - self._top) / self._scales)
@@ -171,7 +170,7 @@ class DiscretizedLogisticMixture(NumberLikelihood):
     @property
     def variance(self) -> Tensor:
         """E[X²] − mean²: Σ (2j + 1) P(X > j); of more than 32 levels, by quadrature over each component's quantiles."""
-        if self._top <= self._FEW:
+        if self._top <= FEW_LEVELS:
             square = torch.stack([(2 * j + 1) * self._beyond(j) for j in range(self._top)]).sum(0) / self._top**2
         else:
             squares = torch.zeros_like(self._locations)

@@ -1,4 +1,4 @@
-"""How the statistics of normal items lie: one joint density, and scores to compare with."""
+"""Anomaly scores: densities of items' statistics, calibrated with the scores of normal items (split conformal)."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ _KNOTS = 200
 _SHARPNESS = 2.0  # of the bend from statistics that don't count to those that do
 
 
-class Calibrated(ABC):
+class AnomalyScore(ABC):
     """Scores of items, compared with those of normal items.
 
     Attributes
@@ -24,6 +24,11 @@ class Calibrated(ABC):
     """
 
     calibration: np.ndarray
+
+    @property
+    @abstractmethod
+    def size(self) -> int:
+        """How many statistics it is of."""
 
     @abstractmethod
     def score(self, statistics: np.ndarray) -> np.ndarray:
@@ -48,7 +53,7 @@ class Calibrated(ABC):
 
 @final
 @dataclass(frozen=True)
-class RowNormality(Calibrated):
+class UpperTailScore(AnomalyScore):
     """How far statistics of rows, of which more is stranger, are above those of the rows of the fit.
 
     Attributes
@@ -67,22 +72,26 @@ class RowNormality(Calibrated):
             raise ModelError("the densities of the rows' statistics are damaged")
         self._check_order()
 
+    @property
+    def size(self) -> int:
+        return len(self.centre)
+
     def score(self, statistics: np.ndarray) -> np.ndarray:
         """Log density of `(n, k)` statistics but for a constant, as if of normal upper tails: `(n,)` float64."""
         above = np.logaddexp(0, _SHARPNESS * (statistics - self.centre) / self.scale) / _SHARPNESS
         return -0.5 * np.square(above).sum(axis=1)
 
-
-def fit_row_normality(statistics: np.ndarray, held_out: np.ndarray) -> RowNormality:
-    """From statistics `(n, k)` of all rows, held-out ones among them, and `(m, k)` of those that were held out."""
-    scale = np.maximum(statistics.std(axis=0), 1e-9)
-    unsorted = RowNormality(statistics.mean(axis=0), scale, np.empty(0))
-    return RowNormality(unsorted.centre, scale, np.sort(unsorted.score(held_out)))
+    @classmethod
+    def fit(cls, statistics: np.ndarray, held_out: np.ndarray) -> UpperTailScore:
+        """From statistics `(n, k)` of all rows, held-out ones among them, and `(m, k)` of those that were held out."""
+        scale = np.maximum(statistics.std(axis=0), 1e-9)
+        unsorted = cls(statistics.mean(axis=0), scale, np.empty(0))
+        return cls(unsorted.centre, scale, np.sort(unsorted.score(held_out)))
 
 
 @final
 @dataclass(frozen=True)
-class Normality(Calibrated):
+class JointScore(AnomalyScore):
     """A normal density over standardised statistics, and the scores of normal items that it was not fitted to.
 
     Attributes
@@ -105,6 +114,10 @@ class Normality(Calibrated):
             raise ModelError("the densities of the held-out items' statistics are damaged")
         self._check_order()
 
+    @property
+    def size(self) -> int:
+        return len(self.centre)
+
     def score(self, statistics: np.ndarray) -> np.ndarray:
         """Log density of `(n, k)` statistics but for a constant, `(n,)` float64, nats; higher = more normal."""
         from scipy.linalg import solve_triangular
@@ -112,28 +125,28 @@ class Normality(Calibrated):
         scaled = (statistics - self.centre) / self.scale
         return -0.5 * np.square(solve_triangular(self.root, scaled.T, lower=True)).sum(axis=0)
 
+    @classmethod
+    def fit(cls, statistics: np.ndarray) -> JointScore | None:
+        """From the statistics `(m, k)` of normal items in random order; the first half shapes the density, the rest calibrate.
 
-def fit_normality(statistics: np.ndarray) -> Normality | None:
-    """From the statistics `(m, k)` of normal items in random order; the first half shapes the density, the rest calibrate.
-
-    None if there are fewer than 2 of each.
-    """
-    half = len(statistics) // 2
-    if half < 2:
-        return None
-    shaping, calibrating = statistics[:half], statistics[half:]
-    centre, scale = shaping.mean(axis=0), np.maximum(shaping.std(axis=0), 1e-9)
-    scaled = (shaping - centre) / scale
-    k = scaled.shape[1]
-    correlation = scaled.T @ scaled / half
-    root = np.linalg.cholesky((correlation + _RIDGE * np.eye(k)) / (1 + _RIDGE))
-    unsorted = Normality(centre, scale, root, np.empty(0))
-    return Normality(centre, scale, root, np.sort(unsorted.score(calibrating)))
+        None if there are fewer than 2 of each.
+        """
+        half = len(statistics) // 2
+        if half < 2:
+            return None
+        shaping, calibrating = statistics[:half], statistics[half:]
+        centre, scale = shaping.mean(axis=0), np.maximum(shaping.std(axis=0), 1e-9)
+        scaled = (shaping - centre) / scale
+        k = scaled.shape[1]
+        correlation = scaled.T @ scaled / half
+        root = np.linalg.cholesky((correlation + _RIDGE * np.eye(k)) / (1 + _RIDGE))
+        unsorted = cls(centre, scale, root, np.empty(0))
+        return cls(centre, scale, root, np.sort(unsorted.score(calibrating)))
 
 
 @final
 @dataclass(frozen=True)
-class StepNormality(Calibrated):
+class IndependentScore(AnomalyScore):
     """How far the statistics of steps are beyond those of normal ones, each first made normal by itself.
 
     A step near a strange one is not to be stranger than that, so the statistics are taken for independent: their joint
@@ -154,13 +167,17 @@ class StepNormality(Calibrated):
 
     def __post_init__(self) -> None:
         k = len(self.knots) if self.knots.ndim == 2 else 0
-        finite = all(np.isfinite(each).all() for each in (self.knots, self.both, self.windows))
+        finite = all(np.isfinite(array).all() for array in (self.knots, self.both, self.windows))
         ascending = bool((np.diff(self.knots, axis=-1) >= 0).all()) and np.array_equal(
             self.windows, np.sort(self.windows)
         )
         if not (k and self.knots.shape[1] == _KNOTS and self.both.shape == (k,) and finite and ascending):
             raise ModelError("the densities of the steps' statistics are damaged")
         self._check_order()
+
+    @property
+    def size(self) -> int:
+        return len(self.knots)
 
     def score(self, statistics: np.ndarray) -> np.ndarray:
         """Log density of `(…, k)` statistics but for a constant, as if of normal tails: `(…,)` float64, nats; NaN stays."""
@@ -186,7 +203,7 @@ class StepNormality(Calibrated):
         return normal
 
     @classmethod
-    def fit(cls, statistics: np.ndarray, both: np.ndarray, least: np.ndarray) -> StepNormality | None:
+    def fit(cls, statistics: np.ndarray, both: np.ndarray, least: np.ndarray) -> IndependentScore | None:
         """From statistics `(w, t, k)` of windows in random order: half shape the densities, the others calibrate.
 
         `least` `(k,)`: deviations that each statistic has at least, though few windows may not show it. None if fewer than

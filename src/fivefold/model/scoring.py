@@ -1,17 +1,29 @@
-"""How well a fitted model explains items."""
+"""How well a fitted model explains items, and what is calibrated with that."""
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
 
 import numpy as np
 import torch
+from torch import Tensor
 
 from fivefold.items import Items
+from fivefold.model.conditional import Conditional
+from fivefold.model.conditioning import Conditioning
+from fivefold.model.context import by_element, column
 from fivefold.model.fitted import FittedModel, standard_normal
+from fivefold.model.intervals import IntervalCalibration
 from fivefold.seeds import derive_seed
 
 _ACTIVE_VARIANCE = 0.01
+_MOST_SCORES = 10_000
+_HIDDEN = 0.3
+_NUMBERS, _MOST_MASKS = 4000, 20
+
+Hide = Callable[[Tensor, torch.Generator], Tensor]
+"""Which elements of items `(n, c, h, w)` to hide: bool, likewise."""
 
 
 @dataclass(frozen=True)
@@ -75,3 +87,46 @@ def reconstruction_scores(model: FittedModel, items: Items) -> np.ndarray:
         seen = visible.flatten(1).cpu().double().mean(1)
         scores[rows] = (likelihood.item_log_prob(x, visible).cpu().double() / seen).numpy()
     return scores
+
+
+def calibration_rows(rows: np.ndarray, seed: int) -> np.ndarray:
+    """At most 10,000 of the items' numbers `rows`, in random order, to fit and calibrate an anomaly score with."""
+    order = np.random.default_rng(derive_seed(seed, "normality")).permutation(len(rows))
+    return rows[order[:_MOST_SCORES]]
+
+
+@torch.inference_mode()
+def fit_intervals(
+    model: FittedModel, held_out: Items, seed: int, hide: Hide | None = None
+) -> IntervalCalibration | None:
+    """From items that the networks were not fitted to, of which 30 % is hidden at random, of every other what `hide` says;
+    several times, if there are few.
+
+    None if there are no numbers to compare.
+    """
+    rng = np.random.default_rng(derive_seed(seed, "coverage"))
+    generator = torch.Generator(model.device).manual_seed(derive_seed(seed, "coverage of gaps"))
+    numbers = torch.from_numpy(np.broadcast_to(model.schema.numbers, model.schema.shape).flatten()).to(model.device)
+    shares = list[np.ndarray]()
+    for _ in range(_MOST_MASKS):
+        for _, x, visible in model.batches(held_out):
+            chosen = torch.from_numpy(rng.random(x.shape) < _HIDDEN).to(x.device)
+            if hide is not None:
+                chosen[::2] = hide(x[::2], generator)
+            shares.append(_central_shares(model, x, visible, visible & chosen, numbers))
+            if sum(map(len, shares)) >= _NUMBERS:
+                return IntervalCalibration.fit(np.concatenate(shares))
+    return IntervalCalibration.fit(np.concatenate(shares))
+
+
+def _central_shares(model: FittedModel, x: Tensor, visible: Tensor, hidden: Tensor, numbers: Tensor) -> np.ndarray:
+    """The share of the central interval that just reaches each hidden number, `(m,)`."""
+    seen, known = torch.where(hidden, 0.0, x), visible & ~hidden
+    z = model.vae.posterior(seen, known).mu
+    items, elements = (by_element(hidden) & numbers).nonzero().unbind(1)
+    if len(items) == 0:
+        return x.new_empty(0).cpu().numpy()
+    likelihood = Conditional(model, Conditioning.MISSING, seen, known, z)(items, elements)
+    values = column(by_element(x)[items, elements])
+    middle = likelihood.cdf(values) - likelihood.log_prob(values).exp() / 2
+    return (2 * middle - 1).abs().clamp(0, 1).flatten().cpu().numpy()

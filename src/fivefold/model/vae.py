@@ -9,6 +9,7 @@ from torch import Tensor, nn
 
 from fivefold.model.likelihoods import Likelihood
 
+ACTIVATIONS: dict[str, type[nn.Module]] = {"relu": nn.ReLU, "silu": nn.SiLU}
 _MIN_LOGVAR, _MAX_LOGVAR = -20.0, 10.0  # keeps exp(logvar) finite, and its reciprocal
 
 
@@ -59,8 +60,8 @@ class Elbo:
 
 
 @dataclass(frozen=True)
-class Guide:
-    """h(z): the decoder's last hidden map `(n, f, h', w')`; and the mean item `(n, c, h, w)`, of rows None."""
+class CodeFeatures:
+    """h(z), for the context decoder: the decoder's last hidden map `(n, f, h', w')`; and the mean `(n, c, h, w)`, or None."""
 
     coarse: Tensor
     mean: Tensor | None
@@ -72,7 +73,7 @@ class VAE(nn.Module):
     Parameters
     ----------
     encoder : module, `(x, visible)` → `Posterior`
-    decoder : module, `z` → `Likelihood`; its method `guided` gives the `Guide` too, where a context decoder needs it
+    decoder : module, `z` → `Likelihood`; its method `guided` gives the `CodeFeatures` too, where a context decoder needs it
     latent_dim : numbers per code
 
     `x` is `(n, c, h, w)` float in [0, 1], 0 where hidden; `visible` bool of the same shape.
@@ -92,8 +93,8 @@ class VAE(nn.Module):
         """p(x | z) for `z` `(n, latent_dim)`."""
         return self.decoder(z)
 
-    def guided(self, z: Tensor) -> tuple[Likelihood, Guide]:
-        """`likelihood(z)`, and what the context decoder is told of `z`."""
+    def guided(self, z: Tensor) -> tuple[Likelihood, CodeFeatures]:
+        """`likelihood(z)`, and the features of `z` for the context decoder."""
         return self.decoder.guided(z)  # type: ignore[operator]  # a module's attributes have no types
 
     def elbo(self, x: Tensor, noise: Tensor, visible: Tensor | None = None) -> Elbo:

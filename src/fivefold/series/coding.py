@@ -1,54 +1,66 @@
-"""A block of series' steps as bytes, in two layers: what is kept as it is, and the values under their distributions.
+"""Archives of series: values under their conditional distributions, and the rest stored verbatim.
 
-A block is rows of a table, series after series or mixed; each series' rows follow each other in time. They are cut into
-stretches, which are gone through side by side. No torch here.
+A block is rows of a table, series by series or mixed; each series' rows follow each other in time. They are cut into
+stretches, which are decoded side by side. No torch here.
 """
 
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property, partial
-from typing import Any
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import pyarrow as pa
 
-from fivefold.codec.numbers import NumberGrid
-from fivefold.codec.rans import PRECISION, EmptyCoderError
-from fivefold.codec.residuals import Intervals, Nearby
+from fivefold.archive.container import ArchiveReader, Limits
+from fivefold.archive.layers import CODED, DamagedLayerError, check_empty, unpack
+from fivefold.codec import PRECISION
+from fivefold.codec.numbers import NumberBins
+from fivefold.codec.rans import EmptyCoderError
+from fivefold.codec.residuals import Intervals, ResidualBins
 from fivefold.codec.rounding import HintedRounder, HintingRounder, Rounder
-from fivefold.errors import DataError
-from fivefold.images.coding import DamagedLayerError, check_empty, pack, unpack
+from fivefold.errors import DamagedArchiveError, DataError
+from fivefold.modality import Encoding
 from fivefold.series.exact import ExactSteps, StepChain
-from fivefold.tables.array_bytes import DamagedBytesError
+from fivefold.series.rows import SeriesOutput, SeriesRows
+from fivefold.series.schema import SeriesSchema
 from fivefold.tables.cells import decode_column
+from fivefold.tables.coding import RowDecoding, check_context, pack_cells
+from fivefold.tables.coding import decoding as rows_decoding
 from fivefold.tables.columns import Column
-from fivefold.tables.shape import COMPONENTS
+from fivefold.tables.dataset import as_native
+from fivefold.tables.output import is_table_path
+from fivefold.tables.settings import COMPONENTS
 from fivefold.tables.verbatim import (
-    CODED,
     cells_of,
     compare,
     deflate,
-    kept_part,
     merge,
     modelled_columns,
-    number_grid,
-    pack_kept,
+    number_bins,
+    pack_verbatim,
     same_cells,
-    unpack_kept,
+    unpack_verbatim,
+    verbatim_part,
     whole_column,
 )
 
-_LONGEST = 1024  # steps of a stretch, each of which costs its first ones more
+if TYPE_CHECKING:
+    from fivefold.archive.write import ArchiveOptions
+    from fivefold.storage import StoredModel
+
+_LONGEST = 1024  # steps of a stretch; its first steps cost more
 _STEPS_AT_ONCE = 1 << 15  # of windows side by side
-_LANES, _VALUES_PER_LANE = 32, 512  # of the coder; a lane takes 8 bytes
 _NUMBERS = 3 * COMPONENTS + 5  # that are rounded per value
-_KEPT_BITS = 64  # about, of a value that is not coded
+_VERBATIM_BITS = 64  # about, of a value that is not coded
 _FINEST = 2.0**-52
 _TINY = 1e-300
 _FARTHEST = 9.0  # beyond the range met in the fit, in units of it, that networks are shown
+_BLOCK_STEPS = 1 << 16
 
 
 @dataclass(frozen=True)
@@ -60,7 +72,7 @@ class StepCodec:
     steps : evaluates the networks
     columns : the table's, in its order
     ids : name of the column that says of which series a row is, or None
-    most : bytes of what is kept of a block
+    most : bytes of a block's verbatim layer
     """
 
     steps: ExactSteps
@@ -74,22 +86,24 @@ class StepCodec:
         return modelled_columns(self.columns, self.steps.schema.channels)
 
     @cached_property
-    def forms(self) -> list[list[NumberGrid]]:
-        """What the channels' numbers may be like; see `NumberGrid.forms`."""
-        return [number_grid(column, kind).forms for _, column, kind in self.modelled]
+    def forms(self) -> list[list[NumberBins]]:
+        """The forms that a channel's numbers may have; see `NumberBins.forms`."""
+        return [number_bins(column, kind).forms for _, column, kind in self.modelled]
 
-    def values(self, channel: int, grid: NumberGrid, whole: np.ndarray) -> np.ndarray:
-        """Whole numbers as what comes back of them in the column's own type, float64: both sides must go on from the same."""
+    def values(self, channel: int, numbers: NumberBins, whole: np.ndarray) -> np.ndarray:
+        """Whole numbers as they come back in the column's own type, float64: both sides must go on from the same."""
         with np.errstate(over="ignore"):
-            return grid.values(whole).astype(self.forms[channel][0].dtype).astype(np.float64)
+            return numbers.values(whole).astype(self.forms[channel][0].dtype).astype(np.float64)
 
-    def nearby(self, channel: int, grid: NumberGrid, told: tuple[np.ndarray, ...], rounder: Rounder) -> Nearby:
-        """The distributions of some of a channel's values, from what `StepChain` says of them."""
-        log_weights, locations, log_scales = told
+    def residuals(
+        self, channel: int, numbers: NumberBins, parameters: tuple[np.ndarray, ...], rounder: Rounder
+    ) -> ResidualBins:
+        """The distributions of a channel's values, from the parameters of `StepChain`."""
+        log_weights, locations, log_scales = parameters
         spread = self.modelled[channel][1].spread
         near = np.clip(locations, -20.0, 20.0)
         log_scales = log_scales + np.log(np.cosh(near) * spread)  # about a location the scale is as good as even
-        return Nearby.of(grid, log_weights, np.sinh(near) * spread, log_scales, rounder)
+        return ResidualBins.around(numbers, log_weights, np.sinh(near) * spread, log_scales, rounder)
 
     def scaled(self, channel: int, values: np.ndarray) -> np.ndarray:
         """Values as networks are shown them."""
@@ -99,7 +113,7 @@ class StepCodec:
         return np.clip(np.arcsinh((values - column.centre) / column.spread), low - margin, high + margin)
 
     def stretches(self, ids: pa.Array | None, n: int) -> Iterator[list[np.ndarray]]:
-        """Rows, step after step, of stretches that are gone through side by side; fewer and fewer, the longest first."""
+        """Rows, step by step, of stretches that are decoded side by side; fewer and fewer, the longest first."""
         if ids is None:
             order, sizes = np.arange(n), np.array([n])
         else:
@@ -114,17 +128,110 @@ class StepCodec:
         falling = np.argsort(-lengths, kind="stable")
         firsts, lengths = firsts[falling], lengths[falling]
         lanes = max(_STEPS_AT_ONCE // schema.steps, 1)
-        for some in (slice(first, first + lanes) for first in range(0, len(firsts), lanes)):
-            first, length = firsts[some], lengths[some]
+        for rows in (slice(first, first + lanes) for first in range(0, len(firsts), lanes)):
+            first, length = firsts[rows], lengths[rows]
             yield [order[first[length > step] + step] for step in range(int(length[0]))]
+
+    def encode(self, table: pa.Table, verify: bool) -> tuple[int, int, list[bytes]]:
+        """Number of rows, method, layers; raises `DataError` if the verbatim layer is too large."""
+        n, arrays = len(table), [whole_column(column) for column in table.columns]
+        verbatim = [verbatim_part(array, None) for array in arrays]
+        cells = np.stack([cells_of(arrays[at], column) for at, column, _ in self.modelled], axis=1)
+        channels = [
+            _channel(self, number, arrays[at], cells[:, number]) for number, (at, _, _) in enumerate(self.modelled)
+        ]
+        order = 0
+        for rows, number, distribution in self._walk(arrays, cells, n):
+            channel, order = channels[number], order + 1
+            coded = channel.where[rows]
+            if coded.any():
+                parameters = tuple(part[coded] for part in distribution())
+                residuals = self.residuals(number, channel.numbers, parameters, channel.rounder)
+                channel.intervals[order] = residuals.intervals(channel.whole[rows[coded]])
+        hints, intervals = [], dict[int, list[Intervals]]()
+        for number, (channel, (at, _, _)) in enumerate(zip(channels, self.modelled, strict=True)):
+            part = verbatim_part(arrays[at], channel.where)
+            if channel.bytes + len(deflate(part)) < len(deflate(verbatim[at])):
+                verbatim[at] = part
+                intervals |= channel.intervals
+                hints.append(_with_channel(channel.rounder.hints, number, len(channels)))
+        ordered = [pair for _, pairs in sorted(intervals.items(), key=lambda item: item[0]) for pair in pairs]
+        hint = np.sort(np.concatenate([*hints, np.empty(0, np.int64)]))
+        forms = bytes(channel.form for channel in channels)
+        layers = [pack_verbatim(verbatim, self.most), forms + pack_cells(ordered, hint)]
+        if verify:
+            compare(self.decode(n, CODED, layers), arrays)
+        return n, CODED, layers
+
+    def decode(self, items: int, method: int, layers: list[bytes], lossy: bool = False) -> Any:
+        """The rows, a `pyarrow.Table`; or what is wrong, as text."""
+        if method != CODED:
+            return f"its method is {method}"
+        try:
+            return self._decode(items, layers)
+        except (EmptyCoderError, DamagedLayerError, DataError, pa.ArrowException) as error:
+            return str(error).splitlines()[0]
+
+    def _decode(self, n: int, layers: list[bytes]) -> pa.Table:
+        verbatim = unpack_verbatim(layers[0], self.columns, {at for at, _, _ in self.modelled}, n, self.most)
+        count = len(self.modelled)
+        numbers = self._chosen_forms(layers[1][:count])
+        coder, hints = unpack(layers[1][count:], n * count * _NUMBERS)
+        rounders = [HintedRounder(_of_channel(hints, number, count)) for number in range(count)]
+        arrays: list[Any] = [array for _, array in verbatim]
+        where = np.stack([verbatim[at][0] for at, _, _ in self.modelled], axis=1)
+        cells = np.full((n, count), np.nan)
+        for number, (at, column, _) in enumerate(self.modelled):
+            if not where[:, number].all():
+                cells[~where[:, number], number] = cells_of(arrays[at], column)
+        for rows, number, distribution in self._walk(arrays, cells, n):
+            coded = where[rows, number]
+            if coded.any():
+                parameters = tuple(part[coded] for part in distribution())
+                residuals = self.residuals(number, numbers[number], parameters, rounders[number])
+                cells[rows[coded], number] = self.values(number, numbers[number], residuals.pop(coder))
+        check_empty(coder)
+        for number, (at, column, kind) in enumerate(self.modelled):
+            if (here := where[:, number]).any():
+                arrays[at] = merge(arrays[at], decode_column(column, cells[here, number], kind), here)
+        return pa.table([whole_column(array) for array in arrays], self.columns)
+
+    def _walk(
+        self, arrays: list[Any], cells: np.ndarray, n: int
+    ) -> Iterator[tuple[np.ndarray, int, Callable[[], tuple[np.ndarray, ...]]]]:
+        """Rows, channel, and what gives the parameters of their values, in the order in which they are coded.
+
+        Values are observed from `cells` once the next are asked for.
+        """
+        ids = None if self.ids is None else arrays[self.columns.get_field_index(self.ids)]
+        for stretches in self.stretches(ids, n):
+            chain = StepChain(self.steps, len(stretches[0]))
+            for rows in stretches:
+                chain.advance(len(rows))
+                for number in range(len(self.modelled)):
+                    yield rows, number, partial(chain.distribution, number)
+                    chain.observe(number, self.scaled(number, cells[rows, number]))
+
+    def _chosen_forms(self, chosen: bytes) -> list[NumberBins]:
+        if len(chosen) < len(self.forms) or any(at >= len(forms) for at, forms in zip(chosen, self.forms, strict=True)):
+            raise DamagedLayerError("its numbers are in a form that there is not")
+        return [forms[at] for at, forms in zip(chosen, self.forms, strict=True)]
 
 
 @dataclass
 class _Channel:
-    """What is to be coded of a channel: what its numbers are like, which values, as whole ones, and what comes of it."""
+    """A channel on its way into a block.
+
+    Attributes
+    ----------
+    form, numbers : of its numbers, by number and as such
+    where : the values that can be coded, bool `(n,)`
+    whole : the values, as whole numbers
+    intervals, rounder : of those that can
+    """
 
     form: int
-    grid: NumberGrid
+    numbers: NumberBins
     where: np.ndarray
     whole: np.ndarray
     intervals: dict[int, list[Intervals]] = field(default_factory=dict)
@@ -132,88 +239,9 @@ class _Channel:
 
     @property
     def bytes(self) -> float:
-        """What it takes."""
-        frequencies = [each for parts in self.intervals.values() for _, each in parts]
+        """The code length."""
+        frequencies = [counts for pairs in self.intervals.values() for _, counts in pairs]
         return float((PRECISION - np.log2(np.concatenate(frequencies))).sum()) / 8 if frequencies else 0.0
-
-
-def encode_steps(codec: StepCodec, table: pa.Table, verify: bool) -> tuple[int, int, list[bytes]]:
-    """Number of rows, method, layers; raises `DataError` if what is kept is too large."""
-    n, arrays = len(table), [whole_column(column) for column in table.columns]
-    kept = [kept_part(array, None) for array in arrays]
-    cells = np.stack([cells_of(arrays[at], column) for at, column, _ in codec.modelled], axis=1)
-    channels = [
-        _channel(codec, number, arrays[at], cells[:, number]) for number, (at, _, _) in enumerate(codec.modelled)
-    ]
-    order = 0
-    for rows, number, told in _walk(codec, arrays, cells, n):
-        channel, order = channels[number], order + 1
-        coded = channel.where[rows]
-        if coded.any():
-            nearby = codec.nearby(number, channel.grid, tuple(part[coded] for part in told()), channel.rounder)
-            channel.intervals[order] = nearby.intervals(channel.whole[rows[coded]])
-    hints, intervals = [], dict[int, list[Intervals]]()
-    for number, (channel, (at, _, _)) in enumerate(zip(channels, codec.modelled, strict=True)):
-        part = kept_part(arrays[at], channel.where)
-        if channel.bytes + len(deflate(part)) < len(deflate(kept[at])):
-            kept[at] = part
-            intervals |= channel.intervals
-            hints.append(_with_channel(channel.rounder.hints, number, len(channels)))
-    ordered = [pair for _, parts in sorted(intervals.items(), key=lambda each: each[0]) for pair in parts]
-    lanes = min(_LANES, 1 + sum(len(starts) for starts, _ in ordered) // _VALUES_PER_LANE)
-    hint = np.sort(np.concatenate([*hints, np.empty(0, np.int64)]))
-    forms = bytes(channel.form for channel in channels)
-    layers = [pack_kept(kept, codec.most), forms + pack(ordered, hint, lanes)]
-    if verify:
-        compare(decode_steps(codec, n, CODED, layers), arrays)
-    return n, CODED, layers
-
-
-def decode_steps(codec: StepCodec, n: int, method: int, layers: list[bytes]) -> Any:
-    """The rows, a `pyarrow.Table`; or what is wrong, as text."""
-    if method != CODED:
-        return f"its method is {method}"
-    try:
-        kept = unpack_kept(layers[0], codec.columns, {at for at, _, _ in codec.modelled}, n, codec.most)
-        count = len(codec.modelled)
-        grids = _grids(codec, layers[1][:count])
-        coder, hints = unpack(layers[1][count:], n * count * _NUMBERS)
-        rounders = [HintedRounder(_of_channel(hints, number, count)) for number in range(count)]
-        arrays: list[Any] = [array for _, array in kept]
-        where = np.stack([kept[at][0] for at, _, _ in codec.modelled], axis=1)
-        cells = np.full((n, count), np.nan)
-        for number, (at, column, _) in enumerate(codec.modelled):
-            if not where[:, number].all():
-                cells[~where[:, number], number] = cells_of(arrays[at], column)
-        for rows, number, told in _walk(codec, arrays, cells, n):
-            coded = where[rows, number]
-            if coded.any():
-                nearby = codec.nearby(number, grids[number], tuple(part[coded] for part in told()), rounders[number])
-                cells[rows[coded], number] = codec.values(number, grids[number], nearby.pop(coder))
-        check_empty(coder)
-        for number, (at, column, kind) in enumerate(codec.modelled):
-            if (here := where[:, number]).any():
-                arrays[at] = merge(arrays[at], decode_column(column, cells[here, number], kind), here)
-        return pa.table([whole_column(array) for array in arrays], codec.columns)
-    except (EmptyCoderError, DamagedLayerError, DamagedBytesError, DataError, pa.ArrowException) as error:
-        return str(error).splitlines()[0]
-
-
-def _walk(
-    codec: StepCodec, arrays: list[Any], cells: np.ndarray, n: int
-) -> Iterator[tuple[np.ndarray, int, Callable[[], tuple[np.ndarray, ...]]]]:
-    """Rows, channel, and what is told of their values there, in the order in which they are coded.
-
-    Values are known from `cells` once the next are asked for.
-    """
-    ids = None if codec.ids is None else arrays[codec.columns.get_field_index(codec.ids)]
-    for stretches in codec.stretches(ids, n):
-        chain = StepChain(codec.steps, len(stretches[0]))
-        for rows in stretches:
-            chain.advance(len(rows))
-            for number in range(len(codec.modelled)):
-                yield rows, number, partial(chain.of, number)
-                chain.know(number, codec.scaled(number, cells[rows, number]))
 
 
 def _channel(codec: StepCodec, number: int, array: pa.Array, cells: np.ndarray) -> _Channel:
@@ -227,23 +255,17 @@ def _channel(codec: StepCodec, number: int, array: pa.Array, cells: np.ndarray) 
     )
     with np.errstate(over="ignore"):
         step = np.abs(np.diff(filled, prepend=filled[:1])).mean()
-    for form, grid in enumerate(codec.forms[number]):
-        resolution = grid.resolution(filled)
+    for form, numbers in enumerate(codec.forms[number]):
+        resolution = numbers.resolution(filled)
         if not resolution >= _FINEST * np.abs(filled).max(initial=_TINY):
             continue  # floating-point numbers can't tell them apart
-        whole = grid.whole(filled)
-        back = codec.values(number, grid, whole)
+        whole = numbers.whole(filled)
+        back = codec.values(number, numbers, whole)
         where = known & (back == cells) & same_cells(array, decode_column(column, np.where(known, back, np.nan), kind))
-        cost = np.log2(max(step / resolution, 1.0)) * where.sum() + _KEPT_BITS * (known & ~where).sum()
+        cost = np.log2(max(step / resolution, 1.0)) * where.sum() + _VERBATIM_BITS * (known & ~where).sum()
         if cost < least:
-            best, least = _Channel(form, grid, where, whole), cost
+            best, least = _Channel(form, numbers, where, whole), cost
     return best
-
-
-def _grids(codec: StepCodec, forms: bytes) -> list[NumberGrid]:
-    if len(forms) < len(codec.forms) or any(at >= len(each) for at, each in zip(forms, codec.forms, strict=True)):
-        raise DamagedLayerError("its numbers are in a form that there is not")
-    return [each[at] for at, each in zip(forms, codec.forms, strict=True)]
 
 
 def _with_channel(hints: np.ndarray, channel: int, channels: int) -> np.ndarray:
@@ -253,5 +275,100 @@ def _with_channel(hints: np.ndarray, channel: int, channels: int) -> np.ndarray:
 
 def _of_channel(hints: np.ndarray, channel: int, channels: int) -> np.ndarray:
     """The inverse."""
-    mine = hints[(hints >> 1) % channels == channel]
-    return (mine >> 1) // channels << 1 | (mine & 1)
+    own = hints[(hints >> 1) % channels == channel]
+    return (own >> 1) // channels << 1 | (own & 1)
+
+
+def encoding(model: Any, stored: StoredModel, source: Any, options: ArchiveOptions) -> Encoding:
+    """Steps of series on their way into an archive; see `SeriesRows.of` for `source`."""
+    schema = stored.schema
+    assert isinstance(schema, SeriesSchema)
+    steps = options.items_per_block(_BLOCK_STEPS, Limits().block_rows)
+    series = SeriesRows.of(source, schema, steps)
+    facts = {"kind": "series", "ids": series.ids, **series.form}
+    codec = partial(codec_of, stored, ids=series.ids)
+    return series.tables.encoding(codec, facts, schema.channels.size, steps, options)
+
+
+def codec_of(
+    model: StoredModel, columns: pa.Schema, ids: str | None = None, most: int = Limits().block_bytes
+) -> StepCodec:
+    """The codec of series' blocks under a model; raises `ModelError` if it has no context decoder."""
+    check_context(model)
+    assert isinstance(model.schema, SeriesSchema)
+    return StepCodec(ExactSteps(model.weights, model.schema, model.config), columns, ids, most)
+
+
+@dataclass(frozen=True)
+class StepDecoding:
+    """The header of an open archive of series.
+
+    Attributes
+    ----------
+    rows : as those of a table
+    ids : column that says of which series a row is, or None
+    form : of series that came as arrays their `shape`, or None for a list of arrays, and their `sound`: rate and bytes of a
+        sample, or None; of tables None
+    """
+
+    rows: RowDecoding
+    ids: str | None
+    form: dict[str, Any] | None
+    steps: int
+
+    def codec(self, model: StoredModel, lossy: bool) -> StepCodec:
+        """See `modality.Decoding`."""
+        assert isinstance(model.schema, SeriesSchema)
+        self.rows.check_columns(model.schema.channels)
+        return codec_of(model, self.rows.columns, self.ids, self.rows.limits.block_bytes)
+
+    def restore(self, parts: Iterator[pa.Table], rows: range) -> Any:
+        """A table; or an array of its shape, or a list of arrays; of a range of steps one array `(steps, channels)`."""
+        return self.rows.restore(parts, rows) if self.form is None else self._as_arrays(parts)
+
+    def _as_arrays(self, parts: Iterator[pa.Table]) -> Any:
+        assert self.form is not None
+        assert self.ids is not None
+        table = self.rows.joined(parts)
+        values, shape = as_native(table.drop_columns(self.ids), "numpy"), self.form["shape"]
+        if len(table) < self.steps:
+            return values
+        if shape is not None:
+            return values.reshape(shape)
+        return np.split(values, np.flatnonzero(np.diff(table.column(self.ids).to_numpy())) + 1)
+
+    def output(self, path: Path, force: bool) -> Callable[[Iterator[pa.Table], range], None]:
+        """A table's file; of series that came as arrays also `.npy`, of sound also `.wav`."""
+        if self.form is None or is_table_path(path):
+            return self.rows.output(path, force)
+        place = SeriesOutput.at(path, self.form["sound"], force)
+        return lambda parts, rows: place.write(self._as_arrays(parts))
+
+    def describe(self, items: int, sizes: Sequence[int]) -> dict[str, str]:
+        """See `RowDecoding.describe`."""
+        return self.rows.describe(items, sizes, "steps")
+
+
+def decoding(reader: ArchiveReader, limits: Limits) -> StepDecoding:
+    """The header of an archive of series; see `modality.Coding`."""
+    rows, facts = rows_decoding(reader, limits), reader.facts
+    ids = facts.get("ids")
+    form = {"shape": facts["shape"], "sound": facts["sound"]} if "shape" in facts else None
+    values = reader.items * (len(rows.columns) - 1)
+    if not (ids is None or ids in rows.columns.names) or not (form is None or _is_sane(form, ids, values)):
+        raise DamagedArchiveError("the archive's header is damaged")
+    return StepDecoding(rows, ids, form, reader.items)
+
+
+def _is_sane(form: dict[str, Any], ids: str | None, values: int) -> bool:
+    """Whether so many values that came as arrays can become such again."""
+    shape, sound = form["shape"], form["sound"]
+    return (
+        ids is not None
+        and (shape is None or (_are_counts(shape) and math.prod(shape) == values))
+        and (sound is None or (len(sound) == 2 and _are_counts(sound)))
+    )
+
+
+def _are_counts(numbers: Sequence[Any]) -> bool:
+    return all(type(number) is int and number > 0 for number in numbers)

@@ -1,6 +1,6 @@
 """The context decoder of series, p(value | z, what is visible of its window).
 
-A linear prediction from the window's other values (see `autocovariance`) says where a value should be, and how sure that is;
+A linear prediction from the window's other values (see `linear`) says where a value should be, and how sure that is;
 convolutions over how far off such predictions were, and over what the decoder makes of z, say how it is distributed about that.
 """
 
@@ -11,98 +11,111 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from fivefold.config import ContextConfig
-from fivefold.images.context import code_rows
-from fivefold.model.conditioning import Window
-from fivefold.model.vae import Guide
-from fivefold.series.linear import Autocovariance, Predicted
-from fivefold.series.networks import StepHeads, Temporal, as_columns, step_support, waves
+from fivefold.model.conditioning import Conditioning
+from fivefold.model.context import ContextDecoder, Surroundings, code_rows
+from fivefold.model.corruption import Corrupted
+from fivefold.model.vae import CodeFeatures
+from fivefold.series.layers import StepHeads, Temporal, as_likelihood, step_support, waves
+from fivefold.series.linear import LinearPredictor, Predicted
 from fivefold.series.schema import SPREADS, SeriesSchema
-from fivefold.series.settings import SeriesConfig
-from fivefold.series.shape import FARTHEST_OFF
-from fivefold.tables.likelihood import Columns
+from fivefold.series.settings import FARTHEST_OFF, SeriesConfig
+from fivefold.tables.likelihood import ColumnLikelihood
+
+_WITHOUT_Z = 0.25  # of the windows: z must pay for itself
 
 
-class StepSurroundings:
-    """A batch of windows, of which values are asked for; see `context.Surroundings`."""
+class SeriesSurroundings(Surroundings):
+    """A batch of windows, of which values are asked for; see `Surroundings`."""
 
-    def __init__(self, x: Tensor, visible: Tensor, window: Window, guide: Guide | None, guided: Tensor | None) -> None:
-        n = len(x)
-        self.x, self.visible, self.window = x.clone(), visible.clone(), window
-        self.codes = 1 if guide is None else len(guide.coarse) // n
-        self.coarse = None if guide is None else guide.coarse.squeeze(3)
-        known = torch.full((n,), guide is not None, device=x.device)
-        self.known = (known if guided is None else known & guided).to(x.dtype)
-        self.told: Columns | None = None
+    likelihood: ColumnLikelihood | None = None  # of all values, as long as none is put
 
     def put(self, items: Tensor, elements: Tensor, values: Tensor) -> None:
-        """Make values visible; all three `(m,)`."""
         channels = self.x.shape[3]
         place = items, 0, elements // channels, elements % channels
-        self.x[place], self.visible[place], self.told = values, True, None
+        self.x[place], self.visible[place], self.likelihood = values, True, None
 
 
-class SeriesContext(nn.Module):
-    """Surroundings and numbers of values → `Columns` of those, as tensors `(m, ·, codes, 1)`."""
+class SeriesContext(ContextDecoder):
+    """Surroundings and numbers of values → `ColumnLikelihood` of those, as tensors `(m, ·, codes, 1)`."""
+
+    surroundings_class = SeriesSurroundings
 
     def __init__(self, schema: SeriesSchema, config: ContextConfig, series: SeriesConfig, coarse_channels: int) -> None:
         super().__init__()
-        self.schema, self._coarse, self._reach = schema, coarse_channels, series.reach
-        self.autocovariance = Autocovariance(schema)
-        self.residual = Autocovariance(schema)  # of what the VAE's distributions leave, made normal
+        self.schema, self._coarse = schema, coarse_channels
+        self.autocovariance = LinearPredictor(schema)
+        self.residual = LinearPredictor(schema)  # of what the VAE's distributions leave, made normal
         inputs = 3 * schema.channels.size + coarse_channels + 1 + len(waves(2, torch.empty(0)))
         self.trunks = nn.ModuleList(
-            Temporal(inputs, config.context_width, series.reach, "silu", kind is Window.CAUSAL, series.dropout)
-            for kind in Window
+            Temporal(inputs, config.context_width, series.reach, "silu", kind is Conditioning.CAUSAL)
+            for kind in Conditioning
         )
-        self.heads = nn.ModuleList(StepHeads(schema, config.context_width) for _ in Window)
+        self.heads = nn.ModuleList(StepHeads(schema, config.context_width) for _ in Conditioning)
 
-    def describe(self) -> str:
-        """What a value sees."""
-        return f"linear prediction from the window, convolutions over {self._reach} steps on either side"
-
-    def surroundings(
-        self, x: Tensor, visible: Tensor, window: Window, guide: Guide | None, guided: Tensor | None = None
-    ) -> StepSurroundings:
-        """`StepSurroundings` for this network."""
-        return StepSurroundings(x, visible, window, guide, guided)
-
-    def explain(self, around: StepSurroundings, generator: torch.Generator | None = None) -> Columns:
-        """The distribution of every value given each of its window's codes, `(n * codes, ·, t, c)`.
-
-        Causal: given the visible values before it; missing: all visible ones but itself; noisy: all. `generator`: of which
-        units are left out; None: none are.
-        """
-        if around.told is None:
-            around.told = self._explain(around, generator)
-        return around.told
-
-    def forward(self, around: StepSurroundings, items: Tensor, elements: Tensor) -> Columns:
-        """The distribution of each of `elements` `(m,)` of `items` `(m,)`, given each of the window's codes."""
+    def forward(self, around: SeriesSurroundings, items: Tensor, elements: Tensor) -> ColumnLikelihood:
         return self.explain(around).at(code_rows(items, around.codes), elements)
 
-    def _explain(self, around: StepSurroundings, generator: torch.Generator | None) -> Columns:
+    def explain(self, around: SeriesSurroundings) -> ColumnLikelihood:
+        """The distribution of every value given each of its window's codes, `(n * codes, ·, t, c)`.
+
+        Causal: given the visible values before it; missing: all visible ones but itself; noisy: all.
+        """
+        if around.likelihood is None:
+            around.likelihood = self._explain(around)
+        return around.likelihood
+
+    def loss(
+        self,
+        guide: CodeFeatures,
+        seen: Corrupted,
+        x: Tensor,
+        visible: Tensor,
+        positions: int,
+        generator: torch.Generator,
+    ) -> Tensor:
+        """Mean loss over all values, however many `positions` are asked for, nats: a number; see `ContextDecoder`.
+
+        It is minus the log probability; for missing and noisy windows, whose use is the expected value, plus its squared error.
+        The conditioning follows from what was done to the window: nothing: causal; values hidden: missing, and the hidden ones
+        are to be explained; else noisy.
+        """
+        losses = []
+        for conditioning, rows in seen.by_conditioning():
+            guided = torch.rand(len(rows), generator=generator, device=x.device) >= _WITHOUT_Z
+            if len(rows) == 0:
+                continue
+            shown = seen.visible[rows]
+            features = CodeFeatures(guide.coarse[rows], None)
+            around = SeriesSurroundings(seen.x[rows], shown, conditioning, features, guided)
+            likelihood = self.explain(around)
+            wanted = visible[rows] & ~shown if conditioning is Conditioning.MISSING else visible[rows]
+            loss = -likelihood.log_prob(x[rows])
+            if conditioning is not Conditioning.CAUSAL:
+                loss = loss + (SPREADS * likelihood.error(x[rows])).square()
+            losses.append(torch.where(wanted, loss, 0.0).flatten(1).sum(1) / wanted.flatten(1).sum(1).clamp_min(1))
+        return torch.cat(losses).mean()
+
+    def _explain(self, around: SeriesSurroundings) -> ColumnLikelihood:
         support = step_support(self.schema, around.x)
         scaled = torch.where(around.visible, support.scaled(around.x), 0.0)
-        rules = (self.autocovariance.causal, self.autocovariance.missing, self.autocovariance.noisy)
-        found = rules[around.window](scaled, around.visible)
-        shown = self._shown(scaled, around, found)
-        if around.window is Window.CAUSAL:
+        predict = (self.autocovariance.causal, self.autocovariance.missing, self.autocovariance.noisy)
+        predicted = predict[around.conditioning](scaled, around.visible)
+        shown = self._shown(scaled, around, predicted)
+        if around.conditioning is Conditioning.CAUSAL:
             shown = F.pad(shown, (1, -1))
-        told = shown.new_zeros(len(shown), self._coarse, shown.shape[2]) if around.coarse is None else around.coarse
-        codes = around.codes
+        n, codes, steps = len(shown), around.codes, shown.shape[2]
+        coarse = shown.new_zeros(n, self._coarse, steps) if around.guide is None else around.guide.coarse.squeeze(3)
         known = around.known.repeat_interleave(codes).view(-1, 1, 1)
-        where = waves(shown.shape[2], shown).expand(len(told), -1, -1)
-        switch = known.expand(-1, 1, shown.shape[2])
-        hidden = self.trunks[around.window](
-            torch.cat((shown.repeat_interleave(codes, 0), told * known, switch, where), 1)
-        )
-        parameters = self.heads[around.window](hidden)
-        mean, std = (each.repeat_interleave(codes, 0) for each in (found.mean, found.std))
-        return as_columns(parameters, self.schema, mean, std)
+        where = waves(steps, shown).expand(len(coarse), -1, -1)
+        inputs = shown.repeat_interleave(codes, 0), coarse * known, known.expand(-1, 1, steps), where
+        hidden = self.trunks[around.conditioning](torch.cat(inputs, 1))
+        parameters = self.heads[around.conditioning](hidden)
+        mean, std = (part.repeat_interleave(codes, 0) for part in (predicted.mean, predicted.std))
+        return as_likelihood(parameters, self.schema, mean, std)
 
-    def _shown(self, scaled: Tensor, around: StepSurroundings, found: Predicted) -> Tensor:
+    def _shown(self, scaled: Tensor, around: SeriesSurroundings, predicted: Predicted) -> Tensor:
         """What the convolutions see of each step, `(n, 3 c, t)`: how far off predictions are, what is visible, and how sure
         predictions are."""
-        off = ((scaled - found.mean) / found.std).clamp(-FARTHEST_OFF, FARTHEST_OFF) * around.visible
-        parts = off, around.visible.to(scaled.dtype), (SPREADS * found.std).log()
+        off = ((scaled - predicted.mean) / predicted.std).clamp(-FARTHEST_OFF, FARTHEST_OFF) * around.visible
+        parts = off, around.visible.to(scaled.dtype), (SPREADS * predicted.std).log()
         return torch.cat(parts, dim=3)[:, 0].transpose(1, 2)

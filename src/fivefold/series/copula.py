@@ -1,4 +1,4 @@
-"""What codes leave of windows of series: numbers that would be standard normal, and independent if codes said all.
+"""Probability-integral-transform residuals of windows given their codes: standard normal, and independent if codes said all.
 
 Values drawn for a code are to depend on each other as those of real windows do: a normal copula (Nelsen 2006, chapter 2) over the
 distributions that the VAE has of each.
@@ -18,15 +18,15 @@ _SURE = 1e-3  # probabilities nearer to 0 or 1 are taken for that
 
 
 @torch.inference_mode()
-def left_by_codes(model: FittedModel, items: Items) -> Windowed:
-    """Of evenly chosen windows the quantiles of the standard normal that their values are, given their codes."""
-    found, seen = [], []
+def normal_residuals(model: FittedModel, items: Items) -> Windowed:
+    """Residuals of evenly chosen windows given their codes, as quantiles of the standard normal."""
+    residuals, seen = [], []
     for _, x, visible in model.batches(items.select(some_windows(len(items)))):
         shares = model.vae.likelihood(model.vae.posterior(x, visible).mu).cdf(x).cpu().double()
-        found.append(torch.special.ndtri(shares.clamp(_SURE, 1 - _SURE))[:, 0])
+        residuals.append(torch.special.ndtri(shares.clamp(_SURE, 1 - _SURE))[:, 0])
         seen.append(visible[:, 0].cpu())
     known = torch.cat(seen)
-    return torch.where(known, torch.cat(found), 0.0), known
+    return torch.where(known, torch.cat(residuals), 0.0), known
 
 
 def draw_windows(model: FittedModel, z: Tensor, noise: Tensor) -> Tensor:

@@ -252,7 +252,7 @@ def read_series(
         if schema not in (None, source.schema):
             return _fitting(replace(source, schema=schema))
         return source
-    if _is_table(source):
+    if is_tabular(source):
         if schema is not None:
             time, ids = time or schema.time, ids or schema.ids
         found = _of_table(source, schema, time, ids, overrides)
@@ -273,7 +273,7 @@ def read_series(
     return replace(found, schema=replace(found.schema, wander=_wander(found)))
 
 
-def _is_table(source: Any) -> bool:
+def is_tabular(source: Any) -> bool:
     """Whether it is a frame, or names a file of one."""
     if isinstance(source, str | Path):
         return is_table_path(source)

@@ -1,8 +1,8 @@
-"""The context decoder of series, step after step, in float64 and NumPy: see `exact`. No torch here.
+"""The context decoder of series in float64 and NumPy, step by step; see `images/exact.py`. No torch here.
 
-It does without z, as that of tables. Many stretches of series are gone through side by side. A stretch that is longer than
-a window is seen through one window after the other, each of which knows its first half, where the fit's windows overlap.
-What is missing is taken to be as the linear prediction has it.
+It does without z, as that of tables. Many stretches of series are decoded side by side. A stretch that is longer than a
+window is decoded window by window, each of which knows its first half, where the fit's windows overlap. Missing values are
+taken to be their linear prediction.
 """
 
 from __future__ import annotations
@@ -11,19 +11,18 @@ from collections.abc import Mapping
 
 import numpy as np
 
+from fivefold.codec.mixtures import log_softmax, sigmoid
 from fivefold.config import FitConfig
-from fivefold.images.exact import sigmoid
-from fivefold.model.conditioning import Window
+from fivefold.model.conditioning import Conditioning
 from fivefold.series.schema import SPREADS, SeriesSchema
-from fivefold.series.settings import series_config
-from fivefold.series.shape import FARTHEST_OFF, LOG_SCALES, WAVES, dilations
-from fivefold.tables.shape import COMPONENTS
+from fivefold.series.settings import FARTHEST_OFF, LOG_SCALES, WAVES, dilations, series_config
+from fivefold.tables.settings import COMPONENTS
 
 _TAPS = 3
 
 
 class ExactSteps:
-    """What does not depend on the series: weights, by what they are of.
+    """The context decoder's weights, by their layers, and what does not depend on the series.
 
     Parameters
     ----------
@@ -40,7 +39,7 @@ class ExactSteps:
         self.together = len(own[0]) // schema.steps  # channels of a group
         self.earliest = (self.regression != 0).argmax(axis=2) // self.together  # step that a value depends on
         self.std = np.sqrt(own).reshape(len(own), schema.steps, -1).transpose(1, 0, 2).reshape(schema.steps, c)
-        trunk = f"trunks.{Window.CAUSAL:d}"
+        trunk = f"trunks.{Conditioning.CAUSAL:d}"
         first = of(f"{trunk}.first.weight")[:, :, 0].T
         self.shown = first[: 3 * c]
         along = np.linspace(0, np.pi, schema.steps)
@@ -50,13 +49,13 @@ class ExactSteps:
         layers = range(len(self.dilations))
         self.taps = [of(f"{trunk}.layers.{layer}.weight").transpose(2, 1, 0) for layer in layers]  # (3, width, width)
         self.biases = [of(f"{trunk}.layers.{layer}.bias") for layer in layers]
-        head = f"heads.{Window.CAUSAL:d}.linear"
+        head = f"heads.{Conditioning.CAUSAL:d}.linear"
         self.head, self.head_bias = of(f"{head}.weight")[:, :, 0].T, of(f"{head}.bias")
 
 
 class StepChain:
-    """The distributions of the values of `lanes` stretches of series, step after step, channel after channel, each given those
-    before that are known.
+    """The conditional distributions of the values of `lanes` stretches of series, step by step and channel by channel, given
+    the known ones before.
     """
 
     def __init__(self, steps: ExactSteps, lanes: int) -> None:
@@ -67,7 +66,7 @@ class StepChain:
         self._seen = np.zeros((window, lanes, c))
         self._shown = np.zeros((window, lanes, 3 * c))
         self._active = [np.zeros((window, lanes, taps.shape[1])) for taps in steps.taps]
-        self._at, self._told = -1, np.empty(0)
+        self._at, self._outputs = -1, np.empty(0)
 
     def advance(self, lanes: int) -> None:
         """Go on to the next step; only the first `lanes` have one."""
@@ -76,19 +75,17 @@ class StepChain:
             self._start_window(lanes)
         hidden = self._run(self._at, self._at + 1, lanes)[0]
         c = self._steps.schema.channels.size
-        self._told = (hidden @ self._steps.head + self._steps.head_bias).reshape(lanes, c, 3, COMPONENTS)
+        self._outputs = (hidden @ self._steps.head + self._steps.head_bias).reshape(lanes, c, 3, COMPONENTS)
 
-    def of(self, channel: int) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    def distribution(self, channel: int) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
         """Log weights, locations on the channel's scale and log scales of the next channel's values: `(lanes, components)`."""
-        logits, locations, log_scales = self._told[:, channel].transpose(1, 0, 2)
+        logits, locations, log_scales = self._outputs[:, channel].transpose(1, 0, 2)
         std = self._steps.std[self._at, channel]
         shift = self._predict(self._at, channel, len(logits))[:, None] + self._steps.mean[self._at, channel]
-        largest = logits.max(1, keepdims=True)
-        log_weights = logits - largest - np.log(np.exp(logits - largest).sum(1, keepdims=True))
-        return log_weights, shift + std * locations, np.clip(log_scales + np.log(std), *LOG_SCALES)
+        return log_softmax(logits), shift + std * locations, np.clip(log_scales + np.log(std), *LOG_SCALES)
 
-    def know(self, channel: int, scaled: np.ndarray) -> None:
-        """The values of a channel on its scale, NaN where they are missing; channels in turn."""
+    def observe(self, channel: int, scaled: np.ndarray) -> None:
+        """Condition on a channel's values on its scale, NaN where they are missing; channels in turn."""
         lanes, seen = len(scaled), ~np.isnan(scaled)
         expected = self._predict(self._at, channel, lanes)
         self._seen[self._at, :lanes, channel] = seen
@@ -98,14 +95,14 @@ class StepChain:
         self._show(self._at, channel, lanes, expected)
 
     def _predict(self, step: int, channel: int, lanes: int) -> np.ndarray:
-        """What the regression on the values before has for the deviations from the mean, `(lanes,)`."""
+        """The linear prediction of the deviations from the mean, `(lanes,)`, from the values before."""
         width = self._steps.together
         group, place = divmod(channel, width)
-        mine = slice(group * width, (group + 1) * width)
+        channels = slice(group * width, (group + 1) * width)
         number = step * width + place
         first = self._steps.earliest[group, number]
         weights = self._steps.regression[group, number, first * width : (step + 1) * width].reshape(-1, width)
-        return np.einsum("slc,sc->l", self._off_mean[first : step + 1, :lanes, mine], weights)
+        return np.einsum("slc,sc->l", self._off_mean[first : step + 1, :lanes, channels], weights)
 
     def _show(self, step: int, channel: int, lanes: int, expected: np.ndarray) -> None:
         c, std = self._steps.schema.channels.size, self._steps.std[step, channel]
@@ -119,9 +116,9 @@ class StepChain:
         """Carry the last steps over to the start of a new window."""
         carried, window, mean = self._carried, self._steps.schema.steps, self._steps.mean
         self._at = carried
-        for kept in (self._off_mean, self._seen):
-            kept[:carried] = kept[window - carried :].copy()
-            kept[carried:] = 0
+        for values in (self._off_mean, self._seen):
+            values[:carried] = values[window - carried :].copy()
+            values[carried:] = 0
         self._off_mean[:carried] += (mean[window - carried :] - mean[:carried])[:, None]
         for step in range(carried):
             for channel in range(self._steps.schema.channels.size):
@@ -130,7 +127,7 @@ class StepChain:
             self._run(0, carried, lanes)
 
     def _run(self, first: int, last: int, lanes: int) -> np.ndarray:
-        """The convolutions' outputs of some steps of the window, `(last - first, lanes, width)`, those before being done."""
+        """The convolutions' outputs `(last - first, lanes, width)` of steps of the window, after those before."""
         steps = self._steps
         hidden = np.repeat(steps.base[first:last, None], lanes, axis=1)
         begin = max(first, 1)  # a step is shown those before it

@@ -9,11 +9,11 @@ import torch
 from torch import Tensor
 
 from fivefold.errors import ModelError, UsageError
-from fivefold.images.context import by_element
 from fivefold.items import Items
 from fivefold.jobs.generate import Generated, draw_items
 from fivefold.model.conditional import Conditional
-from fivefold.model.conditioning import Window
+from fivefold.model.conditioning import Conditioning
+from fivefold.model.context import by_element
 from fivefold.model.fitted import FittedModel, standard_normal, uniform
 from fivefold.model.likelihoods import Likelihood
 from fivefold.progress import progress_bar
@@ -22,7 +22,7 @@ from fivefold.series.copula import draw_windows
 from fivefold.series.dataset import SeriesSet, read_series
 from fivefold.series.schema import SeriesSchema
 from fivefold.series.statistics import step_statistics as statistics
-from fivefold.tables.likelihood import Columns
+from fivefold.tables.likelihood import ColumnLikelihood
 
 CODES_PER_ITEM = 2
 BESIDES = "std"
@@ -40,14 +40,14 @@ def denoise(model: FittedModel, items: Items, *, seed: int = 0) -> dict[str, tup
     """
     values, std = np.empty((2, *items.values.shape))
     for rows, x, visible in model.batches(items):
-        given = Conditional(model, Window.NOISY, x, visible, model.vae.posterior(x, visible).mu)
+        given = Conditional(model, Conditioning.NOISY, x, visible, model.vae.posterior(x, visible).mu)
         unit, deviation = given.map(_expected)
         values[rows], std[rows] = model.values(unit), _as_spread(model, unit, deviation)
     return {"": (values, items.visible()), "std": (std, items.visible())}
 
 
 def _expected(likelihood: Likelihood, items: Tensor, elements: Tensor) -> Tensor:
-    assert isinstance(likelihood, Columns)
+    assert isinstance(likelihood, ColumnLikelihood)
     return torch.stack((likelihood.point(), likelihood.moments()[1].clamp_min(0).sqrt()), dim=1).view(-1, 2)
 
 
@@ -70,7 +70,7 @@ def generate(
     if after is None:
         if steps is not None:
             raise UsageError("--steps goes with --after: a window that is drawn anew has the model's number of steps")
-        sharp = model.has_learnt(Window.CAUSAL)
+        sharp = model.has_learnt(Conditioning.CAUSAL)
         drawn = draw_items(model, n, seed, prior="fitted", sharp=sharp, temperature=temperature)
         counts = {"windows": n, "steps": schema.steps}
         return Generated(schema.snap(drawn), {"sample": np.arange(n)}, counts=counts)
@@ -110,7 +110,7 @@ def continuations(model: FittedModel, series: SeriesSet, steps: int, n: int, see
     """
     if steps < 1:
         raise UsageError(f"--steps must be at least 1, got {steps}")
-    if not model.has_learnt(Window.CAUSAL):
+    if not model.has_learnt(Conditioning.CAUSAL):
         raise ModelError("--after needs a model with a context decoder, this one was fitted with --window 0")
     schema = cast(SeriesSchema, model.schema)
     rng, c = np.random.default_rng(derive_seed(seed, "continue")), schema.channels.size
@@ -142,7 +142,7 @@ def _draw_ahead(model: FittedModel, items: Items, count: int, rng: np.random.Gen
     c, size = x.shape[3], x.shape[2] * x.shape[3]
     noise = standard_normal(rng, (len(x), model.latent_dim), x.device)
     chances = uniform(rng, (len(x), count * c), x.device).to(x.dtype)
-    given = Conditional(model, Window.CAUSAL, x, visible, model.vae.posterior(x, visible).at(noise))
+    given = Conditional(model, Conditioning.CAUSAL, x, visible, model.vae.posterior(x, visible).at(noise))
     values, rows = by_element(x).clone(), torch.arange(len(x), device=x.device)
     for number, element in enumerate(range(size - count * c, size)):
         here = torch.full_like(rows, element)

@@ -1,4 +1,4 @@
-"""Windows of series as normal vectors: what linear prediction makes of any of their values, given any others.
+"""Linear prediction: windows of series as normal vectors, any of their values given any others.
 
 The covariances are those between the values of the fit's windows. All in closed form (Rasmussen & Williams 2006, chapters 2
 and 5), for each window's own missing values; in float64.
@@ -39,9 +39,8 @@ class Predicted:
     std: Tensor
 
 
-class Autocovariance(nn.Module):
-    """Means `(t, c)` of values, and each one's regression on those before it, step by step; in groups of channels if there
-    are many.
+class LinearPredictor(nn.Module):
+    """A normal distribution of windows: means `(t, c)`, and autoregression step by step; in groups of channels if there are many.
 
     Its methods take values `(n, 1, t, c)` as `Support.scaled` has them, and which are visible.
     """
@@ -72,17 +71,17 @@ class Autocovariance(nn.Module):
     def causal(self, scaled: Tensor, visible: Tensor) -> Predicted:
         """Each value given the visible ones before it: step by step, channels one after the other."""
 
-        def predict(x: Tensor, seen: Tensor, which: Tensor, group: int) -> tuple[Tensor, Tensor]:
+        def predict(x: Tensor, seen: Tensor, mask_of: Tensor, group: int) -> tuple[Tensor, Tensor]:
             mean, variance = x @ _wide(self.regression[group]).T, _wide(self.own[group]).repeat(len(x), 1)
             holey = ~seen.all(dim=1)
-            if (rest := holey[which]).any():
-                some, masks = (holey.cumsum(0) - 1)[which[rest]], seen[holey]
+            if (rest := holey[mask_of]).any():
+                holey_mask, masks = (holey.cumsum(0) - 1)[mask_of[rest]], seen[holey]
                 k = self.covariance(group)
                 least = torch.finfo(k.dtype).eps ** 0.5
                 root = torch.linalg.cholesky(_shown(k, masks, least * _wide(self.noise[group])))
                 across = torch.linalg.solve_triangular(root, k * masks.unsqueeze(2), upper=False).triu(1)
-                mean[rest] = _times(across.transpose(1, 2), some, _solve_lower(root, some, x[rest]))
-                variance[rest] = (k.diagonal() - across.square().sum(1))[some]
+                mean[rest] = _times(across.transpose(1, 2), holey_mask, _solve_lower(root, holey_mask, x[rest]))
+                variance[rest] = (k.diagonal() - across.square().sum(1))[holey_mask]
             return mean, variance
 
         return self._predict(scaled, visible, predict)
@@ -91,16 +90,16 @@ class Autocovariance(nn.Module):
     def missing(self, scaled: Tensor, visible: Tensor) -> Predicted:
         """Each value given all visible ones but itself."""
 
-        def predict(x: Tensor, seen: Tensor, which: Tensor, group: int) -> tuple[Tensor, Tensor]:
+        def predict(x: Tensor, seen: Tensor, mask_of: Tensor, group: int) -> tuple[Tensor, Tensor]:
             k = self.covariance(group)
             root = torch.linalg.cholesky(_shown(k, seen, _JITTER * _wide(self.noise[group])))
             precision = torch.cholesky_inverse(root)
-            weighed, own = _times(precision, which, x), precision.diagonal(dim1=1, dim2=2)
+            weighed, own = _times(precision, mask_of, x), precision.diagonal(dim1=1, dim2=2)
             shown = k * seen.unsqueeze(1)
-            left = (k.diagonal() - ((shown @ precision) * shown).sum(2))[which]
-            hidden = ~seen[which]
-            mean = torch.where(hidden, weighed @ k, x - weighed / own[which])
-            return mean, torch.where(hidden, left, 1 / own[which])
+            left = (k.diagonal() - ((shown @ precision) * shown).sum(2))[mask_of]
+            hidden = ~seen[mask_of]
+            mean = torch.where(hidden, weighed @ k, x - weighed / own[mask_of])
+            return mean, torch.where(hidden, left, 1 / own[mask_of])
 
         return self._predict(scaled, visible, predict)
 
@@ -108,17 +107,17 @@ class Autocovariance(nn.Module):
     def noisy(self, scaled: Tensor, visible: Tensor) -> Predicted:
         """Each clean value given all noisy ones: white noise, as strong as it probably is in the window."""
 
-        def predict(x: Tensor, seen: Tensor, which: Tensor, group: int) -> tuple[Tensor, Tensor]:
+        def predict(x: Tensor, seen: Tensor, mask_of: Tensor, group: int) -> tuple[Tensor, Tensor]:
             k, noise = self.covariance(group), _wide(self.noise[group])
             evidence, means, variances = [], [], []
             for level in _LEVELS:
                 root = torch.linalg.cholesky(_shown(k, seen, noise * (level**2 + _JITTER)))
-                told = _solve_lower(root, which, x)
-                size = root.diagonal(dim1=1, dim2=2).log().sum(1)[which]
-                evidence.append(-0.5 * told.square().sum(1) - size)
+                whitened = _solve_lower(root, mask_of, x)
+                size = root.diagonal(dim1=1, dim2=2).log().sum(1)[mask_of]
+                evidence.append(-0.5 * whitened.square().sum(1) - size)
                 shown = torch.linalg.solve_triangular(root, k * seen.unsqueeze(2), upper=False)
-                means.append(_times(shown.transpose(1, 2), which, told))
-                variances.append((k.diagonal() - shown.square().sum(1))[which])
+                means.append(_times(shown.transpose(1, 2), mask_of, whitened))
+                variances.append((k.diagonal() - shown.square().sum(1))[mask_of])
             share = torch.softmax(torch.stack(evidence), dim=0).unsqueeze(2)
             mean, square = torch.stack(means), torch.stack(variances) + torch.stack(means).square()
             expected = (share * mean).sum(0)
@@ -134,13 +133,13 @@ class Autocovariance(nn.Module):
         mean, variance = torch.empty_like(x), torch.empty_like(x)
         many = max(1, _CHUNK // x.shape[2] ** 2)
         for group in range(x.shape[1]):
-            for some in torch.arange(len(x), device=x.device).split(many):
-                masks, which = seen[some, group].unique(dim=0, return_inverse=True)
-                given = torch.where(seen[some, group], x[some, group], 0.0)
-                mean[some, group], variance[some, group] = predict(given, masks, which, group)
+            for rows in torch.arange(len(x), device=x.device).split(many):
+                masks, mask_of = seen[rows, group].unique(dim=0, return_inverse=True)
+                given = torch.where(seen[rows, group], x[rows, group], 0.0)
+                mean[rows, group], variance[rows, group] = predict(given, masks, mask_of, group)
         variance = torch.maximum(variance, _FLOOR * self.noise)
-        found, spread = self._ungrouped(mean), self._ungrouped(variance)
-        return Predicted((found + self.mean).to(dtype), spread.sqrt().to(dtype))
+        expected, spread = self._ungrouped(mean), self._ungrouped(variance)
+        return Predicted((expected + self.mean).to(dtype), spread.sqrt().to(dtype))
 
     def _ungrouped(self, values: Tensor) -> Tensor:
         """`(n, groups, size)` as `(n, 1, t, c)`."""
@@ -153,11 +152,11 @@ class Autocovariance(nn.Module):
 
     def correlated(self, noise: Tensor) -> Tensor:
         """Standard normal numbers `(n, 1, t, c)` that depend on each other as the values do, from independent ones."""
-        x, found = self._grouped(_wide(noise[:, 0])), []
+        x, groups = self._grouped(_wide(noise[:, 0])), []
         for group in range(x.shape[1]):
             k = self.covariance(group)
-            found.append(x[:, group] @ torch.linalg.cholesky(k).T / k.diagonal().sqrt())
-        return self._ungrouped(torch.stack(found, dim=1)).to(noise.dtype)
+            groups.append(x[:, group] @ torch.linalg.cholesky(k).T / k.diagonal().sqrt())
+        return self._ungrouped(torch.stack(groups, dim=1)).to(noise.dtype)
 
     @torch.no_grad()
     def fit(self, train: Windowed, held_out: Windowed, *, overlaps: bool) -> None:
@@ -180,10 +179,10 @@ class Autocovariance(nn.Module):
                     _moments(grouped[:, group], order, self._together, share) for group in range(grouped.shape[1])
                 ]
                 for ridge in _RIDGES:
-                    parts = [_regressions(each, self.steps, self._together, ridge) for each in moments]
+                    parts = [_regressions(moment, self.steps, self._together, ridge) for moment in moments]
                     self._set(mean, *(torch.stack(part) for part in zip(*parts, strict=True)))
                     if (loss := self._loss(*held_out)) < least:
-                        best, least = [each.clone() for each in self.buffers()], loss
+                        best, least = [buffer.clone() for buffer in self.buffers()], loss
         for buffer, value in zip(self.buffers(), best or (), strict=True):
             buffer.copy_(value)
 
@@ -193,9 +192,9 @@ class Autocovariance(nn.Module):
 
     def _loss(self, x: Tensor, seen: Tensor) -> float:
         """Minus the mean log density of visible values, each given those before."""
-        found = self.causal(x.unsqueeze(1), seen.unsqueeze(1))
-        off = (x.unsqueeze(1) - found.mean) / found.std
-        loss = 0.5 * off.square() + found.std.log()
+        predicted = self.causal(x.unsqueeze(1), seen.unsqueeze(1))
+        off = (x.unsqueeze(1) - predicted.mean) / predicted.std
+        loss = 0.5 * off.square() + predicted.std.log()
         return float(loss[seen.unsqueeze(1)].mean())
 
 
@@ -220,10 +219,10 @@ def _interpolated(x: Tensor, seen: Tensor) -> Tensor:
     last = torch.where(seen, steps, -1).cummax(1).values
     following = torch.where(seen, steps, x.shape[1]).flip(1).cummin(1).values.flip(1)
     before, after = (
-        torch.where(each.ge(0) & each.lt(x.shape[1]), each, other)
-        for each, other in ((last, following), (following, last))
+        torch.where(neighbour.ge(0) & neighbour.lt(x.shape[1]), neighbour, opposite)
+        for neighbour, opposite in ((last, following), (following, last))
     )
-    before, after = (each.clamp(0, x.shape[1] - 1) for each in (before, after))
+    before, after = (neighbour.clamp(0, x.shape[1] - 1) for neighbour in (before, after))
     share = (steps - before).to(x.dtype) / (after - before).clamp_min(1)
     return torch.lerp(x.gather(1, before), x.gather(1, after), share)
 
@@ -243,9 +242,7 @@ def _moments(x: Tensor, order: int, width: int, share: float) -> Tensor:
 
 
 def _regressions(moments: Tensor, steps: int, width: int, ridge: float) -> tuple[Tensor, Tensor, Tensor]:
-    """Of windows in which each value is regressed on those before it the weights `(size, size)`, the variances left, and
-    the channels' variances, repeated: `(size,)` each.
-    """
+    """Autoregression: weights `(size, size)`; innovation variances, and the channels' variances, repeated, both `(size,)`."""
     order = moments.shape[1] // width - 1
     variance = moments.mean(0).diagonal()[-width:].clamp_min(_FLOOR)
     rows = moments.new_zeros(steps * width, steps * width)
@@ -256,17 +253,17 @@ def _regressions(moments: Tensor, steps: int, width: int, ridge: float) -> tuple
             rows[step * width : (step + 1) * width] = rows[(step - 1) * width : step * width].roll(width, dims=1)
             own[step * width : (step + 1) * width] = own[(step - 1) * width : step * width]
             continue
-        each = moments[min(step, len(moments) - 1)]
+        products = moments[min(step, len(moments) - 1)]
         for channel in range(width):
             here = order * width + channel
             first = (order - min(step, order)) * width
-            known = each[first:here, first:here] + penalty * torch.eye(
-                here - first, dtype=each.dtype, device=each.device
+            known = products[first:here, first:here] + penalty * torch.eye(
+                here - first, dtype=products.dtype, device=products.device
             )
-            weights = torch.linalg.solve(known, each[first:here, here])
+            weights = torch.linalg.solve(known, products[first:here, here])
             place = step * width + channel
             rows[place, place - len(weights) : place] = weights
-            left = each[here, here] - weights @ each[first:here, here]
+            left = products[here, here] - weights @ products[first:here, here]
             own[place] = torch.maximum(left, _JITTER * variance[channel]) if step else (1 + _LEVEL) * variance[channel]
     return rows, own, variance.repeat(steps)
 
@@ -281,19 +278,19 @@ def _wide(x: Tensor) -> Tensor:
 
 def _shown(covariance: Tensor, seen: Tensor, noise: Tensor) -> Tensor:
     """Covariances of what each mask `(m, size)` shows, with noise; hidden values are of variance 1, and alone."""
-    both = seen.unsqueeze(2) & seen.unsqueeze(1)
-    return torch.where(both, covariance, 0.0) + torch.diag_embed(torch.where(seen, noise, 1.0))
+    pairs = seen.unsqueeze(2) & seen.unsqueeze(1)
+    return torch.where(pairs, covariance, 0.0) + torch.diag_embed(torch.where(seen, noise, 1.0))
 
 
-def _times(matrices: Tensor, which: Tensor, x: Tensor) -> Tensor:
+def _times(matrices: Tensor, mask_of: Tensor, x: Tensor) -> Tensor:
     """Each `x` `(n, size)` by its matrix of `(m, size, size)`."""
     if len(matrices) == 1:
         return x @ matrices[0].T
-    return (matrices[which] @ x.unsqueeze(2)).squeeze(2)
+    return (matrices[mask_of] @ x.unsqueeze(2)).squeeze(2)
 
 
-def _solve_lower(root: Tensor, which: Tensor, x: Tensor) -> Tensor:
+def _solve_lower(root: Tensor, mask_of: Tensor, x: Tensor) -> Tensor:
     """Each `x` `(n, size)` divided by its lower triangular matrix."""
     if len(root) == 1:
         return torch.linalg.solve_triangular(root[0], x.T, upper=False).T
-    return torch.linalg.solve_triangular(root[which], x.unsqueeze(2), upper=False).squeeze(2)
+    return torch.linalg.solve_triangular(root[mask_of], x.unsqueeze(2), upper=False).squeeze(2)

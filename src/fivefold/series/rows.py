@@ -1,8 +1,8 @@
-"""Series as rows of tables, part by part, and back: what archives hold of them."""
+"""Series as rows of tables, part by part, as archives hold them; and arrays of series to files."""
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -10,14 +10,13 @@ from typing import Any
 import numpy as np
 import pyarrow as pa
 
-from fivefold.errors import DataError
-from fivefold.series.dataset import _is_table as is_table
-from fivefold.series.dataset import _table as open_table
-from fivefold.series.dataset import flattened
+from fivefold.atomic import atomic_file, check_free
+from fivefold.errors import DataError, UsageError
+from fivefold.series.dataset import flattened, is_tabular
 from fivefold.series.schema import SeriesSchema
-from fivefold.tables.files import TableReader
+from fivefold.series.sound import Sound, write_wave
+from fivefold.tables.coding import ExactTables
 from fivefold.tables.frames import TableKind
-from fivefold.tables.table import Table
 
 _NUMBER = "series"  # column that says of which series a row of an array is
 
@@ -28,17 +27,13 @@ class SeriesRows:
 
     Attributes
     ----------
-    parts : the rows, with what kind of table they are from
-    rows : how many there are, if that is known
-    bytes : of what they are from
+    tables : the rows
     ids : column that says of which series a row is, or None
     form : what the rows are to become again, in plain JSON values; empty for tables. `shape` of an array, or None for a list
         of arrays; `sound`: its rate and width
     """
 
-    parts: Iterable[tuple[TableKind, pa.Table]]
-    rows: int | None
-    bytes: int
+    tables: ExactTables
     ids: str | None
     form: dict[str, Any] = field(default_factory=dict)
 
@@ -49,26 +44,18 @@ class SeriesRows:
         Raises `DataError` if they can't be read, or have other channels.
         """
         channels = schema.channels
-        if is_table(source) and not isinstance(source, list | tuple):
-            if isinstance(source, str | Path):
-                reader = TableReader(source, channels, rows)
-                parts: Iterable[Table] = reader
-                count, size, names = reader.rows, reader.path.stat().st_size, reader.names
-            else:
-                table = open_table(source, channels)
-                parts, count, size, names = [table], len(table), table.arrow.nbytes, table.names
-            ids = schema.ids if schema.ids in names else None
-            return cls((part.exact(channels) for part in parts if len(part)), count, size, ids)
+        if is_tabular(source):
+            tables = ExactTables.of(source, channels, rows)
+            return cls(tables, schema.ids if schema.ids in tables.names else None)
         series = flattened(source)
         if series.flat.shape[1] != channels.size:
             raise DataError(
                 f"{series.source}: must have {channels.size} channel(s) as the model was fitted, got {series.flat.shape[1]}"
             )
-        form = {"shape": series.shape, "sound": series.sound}
         name = _free(_NUMBER, channels.names)
-        return cls(
-            _numbered(series.flat, series.lengths, name, schema, rows), len(series.flat), series.flat.nbytes, name, form
-        )
+        parts = _numbered(series.flat, series.lengths, name, schema, rows)
+        tables = ExactTables(parts, len(series.flat), series.flat.nbytes, (name, *channels.names))
+        return cls(tables, name, {"shape": series.shape, "sound": series.sound})
 
 
 def _numbered(
@@ -86,3 +73,38 @@ def _free(name: str, taken: Iterable[str]) -> str:
     while name in taken:
         name += "_"
     return name
+
+
+@dataclass(frozen=True)
+class SeriesOutput:
+    """A place for series that came as arrays or sound, checked before any work is done.
+
+    Attributes
+    ----------
+    sound : rate and bytes of a sample, or None
+    """
+
+    path: Path
+    sound: Sequence[int] | None
+
+    @classmethod
+    def at(cls, path: Path, sound: Sequence[int] | None, force: bool = False) -> SeriesOutput:
+        """Raises `UsageError` if `path` exists (without `force`) or can't be written by its ending."""
+        endings = (".npy", ".wav") if sound else (".npy",)
+        if path.suffix.lower() not in endings:
+            raise UsageError(
+                f"--output must be {' or '.join(endings)} or a table (.csv, .parquet, …) for series, got {path}"
+            )
+        check_free(path, force)
+        return cls(path, sound)
+
+    def write(self, values: Any) -> None:
+        """An array; raises `UsageError` for a list of arrays of unequal length."""
+        if isinstance(values, list):
+            raise UsageError(f"--output must be a table for series of unequal length, got {self.path}")
+        if self.path.suffix.lower() == ".wav":
+            assert self.sound is not None
+            write_wave(self.path, Sound(values.reshape(-1, values.shape[-1]), *self.sound))
+            return
+        with atomic_file(self.path) as temporary, temporary.open("wb") as file:
+            np.save(file, values)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, ClassVar, Literal
@@ -64,6 +65,9 @@ IMPLIED_BY: frozenset[str] = frozenset({"time", "ids"})
 FLAGS: dict[str, str] = {"series_network": "network"}
 REPORTS: tuple[str, ...] = ("", "windows", "events")
 BUFFERS = ("context.autocovariance.", "context.residual.")
+LOG_SCALES = (-9.0, 4.0)  # bounds of those of a number's logistics
+FARTHEST_OFF = 6.0  # deviations that a value is shown to be off its linear prediction, at most
+WAVES = (0.5, 1.0, 2.0, 4.0)  # half turns across the window, by which is told where in it a step is
 _SERIES = FitConfig(
     "default",
     NetworkConfig(latent_dim=16, likelihood="columns", first_channels=32, hidden=128),
@@ -105,3 +109,8 @@ def describe_context(config: FitConfig) -> str:
     """What a value sees through the context decoder."""
     reach = series_config(config).reach
     return f"linear prediction from the window, convolutions over {reach} steps on either side"
+
+
+def dilations(reach: int) -> list[int]:
+    """Of convolutions of three, layer by layer, which together see `reach` steps to either side."""
+    return [2**level for level in range(max(math.ceil(math.log2(max(reach, 2))), 1))]

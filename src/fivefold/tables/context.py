@@ -14,50 +14,82 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from fivefold.config import ContextConfig
-from fivefold.model.conditioning import Window
-from fivefold.model.vae import Guide
-from fivefold.tables.factors import Factors
-from fivefold.tables.features import Cells, ColumnHeads, MemberLinear
-from fivefold.tables.likelihood import Columns, Support
+from fivefold.model.conditioning import Conditioning
+from fivefold.model.context import ContextDecoder, ElementLikelihood, ParameterGroup, Surroundings
+from fivefold.model.corruption import Corrupted, draw_strength
+from fivefold.model.vae import CodeFeatures
+from fivefold.tables.layers import Cells, ColumnHeads, MemberLinear
+from fivefold.tables.likelihood import ColumnLikelihood, Support
 from fivefold.tables.schema import TableSchema
-from fivefold.tables.settings import TableConfig
+from fivefold.tables.settings import LOG_NOISE, TableConfig
+
+_WITHOUT_Z = 0.25  # of the rows: z must pay for itself
+_FACTORS_FASTER = 5.0  # the linear model beneath is to be there first
 
 
-class RowSurroundings:
-    """A batch of rows, of which the cells are asked for; see `context.Surroundings`."""
+class Factors(nn.Module):
+    """Numbers as a linear function of few normal factors, with noise: given any of them, the expected others.
 
-    def __init__(self, x: Tensor, visible: Tensor, window: Window, guide: Guide | None, guided: Tensor | None) -> None:
-        n = len(x)
-        self.x, self.visible, self.window = x.clone(), visible.clone(), window
-        self.codes = 1 if guide is None else len(guide.coarse) // n
-        self.coarse = None if guide is None else guide.coarse.view(n, self.codes, -1)
-        known = torch.full((n,), guide is not None, device=x.device)
-        self.known = (known if guided is None else known & guided).to(x.dtype)
+    Factor analysis; E[f | visible] in closed form, for each row's own visible cells (Ghahramani & Hinton 1996, eq. 4).
+    """
+
+    def __init__(self, numbers: int, factors: int) -> None:
+        super().__init__()
+        self.weights = nn.Parameter(0.3 / factors**0.5 * torch.randn(numbers, factors))
+        self.log_noise = nn.Parameter(torch.zeros(numbers))
+        self.mean = nn.Parameter(torch.zeros(numbers))
+
+    def forward(self, scaled: Tensor, seen: Tensor) -> tuple[Tensor, Tensor]:
+        """`(n, numbers)` twice → the expected numbers `(n, numbers)` and factors `(n, factors)`."""
+        precision = torch.exp(-self.log_noise.clamp(*LOG_NOISE)) * seen
+        weighted = self.weights * precision.unsqueeze(2)
+        return self.expect(weighted.transpose(1, 2) @ self.weights, (weighted * (scaled - self.mean)[..., None]).sum(1))
+
+    def evidence(self, number: int, scaled: Tensor, seen: Tensor) -> tuple[Tensor, Tensor]:
+        """What one number `(n,)` adds to the arguments of `expect`: precision, and weighted sum."""
+        weighted = self.weights[number] * (torch.exp(-self.log_noise[number].clamp(*LOG_NOISE)) * seen)[:, None]
+        return weighted[:, :, None] * self.weights[number], weighted * (scaled - self.mean[number])[:, None]
+
+    def expect(self, precision: Tensor, weighted: Tensor) -> tuple[Tensor, Tensor]:
+        """From the visible numbers' evidence of the factors: precisions `(n, f, f)`, and the sums weighted by them `(n, f)`."""
+        own = torch.eye(weighted.shape[1], dtype=weighted.dtype, device=weighted.device)
+        factors = torch.linalg.solve(precision + own, weighted.unsqueeze(2)).squeeze(2)
+        return factors @ self.weights.T + self.mean, factors
+
+
+class TableSurroundings(Surroundings):
+    """A batch of rows, of which the cells are asked for; see `Surroundings`."""
+
+    @property
+    def coarse(self) -> Tensor | None:
+        """h(z) of the codes, `(n, codes, features)`."""
+        return None if self.guide is None else self.guide.coarse.view(len(self), self.codes, -1)
 
     def put(self, items: Tensor, elements: Tensor, values: Tensor) -> None:
-        """Make cells visible as `values`; all three `(m,)`."""
         self.x[items, 0, 0, elements] = values
         self.visible[items, 0, 0, elements] = True
 
     def shown(self, items: Tensor, elements: Tensor) -> Tensor:
-        """What is shown of the rows `items` to tell each its cell of `elements`: bool `(m, 1, 1, d)`.
+        """Which cells of the rows `items` their cells `elements` are conditioned on: bool `(m, 1, 1, d)`.
 
         Causal: the visible cells of earlier columns; else all but the cell itself.
         """
         column = torch.arange(self.x.shape[3], device=items.device)
-        others = column < elements[:, None] if self.window is Window.CAUSAL else column != elements[:, None]
+        others = column < elements[:, None] if self.conditioning is Conditioning.CAUSAL else column != elements[:, None]
         return self.visible[items] & others[:, None, None]
 
 
-class RowContext(nn.Module):
-    """Surroundings and numbers of cells → `Columns` of those cells, as tensors `(m, ·, codes, 1)`."""
+class TableContext(ContextDecoder):
+    """Surroundings and numbers of cells → `ColumnLikelihood` of those cells, as tensors `(m, ·, codes, 1)`."""
+
+    surroundings_class = TableSurroundings
 
     def __init__(self, schema: TableSchema, config: ContextConfig, rows: TableConfig, coarse_channels: int) -> None:
         super().__init__()
         self.schema, self._coarse, self._members = schema, coarse_channels, rows.members
         self.cells = Cells(schema)
         numbers = len(self.cells.numbers)
-        size = self.cells.features + coarse_channels + 1 + len(Window)
+        size = self.cells.features + coarse_channels + 1 + len(Conditioning)
         self._factor_count = min(rows.factors, numbers) if numbers > 1 else 0
         self.factors = Factors(numbers, self._factor_count) if self._factor_count else None
         size += self._factor_count
@@ -66,85 +98,114 @@ class RowContext(nn.Module):
         self.later = nn.ModuleList([MemberLinear(rows.members, width, width) for _ in range(config.context_depth - 1)])
         self.heads = ColumnHeads(schema, width, rows.members)
 
-    def describe(self) -> str:
-        """What a cell sees."""
-        return f"the other cells of the row, {self._members} networks"
+    def parameter_groups(self, peak: float) -> list[ParameterGroup]:
+        """The factors learn faster."""
+        factors = [] if self.factors is None else list(self.factors.parameters())
+        chosen = {id(weight) for weight in factors}
+        groups = [ParameterGroup([weight for weight in self.parameters() if id(weight) not in chosen], peak)]
+        return [*groups, ParameterGroup(factors, _FACTORS_FASTER * peak)] if factors else groups
 
-    def surroundings(
-        self, x: Tensor, visible: Tensor, window: Window, guide: Guide | None, guided: Tensor | None = None
-    ) -> RowSurroundings:
-        """`RowSurroundings` for this network."""
-        return RowSurroundings(x, visible, window, guide, guided)
+    def loss(
+        self,
+        guide: CodeFeatures,
+        seen: Corrupted,
+        x: Tensor,
+        visible: Tensor,
+        positions: int,
+        generator: torch.Generator,
+    ) -> Tensor:
+        """Mean loss over hidden cells of at most `positions` columns, and over the members, nats: a number; see `ContextDecoder`.
+
+        It is minus the log probability, plus the squared error of the expected number on the column's own scale. What a row
+        shows follows from what was done to it: nothing: the cells of its first columns, as many as chance has it; cells
+        hidden: the others; cells swapped: a random choice of what the encoder saw. Masks so follow the data's own
+        (Kim et al. 2024, arXiv:2412.19152): only known cells are ever hidden on top.
+        """
+        n, columns = len(x), x.shape[3]
+        first = torch.rand((n, 1, 1, 1), generator=generator, device=x.device) * columns
+        causal = torch.arange(columns, device=x.device) < first.floor()
+        strength = draw_strength("hide", n, generator).view(-1, 1, 1, 1)
+        at_random = torch.rand(x.shape, generator=generator, device=x.device) >= strength
+        guided = torch.rand(n, generator=generator, device=x.device) >= _WITHOUT_Z
+        clean = ~(seen.hidden | seen.noisy).view(-1, 1, 1, 1)
+        shown = seen.visible & torch.where(clean, causal, at_random | ~seen.noisy.view(-1, 1, 1, 1))
+        kinds = Conditioning.MISSING * seen.hidden + Conditioning.NOISY * (seen.noisy & ~seen.hidden)
+        asked = torch.randperm(columns, generator=generator, device=x.device)[:positions]
+        dropout = generator if self.training else None
+        likelihood = self.explain(seen.x, shown, kinds, guide, guided, asked, dropout)
+        members = len(likelihood.locations) // n
+        targets, wanted = (part[..., asked].repeat(members, 1, 1, 1) for part in (x, visible & ~shown))
+        loss = likelihood.error(targets).square() - likelihood.log_prob(targets)
+        return torch.where(wanted, loss, 0.0).sum() / wanted.sum().clamp_min(1)
 
     def explain(
         self,
         x: Tensor,
         shown: Tensor,
         kinds: Tensor,
-        guide: Guide,
+        guide: CodeFeatures,
         guided: Tensor,
         columns: Tensor,
         generator: torch.Generator | None,
-    ) -> Columns:
-        """What the members say of c columns' cells of rows `(n, 1, 1, d)` of which they are shown some.
-
-        One member's after the other's: `(members * n, ·, 1, c)`.
+    ) -> ColumnLikelihood:
+        """Each member's distributions of c columns' cells, one member's after the other's: `(members * n, ·, 1, c)`.
 
         Parameters
         ----------
-        kinds : `(n,)` int64, the `Window` of each row
+        x, shown : rows `(n, 1, 1, d)`, and which of their cells the members see
+        kinds : `(n,)` int64, the `Conditioning` of each row
         guide, guided : h(z) of each row, and whether it counts, `(n,)` bool
-        columns : `(c,)` int64, which
-        generator : of which units are left out; None: none are
+        columns : `(c,)` int64, their numbers
+        generator : of dropout; None: without
         """
         coarse = guide.coarse.view(len(x), 1, -1)
         hidden, shift = self._hidden(x, shown, kinds, coarse, guided.to(x.dtype), generator)
         return self.heads(hidden.squeeze(2), columns, shift)
 
-    def columns(self, around: RowSurroundings) -> Iterator[Columns]:
-        """The distribution of each column's cells, `(n, ·, codes, 1)`, in turn.
+    def every(self, around: TableSurroundings) -> Iterator[ElementLikelihood]:
+        """The distributions of all cells, column by column.
 
-        Given those of the columns before, if the window is causal; else all others of the row.
+        Given those of the columns before, if conditioning is causal; else all others of the row.
         """
-        known = _Known(self, around)
-        count = around.x.shape[3]
-        if around.window is Window.CAUSAL:
-            for column in range(count):
-                yield known.tell(column)
-                known.put(column)
-            return
-        for column in range(count):
-            known.put(column)
-        for column in range(count):
-            yield known.without(column).tell(column)
+        observed = _Observed(self, around)
+        items = torch.arange(len(around), device=around.device)
+        causal = around.conditioning is Conditioning.CAUSAL
+        if not causal:
+            for column in range(around.size):
+                observed.observe(column)
+        for column in range(around.size):
+            given = observed if causal else observed.without(column)
+            yield given.distribution(column), items, torch.full_like(items, column)
+            if causal:
+                observed.observe(column)
 
-    def forward(self, around: RowSurroundings, items: Tensor, elements: Tensor) -> Columns:
-        """The distribution of each of `elements` `(m,)` of `items` `(m,)`, given each of the row's codes."""
+    def forward(self, around: TableSurroundings, items: Tensor, elements: Tensor) -> ColumnLikelihood:
         rows, place = items, torch.arange(len(items), device=items.device)
-        if around.window is not Window.CAUSAL and not around.visible[items, 0, 0, elements].any():
+        if around.conditioning is not Conditioning.CAUSAL and not around.visible[items, 0, 0, elements].any():
             rows, place = torch.unique(items, return_inverse=True)  # all of a row's hidden cells see the same
             shown = around.visible[rows]
         else:
             shown = around.shown(items, elements)
-        kinds = torch.full_like(rows, around.window)
+        kinds = torch.full_like(rows, around.conditioning)
         coarse = None if around.coarse is None else around.coarse[rows]
         hidden, shift = self._hidden(around.x[rows], shown, kinds, coarse, around.known[rows])
         parts = []
         for column in torch.unique(elements).tolist():
-            mine = (elements == column).nonzero()[:, 0]
-            moved = shift[place[mine], column] if column in self.cells.numbers and shift is not None else None
-            parts.append((mine, self._column(hidden[:, place[mine]], column, moved)))
+            asked = (elements == column).nonzero()[:, 0]
+            moved = shift[place[asked], column] if column in self.cells.numbers and shift is not None else None
+            parts.append((asked, self._column(hidden[:, place[asked]], column, moved)))
         support = Support.of(self.schema, hidden).at(elements)
-        return Columns.scattered(parts, support)
+        return ColumnLikelihood.scattered(parts, support)
 
-    def _column(self, hidden: Tensor, column: int, shift: Tensor | None) -> Columns:
+    def _column(self, hidden: Tensor, column: int, shift: Tensor | None) -> ColumnLikelihood:
         """Of one column's cells, from the last hidden layer `(members, n, codes, width)`; `shift` `(n,)`."""
         codes = hidden.shape[2]
         moved = None if shift is None else shift.repeat_interleave(codes)
         parameters = self.heads.column(hidden.flatten(1, 2), column, moved).unflatten(1, (-1, codes))
         number = torch.full((hidden.shape[1],), column, device=hidden.device)
         support = Support.of(self.schema, hidden).at(number)
-        return Columns.mixture([Columns.of(each.transpose(1, 2).unsqueeze(3), support) for each in parameters])
+        members = [ColumnLikelihood.of(member.transpose(1, 2).unsqueeze(3), support) for member in parameters]
+        return ColumnLikelihood.mixture(members)
 
     def _hidden(
         self,
@@ -171,61 +232,61 @@ class RowContext(nn.Module):
     def _activate(self, hidden: Tensor, generator: torch.Generator | None) -> Tensor:
         hidden = F.silu(hidden)
         if generator is not None and self._dropout:
-            kept = torch.rand(hidden.shape, generator=generator, device=hidden.device) >= self._dropout
-            hidden = hidden * kept / (1 - self._dropout)
+            units = torch.rand(hidden.shape, generator=generator, device=hidden.device) >= self._dropout
+            hidden = hidden * units / (1 - self._dropout)
         return hidden
 
     def _features(
         self, x: Tensor, shown: Tensor, kinds: Tensor, coarse: Tensor | None, known: Tensor
     ) -> tuple[Tensor, Tensor | None]:
         """What the first layer sees, `(n, codes, features)`, and how far the factors move each cell `(n, d)`."""
-        parts, shift = [self.cells(x, shown), F.one_hot(kinds, len(Window)).to(x.dtype)], None
+        parts, shift = [self.cells(x, shown), F.one_hot(kinds, len(Conditioning)).to(x.dtype)], None
         if self.factors is not None:
             expected, factors = self.factors(self.cells.scaled(x), shown.flatten(1)[:, self.cells.numbers].to(x.dtype))
             shift = expected.new_zeros(len(x), shown.shape[3])
             shift[:, self.cells.numbers] = expected
             parts.append(factors)
-        told = x.new_zeros((len(x), 1, self._coarse)) if coarse is None else coarse
-        switch = known.view(-1, 1, 1).expand(-1, told.shape[1], 1)
-        common = torch.cat(parts, dim=1).unsqueeze(1).expand(-1, told.shape[1], -1)
-        return torch.cat((common, told * switch, switch), dim=2), shift
+        coarse = x.new_zeros((len(x), 1, self._coarse)) if coarse is None else coarse
+        switch = known.view(-1, 1, 1).expand(-1, coarse.shape[1], 1)
+        common = torch.cat(parts, dim=1).unsqueeze(1).expand(-1, coarse.shape[1], -1)
+        return torch.cat((common, coarse * switch, switch), dim=2), shift
 
 
-class _Known:
-    """What the first layer and the factors make of the cells put so far, of a batch of rows, summed up cell by cell."""
+class _Observed:
+    """The sums that the first layer and the factors make of the cells observed so far, of a batch of rows."""
 
-    def __init__(self, context: RowContext, around: RowSurroundings) -> None:
+    def __init__(self, context: TableContext, around: TableSurroundings) -> None:
         self._context, x, visible = context, around.x, around.visible
-        kinds = torch.full((len(x),), around.window, device=x.device)
+        kinds = torch.full((len(x),), around.conditioning, device=x.device)
         self._seen = context.cells(torch.where(visible, x, 0.0), visible)
         self._scaled, self._visible = context.cells.scaled(x), visible.flatten(1).to(x.dtype)
         features, _ = context._features(x, torch.zeros_like(visible), kinds, around.coarse, around.known)
         self._hidden = context.first(features.flatten(0, 1).expand(context._members, -1, -1)).unflatten(1, (len(x), -1))
         f = context._factor_count
-        self._of_factors = context.first.weight[:, context.cells.features + len(Window) :][:, :f]
+        self._of_factors = context.first.weight[:, context.cells.features + len(Conditioning) :][:, :f]
         self._sums = [x.new_zeros(len(x), f, f), x.new_zeros(len(x), f)]
 
-    def put(self, column: int) -> None:
-        """Make the visible cells of a column known."""
+    def observe(self, column: int) -> None:
+        """Add a column's visible cells."""
         self._hidden, self._sums = self._moved(column, 1)
 
-    def without(self, column: int) -> _Known:
-        """The same but for a column that was put."""
+    def without(self, column: int) -> _Observed:
+        """The same but for a column that was observed."""
         other = copy(self)
         other._hidden, other._sums = self._moved(column, -1)
         return other
 
     def _moved(self, column: int, sign: int) -> tuple[Tensor, list[Tensor]]:
         cells, weight, sums = self._context.cells, self._context.first.weight, self._sums
-        mine = cells.places[column]
-        added = (self._seen[:, mine] @ weight[:, mine]).addcmul(self._visible[:, [column]], weight[:, [column]])
+        place = cells.places[column]
+        added = (self._seen[:, place] @ weight[:, place]).addcmul(self._visible[:, [column]], weight[:, [column]])
         if self._context.factors is not None and column in cells.numbers:
             number = cells.numbers.index(column)
-            more = self._context.factors.evidence(number, self._scaled[:, number], self._visible[:, column])
-            sums = [total + sign * each for total, each in zip(sums, more, strict=True)]
+            evidence = self._context.factors.evidence(number, self._scaled[:, number], self._visible[:, column])
+            sums = [total + sign * change for total, change in zip(sums, evidence, strict=True)]
         return self._hidden.add(added.unsqueeze(2), alpha=sign), sums
 
-    def tell(self, column: int) -> Columns:
+    def distribution(self, column: int) -> ColumnLikelihood:
         """The distribution of a column's cells."""
         hidden, shift, numbers = self._hidden, None, self._context.cells.numbers
         if self._context.factors is not None:

@@ -1,6 +1,6 @@
-"""The context decoder of tables, column after column, in float64 and NumPy: see `exact`. No torch here.
+"""The context decoder of tables in float64 and NumPy, column by column; see `images/exact.py`. No torch here.
 
-It does without z: given all columns before, a code would cost more than it tells.
+It does without z: given all columns before, a code would cost more than it saves.
 """
 
 from __future__ import annotations
@@ -9,18 +9,25 @@ from collections.abc import Mapping
 
 import numpy as np
 
+from fivefold.codec.mixtures import log_softmax, sigmoid
 from fivefold.config import FitConfig
-from fivefold.images.exact import sigmoid
-from fivefold.model.conditioning import Window
+from fivefold.model.conditioning import Conditioning
 from fivefold.tables.schema import TableSchema
-from fivefold.tables.settings import table_config
-from fivefold.tables.shape import COMPONENTS, FARTHEST_CELL, KNOTS, LOG_NOISE, LOG_SCALES, feature_places
+from fivefold.tables.settings import (
+    COMPONENTS,
+    FARTHEST_CELL,
+    KNOTS,
+    LOG_NOISE,
+    LOG_SCALES,
+    feature_places,
+    table_config,
+)
 
-_CHUNK = 2048  # rows told of at once
+_CHUNK = 2048  # rows evaluated at once
 
 
 class ExactRows:
-    """What does not depend on the rows: weights, by what they are of.
+    """The context decoder's weights, by their layers, and what does not depend on the rows.
 
     Parameters
     ----------
@@ -41,59 +48,61 @@ class ExactRows:
 
     @property
     def parameters(self) -> int:
-        """How many numbers there may be per cell, at most."""
+        """The count of numbers per cell, at most."""
         return self.members * 3 * COMPONENTS + 2 + self.per_cell
 
     def start(self) -> np.ndarray:
-        """What the first layer makes of a row of which nothing is known: `(members, 1, width)`."""
-        return self.weights["first.bias"] + self.weights["first.weight"][:, [self.inputs + Window.CAUSAL]]
+        """The first layer of a row of which nothing is known: `(members, 1, width)`."""
+        return self.weights["first.bias"] + self.weights["first.weight"][:, [self.inputs + Conditioning.CAUSAL]]
 
     def of_factors(self) -> np.ndarray:
         """The first layer's weights of the factors, `(members, factors, width)`."""
-        first = self.inputs + len(Window)
+        first = self.inputs + len(Conditioning)
         return self.weights["first.weight"][:, first : first + self.factors]
 
-    def put(self, column: int, scaled: np.ndarray, codes: np.ndarray, visible: np.ndarray) -> np.ndarray:
-        """What a column's cells add to the first layer, `(members, n, width)`; numbers `scaled`, classes as `codes`."""
-        weight, mine = self.weights["first.weight"], self._places[column]
+    def embed(self, column: int, scaled: np.ndarray, codes: np.ndarray, visible: np.ndarray) -> np.ndarray:
+        """The share of a column's cells in the first layer, `(members, n, width)`; numbers `scaled`, classes as `codes`."""
+        weight, places = self.weights["first.weight"], self._places[column]
         seen = visible[:, None].astype(np.float64)
         if self.schema.columns[column].classes:
-            return seen * (weight[:, mine.start + codes] + weight[:, [column]])
+            return seen * (weight[:, places.start + codes] + weight[:, [column]])
         knots = np.array(KNOTS)
         pieces = np.clip((scaled[:, None] - knots[:-1]) / np.diff(knots), 0, 1)
         shown = np.concatenate((scaled[:, None], pieces), axis=1)
-        return seen * (shown @ weight[:, mine] + weight[:, [column]])
+        return seen * (shown @ weight[:, places] + weight[:, [column]])
 
     def head(self, hidden: np.ndarray, column: int) -> np.ndarray:
-        """From the first layer `(members, n, width)`, before its activation, to a column's numbers `(members, n, p)`."""
+        """A column's outputs `(members, n, p)` from the first layer `(members, n, width)` before its activation."""
         hidden = hidden * sigmoid(hidden)
         for layer in range(self.depth - 1):
             hidden = hidden @ self.weights[f"later.{layer}.weight"] + self.weights[f"later.{layer}.bias"]
             hidden = hidden * sigmoid(hidden)
-        mine = slice(column * self.per_cell, (column + 1) * self.per_cell)
-        return hidden @ self.weights["heads.linear.weight"][..., mine] + self.weights["heads.linear.bias"][..., mine]
+        outputs = slice(column * self.per_cell, (column + 1) * self.per_cell)
+        return (
+            hidden @ self.weights["heads.linear.weight"][..., outputs] + self.weights["heads.linear.bias"][..., outputs]
+        )
 
 
 class RowChain:
-    """The distributions of n rows' cells, column after column, each given those before that are known."""
+    """The conditional distributions of n rows' cells, column by column, given the known cells of those before."""
 
     def __init__(self, rows: ExactRows, n: int) -> None:
         self._rows, self._n = rows, n
         self._before = np.repeat(rows.start(), n, axis=1)
         self._precision = np.tile(np.eye(rows.factors), (n, 1, 1))
-        self._told = np.zeros((n, rows.factors))
+        self._weighted = np.zeros((n, rows.factors))
 
-    def of(self, column: int) -> tuple[np.ndarray, ...]:
-        """The next column's: of classes `(log_probabilities (n, classes),)`; of numbers log weights, locations on the
-        column's scale, and log scales, `(n, members * components)` each.
+    def distribution(self, column: int) -> tuple[np.ndarray, ...]:
+        """The next column's parameters: of classes `(log_probabilities (n, classes),)`; of numbers log weights, locations on
+        the column's scale, and log scales, `(n, members * components)` each.
         """
-        parts = [self._of(column, slice(first, first + _CHUNK)) for first in range(0, self._n, _CHUNK)]
+        parts = [self._parameters(column, slice(first, first + _CHUNK)) for first in range(0, self._n, _CHUNK)]
         return tuple(np.concatenate(part) for part in zip(*parts, strict=True))
 
-    def _of(self, column: int, some: slice) -> tuple[np.ndarray, ...]:
-        rows, hidden, shift = self._rows, self._before[:, some], 0.0
+    def _parameters(self, column: int, chunk: slice) -> tuple[np.ndarray, ...]:
+        rows, hidden, shift = self._rows, self._before[:, chunk], 0.0
         if rows.factors:
-            factors = np.linalg.solve(self._precision[some], self._told[some, :, None])[:, :, 0]
+            factors = np.linalg.solve(self._precision[chunk], self._weighted[chunk, :, None])[:, :, 0]
             hidden = hidden + factors @ rows.of_factors()
             if column in rows.numbers:
                 number = rows.numbers.index(column)
@@ -103,14 +112,14 @@ class RowChain:
         outputs = rows.head(hidden, column)
         k, share = COMPONENTS, np.log(rows.members)
         if classes := rows.schema.columns[column].classes:
-            each = _log_softmax(outputs[..., 3 * k : 3 * k + classes])
-            return (np.logaddexp.reduce(each, axis=0) - share,)
-        log_weights = _log_softmax(outputs[..., :k]) - share
+            members = log_softmax(outputs[..., 3 * k : 3 * k + classes])
+            return (np.logaddexp.reduce(members, axis=0) - share,)
+        log_weights = log_softmax(outputs[..., :k]) - share
         parts = log_weights, outputs[..., k : 2 * k] + shift, np.clip(outputs[..., 2 * k : 3 * k], *LOG_SCALES)
         return tuple(np.concatenate(tuple(part), axis=1) for part in parts)
 
-    def know(self, column: int, cells: np.ndarray) -> None:
-        """The cells `(n,)` of a column as encoded, NaN where they are not known; columns in turn."""
+    def observe(self, column: int, cells: np.ndarray) -> None:
+        """Condition on a column's encoded cells `(n,)`, NaN where they are missing; columns in turn."""
         rows, about = self._rows, self._rows.schema.columns[column]
         visible = ~np.isnan(cells)
         cells = np.where(visible, cells, about.low)
@@ -120,18 +129,13 @@ class RowChain:
         else:
             scaled = np.clip(np.arcsinh((cells - about.centre) / about.spread), -FARTHEST_CELL, FARTHEST_CELL)
         for first in range(0, self._n, _CHUNK):
-            some = slice(first, first + _CHUNK)
-            self._before[:, some] += rows.put(column, scaled[some], codes[some], visible[some])
+            chunk = slice(first, first + _CHUNK)
+            self._before[:, chunk] += rows.embed(column, scaled[chunk], codes[chunk], visible[chunk])
         if rows.factors and column in rows.numbers:
             number = rows.numbers.index(column)
             weights = rows.weights["factors.weights"][number]
             noise = np.clip(rows.weights["factors.log_noise"][number], *LOG_NOISE)
             precision = np.exp(-noise) * visible
             self._precision = self._precision + precision[:, None, None] * np.outer(weights, weights)
-            told = precision * (scaled - rows.weights["factors.mean"][number])
-            self._told = self._told + told[:, None] * weights
-
-
-def _log_softmax(logits: np.ndarray) -> np.ndarray:
-    shifted = logits - logits.max(-1, keepdims=True)
-    return shifted - np.log(np.exp(shifted).sum(-1, keepdims=True))
+            residual = precision * (scaled - rows.weights["factors.mean"][number])
+            self._weighted = self._weighted + residual[:, None] * weights

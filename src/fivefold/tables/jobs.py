@@ -15,7 +15,7 @@ from fivefold.jobs.generate import Generated, draw_items
 from fivefold.jobs.generate import draw_elements as draw
 from fivefold.jobs.impute import impute_items
 from fivefold.model.conditional import Conditional
-from fivefold.model.conditioning import Window
+from fivefold.model.conditioning import Conditioning
 from fivefold.model.fitted import FittedModel
 from fivefold.model.likelihoods import Likelihood
 from fivefold.seeds import derive_seed
@@ -65,7 +65,7 @@ def find_wrong_cells(model: FittedModel, items: Items, threshold: float = 0.5) -
 def _suspect(model: FittedModel, x: Tensor, visible: Tensor, trusted: Tensor) -> tuple[Tensor, Tensor]:
     """The probability that each visible cell is wrong, and what the trusted others say of it: `(n, 1, 1, d)`."""
     seen = torch.where(trusted, x, 0.0)
-    given = Conditional(model, Window.NOISY, seen, trusted, model.vae.posterior(seen, trusted).mu)
+    given = Conditional(model, Conditioning.NOISY, seen, trusted, model.vae.posterior(seen, trusted).mu)
     cells = x.flatten(1)
 
     def measure(likelihood: Likelihood, items: Tensor, elements: Tensor) -> Tensor:
@@ -96,14 +96,13 @@ def generate(
     schema = cast(TableSchema, model.schema)
     if given:
         return Generated(complete_rows(model, n, seed, encode_given(schema, given)), counts={"rows": n})
-    sharp = model.has_learnt(Window.CAUSAL)
+    sharp = model.has_learnt(Conditioning.CAUSAL)
     chance = np.random.default_rng(derive_seed(seed, "calibrate")).random((n, schema.size))
     drawn, reference = (
         schema.snap(draw_items(model, count, stream, prior="fitted", sharp=sharp, temperature=factor))[:, 0, :, 0]
         for count, stream, factor in ((n, seed, temperature), (_REFERENCE, derive_seed(0, "reference"), 1.0))
     )
-    assert model.marginals is not None
-    cells = model.marginals.calibrated(schema, drawn, reference, chance)
+    cells = model.calibrations["marginals"].calibrated(schema, drawn, reference, chance)
     return Generated(schema.snap(cells[:, None, :, None]), counts={"rows": n})
 
 

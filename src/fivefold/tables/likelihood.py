@@ -14,9 +14,9 @@ from torch import Tensor
 
 from fivefold.model.likelihoods import Likelihood, bisect, logistic_nodes
 from fivefold.tables.schema import TableSchema
-from fivefold.tables.shape import COMPONENTS, LOG_SCALES
+from fivefold.tables.settings import COMPONENTS, LOG_SCALES
 
-FINEST = 1 / 64  # of a column's spread: closer than that two numbers are told apart only if its step does
+FINEST = 1 / 64  # of a column's spread: nearer numbers are distinguished only if its step does
 _NARROWEST = 1e-4
 _FARTHEST = 20.0  # sinh of which is a number still
 _NODES = 4
@@ -24,13 +24,13 @@ _NODES = 4
 
 @dataclass(frozen=True)
 class Support:
-    """Where the cells of columns can lie; tensors of one number per column, `(1, 1, 1, d)`, or per cell, `(m, 1, 1, 1)`.
+    """The support of columns' distributions; tensors of one number per column, `(1, 1, 1, d)`, or per cell, `(m, 1, 1, 1)`.
 
     Attributes
     ----------
     classes : how many, or 0 for numbers
     low, extent : the scaled least number, and the range (see `TableSchema`)
-    centre, step : in units of the spread, of numbers that are multiples of a step; a step of 0: the finest that is told
+    centre, step : in units of the spread, of numbers that are multiples of a step; a step of 0: the finest that is distinguished
     finest : what that is, on the column's scale
     """
 
@@ -54,7 +54,7 @@ class Support:
         return Support(*(part.flatten()[columns].view(-1, 1, 1, 1) for part in vars(self).values()))
 
     def columns(self, columns: Tensor) -> Support:
-        """Of some columns, by number."""
+        """Of the columns numbered `columns`."""
         return Support(*(part[..., columns] for part in vars(self).values()))
 
     def scaled(self, unit: Tensor) -> Tensor:
@@ -75,7 +75,7 @@ class Support:
         return torch.where(self.classes > 0, 0.0, (upper - lower).log())
 
     def edges(self, unit: Tensor) -> tuple[Tensor, Tensor]:
-        """Ends, scaled, of what a number stands for: the multiple of the step that it is, or the finest that is told."""
+        """Edges, scaled, of the quantisation bin of a number: a step wide, or the finest that is distinguished."""
         scaled = self.scaled(unit).clamp(-_FARTHEST, _FARTHEST)
         stepped, step = self.step > 0, torch.where(self.step > 0, self.step, 1.0)
         whole = torch.round((self.centre + torch.sinh(scaled)) / step) * step - self.centre
@@ -85,11 +85,11 @@ class Support:
 
 
 @final
-class Columns(Likelihood):
+class ColumnLikelihood(Likelihood):
     """Cells of columns, independent given z: numbers as mixtures of logistics, classes with a probability each.
 
     The logistics are cut into cells (Salimans et al. 2017, arXiv:1701.05517, eq. 2): a number has the probability of
-    being told as it is, to its column's step or a 64th of its spread. So every column's log probability is bounded, and
+    its quantisation bin, of its column's step or a 64th of its spread. So every column's log probability is bounded, and
     none drowns the others.
 
     Parameters
@@ -111,8 +111,8 @@ class Columns(Likelihood):
         return 3 * COMPONENTS + max(column.classes for column in schema.columns)
 
     @staticmethod
-    def of(parameters: Tensor, support: Support, log_scales: tuple[float, float] = LOG_SCALES) -> Columns:
-        """From what networks say, `(n, p, h, w)`, and the bounds of log scales."""
+    def of(parameters: Tensor, support: Support, log_scales: tuple[float, float] = LOG_SCALES) -> ColumnLikelihood:
+        """From parameters `(n, p, h, w)` as networks give them, and the bounds of log scales."""
         k = COMPONENTS
         logits, locations, logs, classes = parameters.split((k, k, k, parameters.shape[1] - 3 * k), dim=1)
         scales = torch.exp(logs.clamp(*log_scales))
@@ -121,20 +121,20 @@ class Columns(Likelihood):
             number = torch.arange(classes.shape[1], device=classes.device).view(-1, 1, 1)
             none = number >= support.classes.clamp_min(1)
             log_classes = F.log_softmax(classes.masked_fill(none, -math.inf), dim=1)
-        return Columns(F.log_softmax(logits, dim=1), locations, scales, log_classes, support)
+        return ColumnLikelihood(F.log_softmax(logits, dim=1), locations, scales, log_classes, support)
 
     @staticmethod
-    def mixture(parts: Sequence[Columns]) -> Columns:
+    def mixture(parts: Sequence[ColumnLikelihood]) -> ColumnLikelihood:
         """The even mixture of distributions of the same cells."""
         share = math.log(len(parts))
         logistics = (torch.cat([getattr(p, name) for p in parts], 1) for name in ("log_weights", "locations", "scales"))
         log_weights, locations, scales = logistics
         classes = [part.log_classes for part in parts if part.log_classes is not None]
         log_classes = torch.logsumexp(torch.stack(classes), dim=0) - share if classes else None
-        return Columns(log_weights - share, locations, scales, log_classes, parts[0].support)
+        return ColumnLikelihood(log_weights - share, locations, scales, log_classes, parts[0].support)
 
     @staticmethod
-    def scattered(parts: Sequence[tuple[Tensor, Columns]], support: Support) -> Columns:
+    def scattered(parts: Sequence[tuple[Tensor, ColumnLikelihood]], support: Support) -> ColumnLikelihood:
         """Of single elements, from their numbers and distributions, part by part."""
         order = torch.cat([numbers for numbers, _ in parts]).argsort()
 
@@ -142,20 +142,22 @@ class Columns(Likelihood):
             return torch.cat([getattr(part, name) for _, part in parts])[order]
 
         classes = None if parts[0][1].log_classes is None else gather("log_classes")
-        return Columns(gather("log_weights"), gather("locations"), gather("scales"), classes, support)
+        return ColumnLikelihood(gather("log_weights"), gather("locations"), gather("scales"), classes, support)
 
-    def smoothed(self, width: float) -> Columns:
+    def smoothed(self, width: float) -> ColumnLikelihood:
         """The same with numbers spread by `width` of their columns' spreads."""
         scales = torch.sqrt(self.scales.square() + width**2)
-        return Columns(self.log_weights, self.locations, scales, self.log_classes, self.support)
+        return ColumnLikelihood(self.log_weights, self.locations, scales, self.log_classes, self.support)
 
-    def at(self, items: Tensor, elements: Tensor) -> Columns:
+    def at(self, items: Tensor, elements: Tensor) -> ColumnLikelihood:
         def choose(tensor: Tensor) -> Tensor:
             return tensor.flatten(2)[items, :, elements[:, None]].transpose(1, 2).unsqueeze(3)
 
-        log_weights, locations, scales = (choose(each) for each in (self.log_weights, self.locations, self.scales))
+        log_weights, locations, scales = (
+            choose(parameters) for parameters in (self.log_weights, self.locations, self.scales)
+        )
         classes = None if self.log_classes is None else choose(self.log_classes)
-        return Columns(log_weights, locations, scales, classes, self.support.at(elements))
+        return ColumnLikelihood(log_weights, locations, scales, classes, self.support.at(elements))
 
     def log_prob(self, x: Tensor) -> Tensor:
         lower, upper = ((edge - self.locations) / self.scales for edge in self.support.edges(x))
@@ -169,7 +171,7 @@ class Columns(Likelihood):
 
     def point(self, weight: Tensor | None = None) -> Tensor:
         """The expected number, in the data's own units, and the likeliest class."""
-        low, extent = (each.unsqueeze(-1) for each in (self.support.low, self.support.extent))
+        low, extent = (bounds.unsqueeze(-1) for bounds in (self.support.low, self.support.extent))
         nodes, shares = (torch.tensor(part, dtype=low.dtype, device=low.device) for part in logistic_nodes(_NODES))
         reached = torch.sinh(
             (self.locations.unsqueeze(-1) + self.scales.unsqueeze(-1) * nodes).clamp(low, low + extent)

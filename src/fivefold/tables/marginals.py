@@ -1,4 +1,4 @@
-"""How the cells of each column lie, the other columns left out of account."""
+"""Marginal densities of the columns of a table, and their quantiles."""
 
 from __future__ import annotations
 
@@ -41,23 +41,26 @@ class Marginals:
             raise ModelError("the quantiles of the columns are damaged")
 
     def log_prob(self, schema: TableSchema, x: Tensor) -> Tensor:
-        """Log probability of each cell of rows `(n, 1, 1, d)` on the unit scale, nats; of numbers, as `Columns` has it."""
+        """Log probability of each cell of rows `(n, 1, 1, d)` on the unit scale, nats, as of `ColumnLikelihood`."""
         support = Support.of(schema, x)
         places = _places(support, x).flatten(0, 2).cpu().double().numpy()
-        found = [np.interp(cells, np.arange(_PLACES), mine) for cells, mine in zip(places.T, self.density, strict=True)]
-        density = torch.from_numpy(np.stack(found, axis=1)).to(x).view(x.shape)
+        log_densities = [
+            np.interp(cells, np.arange(_PLACES), log_density)
+            for cells, log_density in zip(places.T, self.density, strict=True)
+        ]
+        density = torch.from_numpy(np.stack(log_densities, axis=1)).to(x).view(x.shape)
         return density + support.log_width(x)
 
     def calibrated(self, schema: TableSchema, cells: np.ndarray, drawn: np.ndarray, chance: np.ndarray) -> np.ndarray:
-        """Encoded cells `(n, d)` that lie in their columns as the fit's do, as `drawn` `(m, d)`, of the same kind, would.
+        """Encoded cells `(n, d)` mapped from the quantiles of `drawn` `(m, d)`, of the same kind, to those of the fit's columns.
 
-        Numbers move to the quantiles that they are among those drawn; equal ones are told apart by `chance` `(n, d)`.
+        Numbers move to the quantiles that they are among those drawn; ties are broken by `chance` `(n, d)`.
         """
         moved, levels = cells.copy(), np.linspace(0, 1, _LEVELS)
         for number, column in enumerate(schema.columns):
             if not column.classes:
-                order, mine = np.sort(drawn[:, number]), cells[:, number]
-                below, upto = (np.searchsorted(order, mine, side) for side in ("left", "right"))
+                order, values = np.sort(drawn[:, number]), cells[:, number]
+                below, upto = (np.searchsorted(order, values, side) for side in ("left", "right"))
                 level = (below + chance[:, number] * (upto - below)) / len(order)
                 moved[:, number] = np.interp(level, levels, self.quantiles[number])
         return moved
@@ -87,8 +90,8 @@ def fit_marginals(items: Items) -> Marginals:
 def _quantiles(items: Items, number: int) -> np.ndarray:
     """Of a column's visible cells; of its centre, where there are none."""
     assert isinstance(items.schema, TableSchema)
-    some = slice(0, None, -(-len(items) // _MOST_ROWS))
-    cells = items.values[some, 0, number, 0][items.visible(some)[:, 0, number, 0]]
+    rows = slice(0, None, -(-len(items) // _MOST_ROWS))
+    cells = items.values[rows, 0, number, 0][items.visible(rows)[:, 0, number, 0]]
     return np.quantile(cells if len(cells) else [items.schema.columns[number].centre], np.linspace(0, 1, _LEVELS))
 
 

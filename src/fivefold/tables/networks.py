@@ -1,16 +1,42 @@
-"""Encoder and decoder for rows of a table."""
+"""The encoder and decoder for rows of a table; how they are trained and calibrated."""
 
 from __future__ import annotations
 
+from typing import Any
+
+import numpy as np
 import torch
 from torch import Tensor, nn
 
-from fivefold.config import NetworkConfig
-from fivefold.images.networks import ACTIVATIONS
-from fivefold.model.vae import VAE, Guide, Posterior
-from fivefold.tables.features import Cells, ColumnHeads
-from fivefold.tables.likelihood import Columns
+from fivefold.config import FitConfig, NetworkConfig
+from fivefold.items import Items
+from fivefold.model.conditioning import Conditioning
+from fivefold.model.context import assemble
+from fivefold.model.fitted import FittedModel
+from fivefold.model.intervals import IntervalCalibration
+from fivefold.model.prior import FittedPrior
+from fivefold.model.scores import UpperTailScore
+from fivefold.model.scoring import calibration_rows, fit_intervals
+from fivefold.model.vae import ACTIVATIONS, VAE, CodeFeatures, Posterior
+from fivefold.tables.context import TableContext
+from fivefold.tables.layers import Cells, ColumnHeads
+from fivefold.tables.likelihood import ColumnLikelihood
+from fivefold.tables.marginals import Marginals, fit_marginals
 from fivefold.tables.schema import TableSchema
+from fivefold.tables.settings import table_config
+from fivefold.tables.statistics import count_statistics as count_statistics
+from fivefold.tables.statistics import row_statistics
+from fivefold.training.recipe import Recipe
+
+CALIBRATIONS: dict[str, type[Any]] = {
+    "prior": FittedPrior,
+    "marginals": Marginals,
+    "coverage": IntervalCalibration,
+    "normality": UpperTailScore,
+}
+PRECISION = torch.float64  # a row's score does then not depend on the batch that it comes in
+_FEWEST_SCORES = 10
+_HELD_OUT = 2000
 
 
 class RowEncoder(nn.Module):
@@ -29,7 +55,7 @@ class RowEncoder(nn.Module):
 
 
 class RowDecoder(nn.Module):
-    """`z` `(n, latent_dim)` → `Columns` of rows."""
+    """`z` `(n, latent_dim)` → `ColumnLikelihood` of rows."""
 
     def __init__(self, schema: TableSchema, config: NetworkConfig) -> None:
         super().__init__()
@@ -37,15 +63,15 @@ class RowDecoder(nn.Module):
         self.layers = _perceptron(config.latent_dim, config)
         self.heads = ColumnHeads(schema, config.hidden)
 
-    def forward(self, z: Tensor) -> Columns:
+    def forward(self, z: Tensor) -> ColumnLikelihood:
         return self._explain(self.layers(z))
 
-    def guided(self, z: Tensor) -> tuple[Columns, Guide]:
-        """The likelihood, and what the context decoder is told of z; no gradient flows back through the latter."""
+    def guided(self, z: Tensor) -> tuple[ColumnLikelihood, CodeFeatures]:
+        """The likelihood, and z's features for the context decoder; no gradient flows back through the latter."""
         hidden = self.layers(z)
-        return self._explain(hidden), Guide(hidden.detach()[..., None, None], None)
+        return self._explain(hidden), CodeFeatures(hidden.detach()[..., None, None], None)
 
-    def _explain(self, hidden: Tensor) -> Columns:
+    def _explain(self, hidden: Tensor) -> ColumnLikelihood:
         return self.heads(hidden.unsqueeze(0))
 
 
@@ -56,8 +82,44 @@ def _perceptron(inputs: int, config: NetworkConfig) -> nn.Sequential:
     )
 
 
-def build_row_vae(schema: TableSchema, config: NetworkConfig, seed: int) -> VAE:
-    """A freshly initialised VAE for rows of `schema`; the same seed gives the same weights."""
-    with torch.random.fork_rng(devices=[]):  # layers initialise themselves from the global state
-        torch.manual_seed(seed)
-        return VAE(RowEncoder(schema, config), RowDecoder(schema, config), config.latent_dim)
+def build(schema: TableSchema, config: FitConfig, seed: int) -> nn.ModuleDict:
+    """Freshly initialised networks for rows of `schema`; see `assemble`."""
+    network = config.network
+    return assemble(
+        config,
+        seed,
+        lambda: VAE(RowEncoder(schema, network), RowDecoder(schema, network), network.latent_dim),
+        lambda channels: TableContext(schema, config.context, table_config(config), channels),
+    )
+
+
+def prepare(networks: nn.ModuleDict, items: Items, train: np.ndarray, held_out: np.ndarray) -> None:
+    """Nothing."""
+
+
+def recipe(schema: TableSchema, config: FitConfig) -> Recipe:
+    """The best epoch has the least held-out loss of the context decoder."""
+    own = table_config(config)
+    return Recipe(
+        steps=(own.shortest_epoch, own.longest_epoch),
+        held_out=_HELD_OUT,
+        at_once=_HELD_OUT,
+        patience=own.patience,
+        averaged=True,
+        score=lambda row: row.get("validation_context", -row["epoch"]),
+    )
+
+
+def calibrate(model: FittedModel, items: Items, train: np.ndarray, held_out: np.ndarray) -> None:
+    """Densities of the columns, of rows' statistics, and intervals; from all rows, where too few were held out."""
+    seed, every = model.config.training.seed, np.arange(len(items))
+    model.calibrations["marginals"] = fit_marginals(items.select(train))
+
+    def statistics(rows: np.ndarray) -> np.ndarray:
+        return row_statistics(model, items.select(calibration_rows(rows, seed)))
+
+    scored = statistics(held_out if len(held_out) >= _FEWEST_SCORES else every)
+    model.calibrations["normality"] = UpperTailScore.fit(statistics(every), scored)
+    if model.has_learnt(Conditioning.MISSING):
+        rows = items.select(held_out) if len(held_out) else items
+        model.calibrations["coverage"] = fit_intervals(model, rows, seed)

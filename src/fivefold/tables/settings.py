@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, ClassVar
 
@@ -59,6 +59,11 @@ IMPLIED_BY: frozenset[str] = frozenset()
 FLAGS: dict[str, str] = {}
 REPORTS: tuple[str, ...] = ("",)
 BUFFERS: tuple[str, ...] = ()
+KNOTS = (-4.0, -2.5, -1.6, -1.0, -0.6, -0.3, 0.0, 0.3, 0.6, 1.0, 1.6, 2.5, 4.0)  # on a number's own scale
+FARTHEST_CELL = 10.0  # likewise: what lies beyond is shown as this
+COMPONENTS = 5  # logistics of a number
+LOG_SCALES = (-5.5, 4.0)  # bounds of theirs
+LOG_NOISE = (-6.0, 4.0)  # bounds of the log variance of the factors' noise
 _ROWS = FitConfig(
     "default",
     NetworkConfig(latent_dim=8, likelihood="columns", hidden=64),
@@ -115,3 +120,18 @@ def split_reading(settings: Mapping[str, Any]) -> tuple[dict[str, Any], dict[str
 def describe_context(config: FitConfig) -> str:
     """What a cell sees through the context decoder."""
     return f"the other cells of the row, {table_config(config).members} networks"
+
+
+def feature_places(classes: Sequence[int]) -> tuple[list[slice], int]:
+    """Where the features that say what a column's cells are stand, and how many features there are in all.
+
+    `classes` of each column, 0 for numbers. First of all columns whether a cell is visible, then those of numbers, then of
+    classes.
+    """
+    first, places = len(classes), [slice(0)] * len(classes)
+    for wanted in (False, True):
+        for column, count in enumerate(classes):
+            if bool(count) is wanted:
+                places[column] = slice(first, first + (count or len(KNOTS)))
+                first = places[column].stop
+    return places, first

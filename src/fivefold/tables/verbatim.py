@@ -1,4 +1,9 @@
-"""A table's block as columns: what is kept of them as it is, deflated, and what comes back from encoded cells. No torch here."""
+"""Columns stored verbatim: the cells of a table's block that are not coded by the model, deflated. No torch here.
+
+An array as bytes: `u8` whether any value is null and, if so, a bit per value, the lowest first, 0 for nulls. Then the values
+that are not: of a fixed width one after the other, little-endian; booleans as bits; text and bytes as their lengths, `u32`,
+and their content. A dictionary comes first: `u32` how many values, and these, likewise; then the indices.
+"""
 
 from __future__ import annotations
 
@@ -11,36 +16,35 @@ import pyarrow as pa
 import pyarrow.compute as pc
 from pyarrow import types as pt
 
-from fivefold.codec.numbers import NumberGrid
+from fivefold.archive.layers import DamagedLayerError, check_same
+from fivefold.codec.numbers import NumberBins
 from fivefold.errors import DataError
-from fivefold.images.coding import DamagedLayerError
-from fivefold.tables.array_bytes import from_bytes, to_bytes
 from fivefold.tables.cells import encode_column, plain
 from fivefold.tables.columns import Column
 from fivefold.tables.schema import TableSchema
 
-CODED = 1  # the method of blocks
 _LEVEL = 19  # of zstd
-_SIZE = struct.Struct("<Q")  # of the kept part, inflated
+_SIZE = struct.Struct("<Q")  # of the layer, inflated
+_COUNT = struct.Struct("<I")
 _HEAD = 1  # bytes of an array without nulls before its values
-_PART = struct.Struct("<BQ")  # of a column: whether it is coded, and bytes of what is kept of it
-_KEPT, _SOME, _ALL, _DIFFERENCES = range(4)  # cells that are coded; none, and those kept as differences
+_PART = struct.Struct("<BQ")  # of a column: its form, and bytes of its verbatim part
+_VERBATIM, _SOME_CODED, _ALL_CODED, _DIFFERENCES = range(4)  # forms; of the last all cells are stored, as differences
 
 
 def modelled_columns(columns: pa.Schema, schema: TableSchema) -> list[tuple[int, Column, pa.DataType]]:
-    """Where a schema's columns are in a table, in the schema's order; and of what type, dictionaries aside."""
-    found = []
+    """A schema's columns with their places in a table, in the schema's order, and their types, dictionaries aside."""
+    modelled = []
     for column in schema.columns:
         at = columns.get_field_index(column.name)
         kind = columns.field(at).type
-        found.append((at, column, kind.value_type if pt.is_dictionary(kind) else kind))
-    return found
+        modelled.append((at, column, kind.value_type if pt.is_dictionary(kind) else kind))
+    return modelled
 
 
-def number_grid(column: Column, kind: pa.DataType) -> NumberGrid:
-    """On which a column's numbers lie."""
+def number_bins(column: Column, kind: pa.DataType) -> NumberBins:
+    """The quantisation bins of a column's numbers."""
     dtype = np.dtype(kind.to_pandas_dtype()) if pt.is_floating(kind) else np.dtype(np.float64)
-    return NumberGrid(column.centre, column.spread, column.step, dtype)
+    return NumberBins(column.centre, column.spread, column.step, dtype)
 
 
 def cells_of(array: pa.Array, column: Column) -> np.ndarray:
@@ -52,14 +56,14 @@ def cells_of(array: pa.Array, column: Column) -> np.ndarray:
 
 
 def same_cells(array: pa.Array, decoded: pa.Array) -> np.ndarray:
-    """Where the values are the same, bit for bit; what is null is not."""
+    """Where values are the same, bit for bit; nulls are not."""
     given = plain(pa.chunked_array([array])).combine_chunks()
     decoded = plain(pa.chunked_array([decoded])).combine_chunks()
     if pt.is_float16(given.type):  # which Arrow can't compare
-        given, decoded = (each.cast(pa.float32()) for each in (given, decoded))
+        given, decoded = (array.cast(pa.float32()) for array in (given, decoded))
     same = pc.fill_null(pc.equal(given, decoded), False).to_numpy(zero_copy_only=False)
     if pt.is_floating(given.type):
-        signs = (np.signbit(_numbers(each)) for each in (given, decoded))
+        signs = (np.signbit(_numbers(values)) for values in (given, decoded))
         same &= np.equal(*signs)  # −0 equals 0; NaN equals nothing
     if pt.is_dictionary(array.type):  # which may hold a value twice
         first = pc.index_in(given, value_set=_plain_dictionary(array))
@@ -75,30 +79,30 @@ def _plain_dictionary(array: pa.DictionaryArray) -> pa.Array:
     return plain(pa.chunked_array([array.dictionary])).combine_chunks()
 
 
-def merge(kept: pa.Array, coded: pa.Array, where: np.ndarray) -> pa.Array:
-    """`coded` where it says so, else `kept`, in order."""
-    if pt.is_dictionary(kept.type):
+def merge(verbatim: pa.Array, coded: pa.Array, where: np.ndarray) -> pa.Array:
+    """A column of the `coded` cells at `where` and the `verbatim` ones elsewhere, in order."""
+    if pt.is_dictionary(verbatim.type):
         values = plain(pa.chunked_array([coded])).combine_chunks()
-        places = pc.index_in(values, value_set=_plain_dictionary(kept))
+        places = pc.index_in(values, value_set=_plain_dictionary(verbatim))
         if places.null_count:
             raise DamagedLayerError("a class is not in its dictionary")
-        indices = merge(kept.indices, places.cast(kept.type.index_type), where)
-        return pa.DictionaryArray.from_arrays(indices, kept.dictionary, ordered=kept.type.ordered)
+        indices = merge(verbatim.indices, places.cast(verbatim.type.index_type), where)
+        return pa.DictionaryArray.from_arrays(indices, verbatim.dictionary, ordered=verbatim.type.ordered)
     order = np.empty(len(where), np.int64)
-    order[where], order[~where] = np.arange(len(coded)), len(coded) + np.arange(len(kept))
-    return pa.concat_arrays([coded.cast(kept.type), kept]).take(pa.array(order))
+    order[where], order[~where] = np.arange(len(coded)), len(coded) + np.arange(len(verbatim))
+    return pa.concat_arrays([coded.cast(verbatim.type), verbatim]).take(pa.array(order))
 
 
-def kept_part(array: pa.Array, coded: np.ndarray | None) -> bytes:
-    """What is kept of a column."""
+def verbatim_part(array: pa.Array, coded: np.ndarray | None) -> bytes:
+    """A column but for its `coded` cells, bool `(n,)`, as bytes."""
     if coded is None:
-        content, how = _shorter(array)
+        content, form = _shorter(array)
     elif coded.all():
-        content, how = to_bytes(array.take(pa.array([], pa.int64()))), _ALL
+        content, form = to_bytes(array.take(pa.array([], pa.int64()))), _ALL_CODED
     else:
         rest = array.take(pa.array(np.flatnonzero(~coded)))
-        content, how = np.packbits(coded, bitorder="little").tobytes() + to_bytes(rest), _SOME
-    return _PART.pack(how, len(content)) + content
+        content, form = np.packbits(coded, bitorder="little").tobytes() + to_bytes(rest), _SOME_CODED
+    return _PART.pack(form, len(content)) + content
 
 
 def _shorter(array: pa.Array) -> tuple[bytes, int]:
@@ -109,7 +113,7 @@ def _shorter(array: pa.Array) -> tuple[bytes, int]:
         differences = content[:_HEAD] + np.diff(numbers, prepend=numbers[:1] * 0).tobytes()
         if len(deflate(differences)) < len(deflate(content)):
             return differences, _DIFFERENCES
-    return content, _KEPT
+    return content, _VERBATIM
 
 
 def _has_differences(kind: pa.DataType) -> bool:
@@ -121,62 +125,65 @@ def _unsigned(kind: pa.DataType) -> np.dtype:
 
 
 def _sums(content: bytes, kind: pa.DataType) -> bytes:
-    """From what is kept as differences."""
+    """Numbers from their differences."""
     if not _has_differences(kind) or len(content[_HEAD:]) % (kind.bit_width // 8):
-        raise DamagedLayerError("a column is kept as differences that has none")
+        raise DamagedLayerError("a column is stored as differences that has none")
     differences = np.frombuffer(content, _unsigned(kind), offset=min(_HEAD, len(content)))
     return content[:_HEAD] + np.cumsum(differences, dtype=differences.dtype).tobytes()
 
 
-def pack_kept(parts: Sequence[bytes], most: int) -> bytes:
-    """A layer of what is kept of each column; raises `DataError` if it is more than `most` bytes."""
+def pack_verbatim(parts: Sequence[bytes], most: int) -> bytes:
+    """A layer of all columns' verbatim parts; raises `DataError` if they are more than `most` bytes."""
     content = b"".join(parts)
     if len(content) > most:
         raise DataError(f"a block holds more than {most:,} bytes; give fewer --block-items")
     return _SIZE.pack(len(content)) + deflate(content)
 
 
-def unpack_kept(
+def unpack_verbatim(
     layer: bytes, columns: pa.Schema, modelled: set[int], n: int, most: int
 ) -> list[tuple[np.ndarray, pa.Array]]:
-    """Of each column of a table where it is coded, `(n,)` bool, and the other cells.
+    """A table's columns: the cells that are coded, bool `(n,)`, and the verbatim others.
 
-    Raises `DamagedLayerError`, also if columns are coded that are not `modelled`; `DamagedBytesError`.
+    Raises `DamagedLayerError`, also if columns are coded that are not `modelled`.
     """
-    content, found = memoryview(_inflate(layer, most)), []
+    content, parts = memoryview(_inflate(layer, most)), []
     for kind in columns.types:
         if len(content) < _PART.size:
             raise DamagedLayerError("its columns end too early")
-        how, size = _PART.unpack_from(content)
+        form, size = _PART.unpack_from(content)
         part, content = bytes(content[_PART.size : _PART.size + size]), content[_PART.size + size :]
-        where = np.full(n, how == _ALL)
-        if how == _SOME:
+        where = np.full(n, form == _ALL_CODED)
+        if form == _SOME_CODED:
             bits, part = part[: -(-n // 8)], part[-(-n // 8) :]
             if len(bits) < -(-n // 8):
                 raise DamagedLayerError("its columns end too early")
             where = np.unpackbits(np.frombuffer(bits, np.uint8), count=n, bitorder="little").astype(bool)
-        elif how == _DIFFERENCES:
+        elif form == _DIFFERENCES:
             part = _sums(part, kind)
-        elif how not in (_KEPT, _ALL):
-            raise DamagedLayerError(f"a column is kept in the way {how}")
-        found.append((where, from_bytes(part, kind, n - int(where.sum()))))
+        elif form not in (_VERBATIM, _ALL_CODED):
+            raise DamagedLayerError(f"a column has the form {form}")
+        parts.append((where, from_bytes(part, kind, n - int(where.sum()))))
     if len(content):
         raise DamagedLayerError("it has more columns than the table")
-    if any(where.any() and at not in modelled for at, (where, _) in enumerate(found)):
+    if any(where.any() and at not in modelled for at, (where, _) in enumerate(parts)):
         raise DamagedLayerError("a column is coded that the model does not know")
-    return found
+    return parts
 
 
 def compare(decoded: Any, arrays: Sequence[pa.Array]) -> None:
     """Raise `RuntimeError` if a block did not come back as these columns."""
-    if isinstance(decoded, str) or any(
-        to_bytes(whole_column(column)) != to_bytes(array) for column, array in zip(decoded.columns, arrays, strict=True)
-    ):
-        raise RuntimeError("a block did not come back as it was written; that is a defect of the program")
+    check_same(
+        not isinstance(decoded, str)
+        and all(
+            to_bytes(whole_column(column)) == to_bytes(array)
+            for column, array in zip(decoded.columns, arrays, strict=True)
+        )
+    )
 
 
 def deflate(content: bytes) -> bytes:
-    """By zstd."""
+    """The content compressed by zstd."""
     return pa.Codec("zstd", _LEVEL).compress(content, asbytes=True)
 
 
@@ -203,3 +210,101 @@ def whole_column(column: Any) -> pa.Array:
         column = column.combine_chunks()
         return column.chunk(0) if isinstance(column, pa.ChunkedArray) else column
     return column
+
+
+def check_type(kind: pa.DataType, name: str, source: str) -> None:
+    """Raise `DataError` if arrays of this type can't be turned into bytes here."""
+    if not (_is_plain(kind) or (pt.is_dictionary(kind) and _is_plain(kind.value_type))):
+        raise DataError(f"{source}: column {name!r} of {kind} can't go into an archive: it is no number, text or time")
+
+
+def _is_plain(kind: pa.DataType) -> bool:
+    return pt.is_null(kind) or _is_long(kind) or _width(kind) > 0
+
+
+def _is_long(kind: pa.DataType) -> bool:
+    return any(test(kind) for test in (pt.is_string, pt.is_large_string, pt.is_binary, pt.is_large_binary))
+
+
+def _width(kind: pa.DataType) -> int:
+    """Bits of a value; 0 if they have no width of their own."""
+    try:
+        return 0 if pt.is_nested(kind) or pt.is_dictionary(kind) else kind.bit_width
+    except ValueError:
+        return 0
+
+
+def to_bytes(array: pa.Array) -> bytes:
+    """The values of an array, bit for bit."""
+    kind = array.type
+    if pt.is_dictionary(kind):
+        values = array.dictionary
+        return _COUNT.pack(len(values)) + to_bytes(values) + to_bytes(array.indices)
+    there = array.is_valid().to_numpy(zero_copy_only=False)
+    head = b"\0" if there.all() else b"\1" + np.packbits(there, bitorder="little").tobytes()
+    array = array.drop_null()
+    if pt.is_null(kind):
+        return head
+    if _is_long(kind):
+        # of the same layout whatever the offsets were
+        content = array.cast(pa.large_binary())
+        offsets = np.frombuffer(content.buffers()[1], np.int64)[content.offset : content.offset + len(content) + 1]
+        data = content.buffers()[2]
+        body = b"" if data is None or not len(array) else data[int(offsets[0]) : int(offsets[-1])].to_pybytes()
+        return head + np.diff(offsets).astype("<u4").tobytes() + body
+    if pt.is_boolean(kind):
+        return head + np.packbits(array.to_numpy(zero_copy_only=False), bitorder="little").tobytes()
+    width = _width(kind) // 8
+    buffer = array.buffers()[1]
+    return head + (
+        buffer[array.offset * width : (array.offset + len(array)) * width].to_pybytes() if len(array) else b""
+    )
+
+
+def from_bytes(content: bytes, kind: pa.DataType, n: int) -> pa.Array:
+    """The inverse, for `n` values of a type that `check_type` lets pass; raises `DamagedLayerError`."""
+    try:
+        array, rest = _take(memoryview(content), kind, n)
+        array.validate(full=True)
+    except (pa.ArrowInvalid, pa.ArrowIndexError) as error:
+        raise DamagedLayerError(str(error).splitlines()[0]) from None
+    if len(rest):
+        raise DamagedLayerError(f"{len(rest)} bytes are left over")
+    return array
+
+
+def _take(content: memoryview, kind: pa.DataType, n: int) -> tuple[pa.Array, memoryview]:
+    if pt.is_dictionary(kind):
+        head, content = _cut(content, _COUNT.size)
+        values, content = _take(content, kind.value_type, _COUNT.unpack(head)[0])
+        indices, content = _take(content, kind.index_type, n)
+        return pa.DictionaryArray.from_arrays(indices, values, ordered=kind.ordered), content
+    flag, content = _cut(content, 1)
+    there = np.ones(n, bool)
+    if flag[0]:
+        bits, content = _cut(content, -(-n // 8))
+        there = np.unpackbits(np.frombuffer(bits, np.uint8), count=n, bitorder="little").astype(bool)
+    count = int(there.sum())
+    if pt.is_null(kind):
+        return pa.nulls(n), content
+    if _is_long(kind):
+        sizes, content = _cut(content, 4 * count)
+        offsets = np.concatenate(([0], np.frombuffer(sizes, "<u4").astype(np.int64).cumsum()))
+        data, content = _cut(content, int(offsets[-1]))
+        buffers = [None, pa.py_buffer(offsets.tobytes()), pa.py_buffer(bytes(data))]
+        values = pa.Array.from_buffers(pa.large_binary(), count, buffers)
+        values = values.cast(kind)
+    else:
+        width = 1 if pt.is_boolean(kind) else _width(kind)
+        data, content = _cut(content, -(-count * width // 8))
+        values = pa.Array.from_buffers(kind, count, [None, pa.py_buffer(bytes(data))])
+    if count < n:
+        places = pa.array(there.cumsum() - 1, mask=~there)
+        values = values.take(places)
+    return values, content
+
+
+def _cut(content: memoryview, size: int) -> tuple[memoryview, memoryview]:
+    if len(content) < size:
+        raise DamagedLayerError("they end too early")
+    return content[:size], content[size:]

@@ -11,48 +11,30 @@ import zlib
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any, cast
+from typing import Any
 
 import lightning.pytorch as pl
 import numpy as np
 from lightning.fabric.utilities.exceptions import MisconfigurationException
 from lightning.pytorch.callbacks import Checkpoint
 from lightning.pytorch.loggers import CSVLogger, Logger, TensorBoardLogger
-from torch.utils.data import DataLoader
 
 from fivefold.config import FitConfig, LoggerName
 from fivefold.errors import UsageError
-from fivefold.images.schema import ImageSchema
-from fivefold.images.statistics import item_statistics
 from fivefold.items import Items, open_data, split_rows
 from fivefold.modality import modality_for, modality_of, options_of
-from fivefold.model.build import build_networks
-from fivefold.model.conditioning import Window
 from fivefold.model.fitted import FittedModel
-from fivefold.model.intervals import fit_coverage
 from fivefold.model.prior import FittedPrior, fit_prior
-from fivefold.model.scores import Calibrated, fit_normality, fit_row_normality
 from fivefold.model.scoring import encode_items, evaluate_elbo
 from fivefold.progress import Bar, progress_bar
 from fivefold.seeds import derive_seed
-from fivefold.series.context import SeriesContext
-from fivefold.series.copula import left_by_codes
-from fivefold.series.linear import scaled_windows
-from fivefold.series.schema import SeriesSchema
-from fivefold.series.statistics import fit_step_normality
 from fivefold.system import environment
-from fivefold.tables.marginals import fit_marginals
-from fivefold.tables.schema import TableSchema
-from fivefold.tables.settings import TableConfig
 from fivefold.training.batches import make_loader
 from fivefold.training.checkpoint import SafetensorsCheckpointIO
 from fivefold.training.module import VAETraining
 
 STATE_FILE = "state.safetensors"
 _MOST_CODES = 20_000
-_FEWEST_SCORES, _MOST_SCORES = 10, 10_000
-_FEWEST_HELD_OUT, _MOST_MASKS = 2000, 20
-_FEWEST_WINDOWS = 500
 
 
 def fit(
@@ -123,16 +105,8 @@ def fit_items(
     training = config.training
     train, held_out = split_rows(items, training.validation, training.seed)
     validation = items.select(held_out)
-    if isinstance(items.schema, TableSchema):
-        model.marginals = fit_marginals(items.select(train))
-    if isinstance(items.schema, SeriesSchema) and isinstance(model.context, SeriesContext):
-        left = [left_by_codes(model, items.select(rows)) for rows in (train, held_out if len(held_out) else train)]
-        model.context.residual.cpu().fit(*left, overlaps=items.schema.overlaps)
-        model.context.residual.to(model.device)
-    model.prior = _fit_prior(model, items.select(_some(train, training.seed)), validation)
-    model.normality = _fit_normality(model, items, held_out)
-    if not isinstance(items.schema, ImageSchema) and model.has_learnt(Window.MISSING):
-        model.coverage = fit_coverage(model, validation if len(held_out) else items, training.seed)
+    model.calibrations["prior"] = _fit_prior(model, items.select(_code_rows(train, training.seed)), validation)
+    modality_of(items.schema).networks.calibrate(model, items, train, held_out)
     if len(held_out):
         model.record["figures"]["held_out"] = dataclasses.asdict(evaluate_elbo(model, validation))
     if test is not None:
@@ -152,21 +126,19 @@ def train_networks(
     """`fit_items` without what is fitted to the networks' results afterwards: prior, statistics, figures."""
     training = config.training
     train, held_out = split_rows(items, training.validation, training.seed)
-    networks = build_networks(items.schema, config, training.seed)
-    if isinstance(items.schema, SeriesSchema) and "context" in networks:
-        context = cast(SeriesContext, networks["context"])
-        tested = items.select(held_out if len(held_out) else train)
-        scaled = [scaled_windows(items.schema, part) for part in (items.select(train), tested)]
-        context.autocovariance.fit(*scaled, overlaps=items.schema.overlaps)
-    wander = items.schema.wander if isinstance(items.schema, SeriesSchema) else None
-    module = VAETraining(networks, config, _describe(items), wander)
+    room = modality_of(items.schema).networks
+    networks = room.build(items.schema, config, training.seed)
+    room.prepare(networks, items, train, held_out)
+    recipe = room.recipe(items.schema, config)
+    module = VAETraining(networks, config, recipe, _describe(items))
     state = workdir / STATE_FILE
     if resume and not state.exists():
         raise UsageError(f"--resume: there is no training state in {workdir}")
-    pace = cast(Any, config.own)
-    steps = None if pace is None else (pace.shortest_epoch, pace.longest_epoch)
-    train_loader = make_loader(items, train, training.batch_size, training.seed, steps)
-    validation_loader = _held_out_loader(items, held_out, config) if len(held_out) else None
+    train_loader = make_loader(items, train, training.batch_size, training.seed, recipe.steps)
+    validation_loader = None
+    if len(held_out):
+        batch_size, steps = recipe.held_out_batches(len(held_out), training.batch_size)
+        validation_loader = make_loader(items, held_out, batch_size, steps=steps)
     total = training.epochs * len(train_loader)
     with _quiet_lightning(), progress_bar("fit", total) as bar:
         callbacks = [_Report(bar, module), _SaveState(state)]
@@ -191,39 +163,9 @@ def train_networks(
     return model
 
 
-def _held_out_loader(items: Items, held_out: np.ndarray, config: FitConfig) -> DataLoader:
-    """Few held-out items are looked at with several masks each, lest the best epoch be one of chance; if they are rows, in
-    one batch.
-    """
-    batch_size, pace = config.training.batch_size, cast(Any, config.own)
-    if pace is None:
-        return make_loader(items, held_out, batch_size)
-    enough = _FEWEST_HELD_OUT if isinstance(pace, TableConfig) else _FEWEST_WINDOWS
-    looks = min(_MOST_MASKS, -(-enough // len(held_out))) * len(held_out)
-    if isinstance(pace, TableConfig) and looks <= enough:
-        batch_size = looks
-    return make_loader(items, held_out, batch_size, steps=(-(-looks // batch_size), pace.longest_epoch))
-
-
-def _some(rows: np.ndarray, seed: int) -> np.ndarray:
+def _code_rows(rows: np.ndarray, seed: int) -> np.ndarray:
     """A random share of the rows, in random order: enough for a density of codes."""
     return np.random.default_rng(derive_seed(seed, "codes")).permutation(rows)[:_MOST_CODES]
-
-
-def _fit_normality(model: FittedModel, items: Items, held_out: np.ndarray) -> Calibrated | None:
-    """From held-out items in random order; of a table that is too small to have held out some, from all rows."""
-    seed = model.config.training.seed
-
-    def statistics(rows: np.ndarray) -> np.ndarray:
-        order = np.random.default_rng(derive_seed(seed, "normality")).permutation(len(rows))
-        return item_statistics(model, items.select(rows[order[:_MOST_SCORES]]))
-
-    if isinstance(model.schema, SeriesSchema):
-        return fit_step_normality(model, items, held_out, seed) if len(held_out) else None
-    if isinstance(model.schema, TableSchema):
-        every = np.arange(len(items))
-        return fit_row_normality(statistics(every), statistics(held_out if len(held_out) >= _FEWEST_SCORES else every))
-    return fit_normality(statistics(held_out)) if len(held_out) else None
 
 
 def _fit_prior(model: FittedModel, train: Items, held_out: Items) -> FittedPrior:
@@ -310,14 +252,14 @@ def _make_logger(name: LoggerName | None, workdir: Path) -> Logger | bool:
 @contextmanager
 def _quiet_lightning() -> Iterator[None]:
     """No chatter about accelerators, loggers, and workers that arrays in memory don't need."""
-    talkative = [logging.getLogger(name) for name in ("lightning.pytorch", "lightning.fabric")]
-    levels = [each.level for each in talkative]
+    loggers = [logging.getLogger(name) for name in ("lightning.pytorch", "lightning.fabric")]
+    levels = [logger.level for logger in loggers]
     try:
-        for each in talkative:
-            each.setLevel(logging.ERROR)
+        for logger in loggers:
+            logger.setLevel(logging.ERROR)
         with warnings.catch_warnings():
             warnings.filterwarnings("ignore", module="lightning")
             yield
     finally:
-        for each, level in zip(talkative, levels, strict=True):
-            each.setLevel(level)
+        for logger, level in zip(loggers, levels, strict=True):
+            logger.setLevel(level)

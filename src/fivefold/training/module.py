@@ -4,33 +4,26 @@ from __future__ import annotations
 
 import math
 import time
-from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Any, cast
 
 import lightning.pytorch as pl
 import torch
 from torch import Tensor, nn
+from torch.optim import Adam, Muon, Optimizer
 
 from fivefold.config import FitConfig
 from fivefold.errors import TrainingError, UsageError
-from fivefold.images.context import ContextDecoder
-from fivefold.images.loss import context_loss
+from fivefold.model.context import ContextDecoder, ParameterGroup
 from fivefold.model.corruption import corrupt_for_training
 from fivefold.model.vae import VAE, Elbo
 from fivefold.seeds import derive_seed
-from fivefold.series.context import SeriesContext
-from fivefold.series.loss import step_loss
-from fivefold.series.settings import SeriesConfig
-from fivefold.tables.context import RowContext
-from fivefold.tables.loss import row_loss
-from fivefold.tables.settings import TableConfig
-from fivefold.training.optimizers import make_optimizers
+from fivefold.training.recipe import Recipe
 
 _LOWEST_RATE = 0.01  # of the peak
 _RATE_RISE = 0.02  # of the steps
 _AVERAGING = 0.99  # of what averaged weights keep at a step
-_LONGEST_GRADIENT = 1.0  # of series' VAEs, whose densities may be steep
+_SWEEPS = 3  # of Muon's iteration; its usual 5 take longer and teach no more in the same time
 _MAY_CHANGE = {"epochs", "max_minutes"}  # on resuming
 
 
@@ -78,24 +71,22 @@ class VAETraining(pl.LightningModule):
 
     The context decoder learns beside it, on what the VAE's decoder says, with no gradient back into the VAE.
 
-    `data` describes the items, for a resumed run to compare; `wander`: the levels of series' channels are moved at random
-    by such deviations.
+    `data` describes the items, for a resumed run to compare.
     Random numbers of a step depend on the seed and the step's number alone, so a resumed run repeats them.
     """
 
-    wander: Tensor | None
+    jitter: Tensor | None
 
-    def __init__(
-        self, networks: nn.ModuleDict, config: FitConfig, data: str, wander: Sequence[float] | None = None
-    ) -> None:
+    def __init__(self, networks: nn.ModuleDict, config: FitConfig, recipe: Recipe, data: str) -> None:
         super().__init__()
         self.automatic_optimization = False  # which knows one optimizer only
         self.networks = networks
         self.config = config
+        self.recipe = recipe
         self.data = data
         self.progress = _Progress()
-        self.register_buffer("wander", None if wander is None else torch.tensor(wander), persistent=False)
-        self._elements = 1
+        jitter = None if recipe.jitter is None else torch.tensor(recipe.jitter)
+        self.register_buffer("jitter", jitter, persistent=False)
         self._current: dict[str, Tensor] = {}  # weights, while the averages are in their place
         self._train, self._validation = _Sums(), _Sums()
         self._clock = time.monotonic()
@@ -106,7 +97,7 @@ class VAETraining(pl.LightningModule):
         return cast(VAE, self.networks["vae"])
 
     @property
-    def context(self) -> ContextDecoder | RowContext | SeriesContext | None:
+    def context(self) -> ContextDecoder | None:
         """The context decoder under training, if there is one."""
         return cast(ContextDecoder, self.networks["context"]) if "context" in self.networks else None
 
@@ -129,8 +120,16 @@ class VAETraining(pl.LightningModule):
             done = max(done, self.seconds / (60 * training.max_minutes + 1e-9))
         return min(done, 1.0)
 
-    def configure_optimizers(self) -> list[torch.optim.Optimizer]:
-        return make_optimizers(self.networks, self.config)
+    def configure_optimizers(self) -> list[Optimizer]:
+        """Adam; and Muon (Jordan et al. 2024, as in Liu et al. 2025, arXiv:2502.16982) for the context decoder's hidden layers.
+
+        Each group of weights says under `peak` what its highest rate is.
+        """
+        groups = [ParameterGroup(list(self.vae.parameters()), self.config.training.learning_rate)]
+        if self.context is not None:
+            groups += self.context.parameter_groups(self.config.context.context_learning_rate)
+        adam = Adam([_settings(group) for group in groups if not group.hidden], fused=True)
+        return [adam, *(_muon(group) for group in groups if group.hidden)]
 
     def on_train_start(self) -> None:
         self._clock = time.monotonic()
@@ -154,8 +153,8 @@ class VAETraining(pl.LightningModule):
         for optimizer in self.trainer.optimizers:
             optimizer.zero_grad()
         self.manual_backward(loss)
-        if isinstance(self.config.own, SeriesConfig):
-            torch.nn.utils.clip_grad_norm_(self.vae.parameters(), _LONGEST_GRADIENT)
+        if self.recipe.gradient_norm is not None:
+            torch.nn.utils.clip_grad_norm_(self.vae.parameters(), self.recipe.gradient_norm)
         for optimizer in self._optimizers():
             optimizer.step()
         self._average()
@@ -164,14 +163,13 @@ class VAETraining(pl.LightningModule):
 
     @torch.no_grad()
     def _average(self) -> None:
-        """Weights of networks for tables and series are averaged over the steps: of few items, each step says too much."""
-        if self.config.own is None:
+        if not self.recipe.averaged:
             return
         weights, averages = self.networks.state_dict(), self.progress.averages
         if not averages:
             averages.update((name, weight.clone()) for name, weight in weights.items())
-        kept = min(_AVERAGING, (self.steps_done + 1) / (self.steps_done + 10))
-        torch._foreach_lerp_([averages[name] for name in weights], list(weights.values()), 1 - kept)
+        decay = min(_AVERAGING, (self.steps_done + 1) / (self.steps_done + 10))
+        torch._foreach_lerp_([averages[name] for name in weights], list(weights.values()), 1 - decay)
 
     def _optimizers(self) -> list[Any]:
         """Those that count steps."""
@@ -189,9 +187,9 @@ class VAETraining(pl.LightningModule):
         """The ELBO of each item, and the context decoder's loss."""
         x, visible = batch
         generator = self._generator(stream, step)
-        if self.wander is not None and stream == "step":
-            moved = torch.randn((len(x), 1, 1, x.shape[3]), generator=generator, device=x.device) * self.wander
-            x = torch.where(visible, x + moved, x)
+        if self.jitter is not None and stream == "step":
+            shift = torch.randn((len(x), 1, 1, x.shape[3]), generator=generator, device=x.device) * self.jitter
+            x = torch.where(visible, x + shift, x)
         seen = corrupt_for_training(x, visible, self.config.damage, generator)
         posterior = self.vae.posterior(seen.x, seen.visible)
         noise = torch.randn(posterior.mu.shape, generator=generator, device=x.device)
@@ -199,11 +197,8 @@ class VAETraining(pl.LightningModule):
         elbo = Elbo(likelihood.item_log_prob(x, visible), posterior.kl_per_unit())
         if self.context is None:
             return elbo, None
-        if isinstance(self.context, SeriesContext):
-            return elbo, step_loss(self.context, guide, seen, x, visible, generator)
-        learn = row_loss if isinstance(self.context, RowContext) else context_loss
         positions = self.config.context.positions
-        return elbo, learn(self.context, guide, seen, x, visible, positions, generator)  # type: ignore[arg-type]
+        return elbo, self.context.loss(guide, seen, x, visible, positions, generator)
 
     def on_train_batch_end(self, outputs: Any, batch: Any, batch_idx: int) -> None:
         if self.fraction_done >= 1.0:
@@ -217,7 +212,6 @@ class VAETraining(pl.LightningModule):
     def validation_step(self, batch: tuple[Tensor, Tensor], batch_idx: int) -> None:
         _, context = self._evaluate(batch, "held-out context", batch_idx)
         x, visible = batch
-        self._elements = x[0].numel()
         generator = self._generator("validation", batch_idx)
         noise = torch.randn((len(x), self.vae.latent_dim), generator=generator, device=x.device)
         self._validation.add(self.vae.elbo(x, noise, visible), context)
@@ -232,23 +226,16 @@ class VAETraining(pl.LightningModule):
         progress = self.progress
         progress.history.append(row)
         best = progress.history[progress.best_epoch] if progress.best_weights else row
-        if row is best or self._score(row) <= self._score(best):
+        if row is best or self.recipe.score(row) <= self.recipe.score(best):
             progress.best_epoch = self.current_epoch
             weights = progress.averages or self.networks.state_dict()
             progress.best_weights = {name: weight.detach().clone() for name, weight in weights.items()}
         if self._current:
             self.networks.load_state_dict(self._current)
             self._current = {}
-        pace = self.config.own
-        if isinstance(pace, SeriesConfig | TableConfig) and self.current_epoch - progress.best_epoch >= pace.patience:
+        patience = self.recipe.patience
+        if patience is not None and self.current_epoch - progress.best_epoch >= patience:
             self.trainer.should_stop = True
-
-    def _score(self, row: dict[str, float]) -> float:
-        """What the best epoch has least of; without validation items, later is better."""
-        elbo = row.get("validation_negative_elbo", -row["epoch"])
-        if isinstance(self.config.own, SeriesConfig):  # of both networks, per value
-            return elbo / self._elements + row.get("validation_context", 0.0)
-        return elbo if not isinstance(self.config.own, TableConfig) else row.get("validation_context", -row["epoch"])
 
     def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:
         checkpoint["data"] = self.data
@@ -279,3 +266,11 @@ class VAETraining(pl.LightningModule):
     def _generator(self, stream: str, step: int) -> torch.Generator:
         seed = derive_seed(self.config.training.seed, stream, step)
         return torch.Generator(self.device).manual_seed(seed)
+
+
+def _settings(group: ParameterGroup) -> dict[str, Any]:
+    return {"params": list(group.weights), "lr": group.peak, "peak": group.peak}
+
+
+def _muon(group: ParameterGroup) -> Muon:
+    return Muon([_settings(group)], weight_decay=0.0, adjust_lr_fn="match_rms_adamw", ns_steps=_SWEEPS)

@@ -8,12 +8,12 @@ import lzma
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from fivefold.archive.row_archive import write_row_archive
+from fivefold.archive.write import compress
 from fivefold.evaluation.comparison import OURS, Measure, contest
 from fivefold.evaluation.rows.material import RowMaterial
 from fivefold.evaluation.section import Section
 from fivefold.tables.csv import write_csv
-from fivefold.tables.dataset import Table, decode_rows
+from fivefold.tables.dataset import decode_rows
 
 _LEVEL = 19  # of zstd
 
@@ -23,9 +23,7 @@ def compare(material: RowMaterial) -> Section:
     if material.model.context is None:
         return Section("compress", "Compression", {}, ("Archives need a model with a context decoder.",))
     table = decode_rows(material.schema, material.cells)
-    file = io.BytesIO()
-    write_row_archive(material.model, [Table.of(table)], file, rows=len(table))
-    sizes: dict[str, float | None] = {OURS: float(len(file.getvalue()))}
+    sizes: dict[str, float | None] = {OURS: float(len(compress(material.model, table)))}
     sizes |= {name: float(size) for name, size in table_sizes(table).items()}
     bits = {name: None if size is None else 8 * size / material.cells.size for name, size in sizes.items()}
     measure = Measure("bits per cell", digits=3, higher_is_better=False)

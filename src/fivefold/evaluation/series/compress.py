@@ -6,7 +6,7 @@ import io
 
 import numpy as np
 
-from fivefold.archive.opened import embedded
+from fivefold.archive.models import model_files
 from fivefold.archive.read import open_archive
 from fivefold.archive.write import compress
 from fivefold.evaluation.comparison import OURS, Measure, contest
@@ -32,7 +32,7 @@ def compare(material: SeriesMaterial) -> Section:
     }
     measure = Measure("bits per value", digits=2, higher_is_better=False)
     table, losses = contest(measure, bits)
-    size = sum(map(len, embedded(model).values()))
+    size = sum(map(len, model_files(model).values()))
     sentences = [
         f"{len(values):,} steps of {values.dtype}, {values.shape[1]} channel(s). All come back bit for bit.",
         f"{OURS}'s archive has the shape, types and names besides, and takes the model ({size:,} bytes) beside it.",

@@ -11,7 +11,7 @@ import numpy as np
 from fivefold.evaluation.specialists.series_attention import Attention, has_attention
 from fivefold.items import Items
 from fivefold.jobs.generate import generate
-from fivefold.model.conditioning import Window
+from fivefold.model.conditioning import Conditioning
 from fivefold.model.fitted import FittedModel
 from fivefold.seeds import derive_seed
 from fivefold.series.dataset import SeriesSet
@@ -56,7 +56,7 @@ class SeriesMaterial:
     @cached_property
     def generated(self) -> np.ndarray:
         """As many new windows as there are test windows, at most 500: `(n, t, c)`."""
-        sharp = self.model.has_learnt(Window.CAUSAL)
+        sharp = self.model.has_learnt(Conditioning.CAUSAL)
         drawn = generate(self.model, min(len(self.items), _MOST_DRAWN), self.seed, prior="fitted", sharp=sharp)
         return self.schema.snap(drawn)[..., 0]
 

@@ -1,0 +1,70 @@
+"""Archives are read with stored models, where there is no torch; damaged ones are told by their name."""
+
+from __future__ import annotations
+
+import hashlib
+import io
+import json
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+import safetensors.numpy
+
+import fivefold
+from fivefold.archive.container import ArchiveReader, ArchiveWriter
+from fivefold.errors import DamagedArchiveError, ModelError
+from fivefold.storage import fingerprint, read
+
+GOLDEN = Path(__file__).parents[1] / "golden"
+NO_TORCH = "import sys; sys.modules['torch'] = sys.modules['lightning'] = None; "
+DECOMPRESS = NO_TORCH + "import fivefold; print(fivefold.decompress(sys.stdin.buffer.read()).shape)"
+COMMAND = NO_TORCH + "sys.argv[0] = 'fivefold'; from fivefold.cli import main; main()"
+
+
+@pytest.mark.parametrize("name", ["images", "tables", "series"])
+def test_a_model_beside_the_archive(name, tmp_path):
+    output = tmp_path / ("back.npy" if name == "images" else "back.csv")
+    folder = GOLDEN / name
+    given = ("decompress", folder / "archive.ff", "--model", folder / "model", "-o", output, "--workers", "1")
+    subprocess.run([sys.executable, "-c", COMMAND, *map(str, given)], check=True)
+    assert output.is_file()
+    subprocess.run([sys.executable, "-c", COMMAND, "info", str(folder / "archive.ff")], check=True)
+
+
+@pytest.mark.parametrize("name", ["images", "tables", "series"])
+def test_a_model_inside_the_archive(name):
+    model = fivefold.load(GOLDEN / name / "model", "cpu")
+    data = fivefold.decompress((GOLDEN / name / "archive.ff").read_bytes(), model)
+    packed = fivefold.compress(model, data, embed_model=True)
+    done = subprocess.run([sys.executable, "-c", DECOMPRESS], input=packed, capture_output=True, check=True)
+    assert done.stdout.decode().strip() == str(data.shape)
+
+
+@pytest.mark.parametrize("change", ["lost", "cut"])
+@pytest.mark.parametrize("name", ["images", "tables", "series"])
+def test_a_model_with_other_weights_than_its_configuration_says(name, change, tmp_path):
+    """Behind right checksums, as a malicious writer may embed it."""
+    folder, reader = GOLDEN / name / "model", ArchiveReader(io.BytesIO((GOLDEN / name / "archive.ff").read_bytes()))
+    config = json.loads((folder / "config.json").read_text())
+    arrays = safetensors.numpy.load((folder / "model.safetensors").read_bytes())
+    weights = sorted(array for array in arrays if array.startswith("context.") and array.endswith("weight"))
+    changed = {each: arrays.pop(each) for each in weights}
+    if change == "cut":
+        arrays |= {each: np.ascontiguousarray(array[..., :-1]) for each, array in changed.items()}
+    content = safetensors.numpy.save(arrays | {"context.other": np.zeros(1, np.float32)})
+    config["weights_sha256"] = hashlib.sha256(content).hexdigest()
+    files = {"config.json": json.dumps(config).encode(), "model.safetensors": content}
+    for file, data in files.items():
+        (tmp_path / file).write_bytes(data)
+    facts = {key: value for key, value in reader.facts.items() if key != "attachments"}
+    attached = {key: reader.attachment(key) for key in reader.attachments} | files
+    packed = io.BytesIO()
+    writer = ArchiveWriter(packed, {**facts, "model": fingerprint(read(tmp_path))}, attached)
+    for block in reader.blocks:
+        writer.add(block.items, reader.method(block), [reader.layer(block, layer) for layer in (0, 1)])
+    writer.close()
+    with pytest.raises((ModelError, DamagedArchiveError), match="damaged"):
+        fivefold.decompress(packed.getvalue())

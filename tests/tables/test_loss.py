@@ -1,0 +1,77 @@
+"""What the context decoder of tables learns from."""
+
+from __future__ import annotations
+
+import torch
+
+from fivefold.modality import modality_of
+from fivefold.model.corruption import Corrupted, corrupt_for_training
+from fivefold.model.fitted import channels_first
+from fivefold.tables.rows import read_rows
+from fivefold.tables.settings import configure
+from fivefold.training.batches import make_loader
+
+
+def setting(trees):
+    items = read_rows(trees[:100])
+    config = configure(items=100, hidden=16, context_width=16, members=2)
+    networks = modality_of(items.schema).networks.build(items.schema, config, 0)
+    x, visible = (channels_first(part) for part in items.unit())
+    return networks, config, x, visible
+
+
+def loss(networks, seen, x, visible, positions=16, seed=1):
+    _, guide = networks["vae"].guided(torch.zeros(len(x), 8))
+    return networks["context"].loss(guide, seen, x, visible, positions, torch.Generator().manual_seed(seed))
+
+
+def test_the_same_generator_gives_the_same_loss_and_gradient(trees):
+    networks, config, x, visible = setting(trees)
+    seen = corrupt_for_training(x, visible, config.damage, torch.Generator().manual_seed(0))
+    found = []
+    for seed in (1, 1, 2):
+        networks.zero_grad()
+        each = loss(networks, seen, x, visible, seed=seed)
+        each.backward()
+        found.append((each.item(), networks["context"].first.weight.grad.clone()))
+    assert found[0][0] == found[1][0] != found[2][0]
+    assert torch.equal(found[0][1], found[1][1])
+
+
+def test_only_hidden_known_cells_count(trees):
+    networks, _, x, visible = setting(trees)
+    networks.eval()
+    no, hidden = torch.zeros(len(x), dtype=torch.bool), visible.clone()
+    hidden[..., 1:] = False
+    seen = Corrupted(torch.where(hidden, x, 0.0), hidden, ~no, no)
+    before = loss(networks, seen, x, visible)
+    shown, unknown = x.clone(), x.clone()
+    shown[..., 0] = 0.5
+    unknown[~visible] = 0.7
+    assert loss(networks, seen, shown, visible) == before
+    assert loss(networks, seen, unknown, visible) == before
+    wanted = x.clone()
+    wanted[..., 2] = 0.1
+    assert loss(networks, seen, wanted, visible) != before
+
+
+def test_swapped_cells_are_another_rows(trees):
+    _, _, x, visible = setting(trees)
+    seen = corrupt_for_training(x, visible, {"swap": 1.0}, torch.Generator().manual_seed(0))
+    changed = (seen.x != x)[:, 0, 0]
+    assert seen.noisy.all()
+    assert 0.02 < changed[:, 2].float().mean() < 0.4
+    for column in range(x.shape[3]):
+        known = set(x[visible[..., column].flatten(), 0, 0, column].tolist())
+        assert set(seen.x[changed[:, column], 0, 0, column].tolist()) <= known
+
+
+def test_an_epoch_is_neither_too_short_nor_too_long(trees):
+    items = read_rows(trees)
+    import numpy as np
+
+    few = make_loader(items, np.arange(10), 4, shuffle_seed=0, steps=(7, 9))
+    assert len(few) == len(list(few)) == 8
+    assert sum(len(x) for x, _ in few) == 30, "three passes"
+    many = make_loader(items, np.arange(400), 4, shuffle_seed=0, steps=(7, 9))
+    assert len(many) == len(list(many)) == 9
