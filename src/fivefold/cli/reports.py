@@ -19,7 +19,7 @@ from fivefold.progress import silence
 from fivefold.series.schema import SeriesSchema
 
 if TYPE_CHECKING:
-    from fivefold.evaluation.section import Section
+    from fivefold.evaluation.contest import Section
     from fivefold.items import Items
     from fivefold.model.fitted import FittedModel
 
@@ -60,7 +60,7 @@ def report(
         raise UsageError("--thorough goes with images alone")
     items, train_items = _read_sets(fitted, data, train, mask, size)
     if against is not None:
-        _check_specialists(_JOBS, fitted, train_items)
+        _check_rivals(_JOBS, fitted, train_items)
     extent = {"thorough": thorough, "against": against is not None}
     figures = _report(fitted, items, train_items, output, seed, json or quiet, **extent)
     if json:
@@ -104,7 +104,7 @@ def evaluate(
     fitted = load(model)
     items, train_items = _read_sets(fitted, data, train, mask, size)
     if against is not None:
-        _check_specialists(chosen or _JOBS, fitted, train_items)
+        _check_rivals(chosen or _JOBS, fitted, train_items)
     figures, comparisons = evaluate(fitted, items, chosen, train=train_items, against=against is not None, seed=seed)
     if json is not None:
         with atomic_file(json) as temporary:
@@ -158,10 +158,10 @@ def _check_against(against: str | None) -> None:
         raise UsageError(f"--against must be specialists, got {against!r}")
 
 
-def _check_specialists(jobs: Sequence[str], fitted: FittedModel, train: Items | None) -> None:
-    from fivefold.evaluation.evaluate import check_specialists
+def _check_rivals(jobs: Sequence[str], fitted: FittedModel, train: Items | None) -> None:
+    from fivefold.evaluation.evaluate import check_rivals
 
-    check_specialists(jobs, fitted.schema)
+    check_rivals(jobs, fitted.schema)
     if train is None:
         raise UsageError("--against specialists needs --train DATA: they are trained on the model's training items")
 

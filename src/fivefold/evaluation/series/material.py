@@ -1,46 +1,31 @@
-"""What comparisons on series work on."""
+"""What the comparisons and sections of series work on."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
 from functools import cached_property
-from pathlib import Path
 
 import numpy as np
 
-from fivefold.evaluation.specialists.series_attention import Attention, has_attention
+from fivefold.evaluation.material import Material
+from fivefold.evaluation.rivals.imputers import Attention
 from fivefold.items import Items
 from fivefold.jobs.generate import generate
 from fivefold.model.conditioning import Window
-from fivefold.model.fitted import FittedModel
-from fivefold.seeds import derive_seed
 from fivefold.series.dataset import SeriesSet
+from fivefold.series.jobs import SeriesDetection, SeriesImputed, denoise_series, detect_series, impute_series
 from fivefold.series.schema import SeriesSchema
 
 _MOST_STEPS, _MOST_DRAWN = 20_000, 500
+_INTERVAL = 0.9
 
 
 @dataclass
-class SeriesMaterial:
-    """The model under report, and the series to report on.
-
-    Attributes
-    ----------
-    series : test series, of which the first 20,000 steps are looked at
-    train : the training series, for specialists, likewise; or None
-    folder : for the PNG files
-    against : compare with specialists
-    """
-
-    model: FittedModel
-    series: SeriesSet
-    train: SeriesSet | None
-    folder: Path
-    seed: int = 0
-    against: bool = False
+class SeriesMaterial(Material[SeriesSet]):
+    """The first 20,000 steps of the test series, and of the training series."""
 
     def __post_init__(self) -> None:
-        self.series = _first(self.series)
+        self.data = _first(self.data)
         self.train = None if self.train is None else _first(self.train)
 
     @property
@@ -51,7 +36,28 @@ class SeriesMaterial:
     @cached_property
     def items(self) -> Items:
         """The test series' windows."""
-        return self.series.items()
+        return self.data.items()
+
+    @property
+    def values(self) -> np.ndarray:
+        """Of the test series, `(total, c)`, NaN where missing."""
+        return self.data.values
+
+    @property
+    def lengths(self) -> np.ndarray:
+        """Steps of each test series."""
+        return self.data.lengths
+
+    @property
+    def known(self) -> SeriesSet:
+        """The training series, or the test series if there are none."""
+        return self.data if self.train is None else self.train
+
+    @cached_property
+    def spread(self) -> np.ndarray:
+        """Deviation of each channel of the training series, `(c,)`, the unit of errors."""
+        spread = np.nanstd(self.known.values, axis=0)
+        return np.where(spread > 0, spread, 1.0)
 
     @cached_property
     def generated(self) -> np.ndarray:
@@ -63,39 +69,39 @@ class SeriesMaterial:
     @cached_property
     def attention(self) -> Attention | None:
         """SAITS, trained as long as the model was; None if it is not to be compared with, or not installed."""
-        if not self.against or not has_attention():
+        if not self.against or not Attention.installed():
             return None
         return Attention.fit(self.known.items().values[..., 0], 60 * self.fit_minutes)
 
-    @property
-    def fit_minutes(self) -> float:
-        """How long the model was trained."""
-        return self.model.record["train_seconds"] / 60
-
     @cached_property
-    def known(self) -> SeriesSet:
-        """The training series, or the test series if there are none."""
-        return self.series if self.train is None else self.train
+    def detection(self) -> SeriesDetection:
+        """What `detect` makes of the test series."""
+        return self.detect(self.values)
 
-    @cached_property
-    def spread(self) -> np.ndarray:
-        """Deviation of each channel of the training series, `(c,)`, in which errors are told."""
-        spread = np.nanstd(self.known.values, axis=0)
-        return np.where(spread > 0, spread, 1.0)
+    def detect(self, values: np.ndarray) -> SeriesDetection:
+        """What `detect` makes of the test series with other values."""
+        return detect_series(self.model, self._with(values))
 
-    def rng(self, stream: str) -> np.random.Generator:
-        """Random numbers of a purpose."""
-        return np.random.default_rng(derive_seed(self.seed, f"evaluate {stream}"))
+    def denoise(self, values: np.ndarray) -> np.ndarray:
+        """The test series with other values, without their noise."""
+        return denoise_series(self.model, self._with(values)).values
 
-    def of(self, values: np.ndarray) -> SeriesSet:
-        """The test series with other values."""
-        return replace(self.series, values=values)
+    def impute(self, values: np.ndarray, n_draws: int = 0) -> SeriesImputed:
+        """What `impute` makes of the test series with other values, with intervals of 90 %."""
+        return impute_series(self.model, self._with(values), interval=_INTERVAL, n_draws=n_draws, seed=self.seed)
+
+    def rng(self, purpose: str) -> np.random.Generator:
+        """Random numbers for one purpose."""
+        return super().rng(f"evaluate {purpose}")
 
     def rmse(self, values: np.ndarray, where: np.ndarray | None = None) -> float:
         """Root of the mean squared error of values `(total, c)` `where` they were known, in the channels' deviations."""
-        known = self.series.visible if where is None else where & self.series.visible
-        error = ((values - self.series.values) / self.spread)[known]
+        known = self.data.visible if where is None else where & self.data.visible
+        error = ((values - self.values) / self.spread)[known]
         return float(np.sqrt(np.mean(np.square(error)))) if len(error) else float("nan")
+
+    def _with(self, values: np.ndarray) -> SeriesSet:
+        return replace(self.data, values=values)
 
 
 def _first(series: SeriesSet) -> SeriesSet:

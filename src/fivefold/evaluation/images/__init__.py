@@ -1,0 +1,34 @@
+"""The five jobs on images, each measured beside its rivals; and the sections of their report, in order."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+from fivefold.evaluation.contest import Section
+from fivefold.evaluation.images import compress, denoise, detect, generate, impute
+from fivefold.evaluation.images.material import ImageMaterial as Material
+
+COMPARISONS: dict[str, Callable[[Material], Section]] = {
+    "compress": compress.compare,
+    "denoise": denoise.compare,
+    "detect": detect.compare,
+    "generate": generate.compare,
+    "impute": impute.compare,
+}
+SECTIONS: dict[str, Callable[[Material], Section | None]] = {
+    "compress": compress.report,
+    "generate": generate.report,
+    "denoise": denoise.report,
+    "detect": detect.report,
+    "impute": impute.report,
+    "autoencoder": compress.report_autoencoder,
+    "GAN": generate.report_gan,
+}
+NEEDED = {
+    "denoise": ("bm3d", "pywt", "skimage"),
+    "detect": ("pyod",),
+    "generate": ("pythae",),
+    "impute": ("skimage",),
+}
+
+__all__ = ["COMPARISONS", "NEEDED", "SECTIONS", "Material"]
