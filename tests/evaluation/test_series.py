@@ -91,7 +91,7 @@ def test_rivals_find_a_spike(name, lengths):
     rng, lengths = np.random.default_rng(0), np.array(lengths)
     known, test = (np.sin(np.arange(300) / 8)[:, None] + 0.05 * rng.normal(size=(300, 1)) for _ in range(2))
     test[120:124] += 3
-    score = score_steps(name, known, lengths, test, lengths, 8, 0)
+    score = score_steps(name, (known, lengths), (test, lengths), 8, 0)
     assert len(score) == 300
     assert score[118:126].mean() > score[:100].mean()
 
@@ -101,5 +101,5 @@ def test_rivals_remove_noise(name):
     wave = np.sin(np.arange(300) / 15)[:, None]
     noisy = (wave + 0.3 * np.random.default_rng(seed).normal(size=wave.shape) for seed in (0, 1))
     known, test = noisy
-    cleaned = filter_series(name, wave, known, _LENGTHS, test, _LENGTHS)
+    cleaned = filter_series(name, wave, (known, _LENGTHS), (test, _LENGTHS))
     assert np.square(cleaned - wave).mean() < 0.6 * np.square(test - wave).mean()

@@ -13,7 +13,7 @@ from fivefold.evaluation import rivals
 from fivefold.evaluation.contest import OURS
 from fivefold.evaluation.evaluate import check_rivals, evaluate
 from fivefold.evaluation.report import make_report
-from fivefold.evaluation.rivals.detectors import TABLE_DETECTORS, fit_table_detector
+from fivefold.evaluation.rivals.detectors import TABLE_DETECTORS, score_rows
 from fivefold.evaluation.rivals.imputers import TABLE_IMPUTERS, impute_matrix
 from fivefold.evaluation.tables import COMPARISONS, Material
 from fivefold.evaluation.tables.material import Matrices
@@ -104,7 +104,7 @@ def test_peers_find_what_is_far():
     rows = np.random.default_rng(0).normal(size=(200, 3))
     far = np.concatenate((rows, [[9.0, -9.0, 9.0]]))
     for name in ("IForest", "KNN", "ECOD"):
-        assert fit_table_detector(name, rows, seed=1)(far).argmax() == 200
+        assert score_rows(name, rows, far, seed=1).argmax() == 200
 
 
 def test_what_is_not_installed_is_named(monkeypatch, table_model):

@@ -15,23 +15,20 @@ _PACKAGES = {"image": "images", "table": "tables", "series": "series"}
 
 
 class Evaluation(Protocol):
-    """What a modality's package of evaluation has."""
+    """What a modality's package of evaluation has.
 
-    @property
-    def Material(self) -> Callable[..., Material[Any]]:
-        """The model under report, and the data to report on."""
+    Attributes
+    ----------
+    Material : the model under report, and the data to report on
+    COMPARISONS : by job, how it is measured beside its rivals
+    SECTIONS : by name, the sections of a report after that of the model, in order; None where one doesn't apply
+    NEEDED : by job, the packages that its rivals take
+    """
 
-    @property
-    def COMPARISONS(self) -> Mapping[str, Callable[[Any], Section]]:
-        """By job, how it is measured beside its rivals."""
-
-    @property
-    def SECTIONS(self) -> Mapping[str, Callable[[Any], Section | None]]:
-        """By name, the sections of a report after that of the model, in order; None where one doesn't apply."""
-
-    @property
-    def NEEDED(self) -> Mapping[str, tuple[str, ...]]:
-        """By job, the packages that its rivals take."""
+    Material: Callable[..., Material[Any]]
+    COMPARISONS: Mapping[str, Callable[[Any], Section]]
+    SECTIONS: Mapping[str, Callable[[Any], Section | None]]
+    NEEDED: Mapping[str, tuple[str, ...]]
 
 
 def evaluation_of(schema: Schema) -> Evaluation:

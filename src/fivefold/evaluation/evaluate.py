@@ -32,17 +32,11 @@ def evaluate(
     against: bool = False,
     seed: int = 0,
 ) -> tuple[dict[str, Any], list[Section]]:
-    """Measure `jobs` on test data, by default all.
+    """Measure `jobs`, by default all, on test items (of series, what `read_series` gives), `against` rivals or alone.
 
-    Parameters
-    ----------
-    data : items; of series, what `read_series` gives
-    train : the training data, without which generation can't be measured, nor rivals be trained
-    against : compare with rivals
+    Without training data generation can't be measured, nor rivals be trained.
 
-    Returns
-    -------
-    Figures by job and the environment, for JSON; and a section per job with its tables and sentences.
+    Returns figures by job and the environment, for JSON; and a section per job with its tables and sentences.
     """
     start = time.monotonic()
     evaluation = evaluation_of(model.schema)

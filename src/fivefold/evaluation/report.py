@@ -35,19 +35,12 @@ def make_report(
     thorough: bool = False,
     against: bool = False,
 ) -> tuple[dict[str, Any], list[tuple[str, str]]]:
-    """Measure the five jobs and write the report into `folder`.
+    """Measure the five jobs on test items (of series, what `read_series` gives) and write the report into `folder`.
 
-    Parameters
-    ----------
-    data : test items; of series, what `read_series` gives
-    train : training data likewise; with it images are compared with an autoencoder and a GAN, and, if they have labels,
-        generated items with real ones
-    thorough : three seeds, and the quality by size of code; of images
-    against : compare each job with rivals
+    With training data images are compared with an autoencoder and a GAN, and, if they have labels, generated items with
+    real ones. `thorough`, of images, is three seeds and the quality by size of code; `against` compares with rivals.
 
-    Returns
-    -------
-    The content of report.json, and a summary as rows of name and text.
+    Returns the content of report.json, and a summary as rows of name and text.
     """
     start = time.monotonic()
     folder.mkdir(parents=True, exist_ok=True)

@@ -11,8 +11,8 @@ import numpy as np
 
 from fivefold.evaluation.contest import OURS, Measure, Picture, Section, Table, contest
 from fivefold.evaluation.drawing import figure, image_rows
-from fivefold.evaluation.images.material import ImageMaterial
-from fivefold.evaluation.metrics import ManifoldOverlap, psnr, ssim
+from fivefold.evaluation.images.material import ImageMaterial, Likeness
+from fivefold.evaluation.metrics import psnr, ssim
 from fivefold.evaluation.rivals.compressors import image_sizes
 from fivefold.evaluation.rivals.networks import fit_autoencoder
 from fivefold.images.code_length import STEPS, code_length
@@ -140,9 +140,7 @@ def report_autoencoder(material: ImageMaterial) -> Section | None:
     )
 
 
-def _measure(
-    material: ImageMaterial, model: FittedModel, drawn: tuple[float, ManifoldOverlap] | None
-) -> dict[str, float]:
+def _measure(material: ImageMaterial, model: FittedModel, drawn: Likeness | None) -> dict[str, float]:
     """`drawn` is the likeness of what it decodes from N(0, I)."""
     codes, _ = encode(model, material.items)
     figures = {

@@ -10,7 +10,7 @@ import numpy as np
 
 from fivefold.evaluation.contest import OURS, Measure, Picture, Section, Table, contest
 from fivefold.evaluation.drawing import figure, image_rows, image_sheet, show, tile
-from fivefold.evaluation.images.material import ImageMaterial
+from fivefold.evaluation.images.material import ImageMaterial, Likeness
 from fivefold.evaluation.metrics import ManifoldOverlap, sharpness
 from fivefold.evaluation.rivals.generators import GENERATORS, fit_gan, fit_generator
 from fivefold.items import Items, make_items
@@ -27,10 +27,7 @@ _PER_ROW = 16
 _GAN_ROWS = {
     "train_seconds": "training (s)",
     "fid": "FID",
-    "precision": "precision",
-    "recall": "recall",
-    "density": "density",
-    "coverage": "coverage",
+    **{name: name for name in ("precision", "recall", "density", "coverage")},
     "classes_covered": "classes covered",
     "sharpness": "sharpness (test items: 1)",
 }
@@ -233,9 +230,7 @@ def _run_vae(material: ImageMaterial, seed: int) -> tuple[np.ndarray, dict[str, 
     return generated, {"seed": seed, "train_seconds": model.record["train_seconds"], **figures}
 
 
-def _measure(
-    material: ImageMaterial, generated: np.ndarray, likeness: tuple[float, ManifoldOverlap] | None
-) -> dict[str, Any]:
+def _measure(material: ImageMaterial, generated: np.ndarray, likeness: Likeness | None) -> dict[str, Any]:
     figures: dict[str, Any] = {}
     if (real := sharpness(material.truth)) > 0:
         figures["sharpness"] = sharpness(material.unit(generated)) / real

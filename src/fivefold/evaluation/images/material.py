@@ -31,6 +31,7 @@ from fivefold.seeds import derive_seed
 _MOST_ITEMS = 10_000
 _FEW_ITEMS = 2_000  # for a report that is to be quick
 _MOST_ELEMENTS = 1 << 25
+Likeness = tuple[float, ManifoldOverlap]
 Damage = Callable[[Tensor, Tensor, torch.Generator], Tensor]
 
 
@@ -111,18 +112,13 @@ class ImageMaterial(Material[Items]):
             turn[places] = np.arange(len(places))
         return order[np.lexsort((labels[order], turn))][:10]
 
-    @property
-    def labelled_train(self) -> Items | None:
-        """The training items if they have at least two classes."""
-        train = self.train
-        return train if train is not None and train.labels is not None and len(np.unique(train.labels)) > 1 else None
-
     @cached_property
     def classifier(self) -> Classifier | None:
-        """Trained on the labels of the training items."""
-        if self.labelled_train is None:
+        """Trained on the labels of the training items, if they have at least two classes."""
+        train = self.train
+        if train is None or train.labels is None or len(np.unique(train.labels)) < 2:
             return None
-        return fit_classifier(self.labelled_train, like=self.model, epochs=self.effort.classifier, seed=self.seed)
+        return fit_classifier(train, like=self.model, epochs=self.effort.classifier, seed=self.seed)
 
     @cached_property
     def classifier_accuracy(self) -> float | None:
@@ -185,7 +181,7 @@ class ImageMaterial(Material[Items]):
         return self.detect(self.items)
 
     @cached_property
-    def generated_likeness(self) -> tuple[float, ManifoldOverlap] | None:
+    def generated_likeness(self) -> Likeness | None:
         """`likeness(generated)`."""
         return self.likeness(self.generated)
 
@@ -197,7 +193,7 @@ class ImageMaterial(Material[Items]):
         """The same with at most 2,000 items."""
         return dataclasses.replace(self, data=self.sample(self.items, _FEW_ITEMS, "few"))
 
-    def likeness(self, generated: np.ndarray) -> tuple[float, ManifoldOverlap] | None:
+    def likeness(self, generated: np.ndarray) -> Likeness | None:
         """FID and overlap of generated items `(n, h, w, c)` with the test items; None without classifier or enough."""
         if self.classifier is None or len(self.items) <= NEIGHBOURS:
             return None
@@ -212,20 +208,16 @@ class ImageMaterial(Material[Items]):
         return int((shares >= 0.1 / len(shares)).sum()), len(shares)
 
     def fit_like(
-        self, *, latent_dim: int | None = None, epochs: int | None = None, seed: int | None = None
+        self, latent_dim: int | None = None, epochs: int | None = None, seed: int | None = None
     ) -> FittedModel:
         """Another VAE of the training items with the model's settings, but for what is given; no context decoder."""
         from fivefold.training.fit import train_networks
 
         assert self.train is not None
-        config = self.model.config
-        network, training = config.network, dataclasses.replace(config.training, max_minutes=None)
-        network = dataclasses.replace(network, latent_dim=latent_dim or network.latent_dim)
-        training = dataclasses.replace(
-            training,
-            epochs=epochs or len(self.model.record["history"]),
-            seed=training.seed if seed is None else seed,
-        )
+        config, epochs = self.model.config, epochs or len(self.model.record["history"])
+        network = dataclasses.replace(config.network, latent_dim=latent_dim or config.network.latent_dim)
+        seed = config.training.seed if seed is None else seed
+        training = dataclasses.replace(config.training, max_minutes=None, epochs=epochs, seed=seed)
         with tempfile.TemporaryDirectory() as folder:
             like = dataclasses.replace(config, network=network, training=training, context=ContextConfig(window=0))
             return train_networks(self.train, like, Path(folder))

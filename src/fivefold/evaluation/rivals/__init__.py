@@ -15,6 +15,9 @@ import torch
 from fivefold.errors import UsageError
 from fivefold.seeds import derive_seed
 
+Series = tuple[np.ndarray, np.ndarray]
+"""Values `(total, c)`, one series after the other, and their lengths."""
+
 
 class TimeUpError(Exception):
     """Ends the training of a rival in the middle of an epoch."""

@@ -5,15 +5,16 @@ from __future__ import annotations
 
 import warnings
 from collections.abc import Callable
+from typing import Any
 
 import numpy as np
 from scipy.ndimage import median_filter
 from scipy.signal import medfilt, savgol_filter
 
-from fivefold.evaluation.rivals import require
+from fivefold.evaluation.rivals import Series, require
 
 Denoiser = Callable[[np.ndarray], np.ndarray]
-Filter = Callable[[np.ndarray, tuple], np.ndarray]
+Filter = Callable[[np.ndarray, Any], np.ndarray]
 _MOST_TUNING_STEPS = 20_000
 _LEAST_SIGMA = 1e-6
 _BM3D_SIDE = 16  # the library crashes on images of 8×8
@@ -106,11 +107,6 @@ def _savitzky_golay(values: np.ndarray, parameter: tuple[int, int]) -> np.ndarra
     return values if width <= degree else savgol_filter(values, width, degree)
 
 
-def _running_median(values: np.ndarray, parameter: tuple[int]) -> np.ndarray:
-    """The median of a window (SciPy)."""
-    return medfilt(values, parameter[0])
-
-
 def _wavelets(values: np.ndarray, parameter: tuple[str, float]) -> np.ndarray:
     """Soft thresholds at a multiple of the universal one (Donoho & Johnstone 1994; PyWavelets)."""
     pywt = require("pywt")
@@ -124,44 +120,34 @@ def _wavelets(values: np.ndarray, parameter: tuple[str, float]) -> np.ndarray:
     return pywt.waverec([coarse, *shrunk], name, mode="symmetric")[: len(values)]
 
 
-FILTERS: dict[str, tuple[Filter, list[tuple]]] = {
-    "Savitzky–Golay": (
-        _savitzky_golay,
-        [(width, degree) for width in (5, 7, 9, 13, 17, 25, 35, 51) for degree in (1, 2, 4)],
-    ),
-    "wavelets": (
-        _wavelets,
-        [(name, factor) for name in ("db4", "sym8", "coif3") for factor in (0.2, 0.4, 0.6, 0.8, 1.0)],
-    ),
-    "median": (_running_median, [(width,) for width in (1, 3, 5, 7, 9, 13, 17)]),
+_WIDTHS, _FACTORS = (5, 7, 9, 13, 17, 25, 35, 51), (0.2, 0.4, 0.6, 0.8, 1.0)
+FILTERS: dict[str, tuple[Filter, list[Any]]] = {
+    "Savitzky–Golay": (_savitzky_golay, [(width, degree) for width in _WIDTHS for degree in (1, 2, 4)]),
+    "wavelets": (_wavelets, [(name, factor) for name in ("db4", "sym8", "coif3") for factor in _FACTORS]),
+    "median": (medfilt, [1, 3, 5, 7, 9, 13, 17]),
 }
+"""By name, a filter of one channel and the parameters to choose from."""
 
 
-def filter_series(
-    name: str,
-    clean: np.ndarray,
-    noisy_known: np.ndarray,
-    known_lengths: np.ndarray,
-    noisy: np.ndarray,
-    lengths: np.ndarray,
-) -> np.ndarray:
-    """Series `(total, c)` cleaned by one of `FILTERS`: the parameter, of each channel, has the least error on the
-    training series `clean`, noisy as `noisy_known`.
+def filter_series(name: str, clean: np.ndarray, known: Series, test: Series) -> np.ndarray:
+    """Noisy series `test` cleaned by one of `FILTERS`, `(total, c)`: the parameter, of each channel, has the least error on
+    the training series `clean`, noisy as in `known`.
     """
     apply, parameters = FILTERS[name]
-    cleaned = np.empty_like(noisy)
-    for channel in range(noisy.shape[1]):
+    (noisy, noisy_lengths), (values, lengths) = known, test
+    cleaned = np.empty_like(values)
+    for channel in range(values.shape[1]):
 
-        def error(parameter: tuple, channel: int = channel) -> float:
-            filtered = _by_series(apply, parameter, noisy_known[:_MOST_TUNING_STEPS, channel], known_lengths)
+        def error(parameter: tuple[Any, ...], channel: int = channel) -> float:
+            filtered = _by_series(apply, parameter, noisy[:_MOST_TUNING_STEPS, channel], noisy_lengths)
             return float(np.nanmean(np.square(filtered - clean[:_MOST_TUNING_STEPS, channel])))
 
         best = min(parameters, key=error)
-        cleaned[:, channel] = _by_series(apply, best, noisy[:, channel], lengths)
+        cleaned[:, channel] = _by_series(apply, best, values[:, channel], lengths)
     return cleaned
 
 
-def _by_series(apply: Filter, parameter: tuple, values: np.ndarray, lengths: np.ndarray) -> np.ndarray:
+def _by_series(apply: Filter, parameter: tuple[Any, ...], values: np.ndarray, lengths: np.ndarray) -> np.ndarray:
     """Filter series after series; missing values are interpolated."""
     cleaned, ends = values.copy(), np.cumsum(lengths)
     for begin, end in zip(ends - lengths, ends, strict=True):

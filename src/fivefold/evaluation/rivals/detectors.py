@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import time
 import warnings
-from collections.abc import Callable
-from contextlib import suppress
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, suppress
 from typing import Any
 
 import numpy as np
@@ -13,26 +13,15 @@ from sklearn.ensemble import IsolationForest
 from sklearn.neighbors import LocalOutlierFactor
 
 from fivefold.errors import DataError, UsageError
-from fivefold.evaluation.rivals import TimeUpError, require, seeded, short_seed
+from fivefold.evaluation.rivals import Series, TimeUpError, require, seeded, short_seed
 from fivefold.seeds import derive_seed
 
-_MODULES = {
-    "IForest": "iforest",
-    "ECOD": "ecod",
-    "COPOD": "copod",
-    "HBOS": "hbos",
-    "KNN": "knn",
-    "LOF": "lof",
-    "OCSVM": "ocsvm",
-    "PCA": "pca",
-    "AutoEncoder": "auto_encoder",
-    "VAE": "vae",
-}
-TABLE_DETECTORS: tuple[str, ...] = tuple(_MODULES)
+TABLE_DETECTORS = ("IForest", "ECOD", "COPOD", "HBOS", "KNN", "LOF", "OCSVM", "PCA", "AutoEncoder", "VAE")
 IMAGE_DETECTORS = ("IForest", "ECOD", "KNN", "PCA", "LOF", "AutoEncoder")
 STANDARDISED = frozenset({"KNN", "LOF", "OCSVM", "PCA", "AutoEncoder", "VAE"})
 """Those that measure distances or train a network, which are to be given standardised columns."""
 _NETWORKS = ("AutoEncoder", "VAE")
+_MODULES = {"AutoEncoder": "auto_encoder"}
 _MOST_ROWS = {"ECOD": 10_000, "KNN": 20_000, "PCA": 20_000, "LOF": 20_000}
 _MOST_ELEMENTS = 1 << 24
 _FEWEST_ROWS = 32  # a batch of the autoencoder's, which leaves out a last one that isn't full
@@ -41,61 +30,23 @@ Scorer = Callable[[np.ndarray], np.ndarray]
 WindowDetector = Callable[[np.ndarray, np.ndarray, int, int], np.ndarray]
 
 
-def fit_detector(name: str, train: np.ndarray, seed: int, minutes: float | None = None, **settings: Any) -> Scorer:
-    """Fit a detector of PyOD's to rows `(m, d)` that are taken as normal.
-
-    Parameters
-    ----------
-    seed : of the global random numbers, which are left as they were
-    minutes : end the training of a network after so long, and at least one step
-    settings : the detector's own, in the place of its defaults
-
-    Returns
-    -------
-    The scorer: rows `(n, d)` to `(n,)` float64, higher = stranger. ECOD ranks rows among all those that are scored with
-    them; up to 16.8 million numbers go together.
-
-    Raises `UsageError` if there is no such detector, or PyOD is not installed.
-    """
-    if name not in _MODULES:
-        raise UsageError(f"the detector must be one of {', '.join(_MODULES)}, got {name!r}")
-
-    def quietly(call: Callable[[], Any]) -> Any:
-        with seeded(seed, name), warnings.catch_warnings():
-            warnings.simplefilter("ignore")
-            return call()
-
-    def fit() -> Any:
-        kind = getattr(require(f"pyod.models.{_MODULES[name]}"), name)
-        kind = kind if minutes is None else _limited(kind, minutes)
-        return kind(**settings, **({"verbose": 0} if name in _NETWORKS else {})).fit(train)
-
-    detector = quietly(fit)
-
-    def score(rows: np.ndarray) -> np.ndarray:
-        step = max(1, _MOST_ELEMENTS // rows.shape[1])
-        parts = [rows[start : start + step] for start in range(0, len(rows), step)]
-        scores = quietly(lambda: [detector.decision_function(part) for part in parts])
-        return np.nan_to_num(np.concatenate(scores).astype(np.float64))
-
-    return score
-
-
-def fit_table_detector(name: str, train: np.ndarray, seed: int) -> Scorer:
-    """One of `TABLE_DETECTORS` at its defaults."""
-    return fit_detector(name, train, seed, **({"random_state": seed} if name in ("IForest", "PCA") else {}))
+def score_rows(name: str, train: np.ndarray, test: np.ndarray, seed: int) -> np.ndarray:
+    """How strange rows are, `(n,)` float64, to one of `TABLE_DETECTORS` fitted to `train`: higher = stranger."""
+    with _isolated(seed, name):
+        settings = {"random_state": seed} if name in ("IForest", "PCA") else {}
+        return np.nan_to_num(_detector(name, **settings).fit(train).decision_function(test))
 
 
 def fit_image_detector(name: str, train: np.ndarray, *, minutes: float, seed: int) -> Scorer:
-    """One of `IMAGE_DETECTORS` on flattened images `(m, d)`, float32 in [0, 1].
+    """Fit one of `IMAGE_DETECTORS` to flattened images `(m, d)`, float32 in [0, 1], that are taken as normal.
 
-    All settings are PyOD's, but for these:
+    PCA keeps the components with 99% of the variance: by default it keeps all, and divides by the variance of those that
+    have none. Where the cost grows with the training items, a random part of them is used: at most 20,000 for KNN, LOF and
+    PCA, 10,000 for ECOD, and no more than 16.8 million numbers: about a minute and 2 GB. The autoencoder's training ends
+    after `minutes`, which its 10 epochs seldom need.
 
-    - Where the cost grows with the training items, a random part of them is used: at most 20,000 for KNN, LOF and PCA,
-      10,000 for ECOD, and no more than 16.8 million numbers: about a minute and 2 GB.
-    - PCA keeps the components with 99% of the variance: by default it keeps all, and divides by the variance of those
-      that have none.
-    - The autoencoder's training ends after `minutes`, which its 10 epochs seldom need.
+    Returns the scorer: items `(n, d)` to `(n,)` float64, higher = stranger. ECOD ranks items among all those that are scored
+    with them; up to 16.8 million numbers go together.
 
     Raises `DataError` for fewer than 32 training items.
     """
@@ -104,8 +55,33 @@ def fit_image_detector(name: str, train: np.ndarray, *, minutes: float, seed: in
     settings: dict[str, Any] = {"n_components": 0.99} if name == "PCA" else {}
     if name in ("IForest", "PCA", "AutoEncoder"):
         settings["random_state"] = short_seed(seed, name)
-    limit = minutes if name in _NETWORKS else None
-    return fit_detector(name, _part(name, train, seed), seed, limit, **settings)
+    with _isolated(seed, name):
+        detector = _detector(name, minutes, **settings).fit(_part(name, train, seed))
+
+    def score(items: np.ndarray) -> np.ndarray:
+        step = max(1, _MOST_ELEMENTS // items.shape[1])
+        with _isolated(seed, name):
+            parts = [detector.decision_function(items[start : start + step]) for start in range(0, len(items), step)]
+        return np.concatenate(parts).astype(np.float64)
+
+    return score
+
+
+@contextmanager
+def _isolated(seed: int, name: str) -> Iterator[None]:
+    with seeded(seed, name), warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        yield
+
+
+def _detector(name: str, minutes: float | None = None, **settings: Any) -> Any:
+    """A detector of PyOD's; if it trains a network, for `minutes` at most. Raises `UsageError` if there is none such."""
+    if name not in TABLE_DETECTORS:
+        raise UsageError(f"the detector must be one of {', '.join(TABLE_DETECTORS)}, got {name!r}")
+    kind = getattr(require(f"pyod.models.{_MODULES.get(name, name.lower())}"), name)
+    if name in _NETWORKS:
+        kind, settings = kind if minutes is None else _limited(kind, minutes), {**settings, "verbose": 0}
+    return kind(**settings)
 
 
 def _part(name: str, train: np.ndarray, seed: int) -> np.ndarray:
@@ -150,46 +126,32 @@ def _matrix_profile(known: np.ndarray, series: np.ndarray, width: int, seed: int
     return np.where(finite, distance, np.nanmax(np.where(finite, distance, -np.inf), initial=0.0))
 
 
-def _isolation_forest(known: np.ndarray, series: np.ndarray, width: int, seed: int) -> np.ndarray:
-    """scikit-learn's isolation forest on windows."""
-    model = IsolationForest(random_state=seed).fit(_windows(known, width, _MOST_WINDOWS))
-    return -model.score_samples(_windows(series, width))
-
-
-def _local_outlier_factor(known: np.ndarray, series: np.ndarray, width: int, seed: int) -> np.ndarray:
-    """scikit-learn's local outlier factor on windows."""
-    model = LocalOutlierFactor(novelty=True).fit(_windows(known, width, _MOST_WINDOWS))
-    return -model.score_samples(_windows(series, width))
+def _on_windows(model: Any, known: np.ndarray, series: np.ndarray, width: int) -> np.ndarray:
+    """The scores of a detector of scikit-learn's, fitted to at most 5,000 of the known windows."""
+    windows = _windows(known, width)
+    return -model.fit(windows[:: -(-len(windows) // _MOST_WINDOWS)]).score_samples(_windows(series, width))
 
 
 SERIES_DETECTORS: dict[str, WindowDetector] = {
     "matrix profile": _matrix_profile,
-    "IForest": _isolation_forest,
-    "LOF": _local_outlier_factor,
+    "IForest": lambda known, series, width, seed: _on_windows(IsolationForest(random_state=seed), known, series, width),
+    "LOF": lambda known, series, width, seed: _on_windows(LocalOutlierFactor(novelty=True), known, series, width),
 }
 
 
-def score_steps(
-    name: str,
-    known: np.ndarray,
-    known_lengths: np.ndarray,
-    series: np.ndarray,
-    lengths: np.ndarray,
-    width: int,
-    seed: int,
-) -> np.ndarray:
-    """How strange each step of series `(total, c)` is: the mean over all windows of `width` that it is in."""
-    width = min(width, int(lengths.min()), int(known_lengths.min()))
-    mean, spread = np.nanmean(known, axis=0), np.nanstd(known, axis=0)
-    known, series = (np.nan_to_num((part - mean) / np.where(spread > 0, spread, 1.0)) for part in (known, series))
-    by_window = SERIES_DETECTORS[name](known, series, width, seed)
-    score, ends, kernel = np.empty(len(series)), np.cumsum(lengths), np.ones(width)
+def score_steps(name: str, known: Series, test: Series, width: int, seed: int) -> np.ndarray:
+    """How strange each step of series is, `(total,)`: the mean over all windows of `width` that it is in."""
+    (train, train_lengths), (values, lengths) = known, test
+    width = min(width, int(lengths.min()), int(train_lengths.min()))
+    mean, spread = np.nanmean(train, axis=0), np.nanstd(train, axis=0)
+    train, values = (np.nan_to_num((part - mean) / np.where(spread > 0, spread, 1.0)) for part in (train, values))
+    by_window = SERIES_DETECTORS[name](train, values, width, seed)
+    score, ends, kernel = np.empty(len(values)), np.cumsum(lengths), np.ones(width)
     for begin, end in zip(ends - lengths, ends, strict=True):
         inside = by_window[begin : end - width + 1]  # windows that lie across two series are left out
         score[begin:end] = np.convolve(inside, kernel) / np.convolve(np.ones(len(inside)), kernel)
     return score
 
 
-def _windows(series: np.ndarray, width: int, most: int | None = None) -> np.ndarray:
-    windows = np.lib.stride_tricks.sliding_window_view(series, width, axis=0).reshape(len(series) - width + 1, -1)
-    return windows if most is None else windows[:: -(-len(windows) // most)]
+def _windows(series: np.ndarray, width: int) -> np.ndarray:
+    return np.lib.stride_tricks.sliding_window_view(series, width, axis=0).reshape(len(series) - width + 1, -1)

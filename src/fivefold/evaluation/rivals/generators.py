@@ -35,37 +35,25 @@ _GAN_RATE, _GAN_BETAS = 2e-4, (0.5, 0.999)
 
 
 def fit_generator(
-    name: str,
-    train: Items,
-    *,
-    latent_dim: int,
-    minutes: float,
-    seed: int,
-    convolutional: bool | None = None,
+    name: str, train: Items, *, latent_dim: int, minutes: float, seed: int, convolutional: bool | None = None
 ) -> Callable[[int, int], np.ndarray]:
     """Train an autoencoder of Pythae's, and fit a mixture of 10 Gaussians to the codes of the training items.
 
     The VAE (Kingma, Welling 2013, arXiv:1312.6114) or the autoencoder with an L2 penalty on codes and decoder (Ghosh et
     al. 2019, arXiv:1903.12436); squared error, batches of 100, Adam at 1e-3, at most 100 epochs and the penalties'
     weights are those of Pythae's scripts for MNIST. Training stops in the middle of an epoch when `minutes` are over,
-    after at least one step; the last state counts.
+    after at least one step; the last state counts. Global random numbers are left as they were.
 
     Parameters
     ----------
-    train : at least two items; hidden elements count as 0
-    convolutional : with the networks of Pythae's benchmark, for 28×28×1 only, or with its default, one hidden layer of
-        512 units. If None, the former where they fit and there is a GPU: they have 17 million weights, and an epoch
-        over MNIST takes a CPU of two cores some 20 minutes.
-    seed : Python's, NumPy's and torch's own random numbers are left as they were
+    train : at least two items, else `DataError`; hidden elements count as 0
+    convolutional : with the networks of Pythae's benchmark, for 28×28×1 only (else `UsageError`), or with its default, one
+        hidden layer of 512 units. If None, the former where they fit and there is a GPU: they have 17 million weights, and
+        an epoch over MNIST takes a CPU of two cores some 20 minutes.
 
     Returns
     -------
     The generator: the number of images and a seed to `(n, h, w, c)` float32 in [0, 1], in random order.
-
-    Raises
-    ------
-    UsageError : there is no such generator, Pythae is not installed, or `convolutional` for another shape
-    DataError : fewer than two items
     """
     if name not in GENERATORS:
         raise UsageError(f"the generator must be one of {', '.join(GENERATORS)}, got {name!r}")
@@ -85,7 +73,10 @@ def fit_generator(
         with warnings.catch_warnings():
             # equal items have equal codes
             warnings.filterwarnings("ignore", "Number of distinct clusters", ConvergenceWarning)
-            sampler.fit(_reaching_one(images))
+            if images.max() < 1:  # which Pythae's sampler refuses
+                images = images.clone()
+                images[0, 0, 0, 0] = 1
+            sampler.fit(images)
 
     def generate(n: int, seed: int) -> np.ndarray:
         with seeded(seed, "generated"), torch.inference_mode():
@@ -98,14 +89,12 @@ def fit_generator(
 
 def _build_autoencoder(name: str, shape: tuple[int, ...], latent_dim: int, convolutional: bool) -> Any:
     models = require("pythae.models")
-    config: Any
+    size = {"input_dim": shape, "latent_dim": latent_dim}
     if name == _VAE:
-        kind, config = models.VAE, models.VAEConfig(input_dim=shape, latent_dim=latent_dim)
+        kind, config = models.VAE, models.VAEConfig(**size)
     else:
-        kind = models.RAE_L2
-        config = models.RAE_L2_Config(
-            input_dim=shape, latent_dim=latent_dim, embedding_weight=_EMBEDDING_WEIGHT, reg_weight=_DECODER_DECAY
-        )
+        weights = {"embedding_weight": _EMBEDDING_WEIGHT, "reg_weight": _DECODER_DECAY}
+        kind, config = models.RAE_L2, models.RAE_L2_Config(**size, **weights)
     if not convolutional:
         return kind(config)
     networks = require("pythae.models.nn.benchmarks.mnist")
@@ -138,48 +127,29 @@ def _trainer(model: Any, images: Tensor, folder: str, seed: int) -> Any:
     alone = len(images) % _BATCH_SIZE == 1  # the last batch would be one item, too few to normalise over
     data = images[: len(images) - alone]
     dataset = require("pythae.data.datasets").BaseDataset(data, torch.ones(len(data)))
-    settings = {
-        "output_dir": folder,
-        "num_epochs": _EPOCHS,
-        "per_device_train_batch_size": _BATCH_SIZE,
-        "seed": short_seed(seed, "trainer"),
-    }
+    settings: dict[str, Any] = {"output_dir": folder, "num_epochs": _EPOCHS, "seed": short_seed(seed, "trainer")}
+    settings["per_device_train_batch_size"] = _BATCH_SIZE
     if model.model_name == "VAE":
         config = trainers.BaseTrainerConfig(learning_rate=_LEARNING_RATE, **settings)
         return trainers.BaseTrainer(model, dataset, training_config=config)
-    config = trainers.CoupledOptimizerTrainerConfig(
-        encoder_learning_rate=_LEARNING_RATE,
-        decoder_learning_rate=_LEARNING_RATE,
-        decoder_optimizer_params={"weight_decay": _DECODER_DECAY},
-        **settings,
-    )
+    settings |= {"encoder_learning_rate": _LEARNING_RATE, "decoder_learning_rate": _LEARNING_RATE}
+    decay = {"weight_decay": _DECODER_DECAY}
+    config = trainers.CoupledOptimizerTrainerConfig(decoder_optimizer_params=decay, **settings)
     return trainers.CoupledOptimizerTrainer(model, dataset, training_config=config)
-
-
-def _reaching_one(images: Tensor) -> Tensor:
-    """The images, with one pixel set to 1 where none is: Pythae's sampler refuses data without."""
-    if images.max() >= 1:
-        return images
-    images = images.clone()
-    images[0, 0, 0, 0] = 1
-    return images
 
 
 @contextmanager
 def _quiet() -> Iterator[None]:
     """Silence Pythae's loggers, each of which has a handler of its own."""
-    loggers = [
-        logger
-        for name, logger in logging.root.manager.loggerDict.items()
-        if name.startswith("pythae.") and isinstance(logger, logging.Logger)
-    ]
-    before = [(logger, logger.disabled, list(logger.handlers)) for logger in loggers]
+    named = ((name, logger) for name, logger in logging.root.manager.loggerDict.items() if name.startswith("pythae."))
+    loggers = [logger for _, logger in named if isinstance(logger, logging.Logger)]
+    before = [(logger.disabled, list(logger.handlers)) for logger in loggers]
     for logger in loggers:
         logger.disabled = True
     try:
         yield
     finally:
-        for logger, disabled, handlers in before:
+        for logger, (disabled, handlers) in zip(loggers, before, strict=True):
             logger.disabled, logger.handlers = disabled, handlers
 
 

@@ -7,7 +7,6 @@ import warnings
 from collections.abc import Callable
 from dataclasses import dataclass
 from functools import partial
-from importlib.util import find_spec
 from typing import Any
 
 import numpy as np
@@ -46,26 +45,12 @@ def impute_matrix(imputer: Any, train: np.ndarray, holey: np.ndarray) -> np.ndar
         return np.asarray(imputer.fit(train).transform(holey))
 
 
-def _mean_item(train: np.ndarray, holey: np.ndarray, seed: int) -> np.ndarray:
-    """The training items' mean at the place."""
-    return impute_matrix(_mean(), train, holey)
-
-
-def _nearest_items(train: np.ndarray, holey: np.ndarray, seed: int) -> np.ndarray:
-    """The mean of the 5 nearest training items (Troyanskaya et al. 2001), the library's default.
-
-    Of at most 2,000 training items: the time grows with their number times that of the elements.
-    """
-    return impute_matrix(_nearest(), _sample(train, seed), holey)
-
-
 def _regressions(train: np.ndarray, holey: np.ndarray, seed: int) -> np.ndarray:
     """Each element regressed on others, in turn, again and again (van Buuren & Groothuis-Oudshoorn 2011).
 
-    The library's default regression, Bayesian ridge, in which an element of an image has hundreds of others to depend
-    on, so this is reduced to what ends in minutes: an element is regressed on 100 others, drawn by their correlation
-    with it; 3 rounds instead of 10; and at most 2,000 training items. The items to complete are fitted along with
-    them, since rounds only follow each other where something is missing.
+    The library's default, Bayesian ridge, reduced to what ends in minutes: an element is regressed on 100 others, drawn by
+    their correlation with it; 3 rounds instead of 10; at most 2,000 training items. The items to complete are fitted along
+    with them, since rounds only follow each other where something is missing.
     """
     random_state = short_seed(seed, "iterative imputer")
     imputer = _iterative(n_nearest_features=100, max_iter=3, min_value=0, max_value=1, random_state=random_state)
@@ -83,8 +68,9 @@ def _sample(rows: np.ndarray, seed: int) -> np.ndarray:
 
 
 _OF_ROWS: dict[str, MatrixImputer] = {
-    "mean": _mean_item,
-    "k-nearest neighbours": _nearest_items,
+    "mean": lambda train, holey, seed: impute_matrix(_mean(), train, holey),
+    # the 5 nearest (Troyanskaya et al. 2001) of a part: the time grows with their number times that of the elements
+    "k-nearest neighbours": lambda train, holey, seed: impute_matrix(_nearest(), _sample(train, seed), holey),
     "IterativeImputer": _regressions,
 }
 _INPAINTING = "biharmonic inpainting"
@@ -181,20 +167,12 @@ def impute_steps(name: str, known: np.ndarray, holey: np.ndarray, lengths: np.nd
 class Attention:
     """Self-attention that fills gaps of series (SAITS: Du et al. 2023, arXiv:2202.08516), by PyPOTS if that is installed.
 
-    Attributes
-    ----------
-    mean, spread : of each channel, by which values are scaled
-    network : PyPOTS', with the settings of its own example
+    Values are scaled by each channel's `mean` and `spread`; `network` is PyPOTS', with the settings of its own example.
     """
 
     mean: np.ndarray
     spread: np.ndarray
     network: Any
-
-    @staticmethod
-    def installed() -> bool:
-        """Whether PyPOTS is."""
-        return find_spec("pypots") is not None
 
     @classmethod
     def fit(cls, windows: np.ndarray, seconds: float) -> Attention:

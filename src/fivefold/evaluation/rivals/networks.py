@@ -19,6 +19,7 @@ from fivefold.model.fitted import FittedModel, channels_first
 from fivefold.progress import progress_bar
 from fivefold.seeds import derive_seed
 
+Batch = tuple[Tensor, Tensor, np.ndarray]
 Step = Callable[[Tensor, Tensor, np.ndarray, torch.Generator, float], None]
 Damage = Callable[[Tensor, torch.Generator], tuple[Tensor, Tensor]]
 _BATCH_SIZE = 128
@@ -61,9 +62,7 @@ def train_network(
     return time.monotonic() - start
 
 
-def _batches(
-    items: Items, batch_size: int, seed: int, device: torch.device
-) -> Iterator[tuple[Tensor, Tensor, np.ndarray]]:
+def _batches(items: Items, batch_size: int, seed: int, device: torch.device) -> Iterator[Batch]:
     """`(x, visible, rows)` of all items in an order of the seed's."""
     order = np.random.default_rng(seed).permutation(len(items))
     for start in range(0, len(items), batch_size):
@@ -75,9 +74,7 @@ def _batches(
 def fit_autoencoder(like: FittedModel, items: Items, *, epochs: int, seed: int = 0) -> tuple[FittedModel, float]:
     """Train the VAE's networks on the reconstruction alone: a point for a code, no KL, no sampling.
 
-    Returns
-    -------
-    The autoencoder as a model, so that encoding, decoding and morphing work on it (its posterior's deviation means
+    Returns the autoencoder as a model, so that encoding, decoding and morphing work on it (its posterior's deviation means
     nothing), and the seconds that training took.
     """
     training = like.config.training
@@ -107,11 +104,7 @@ class FittedUNet:
     Ronneberger et al. 2015, arXiv:1505.04597, with fewer levels and channels, padded convolutions, group normalisation
     (Wu & He 2018, arXiv:1803.08494) and the mean squared error.
 
-    Attributes
-    ----------
-    network : from `(n, 2c, h, w)`, values and their visibility, to `(n, c, h, w)`
-    like : the model it is compared with
-    seconds : how long it was trained
+    `network` maps `(n, 2c, h, w)`, values and their visibility, to `(n, c, h, w)`; `like` is the model it is compared with.
     """
 
     network: nn.Module
@@ -120,17 +113,7 @@ class FittedUNet:
 
     @torch.inference_mode()
     def restore(self, x: np.ndarray, visible: np.ndarray) -> np.ndarray:
-        """What damaged items were before, visible elements included.
-
-        Parameters
-        ----------
-        x : `(n, h, w, c)` in [0, 1]
-        visible : bool, `(n, h, w, c or 1)`
-
-        Returns
-        -------
-        `(n, h, w, c)` float32 in [0, 1]
-        """
+        """What damaged items `(n, h, w, c)` were before, visible elements included, float32 in [0, 1]."""
         restored = np.empty(x.shape, np.float32)
         for start in range(0, len(x), self.like.batch_size):
             rows = slice(start, start + self.like.batch_size)
@@ -143,12 +126,8 @@ class FittedUNet:
 def fit_unet(items: Items, *, like: FittedModel, damage: Damage, minutes: float, seed: int = 0) -> FittedUNet:
     """Train on pairs of damaged and clean items for `minutes`, so that the result depends on the machine's speed.
 
-    Parameters
-    ----------
-    items : clean ones; what is missing in them counts neither as input nor in the loss
-    like : says where to train, and of what kind the items are
-    damage : from clean `(n, c, h, w)` in [0, 1] and a generator to what the network is to see: values, and their
-        visibility, bool `(n, c or 1, h, w)`
+    What is missing in the items counts neither as input nor in the loss. `damage` makes of clean `(n, c, h, w)` in [0, 1]
+    and a generator what the network is to see: values, and their visibility, bool `(n, c or 1, h, w)`.
     """
     device = like.device
     with torch.random.fork_rng(devices=[]):
@@ -183,6 +162,7 @@ class _UNet(nn.Module):
     def __init__(self, channels: int) -> None:
         super().__init__()
         full, half, quarter = _WIDTHS
+        self.halve = nn.MaxPool2d(2, ceil_mode=True)
         self.into_full = _convolve(2 * channels, full)
         self.into_half = nn.Sequential(_convolve(full, half), _convolve(half, half))
         self.into_quarter = nn.Sequential(
@@ -193,13 +173,9 @@ class _UNet(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         full = self.into_full(x)
-        half = self.into_half(_halve(full))
-        up = self.back_to_half(_join(self.into_quarter(_halve(half)), half))
+        half = self.into_half(self.halve(full))
+        up = self.back_to_half(_join(self.into_quarter(self.halve(half)), half))
         return self.back_to_full(_join(up, full))
-
-
-def _halve(x: Tensor) -> Tensor:
-    return F.max_pool2d(x, 2, ceil_mode=True)
 
 
 def _join(coarse: Tensor, fine: Tensor) -> Tensor:

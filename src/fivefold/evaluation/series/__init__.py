@@ -17,7 +17,7 @@ COMPARISONS: dict[str, Callable[[Material], Section]] = {
 }
 SECTIONS: dict[str, Callable[[Material], Section]] = {
     "codes": windows.report_codes,
-    "compress": windows.report_compression,
+    "compress": windows.compare_compression,
     "generate": windows.report_generation,
     "denoise": steps.report_denoising,
     "detect": events.report_detection,

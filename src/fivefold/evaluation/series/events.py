@@ -27,21 +27,6 @@ def _spike(values: np.ndarray, spread: float, rng: np.random.Generator) -> np.nd
     return values
 
 
-def _level_shift(values: np.ndarray, spread: float, rng: np.random.Generator) -> np.ndarray:
-    """All higher, or lower."""
-    return values + rng.choice((-1, 1)) * spread
-
-
-def _flat_line(values: np.ndarray, spread: float, rng: np.random.Generator) -> np.ndarray:
-    """A sensor that is stuck at its first value."""
-    return np.full_like(values, values[0])
-
-
-def _noise_burst(values: np.ndarray, spread: float, rng: np.random.Generator) -> np.ndarray:
-    """White noise of half the channel's deviation."""
-    return values + 0.5 * spread * rng.standard_normal(len(values))
-
-
 def _wrong_frequency(values: np.ndarray, spread: float, rng: np.random.Generator) -> np.ndarray:
     """The same at twice the speed, there and back."""
     fast = values[::2]
@@ -56,9 +41,9 @@ def _missing_beat(values: np.ndarray, spread: float, rng: np.random.Generator) -
 
 EVENTS: dict[str, Event] = {
     "spike": _spike,
-    "level shift": _level_shift,
-    "flat line": _flat_line,
-    "noise burst": _noise_burst,
+    "level shift": lambda values, spread, rng: values + rng.choice((-1, 1)) * spread,
+    "flat line": lambda values, spread, rng: np.full_like(values, values[0]),  # a sensor that is stuck
+    "noise burst": lambda values, spread, rng: values + 0.5 * spread * rng.standard_normal(len(values)),
     "wrong frequency": _wrong_frequency,
     "missing beat": _missing_beat,
 }
@@ -145,9 +130,9 @@ def _measure(material: SeriesMaterial, kind: str) -> dict[str, Any]:
 def _scores(material: SeriesMaterial, values: np.ndarray, steps: int) -> dict[str, np.ndarray]:
     """How strange each step is, by each detector."""
     scores = {OURS: -material.detect(values).score}
-    known, width = material.known, max(steps // _WIDTH, 4)
+    known, width = (material.known.values, material.known.lengths), max(steps // _WIDTH, 4)
     for name in SERIES_DETECTORS if material.against else ():
-        scores[name] = score_steps(name, known.values, known.lengths, values, material.lengths, width, material.seed)
+        scores[name] = score_steps(name, known, (values, material.lengths), width, material.seed)
     return scores
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass, replace
 from functools import cached_property
+from importlib.util import find_spec
 
 import numpy as np
 
@@ -69,7 +70,7 @@ class SeriesMaterial(Material[SeriesSet]):
     @cached_property
     def attention(self) -> Attention | None:
         """SAITS, trained as long as the model was; None if it is not to be compared with, or not installed."""
-        if not self.against or not Attention.installed():
+        if not self.against or not find_spec("pypots"):
             return None
         return Attention.fit(self.known.items().values[..., 0], 60 * self.fit_minutes)
 

@@ -64,16 +64,18 @@ def compare_denoising(material: SeriesMaterial) -> Section:
     """By how many decibels the error is less than the noise."""
     gains = {f"{level} dB": _gains(material, level) for level in _DECIBELS}
     table, losses = contest(Measure("gain", " dB"), gains, "signal to noise")
-    return Section("denoise", "White noise", {"gain": gains}, losses, [table])
+    summary = [("denoise", f"gain {gains['10 dB'][OURS]:.2f} dB at 10 dB")]
+    return Section("denoise", "White noise", {"gain": gains}, losses, [table], summary=summary)
 
 
 def _gains(material: SeriesMaterial, level: float) -> dict[str, float | None]:
     rng = material.rng(f"noise {level}")
     noisy, known = add_noise(material.values, level, rng), material.known
+    test = noisy, material.lengths
     cleaned = {OURS: material.denoise(noisy)}
     for name in FILTERS if material.against else ():
-        noisy_known = add_noise(known.values, level, rng)
-        cleaned[name] = filter_series(name, known.values, noisy_known, known.lengths, noisy, material.lengths)
+        noisy_known = add_noise(known.values, level, rng), known.lengths
+        cleaned[name] = filter_series(name, known.values, noisy_known, test)
     before = material.rmse(noisy)
     return {name: 20 * float(np.log10(before / material.rmse(values))) for name, values in cleaned.items()}
 
@@ -88,8 +90,7 @@ def report_denoising(material: SeriesMaterial) -> Section:
         ax.plot(steps, material.values[steps, 0], color=_TRUTH, label="clean")
         ax.plot(steps, cleaned[steps, 0], color=_OURS, linewidth=1.2, label="denoised")
     picture = Picture("denoise.png", "White noise 10 dB below the signal, and what is left of it; first channel.")
-    gain = compared.figures["gain"]["10 dB"][OURS]
-    return replace(compared, pictures=[picture], summary=[("denoise", f"gain {gain:.2f} dB at 10 dB")])
+    return replace(compared, pictures=[picture])
 
 
 def compare_imputation(material: SeriesMaterial) -> Section:

@@ -45,22 +45,14 @@ def compare_compression(material: SeriesMaterial) -> Section:
         f"{OURS}'s archive has the shape, types and names besides, and takes the model ({size:,} bytes) beside it.",
     ]
     figures = {"bits": bits, "sizes": sizes, "values": values.size, "dtype": str(values.dtype), "model_bytes": size}
-    return Section("compress", "Compression", figures, losses + sentences, [table])
+    summary = [("compress", f"{bits['whole archive'][OURS]:.2f} bits per value")]
+    return Section("compress", "Compression", figures, losses + sentences, [table], summary=summary)
 
 
 def _typed(material: SeriesMaterial) -> np.ndarray:
     """The test values `(total, c)` in the channels' own type; floats if some are missing, or channels differ."""
     table = decode_rows(material.schema.channels, material.values)
     return np.column_stack([column.to_numpy() for column in table.columns])
-
-
-def report_compression(material: SeriesMaterial) -> Section:
-    """The section `compress`."""
-    compared = compare_compression(material)
-    if not compared.figures:
-        return compared
-    bits = compared.figures["bits"]["whole archive"][OURS]
-    return replace(compared, summary=[("compress", f"{bits:.2f} bits per value")])
 
 
 def compare_generation(material: SeriesMaterial) -> Section:

@@ -17,7 +17,7 @@ COMPARISONS: dict[str, Callable[[Material], Section]] = {
 }
 SECTIONS: dict[str, Callable[[Material], Section]] = {
     "codes": rows.report_codes,
-    "compress": rows.report_compression,
+    "compress": rows.compare_compression,
     "generate": rows.report_generation,
     "denoise": cells.report_denoising,
     "detect": rows.report_detection,

@@ -15,7 +15,7 @@ from fivefold.evaluation.contest import OURS, Measure, Picture, Section, Table, 
 from fivefold.evaluation.drawing import figure, main_plane, plane_of_codes
 from fivefold.evaluation.metrics import FOLDS, auroc, false_alarms, two_sample_auroc
 from fivefold.evaluation.rivals.compressors import table_sizes
-from fivefold.evaluation.rivals.detectors import TABLE_DETECTORS, fit_table_detector
+from fivefold.evaluation.rivals.detectors import TABLE_DETECTORS, score_rows
 from fivefold.evaluation.tables.material import TableMaterial
 from fivefold.jobs.codes import encode
 from fivefold.jobs.detect import surprise
@@ -39,15 +39,9 @@ def compare_compression(material: TableMaterial) -> Section:
     measure = Measure("bits per cell", digits=3, higher_is_better=False)
     compared, losses = contest(measure, {f"{len(table):,} rows": bits})
     sentences = [f"{OURS}'s figure is a whole archive without the model, which has to be kept beside it."]
-    return Section("compress", "Compression", {"bits": bits, "sizes": sizes}, losses + sentences, [compared])
-
-
-def report_compression(material: TableMaterial) -> Section:
-    """The section `compress`."""
-    compared = compare_compression(material)
-    if not compared.figures:
-        return compared
-    return replace(compared, summary=[("compress", f"{compared.figures['bits'][OURS]:.2f} bits per cell")])
+    summary = [("compress", f"{bits[OURS]:.2f} bits per cell")]
+    figures = {"bits": bits, "sizes": sizes}
+    return Section("compress", "Compression", figures, losses + sentences, [compared], summary=summary)
 
 
 def compare_generation(material: TableMaterial) -> Section:
@@ -158,7 +152,7 @@ def _rivals(material: TableMaterial, swapped: np.ndarray) -> dict[str, tuple[np.
     )
     scores = {}
     for name in TABLE_DETECTORS:
-        score = fit_table_detector(name, train, material.seed)(np.concatenate((test, strange)))
+        score = score_rows(name, train, np.concatenate((test, strange)), material.seed)
         scores[f"PyOD {name}"] = score[: len(test)], score[len(test) :]
     return scores
 
