@@ -86,9 +86,7 @@ def tile(images: np.ndarray, columns: int) -> np.ndarray:
     sheet = np.full((rows, h + gap, columns, w + gap, c), np.nan, np.float32)
     for index, image in enumerate(images):
         sheet[index // columns, :h, index % columns, :w] = image
-    return sheet.reshape(rows * (h + gap), columns * (w + gap), c)[
-        : rows * (h + gap) - gap, : columns * (w + gap) - gap
-    ]
+    return sheet.reshape(rows * (h + gap), columns * (w + gap), c)[:-gap, :-gap]
 
 
 def plane_of_codes(path: Path, plane: np.ndarray, colours: np.ndarray, label: str) -> None:
@@ -102,7 +100,7 @@ def plane_of_codes(path: Path, plane: np.ndarray, colours: np.ndarray, label: st
 
 def main_plane(codes: np.ndarray) -> np.ndarray:
     """Codes `(n, d)` along their two directions of most variance, `(n, 2)`; the second is 0 where there is only one."""
-    centred = codes.astype(np.float64) - codes.astype(np.float64).mean(axis=0)
+    centred = codes - codes.mean(axis=0, dtype=np.float64)
     axes = np.linalg.svd(centred, full_matrices=False)[2][:2]
     return centred @ axes.T if len(axes) == 2 else np.column_stack((centred[:, 0], np.zeros(len(centred))))
 

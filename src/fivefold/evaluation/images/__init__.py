@@ -8,27 +8,13 @@ from fivefold.evaluation.contest import Section
 from fivefold.evaluation.images import compress, denoise, detect, generate, impute
 from fivefold.evaluation.images.material import ImageMaterial as Material
 
-COMPARISONS: dict[str, Callable[[Material], Section]] = {
-    "compress": compress.compare,
-    "denoise": denoise.compare,
-    "detect": detect.compare,
-    "generate": generate.compare,
-    "impute": impute.compare,
-}
+_JOBS = {"compress": compress, "denoise": denoise, "detect": detect, "generate": generate, "impute": impute}
+COMPARISONS: dict[str, Callable[[Material], Section]] = {name: job.compare for name, job in _JOBS.items()}
 SECTIONS: dict[str, Callable[[Material], Section | None]] = {
-    "compress": compress.report,
-    "generate": generate.report,
-    "denoise": denoise.report,
-    "detect": detect.report,
-    "impute": impute.report,
+    **{name: _JOBS[name].report for name in ("compress", "generate", "denoise", "detect", "impute")},
     "autoencoder": compress.report_autoencoder,
     "GAN": generate.report_gan,
 }
-NEEDED = {
-    "denoise": ("bm3d", "pywt", "skimage"),
-    "detect": ("pyod",),
-    "generate": ("pythae",),
-    "impute": ("skimage",),
-}
+NEEDED = {"denoise": ("bm3d", "pywt", "skimage"), "detect": ("pyod",), "generate": ("pythae",), "impute": ("skimage",)}
 
 __all__ = ["COMPARISONS", "NEEDED", "SECTIONS", "Material"]

@@ -13,7 +13,7 @@ from fivefold.evaluation.drawing import image_rows
 from fivefold.evaluation.images.material import Damage, ImageMaterial
 from fivefold.evaluation.metrics import psnr, ssim
 from fivefold.evaluation.rivals.denoisers import DENOISERS, denoise_images
-from fivefold.evaluation.rivals.networks import FittedUNet, fit_unet
+from fivefold.evaluation.rivals.networks import FittedUNet
 from fivefold.items import Items
 from fivefold.model.corruption import add_gaussian, draw_strength, replace_uniform, salt_and_pepper
 
@@ -70,16 +70,13 @@ def _measure(
 
 def _train_networks(material: ImageMaterial) -> dict[str, FittedUNet]:
     """U-Nets trained on the noise of the table, at random levels: for a third of the fit's time, and for all of it."""
-    assert material.train is not None
 
     def damage(x: Tensor, generator: torch.Generator) -> tuple[Tensor, Tensor]:
         strengths = draw_strength("uniform", len(x), generator)
         return replace_uniform(x, strengths, generator), torch.ones_like(x, dtype=torch.bool)
 
-    return {
-        name: fit_unet(material.train, like=material.model, damage=damage, minutes=minutes, seed=material.seed)
-        for name, minutes in (("U-Net", material.peer_minutes), ("U-Net, full time", material.fit_minutes))
-    }
+    minutes = {"U-Net": material.peer_minutes, "U-Net, full time": material.fit_minutes}
+    return {name: material.fit_unet(damage, limit) for name, limit in minutes.items()}
 
 
 def report(material: ImageMaterial) -> Section:

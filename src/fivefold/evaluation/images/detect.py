@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -23,6 +22,7 @@ from fivefold.model.scoring import reconstruction_scores
 _DIGITS = ImageSchema(28, 28, 1, "uint8", 0.0, 255.0)
 _ERROR = "reconstruction error"
 _THRESHOLD = 0.01
+_Letters = dict[str, dict[str, Any]]
 _Pair = tuple[np.ndarray, np.ndarray]
 
 
@@ -70,7 +70,7 @@ def report(material: ImageMaterial) -> Section | None:
     threshold = float(np.quantile(errors, 1 - _THRESHOLD))
     figures: dict[str, Any] = {**compared.figures, "threshold": threshold}
     sentences, tables, pictures = list(compared.sentences), list(compared.tables), [_draw_worst(material)]
-    summary, marked = f"false alarms {compared.figures['false_alarms']['0.01']:.2%} at 1 %", None
+    summary, capitals = f"false alarms {figures['false_alarms']['0.01']:.2%} at 1 %", {}
     if model.schema == _DIGITS:
         letters = read_items("letters", model.schema)
         figures["letters"] = by_letter = _by_letter(material, letters, errors)
@@ -81,21 +81,13 @@ def report(material: ImageMaterial) -> Section | None:
             f"{threshold:.1f} nats. Its readings, on the capitals: " + "; ".join(readings.values()) + "."
         )
         tables.append(_letter_table(capitals))
-        pictures += [_draw_letters(material, letters), _draw_surprise(material, letters)]
+        pictures += _draw_letters(material, letters)
         summary = f"letters AUROC {figures['auroc'][OURS]:.3f}, {summary}"
-        marked = {letter: row["error"] for letter, row in capitals.items()}
-    pictures.insert(0, _draw_histogram(material, errors, threshold, marked))
-    return replace(
-        compared,
-        figures=figures,
-        sentences=sentences,
-        tables=tables,
-        pictures=pictures,
-        summary=[("detect", summary)],
-    )
+    pictures.insert(0, _draw_histogram(material, errors, threshold, capitals))
+    return Section("detect", compared.title, figures, sentences, tables, pictures, [("detect", summary)])
 
 
-def _by_letter(material: ImageMaterial, letters: Items, errors: np.ndarray) -> dict[str, dict[str, Any]]:
+def _by_letter(material: ImageMaterial, letters: Items, errors: np.ndarray) -> _Letters:
     """Per letter its mean error, the share of test items below that, and the class that most come out as."""
     assert letters.labels is not None
     letter_errors, predicted = -reconstruction_scores(material.model, letters), None
@@ -114,7 +106,7 @@ def _by_letter(material: ImageMaterial, letters: Items, errors: np.ndarray) -> d
     return table
 
 
-def _readings(capitals: dict[str, dict[str, Any]], threshold: float) -> dict[str, str]:
+def _readings(capitals: _Letters, threshold: float) -> dict[str, str]:
     """What the publication reads from its histogram, and whether it holds here."""
     order = sorted(capitals, key=lambda letter: capitals[letter]["error"])
     anomalous = sum(row["error"] > threshold for row in capitals.values())
@@ -132,7 +124,7 @@ def _readings(capitals: dict[str, dict[str, Any]], threshold: float) -> dict[str
     }
 
 
-def _letter_table(capitals: dict[str, dict[str, Any]]) -> Table:
+def _letter_table(capitals: _Letters) -> Table:
     rows = [
         (letter, f"{row['error']:.1f}", f"{row['percentile']:.1f}", row["looks_like"] or "–")
         for letter, row in sorted(capitals.items(), key=lambda item: item[1]["error"])
@@ -140,14 +132,13 @@ def _letter_table(capitals: dict[str, dict[str, Any]]) -> Table:
     return Table(("letter", "mean error (nats)", "percentile among test items", "comes out as"), rows)
 
 
-def _draw_histogram(
-    material: ImageMaterial, errors: np.ndarray, threshold: float, letters: dict[str, float] | None
-) -> Picture:
+def _draw_histogram(material: ImageMaterial, errors: np.ndarray, threshold: float, capitals: _Letters) -> Picture:
+    letters = {letter: row["error"] for letter, row in capitals.items()}
     with figure(material.folder / "detect.png", 9, 4.2 if letters else 3.2) as drawn:
         ratios = [3, 1] if letters else [1]
         axes = drawn.subplots(len(ratios), 1, sharex=True, squeeze=False, height_ratios=ratios)
         top, bottom = axes[0, 0], axes[-1, 0]
-        highest = max([*(letters or {}).values(), float(np.quantile(errors, 0.999))])
+        highest = max([*letters.values(), float(np.quantile(errors, 0.999))])
         top.hist(np.clip(errors, None, highest), bins=80, color="tab:blue", alpha=0.7, label="test items")
         top.axvline(threshold, color="tab:red", label="exceeded by 1 % of the items")
         top.set_ylabel("test items")
@@ -177,15 +168,8 @@ def _draw_worst(material: ImageMaterial) -> Picture:
     worst = np.argsort(score)[:10]
     rows = _with_surprise(material, material.items.select(worst))
     image_rows(material.folder / "worst.png", rows, [f"{value:.0f}" for value in score[worst]])
-    return Picture(
-        "worst.png", "The ten strangest test items by their score, their reconstructions, and what surprises in them."
-    )
-
-
-def _draw_surprise(material: ImageMaterial, letters: Items) -> Picture:
-    """Every third capital of one face."""
-    image_rows(material.folder / "surprise.png", _with_surprise(material, _one_face(letters, step=3)))
-    return Picture("surprise.png", "Letters, their reconstructions, and the bits that each pixel costs (yellow: many).")
+    caption = "The ten strangest test items by their score, their reconstructions, and what surprises in them."
+    return Picture("worst.png", caption)
 
 
 def _with_surprise(material: ImageMaterial, items: Items) -> list[tuple[str, np.ndarray]]:
@@ -195,15 +179,17 @@ def _with_surprise(material: ImageMaterial, items: Items) -> list[tuple[str, np.
     return [("item", items.unit()[0]), ("reconstructed", material.reconstruct(items)), ("surprise", heat)]
 
 
-def _draw_letters(material: ImageMaterial, letters: Items) -> Picture:
-    """The first face of each capital, in two rows of 13."""
+def _draw_letters(material: ImageMaterial, letters: Items) -> list[Picture]:
+    """The capitals of one face in two rows of 13, and every third with what surprises in it."""
     chosen = _one_face(letters)
     unit, restored = chosen.unit()[0], material.reconstruct(chosen)
-    rows = []
-    for half in (slice(0, 13), slice(13, 26)):
-        rows += [("letter", unit[half]), ("reconstructed", restored[half])]
+    halves = slice(0, 13), slice(13, 26)
+    rows = [row for half in halves for row in (("letter", unit[half]), ("reconstructed", restored[half]))]
     image_rows(material.folder / "letters.png", rows)
-    return Picture("letters.png", "Capitals A–Z in one face, and what the model makes of them.")
+    image_rows(material.folder / "surprise.png", _with_surprise(material, _one_face(letters, step=3)))
+    caption = "Letters, their reconstructions, and the bits that each pixel costs (yellow: many)."
+    first = Picture("letters.png", "Capitals A–Z in one face, and what the model makes of them.")
+    return [first, Picture("surprise.png", caption)]
 
 
 def _one_face(letters: Items, step: int = 1) -> Items:

@@ -14,7 +14,7 @@ from fivefold.evaluation.drawing import image_rows
 from fivefold.evaluation.images.material import Damage, ImageMaterial
 from fivefold.evaluation.metrics import root_mean_square
 from fivefold.evaluation.rivals.imputers import MOST_TRAIN_ITEMS, impute_images
-from fivefold.evaluation.rivals.networks import FittedUNet, fit_unet
+from fivefold.evaluation.rivals.networks import FittedUNet
 from fivefold.items import Items
 from fivefold.jobs.impute import Imputed
 from fivefold.model.corruption import draw_strength, hide_at_random, hide_block
@@ -25,7 +25,7 @@ _CASES: dict[str, tuple[Damage, float, str]] = {
 }
 _INTERVAL = 0.9
 _MOST_ITEMS = {"k-nearest neighbours": 1_000, "IterativeImputer": 1_000, "biharmonic inpainting": 1_000}  # by speed
-_NARROW = 1e-6
+_NARROW, _CONSTANT = 1e-6, 1e-12
 _DRAWS = 2
 
 
@@ -53,7 +53,7 @@ def _measure(
     seen, unit = holey.visible(), holey.unit()[0]
     hidden = material.seen & ~seen
     imputed = material.impute(holey, interval=_INTERVAL)
-    filled = {OURS: material.unit(imputed.items), "mean": np.where(seen, unit, material.mean_item)}
+    filled = {OURS: material.unit(imputed.items), "mean": np.where(seen, unit, material.moments[0].astype(np.float32))}
     if network is not None:
         filled["U-Net"] = np.where(seen, unit, network.restore(unit, seen))
         filled |= _rivals(material, unit, seen)
@@ -82,7 +82,7 @@ def _coverage(material: ImageMaterial, hidden: np.ndarray, imputed: Imputed) -> 
     assert imputed.upper is not None
     lower, upper = material.unit(imputed.lower), material.unit(imputed.upper)
     inside = (material.truth >= lower - _NARROW) & (material.truth <= upper + _NARROW)
-    varying = hidden & material.varying
+    varying = hidden & (material.moments[1] > _CONSTANT)
     open_ = varying & (upper - lower > _NARROW)
     return {"varying": _share(inside, varying), "open": _share(inside, open_), "open_share": _share(open_, varying)}
 
@@ -109,7 +109,6 @@ def _sentences(label: str, coverage: dict[str, float | None]) -> list[str]:
 
 def _train_network(material: ImageMaterial) -> FittedUNet:
     """A U-Net trained on what the table hides, at random amounts."""
-    assert material.train is not None
 
     def damage(x: Tensor, generator: torch.Generator) -> tuple[Tensor, Tensor]:
         visible = torch.empty_like(x[:, :1], dtype=torch.bool)
@@ -118,8 +117,7 @@ def _train_network(material: ImageMaterial) -> FittedUNet:
             visible[rows] = hide(x[rows], draw_strength(kind, len(x[rows]), generator), generator)
         return torch.where(visible, x, 0.0), visible
 
-    minutes = material.peer_minutes
-    return fit_unet(material.train, like=material.model, damage=damage, minutes=minutes, seed=material.seed)
+    return material.fit_unet(damage, material.peer_minutes)
 
 
 def report(material: ImageMaterial) -> Section:

@@ -17,7 +17,7 @@ from torch import Tensor
 from fivefold.config import ContextConfig, PriorName
 from fivefold.evaluation.material import Material
 from fivefold.evaluation.metrics import NEIGHBOURS, ManifoldOverlap, frechet_distance, manifold_overlap
-from fivefold.evaluation.rivals.networks import Classifier, fit_classifier
+from fivefold.evaluation.rivals.networks import BatchDamage, Classifier, FittedUNet, fit_classifier, fit_unet
 from fivefold.items import Items, make_items
 from fivefold.jobs.codes import decode, encode
 from fivefold.jobs.denoise import denoise
@@ -77,8 +77,8 @@ class ImageMaterial(Material[Items]):
         return self.items.visible()
 
     @cached_property
-    def _moments(self) -> tuple[np.ndarray, np.ndarray]:
-        """Mean and variance of the visible training values at each place, or of the items' own, `(h, w, c)`."""
+    def moments(self) -> tuple[np.ndarray, np.ndarray]:
+        """Mean and variance of the visible training values in [0, 1] at each place, or of the items' own, `(h, w, c)`."""
         items = self.items if self.train is None else self.train
         total, square, count = np.zeros((3, *items.image_schema.shape))
         for rows in items.batches(self.model.batch_size):
@@ -88,16 +88,6 @@ class ImageMaterial(Material[Items]):
             count += seen.sum(axis=0)
         mean = total / np.maximum(count, 1)
         return mean, square / np.maximum(count, 1) - np.square(mean)
-
-    @property
-    def mean_item(self) -> np.ndarray:
-        """The mean of the training items at each place, in [0, 1]: `(h, w, c)` float32."""
-        return self._moments[0].astype(np.float32)
-
-    @property
-    def varying(self) -> np.ndarray:
-        """The places that are not the same in all training items: `(h, w, c)` bool."""
-        return self._moments[1] > 1e-12
 
     @cached_property
     def shown(self) -> np.ndarray:
@@ -156,6 +146,11 @@ class ImageMaterial(Material[Items]):
         """What `impute` makes of images with holes."""
         return impute(self.model, holey, seed=self.seed, **settings)
 
+    def fit_unet(self, damage: BatchDamage, minutes: float) -> FittedUNet:
+        """A U-Net trained on the training items and what `damage` makes of them."""
+        assert self.train is not None
+        return fit_unet(self.train, like=self.model, damage=damage, minutes=minutes, seed=self.seed)
+
     def detect(self, items: Items) -> Detection:
         """What `detect` makes of images."""
         return detect(self.model, items, false_alarm_rate=0.5)
@@ -185,13 +180,13 @@ class ImageMaterial(Material[Items]):
         """`likeness(generated)`."""
         return self.likeness(self.generated)
 
-    def quick(self) -> ImageMaterial:
-        """`fewer`, for what takes long, unless this is to be thorough."""
-        return self if self.thorough or self.against else self.fewer()
-
     def fewer(self) -> ImageMaterial:
         """The same with at most 2,000 items."""
         return dataclasses.replace(self, data=self.sample(self.items, _FEW_ITEMS, "few"))
+
+    def quick(self) -> ImageMaterial:
+        """`fewer`, for what takes long, unless this is to be thorough."""
+        return self if self.thorough or self.against else self.fewer()
 
     def likeness(self, generated: np.ndarray) -> Likeness | None:
         """FID and overlap of generated items `(n, h, w, c)` with the test items; None without classifier or enough."""

@@ -27,12 +27,9 @@ _PNG_FILTERS = (imagecodecs.PNG.FILTER.NONE, imagecodecs.PNG.FILTER.ALL)
 def image_sizes(values: np.ndarray) -> dict[str, dict[str, int]]:
     """Bytes that items `(n, h, w, c)` take, by codec.
 
-    Codecs that can't take the items' type or size are left out: images other than uint8 and uint16, and for WebP
-    other than uint8 of 1, 3 or 4 channels.
-
-    Returns
-    -------
-    Per codec `one_stream` (image codecs: all items on one sheet) and `per_image` (the sum over items)
+    Per codec `one_stream` (image codecs: all items on one sheet) and `per_image` (the sum over items). Codecs that can't
+    take the items' type or size are left out: of images other than uint8 and uint16, and WebP but for uint8 of 1, 3 or 4
+    channels.
     """
     values = np.ascontiguousarray(values)
     sizes = {name: _sizes(codec, values, values) for name, codec in CODECS.items()}
@@ -72,10 +69,11 @@ def series_sizes(values: np.ndarray) -> dict[str, int]:
 
     pcodec at its highest level; FLAC, at its highest too, for 16-bit integers only.
     """
+    config, compress = require("pcodec").ChunkConfig(compression_level=12), require("pcodec.standalone").simple_compress
     channels = [np.ascontiguousarray(channel) for channel in values.T]
     joined = b"".join(channel.tobytes() for channel in channels)
     sizes = {
-        "pcodec": sum(len(_pcodec(channel)) for channel in channels),
+        "pcodec": sum(len(compress(channel, config)) for channel in channels),
         f"zstd -{_LEVEL}": len(_zstd(joined)),
         "xz -9e": len(_xz(joined)),
     }
@@ -99,11 +97,6 @@ def _xz(data: bytes) -> bytes:
 
 def _zstd(data: bytes) -> bytes:
     return bytes(imagecodecs.zstd_encode(data, level=_LEVEL))
-
-
-def _pcodec(channel: np.ndarray) -> bytes:
-    config = require("pcodec").ChunkConfig(compression_level=12)
-    return require("pcodec.standalone").simple_compress(channel, config)
 
 
 def _flac(channel: np.ndarray) -> bytes:

@@ -76,9 +76,7 @@ def _estimate_sigma(image: np.ndarray) -> float:
     """The noise's standard deviation, the mean over channels (Donoho & Johnstone 1994); 0 for constant images."""
     require("pywt")  # scikit-image takes it for granted
     with warnings.catch_warnings():
-        warnings.filterwarnings("ignore", "image is size", UserWarning)
-        warnings.filterwarnings("ignore", "Mean of empty slice", RuntimeWarning)
-        warnings.filterwarnings("ignore", "invalid value encountered in .*divide", RuntimeWarning)
+        warnings.simplefilter("ignore")  # on small images
         sigma = require("skimage.restoration").estimate_sigma(image, average_sigmas=True, channel_axis=-1)
     return float(np.nan_to_num(sigma))
 

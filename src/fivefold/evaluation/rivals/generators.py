@@ -40,20 +40,15 @@ def fit_generator(
     """Train an autoencoder of Pythae's, and fit a mixture of 10 Gaussians to the codes of the training items.
 
     The VAE (Kingma, Welling 2013, arXiv:1312.6114) or the autoencoder with an L2 penalty on codes and decoder (Ghosh et
-    al. 2019, arXiv:1903.12436); squared error, batches of 100, Adam at 1e-3, at most 100 epochs and the penalties'
-    weights are those of Pythae's scripts for MNIST. Training stops in the middle of an epoch when `minutes` are over,
-    after at least one step; the last state counts. Global random numbers are left as they were.
+    al. 2019, arXiv:1903.12436); the settings are those of Pythae's scripts for MNIST. Training stops in the middle of an
+    epoch when `minutes` are over, after at least one step; the last state counts. Hidden elements count as 0.
 
-    Parameters
-    ----------
-    train : at least two items, else `DataError`; hidden elements count as 0
-    convolutional : with the networks of Pythae's benchmark, for 28×28×1 only (else `UsageError`), or with its default, one
-        hidden layer of 512 units. If None, the former where they fit and there is a GPU: they have 17 million weights, and
-        an epoch over MNIST takes a CPU of two cores some 20 minutes.
+    `convolutional` is with the networks of Pythae's benchmark, for 28×28×1 only, or with its default, one hidden layer of
+    512 units. If None, the former where they fit and there is a GPU: they have 17 million weights, and an epoch over MNIST
+    takes a CPU of two cores some 20 minutes.
 
-    Returns
-    -------
-    The generator: the number of images and a seed to `(n, h, w, c)` float32 in [0, 1], in random order.
+    Returns the generator: the number of images and a seed to `(n, h, w, c)` float32 in [0, 1], in random order. Raises
+    `DataError` for fewer than two items.
     """
     if name not in GENERATORS:
         raise UsageError(f"the generator must be one of {', '.join(GENERATORS)}, got {name!r}")
@@ -140,17 +135,13 @@ def _trainer(model: Any, images: Tensor, folder: str, seed: int) -> Any:
 
 @contextmanager
 def _quiet() -> Iterator[None]:
-    """Silence Pythae's loggers, each of which has a handler of its own."""
-    named = ((name, logger) for name, logger in logging.root.manager.loggerDict.items() if name.startswith("pythae."))
-    loggers = [logger for _, logger in named if isinstance(logger, logging.Logger)]
-    before = [(logger.disabled, list(logger.handlers)) for logger in loggers]
-    for logger in loggers:
-        logger.disabled = True
+    """Silence loggers: each of Pythae's has a handler of its own."""
+    level = logging.root.manager.disable
+    logging.disable(logging.CRITICAL)
     try:
         yield
     finally:
-        for logger, (disabled, handlers) in zip(loggers, before, strict=True):
-            logger.disabled, logger.handlers = disabled, handlers
+        logging.disable(level)
 
 
 @dataclass

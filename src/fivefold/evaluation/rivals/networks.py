@@ -21,7 +21,7 @@ from fivefold.seeds import derive_seed
 
 Batch = tuple[Tensor, Tensor, np.ndarray]
 Step = Callable[[Tensor, Tensor, np.ndarray, torch.Generator, float], None]
-Damage = Callable[[Tensor, torch.Generator], tuple[Tensor, Tensor]]
+BatchDamage = Callable[[Tensor, torch.Generator], tuple[Tensor, Tensor]]
 _BATCH_SIZE = 128
 _WIDTHS = (16, 32, 64)  # the U-Net's channels at full, half and quarter resolution
 _GROUPS = 8
@@ -74,8 +74,7 @@ def _batches(items: Items, batch_size: int, seed: int, device: torch.device) -> 
 def fit_autoencoder(like: FittedModel, items: Items, *, epochs: int, seed: int = 0) -> tuple[FittedModel, float]:
     """Train the VAE's networks on the reconstruction alone: a point for a code, no KL, no sampling.
 
-    Returns the autoencoder as a model, so that encoding, decoding and morphing work on it (its posterior's deviation means
-    nothing), and the seconds that training took.
+    Returns it as a model (its posterior's deviation means nothing), and the seconds that training took.
     """
     training = like.config.training
     vae = build_vae(like.image_schema, like.config.network, derive_seed(seed, "autoencoder")).to(like.device)
@@ -104,7 +103,7 @@ class FittedUNet:
     Ronneberger et al. 2015, arXiv:1505.04597, with fewer levels and channels, padded convolutions, group normalisation
     (Wu & He 2018, arXiv:1803.08494) and the mean squared error.
 
-    `network` maps `(n, 2c, h, w)`, values and their visibility, to `(n, c, h, w)`; `like` is the model it is compared with.
+    `network` maps `(n, 2c, h, w)`, values and their visibility, to `(n, c, h, w)`; `like` is the model compared with.
     """
 
     network: nn.Module
@@ -123,7 +122,7 @@ class FittedUNet:
         return restored
 
 
-def fit_unet(items: Items, *, like: FittedModel, damage: Damage, minutes: float, seed: int = 0) -> FittedUNet:
+def fit_unet(items: Items, *, like: FittedModel, damage: BatchDamage, minutes: float, seed: int = 0) -> FittedUNet:
     """Train on pairs of damaged and clean items for `minutes`, so that the result depends on the machine's speed.
 
     What is missing in the items counts neither as input nor in the loss. `damage` makes of clean `(n, c, h, w)` in [0, 1]
@@ -138,17 +137,13 @@ def fit_unet(items: Items, *, like: FittedModel, damage: Damage, minutes: float,
     def step(x: Tensor, there: Tensor, rows: np.ndarray, generator: torch.Generator, passed: float) -> None:
         seen, visible = damage(x, generator)
         error = torch.where(there, network(_network_input(seen, visible & there)) - x, 0.0)
-        for group in optimizer.param_groups:
-            group["lr"] = _rate(passed)
+        rise = min(1.0, (passed + 0.1 * _WARM_UP) / _WARM_UP)
+        for group in optimizer.param_groups:  # then half a cosine to 0 (Loshchilov & Hutter 2017, arXiv:1608.03983)
+            group["lr"] = _UNET_RATE * rise * 0.5 * (1 + math.cos(math.pi * passed))
         _descend(optimizer, error.square().sum() / there.sum())
 
     seconds = train_network("U-Net", items, step, minutes=minutes, seed=seed, device=device)
     return FittedUNet(network.eval(), like, seconds)
-
-
-def _rate(passed: float) -> float:
-    """A short rise, then half a cosine to 0 (Loshchilov & Hutter 2017, arXiv:1608.03983)."""
-    return _UNET_RATE * min(1.0, (passed + 0.1 * _WARM_UP) / _WARM_UP) * 0.5 * (1 + math.cos(math.pi * passed))
 
 
 def _network_input(x: Tensor, visible: Tensor) -> Tensor:
