@@ -111,10 +111,8 @@ def auroc(normal: np.ndarray, strange: np.ndarray) -> float:
     return float(roc_auc_score(labels, np.concatenate((normal, strange))))
 
 
-def two_sample_auroc(
-    real: np.ndarray, made: np.ndarray, classifier: Any, order: np.ndarray | None = None
-) -> float | None:
-    """AUROC, cross-validated, of a classifier between two samples `(n, d)`: at least 0.5, which is chance.
+def two_sample_auroc(real: np.ndarray, made: np.ndarray, model: Any, order: np.ndarray | None = None) -> float | None:
+    """AUROC, cross-validated, of a classifier (`model`) between two samples `(n, d)`: at least 0.5, which is chance.
 
     None of too few. `order` is that in which all rows are cut into folds.
     """
@@ -123,7 +121,7 @@ def two_sample_auroc(
     rows = np.concatenate((real, made))
     order = np.arange(len(rows)) if order is None else order
     labels = order >= len(real)
-    scores = cross_val_predict(classifier, rows[order], labels, cv=FOLDS, method="predict_proba")[:, 1]
+    scores = cross_val_predict(model, rows[order], labels, cv=FOLDS, method="predict_proba")[:, 1]
     return max(0.5, float(roc_auc_score(labels, scores)))
 
 

@@ -75,9 +75,7 @@ def describe_model(material: Material[Any]) -> Section:
     elbo = evaluate_elbo(model, material.items, material.seed)
     seconds = record["train_seconds"]
     figures = {
-        "negative_elbo": elbo.negative_elbo,
-        "reconstruction": elbo.reconstruction,
-        "kl": elbo.kl,
+        **{name: getattr(elbo, name) for name in ("negative_elbo", "reconstruction", "kl")},
         "kl_per_unit": list(elbo.kl_per_unit),
         "inactive_units": list(elbo.inactive_units),
         "latent_dim": model.latent_dim,

@@ -16,5 +16,3 @@ SECTIONS: dict[str, Callable[[Material], Section | None]] = {
     "GAN": generate.report_gan,
 }
 NEEDED = {"denoise": ("bm3d", "pywt", "skimage"), "detect": ("pyod",), "generate": ("pythae",), "impute": ("skimage",)}
-
-__all__ = ["COMPARISONS", "NEEDED", "SECTIONS", "Material"]

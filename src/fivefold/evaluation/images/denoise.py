@@ -22,6 +22,7 @@ _NOISE: dict[str, tuple[Damage, tuple[float, ...]]] = {
     "gaussian": (add_gaussian, (0.1, 0.2, 0.4)),
     "salt and pepper": (salt_and_pepper, (0.05, 0.1, 0.25)),
 }
+_Row = dict[str, float]
 _MOST_ITEMS = {"median": 10_000, "non-local means": 1_000, "total variation": 1_000, "BM3D": 200}  # by their speed
 
 
@@ -50,9 +51,7 @@ def compare(material: ImageMaterial) -> Section:
     return Section("denoise", "Noise reduction", figures, sentences, [table])
 
 
-def _measure(
-    material: ImageMaterial, noisy: Items, networks: dict[str, FittedUNet]
-) -> tuple[dict[str, float], dict[str, float]]:
+def _measure(material: ImageMaterial, noisy: Items, networks: dict[str, FittedUNet]) -> tuple[_Row, _Row]:
     """PSNR and structural similarity by method, the latter of those that took all items."""
     truth, seen, unit = material.truth, material.seen, noisy.unit()[0]
     cleaned = {"noisy": unit, OURS: material.denoise(noisy)}

@@ -50,9 +50,8 @@ def compare(material: ImageMaterial) -> Section:
 
 def _rivals(material: ImageMaterial, anomalies: Items) -> dict[str, _Pair]:
     assert material.train is not None
-    train, normal, strange = (
-        items.unit()[0].reshape(len(items), -1) for items in (material.train, material.items, anomalies)
-    )
+    sets = material.train, material.items, anomalies
+    train, normal, strange = (items.unit()[0].reshape(len(items), -1) for items in sets)
     scores = {}
     for name in IMAGE_DETECTORS:
         score = fit_image_detector(name, train, minutes=material.peer_minutes, seed=material.seed)
@@ -80,7 +79,11 @@ def report(material: ImageMaterial) -> Section | None:
             f"The publication looks at the reconstruction error alone; 1 % of the test items have more than "
             f"{threshold:.1f} nats. Its readings, on the capitals: " + "; ".join(readings.values()) + "."
         )
-        tables.append(_letter_table(capitals))
+        rows = [
+            (letter, f"{row['error']:.1f}", f"{row['percentile']:.1f}", row["looks_like"] or "–")
+            for letter, row in sorted(capitals.items(), key=lambda item: item[1]["error"])
+        ]
+        tables.append(Table(("letter", "mean error (nats)", "percentile among test items", "comes out as"), rows))
         pictures += _draw_letters(material, letters)
         summary = f"letters AUROC {figures['auroc'][OURS]:.3f}, {summary}"
     pictures.insert(0, _draw_histogram(material, errors, threshold, capitals))
@@ -122,14 +125,6 @@ def _readings(capitals: _Letters, threshold: float) -> dict[str, str]:
         "most_are_anomalies": f"most letters lie beyond the threshold: {'holds' if anomalous > 13 else 'does not hold'} "
         f"({anomalous} of 26 by their mean error)",
     }
-
-
-def _letter_table(capitals: _Letters) -> Table:
-    rows = [
-        (letter, f"{row['error']:.1f}", f"{row['percentile']:.1f}", row["looks_like"] or "–")
-        for letter, row in sorted(capitals.items(), key=lambda item: item[1]["error"])
-    ]
-    return Table(("letter", "mean error (nats)", "percentile among test items", "comes out as"), rows)
 
 
 def _draw_histogram(material: ImageMaterial, errors: np.ndarray, threshold: float, capitals: _Letters) -> Picture:

@@ -68,9 +68,8 @@ def _nearest(material: ImageMaterial, train: Items) -> dict[str, float]:
     """Median distances to the nearest training item."""
     made = make_items(material.best_generated[:_MOST_NEIGHBOURS], material.model.image_schema, "generated")
     real = material.items.select(slice(0, _MOST_NEIGHBOURS))
-    return {
-        name: float(np.median(nearest_items(items, train)[1])) for name, items in (("generated", made), ("items", real))
-    }
+    sets = {"generated": made, "items": real}
+    return {name: float(np.median(nearest_items(items, train)[1])) for name, items in sets.items()}
 
 
 def _rivals(material: ImageMaterial, train: Items) -> dict[str, np.ndarray]:
@@ -108,7 +107,9 @@ def report(material: ImageMaterial) -> Section:
             sentences.append(f"The classifier is right on {material.classifier_accuracy:.2%} of the test items.")
         summary.append(("generate", f"FID {ours['fid']:.1f} (floor {floor:.1f}), coverage {ours['coverage']:.2f}"))
     pictures += [_draw_morphs(material), _draw_traversals(material)]
-    plane = _plane_model(material)
+    plane = material.model if material.model.latent_dim == 2 else None
+    if plane is None and material.train is not None:
+        plane = material.fit_like(latent_dim=2, epochs=material.effort.plane)
     if plane is not None:
         pictures.append(_draw_plane(material, plane))
         epochs = len(plane.record["history"])
@@ -146,15 +147,6 @@ def _draw_traversals(material: ImageMaterial) -> Picture:
         material.folder / "traverse.png", rows, [f"{value:.1f}" for value in np.linspace(-3, 3, walked.shape[1])]
     )
     return Picture("traverse.png", "One latent unit at a time from −3 to 3, the others fixed; by information (KL).")
-
-
-def _plane_model(material: ImageMaterial) -> FittedModel | None:
-    """A model of 2 latent dimensions: this one, or one trained for the purpose."""
-    if material.model.latent_dim == 2:
-        return material.model
-    if material.train is None:
-        return None
-    return material.fit_like(latent_dim=2, epochs=material.effort.plane)
 
 
 def _draw_plane(material: ImageMaterial, plane: FittedModel) -> Picture:

@@ -23,6 +23,7 @@ _CASES: dict[str, tuple[Damage, float, str]] = {
     "random_0.5": (hide_at_random, 0.5, "half of it"),
     "block": (hide_block, 0.25, "a block"),
 }
+_Coverage = dict[str, float | None]
 _INTERVAL = 0.9
 _MOST_ITEMS = {"k-nearest neighbours": 1_000, "IterativeImputer": 1_000, "biharmonic inpainting": 1_000}  # by speed
 _NARROW, _CONSTANT = 1e-6, 1e-12
@@ -46,9 +47,7 @@ def compare(material: ImageMaterial) -> Section:
     return Section("impute", "Missing data", figures, losses + sentences, [table])
 
 
-def _measure(
-    material: ImageMaterial, holey: Items, network: FittedUNet | None
-) -> tuple[dict[str, float], dict[str, float | None]]:
+def _measure(material: ImageMaterial, holey: Items, network: FittedUNet | None) -> tuple[dict[str, float], _Coverage]:
     """RMSE by method, and the coverage of our intervals."""
     seen, unit = holey.visible(), holey.unit()[0]
     hidden = material.seen & ~seen
@@ -57,10 +56,10 @@ def _measure(
     if network is not None:
         filled["U-Net"] = np.where(seen, unit, network.restore(unit, seen))
         filled |= _rivals(material, unit, seen)
-    errors = {
-        name: root_mean_square((material.truth[: len(images)] - images)[hidden[: len(images)]])
-        for name, images in filled.items()
-    }
+    errors = {}
+    for name, images in filled.items():
+        part = slice(len(images))
+        errors[name] = root_mean_square((material.truth[part] - images)[hidden[part]])
     return errors, _coverage(material, hidden, imputed)
 
 
@@ -68,12 +67,11 @@ def _rivals(material: ImageMaterial, unit: np.ndarray, seen: np.ndarray) -> dict
     assert material.train is not None
     rows = material.rng("imputers").permutation(len(material.train))[:MOST_TRAIN_ITEMS]
     train = np.where(material.train.visible(rows), material.train.unit(rows)[0], np.nan)
-    return {
-        name: impute_images(name, train, unit[:most], seen[:most], material.seed) for name, most in _MOST_ITEMS.items()
-    }
+    sizes, seed = _MOST_ITEMS.items(), material.seed
+    return {name: impute_images(name, train, unit[:most], seen[:most], seed) for name, most in sizes}
 
 
-def _coverage(material: ImageMaterial, hidden: np.ndarray, imputed: Imputed) -> dict[str, float | None]:
+def _coverage(material: ImageMaterial, hidden: np.ndarray, imputed: Imputed) -> _Coverage:
     """Share of hidden elements inside their intervals: of those that vary, and of those with an open interval.
 
     A value at an end of its interval may be one of many, all at that value; then the interval has more than its share.
@@ -91,7 +89,7 @@ def _share(chosen: np.ndarray, among: np.ndarray) -> float | None:
     return float(chosen[among].mean()) if among.any() else None
 
 
-def _sentences(label: str, coverage: dict[str, float | None]) -> list[str]:
+def _sentences(label: str, coverage: _Coverage) -> list[str]:
     """One on the coverage; none where nothing that varies is hidden."""
     if coverage["varying"] is None:
         return []

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import random
+import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager
 from importlib import import_module
@@ -34,9 +35,10 @@ def require(module: str) -> ModuleType:
 
 @contextmanager
 def seeded(seed: int, purpose: str) -> Iterator[None]:
-    """Let a package seed and use the global random numbers, and set variables of the environment: nothing is kept."""
+    """Let a package warn, seed and use the global random numbers, and set variables of the environment: nothing is kept."""
     environment, python, legacy = dict(os.environ), random.getstate(), np.random.get_state()  # noqa: NPY002
-    with torch.random.fork_rng(devices=range(torch.cuda.device_count())):
+    with torch.random.fork_rng(devices=range(torch.cuda.device_count())), warnings.catch_warnings():
+        warnings.simplefilter("ignore")
         random.seed(short := short_seed(seed, purpose))
         np.random.seed(short)  # noqa: NPY002
         torch.manual_seed(short)

@@ -117,11 +117,6 @@ def _webp(image: np.ndarray) -> bytes:
     return bytes(imagecodecs.webp_encode(colour, lossless=True, level=100, method=5))
 
 
-def _jpeg_xl(image: np.ndarray) -> bytes:
-    """Effort 10 takes 5 times as long as 9."""
-    return bytes(imagecodecs.jpegxl_encode(_plain(image), lossless=True, effort=9))
-
-
 def _plain(image: np.ndarray) -> np.ndarray:
     return image[..., 0] if image.shape[2] == 1 else image
 
@@ -132,5 +127,11 @@ CODECS: dict[str, Codec] = {
     "zstd": lambda values: _zstd(values.tobytes()),
 }
 """From an array of any kind to bytes; shape and type not among them."""
-IMAGE_CODECS: dict[str, Codec] = {"PNG": _png, "WebP": _webp, "JPEG XL": _jpeg_xl}
+IMAGE_CODECS: dict[str, Codec] = {
+    "PNG": _png,
+    "WebP": _webp,
+    "JPEG XL": lambda image: bytes(
+        imagecodecs.jpegxl_encode(_plain(image), lossless=True, effort=9)
+    ),  # 10: 5 times the time
+}
 """From an image `(h, w, c)` to a file, without loss."""

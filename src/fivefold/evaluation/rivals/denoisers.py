@@ -21,11 +21,6 @@ _BM3D_SIDE = 16  # the library crashes on images of 8×8
 _BM3D_SPECTRUM = 16
 
 
-def _median(image: np.ndarray) -> np.ndarray:
-    """Of 3×3 places, in each channel."""
-    return median_filter(image, size=(3, 3, 1))
-
-
 def _non_local_means(image: np.ndarray) -> np.ndarray:
     """Buades et al. 2005; patches, distance and strength as in scikit-image's guide for its fast variant."""
     sigma = _estimate_sigma(image)
@@ -35,11 +30,6 @@ def _non_local_means(image: np.ndarray) -> np.ndarray:
         image, patch_size=5, patch_distance=6, h=0.8 * sigma, sigma=sigma, fast_mode=True, channel_axis=-1
     )
     return denoised.reshape(image.shape)  # which drops an only channel's axis
-
-
-def _total_variation(image: np.ndarray) -> np.ndarray:
-    """Chambolle 2004, at scikit-image's default weight."""
-    return require("skimage.restoration").denoise_tv_chambolle(image, weight=0.1, channel_axis=-1)
 
 
 def _bm3d(image: np.ndarray) -> np.ndarray:
@@ -82,12 +72,15 @@ def _estimate_sigma(image: np.ndarray) -> float:
 
 
 DENOISERS: dict[str, Denoiser] = {
-    "median": _median,
+    "median": lambda image: median_filter(image, size=(3, 3, 1)),
     "non-local means": _non_local_means,
-    "total variation": _total_variation,
+    "total variation": lambda image: require("skimage.restoration").denoise_tv_chambolle(
+        image, weight=0.1, channel_axis=-1
+    ),
     "BM3D": _bm3d,
 }
-"""By name, functions of one image `(h, w, c)`; `UsageError` without the extra."""
+"""By name, functions of one image `(h, w, c)`; `UsageError` without the extra. Total variation (Chambolle 2004) is at
+scikit-image's default weight."""
 
 
 def denoise_images(name: str, images: np.ndarray) -> np.ndarray:

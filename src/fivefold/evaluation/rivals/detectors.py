@@ -3,9 +3,8 @@
 from __future__ import annotations
 
 import time
-import warnings
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager, suppress
+from collections.abc import Callable
+from contextlib import suppress
 from typing import Any
 
 import numpy as np
@@ -32,7 +31,7 @@ WindowDetector = Callable[[np.ndarray, np.ndarray, int, int], np.ndarray]
 
 def score_rows(name: str, train: np.ndarray, test: np.ndarray, seed: int) -> np.ndarray:
     """How strange rows are, `(n,)` float64, to one of `TABLE_DETECTORS` fitted to `train`: higher = stranger."""
-    with _isolated(seed, name):
+    with seeded(seed, name):
         settings = {"random_state": seed} if name in ("IForest", "PCA") else {}
         return np.nan_to_num(_detector(name, **settings).fit(train).decision_function(test))
 
@@ -45,33 +44,24 @@ def fit_image_detector(name: str, train: np.ndarray, *, minutes: float, seed: in
     PCA, 10,000 for ECOD, and no more than 16.8 million numbers: about a minute and 2 GB. The autoencoder's training ends
     after `minutes`, which its 10 epochs seldom need.
 
-    Returns the scorer: items `(n, d)` to `(n,)` float64, higher = stranger. ECOD ranks items among all those that are scored
-    with them; up to 16.8 million numbers go together.
-
-    Raises `DataError` for fewer than 32 training items.
+    Returns the scorer: items `(n, d)` to `(n,)` float64, higher = stranger; ECOD's depends on the company, of which up to
+    16.8 million numbers go together. Raises `DataError` for fewer than 32 training items.
     """
     if len(train) < _FEWEST_ROWS:
         raise DataError(f"a detector needs at least {_FEWEST_ROWS} training items, got {len(train)}")
     settings: dict[str, Any] = {"n_components": 0.99} if name == "PCA" else {}
     if name in ("IForest", "PCA", "AutoEncoder"):
         settings["random_state"] = short_seed(seed, name)
-    with _isolated(seed, name):
+    with seeded(seed, name):
         detector = _detector(name, minutes, **settings).fit(_part(name, train, seed))
 
     def score(items: np.ndarray) -> np.ndarray:
         step = max(1, _MOST_ELEMENTS // items.shape[1])
-        with _isolated(seed, name):
+        with seeded(seed, name):
             parts = [detector.decision_function(items[start : start + step]) for start in range(0, len(items), step)]
         return np.concatenate(parts).astype(np.float64)
 
     return score
-
-
-@contextmanager
-def _isolated(seed: int, name: str) -> Iterator[None]:
-    with seeded(seed, name), warnings.catch_warnings():
-        warnings.simplefilter("ignore")
-        yield
 
 
 def _detector(name: str, minutes: float | None = None, **settings: Any) -> Any:

@@ -6,7 +6,6 @@ import dataclasses
 import logging
 import tempfile
 import time
-import warnings
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
@@ -15,7 +14,6 @@ from typing import Any
 import numpy as np
 import torch
 import torch.nn.functional as F
-from sklearn.exceptions import ConvergenceWarning
 from torch import Tensor, nn
 
 from fivefold.errors import DataError, UsageError
@@ -65,13 +63,10 @@ def fit_generator(
         model = _build_autoencoder(name, tuple(images.shape[1:]), latent_dim, convolutional)
         _train(model, images, minutes, seed)
         sampler = require("pythae.samplers").GaussianMixtureSampler(model)
-        with warnings.catch_warnings():
-            # equal items have equal codes
-            warnings.filterwarnings("ignore", "Number of distinct clusters", ConvergenceWarning)
-            if images.max() < 1:  # which Pythae's sampler refuses
-                images = images.clone()
-                images[0, 0, 0, 0] = 1
-            sampler.fit(images)
+        if images.max() < 1:  # which Pythae's sampler refuses
+            images = images.clone()
+            images[0, 0, 0, 0] = 1
+        sampler.fit(images)
 
     def generate(n: int, seed: int) -> np.ndarray:
         with seeded(seed, "generated"), torch.inference_mode():
@@ -125,12 +120,12 @@ def _trainer(model: Any, images: Tensor, folder: str, seed: int) -> Any:
     settings: dict[str, Any] = {"output_dir": folder, "num_epochs": _EPOCHS, "seed": short_seed(seed, "trainer")}
     settings["per_device_train_batch_size"] = _BATCH_SIZE
     if model.model_name == "VAE":
-        config = trainers.BaseTrainerConfig(learning_rate=_LEARNING_RATE, **settings)
-        return trainers.BaseTrainer(model, dataset, training_config=config)
-    settings |= {"encoder_learning_rate": _LEARNING_RATE, "decoder_learning_rate": _LEARNING_RATE}
-    decay = {"weight_decay": _DECODER_DECAY}
-    config = trainers.CoupledOptimizerTrainerConfig(decoder_optimizer_params=decay, **settings)
-    return trainers.CoupledOptimizerTrainer(model, dataset, training_config=config)
+        kind, config = trainers.BaseTrainer, trainers.BaseTrainerConfig(learning_rate=_LEARNING_RATE, **settings)
+    else:
+        settings |= {"encoder_learning_rate": _LEARNING_RATE, "decoder_learning_rate": _LEARNING_RATE}
+        settings["decoder_optimizer_params"] = {"weight_decay": _DECODER_DECAY}
+        kind, config = trainers.CoupledOptimizerTrainer, trainers.CoupledOptimizerTrainerConfig(**settings)
+    return kind(model, dataset, training_config=config)
 
 
 @contextmanager

@@ -24,5 +24,3 @@ SECTIONS: dict[str, Callable[[Material], Section]] = {
     "impute": steps.report_imputation,
 }
 NEEDED = {"compress": ("pcodec", "soundfile"), "denoise": ("pywt",), "detect": ("stumpy",)}
-
-__all__ = ["COMPARISONS", "NEEDED", "SECTIONS", "Material"]

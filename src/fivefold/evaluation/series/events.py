@@ -98,13 +98,13 @@ def compare_detection(material: SeriesMaterial) -> Section:
 
 def _measure(material: SeriesMaterial, kind: str) -> dict[str, Any]:
     """Again and again with other events, until there are enough."""
-    steps = min(material.schema.steps, int(material.lengths.max()))
+    steps = min(material.schema.steps, int(material.data.lengths.max()))
     scores: dict[str, list[np.ndarray]] = {}
     places: dict[str, list[bool]] = {}
     strange = []
     for turn in range(_MOST_TURNS):
         rng = material.rng(f"event {kind} {turn}")
-        values, where, sections = inject(material.values, material.lengths, EVENTS[kind], steps, rng)
+        values, where, sections = inject(material.values, material.data.lengths, EVENTS[kind], steps, rng)
         if len(sections) == 0:
             break
         turn_scores = _scores(material, values, steps)
@@ -132,7 +132,7 @@ def _scores(material: SeriesMaterial, values: np.ndarray, steps: int) -> dict[st
     scores = {OURS: -material.detect(values).score}
     known, width = (material.known.values, material.known.lengths), max(steps // _WIDTH, 4)
     for name in SERIES_DETECTORS if material.against else ():
-        scores[name] = score_steps(name, known, (values, material.lengths), width, material.seed)
+        scores[name] = score_steps(name, known, (values, material.data.lengths), width, material.seed)
     return scores
 
 
@@ -159,13 +159,13 @@ def report_detection(material: SeriesMaterial) -> Section:
 def _draw(material: SeriesMaterial, order: np.ndarray) -> None:
     """The chosen events, each with half a window on either side."""
     events, margin = material.detection.events, material.schema.steps // 2
-    firsts = np.cumsum(material.lengths) - material.lengths
+    firsts = np.cumsum(material.data.lengths) - material.data.lengths
     height = -(-len(order) // 2)
     with figure(material.folder / "detect.png", 8, 1.7 * height) as drawn:
         axes = drawn.subplots(height, min(len(order), 2), squeeze=False).ravel()
         for ax, at in zip(axes, order, strict=False):
             series, start, end = events.series[at], events.start[at], events.end[at]
-            steps = np.arange(max(start - margin, 0), min(end + margin, material.lengths[series]))
+            steps = np.arange(max(start - margin, 0), min(end + margin, material.data.lengths[series]))
             shown = material.values[firsts[series] + steps]
             deviations = (shown - np.nanmean(shown, axis=0)) / material.spread
             ax.plot(steps, deviations[:, :_MOST_CHANNELS], linewidth=1)

@@ -14,7 +14,7 @@ from fivefold.items import Items
 from fivefold.jobs.generate import generate
 from fivefold.model.conditioning import Window
 from fivefold.series.dataset import SeriesSet
-from fivefold.series.jobs import SeriesDetection, SeriesImputed, denoise_series, detect_series, impute_series
+from fivefold.series.jobs import SeriesDetection, denoise_series, detect_series, impute_series
 from fivefold.series.schema import SeriesSchema
 
 _MOST_STEPS, _MOST_DRAWN = 20_000, 500
@@ -43,11 +43,6 @@ class SeriesMaterial(Material[SeriesSet]):
     def values(self) -> np.ndarray:
         """Of the test series, `(total, c)`, NaN where missing."""
         return self.data.values
-
-    @property
-    def lengths(self) -> np.ndarray:
-        """Steps of each test series."""
-        return self.data.lengths
 
     @property
     def known(self) -> SeriesSet:
@@ -81,15 +76,19 @@ class SeriesMaterial(Material[SeriesSet]):
 
     def detect(self, values: np.ndarray) -> SeriesDetection:
         """What `detect` makes of the test series with other values."""
-        return detect_series(self.model, self._with(values))
+        return detect_series(self.model, replace(self.data, values=values))
 
     def denoise(self, values: np.ndarray) -> np.ndarray:
         """The test series with other values, without their noise."""
-        return denoise_series(self.model, self._with(values)).values
+        return denoise_series(self.model, replace(self.data, values=values)).values
 
-    def impute(self, values: np.ndarray, n_draws: int = 0) -> SeriesImputed:
-        """What `impute` makes of the test series with other values, with intervals of 90 %."""
-        return impute_series(self.model, self._with(values), interval=_INTERVAL, n_draws=n_draws, seed=self.seed)
+    def impute(self, values: np.ndarray, n_draws: int = 0) -> tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray]:
+        """The test series with other values and the missing ones filled in, the ends of 90 % intervals, and draws."""
+        series = replace(self.data, values=values)
+        imputed = impute_series(self.model, series, interval=_INTERVAL, n_draws=n_draws, seed=self.seed)
+        assert imputed.lower is not None
+        assert imputed.upper is not None
+        return imputed.values, imputed.lower, imputed.upper, imputed.draws
 
     def rng(self, purpose: str) -> np.random.Generator:
         """Random numbers for one purpose."""
@@ -101,18 +100,13 @@ class SeriesMaterial(Material[SeriesSet]):
         error = ((values - self.values) / self.spread)[known]
         return float(np.sqrt(np.mean(np.square(error)))) if len(error) else float("nan")
 
-    def _with(self, values: np.ndarray) -> SeriesSet:
-        return replace(self.data, values=values)
-
 
 def _first(series: SeriesSet) -> SeriesSet:
     """The first steps, in whole series if there are several."""
     if len(series.values) <= _MOST_STEPS:
         return series
-    if len(series.lengths) == 1:
-        lengths = np.array([_MOST_STEPS])
-    else:
-        lengths = series.lengths[: max(int(np.searchsorted(np.cumsum(series.lengths), _MOST_STEPS)), 1)]
+    whole = int(np.searchsorted(np.cumsum(series.lengths), _MOST_STEPS))
+    lengths = series.lengths[: max(whole, 1)] if len(series.lengths) > 1 else np.array([_MOST_STEPS])
     labels = None if series.labels is None else series.labels[: len(lengths)]
     total = int(lengths.sum())
     return SeriesSet(series.values[:total], lengths, series.schema, series.source, labels)

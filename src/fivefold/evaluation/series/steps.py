@@ -71,7 +71,7 @@ def compare_denoising(material: SeriesMaterial) -> Section:
 def _gains(material: SeriesMaterial, level: float) -> dict[str, float | None]:
     rng = material.rng(f"noise {level}")
     noisy, known = add_noise(material.values, level, rng), material.known
-    test = noisy, material.lengths
+    test = noisy, material.data.lengths
     cleaned = {OURS: material.denoise(noisy)}
     for name in FILTERS if material.against else ():
         noisy_known = add_noise(known.values, level, rng), known.lengths
@@ -107,20 +107,18 @@ def compare_imputation(material: SeriesMaterial) -> Section:
 
 def _hide(material: SeriesMaterial, name: str) -> tuple[np.ndarray, np.ndarray]:
     """The test series with steps hidden in all channels, and which, both `(total, c)`."""
-    hidden = _HIDDEN[name](material.lengths, material.rng(f"hide {name}"))
+    hidden = _HIDDEN[name](material.data.lengths, material.rng(f"hide {name}"))
     where = hidden[:, None] & material.data.visible
     return np.where(where, np.nan, material.values), where
 
 
 def _measure(material: SeriesMaterial, name: str) -> dict[str, Any]:
     holey, where = _hide(material, name)
-    imputed = material.impute(holey)
-    assert imputed.lower is not None
-    assert imputed.upper is not None
-    inside = ((imputed.lower <= material.values) & (material.values <= imputed.upper))[where]
-    filled = {OURS: imputed.values}
+    ours, lower, upper, _ = material.impute(holey)
+    inside = ((lower <= material.values) & (material.values <= upper))[where]
+    filled = {OURS: ours}
     for peer in SERIES_IMPUTERS if material.against else ("linear",):
-        filled[peer] = impute_steps(peer, material.known.values, holey, material.lengths)
+        filled[peer] = impute_steps(peer, material.known.values, holey, material.data.lengths)
     if material.attention is not None:
         filled["SAITS"] = material.attention.impute(material.data.windows, holey)
     errors = {peer: material.rmse(values, where) for peer, values in filled.items()}
@@ -131,17 +129,15 @@ def report_imputation(material: SeriesMaterial) -> Section:
     """The section `impute`, with an excerpt around the first gap."""
     compared = compare_imputation(material)
     holey, where = _hide(material, _GAPS)
-    imputed = material.impute(holey, n_draws=3)
-    assert imputed.lower is not None
-    assert imputed.upper is not None
+    imputed, lower, upper, draws = material.impute(holey, n_draws=3)
     first = int(np.flatnonzero(where[:, 0])[0]) if where[:, 0].any() else 0
     with _excerpt(material, "impute.png", max(first - material.schema.steps // 4, 0)) as (ax, steps):
         gap = where[steps, 0]
-        ends = imputed.lower[steps, 0], imputed.upper[steps, 0]
+        ends = lower[steps, 0], upper[steps, 0]
         ax.fill_between(steps, *ends, where=gap.tolist(), color=_OURS, alpha=0.25, linewidth=0)
-        for draw in imputed.draws:
+        for draw in draws:
             ax.plot(steps, np.where(gap, draw[steps, 0], np.nan), color=_OURS, linewidth=0.6, alpha=0.6)
-        filled = np.where(gap, imputed.values[steps, 0], np.nan)
+        filled = np.where(gap, imputed[steps, 0], np.nan)
         ax.plot(steps, filled, color=_OURS, linewidth=1.6, label="filled in, 90 %, three draws")
         ax.plot(steps, material.values[steps, 0], color=_TRUTH, linewidth=1, label="as it was")
     picture = Picture("impute.png", "Gaps and what was filled in; first channel.")
@@ -153,7 +149,7 @@ def report_imputation(material: SeriesMaterial) -> Section:
 @contextmanager
 def _excerpt(material: SeriesMaterial, file: str, first: int) -> Iterator[tuple[Axes, np.ndarray]]:
     """A plot of two windows' steps from `first` on, of the first series."""
-    last = min(first + 2 * material.schema.steps, int(material.lengths[0]))
+    last = min(first + 2 * material.schema.steps, int(material.data.lengths[0]))
     with figure(material.folder / file, 8, 2.6) as drawn:
         ax = drawn.subplots()
         yield ax, np.arange(first if first < last else 0, last)

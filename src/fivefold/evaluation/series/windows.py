@@ -30,15 +30,16 @@ def compare_compression(material: SeriesMaterial) -> Section:
     model = material.model
     if model.context is None:
         return Section("compress", "Compression", {}, ("Archives need a model with a context decoder.",))
-    values = _typed(material)
-    archive = compress(model, np.split(values, np.cumsum(material.lengths)[:-1]))
+    table = decode_rows(material.schema.channels, material.values)
+    values = np.column_stack([column.to_numpy() for column in table.columns])  # floats where channels differ
+    archive = compress(model, np.split(values, np.cumsum(material.data.lengths)[:-1]))
     blocks = sum(block.end - block.offset for block in open_archive(io.BytesIO(archive)).reader.blocks)
     rivals = series_sizes(values) if material.against else {}
     sizes = {"whole archive": {OURS: len(archive), **rivals}, "its blocks alone": {OURS: blocks, **rivals}}
     bits: dict[str, dict[str, float | None]] = {
         name: {codec: 8 * size / values.size for codec, size in row.items()} for name, row in sizes.items()
     }
-    table, losses = contest(Measure("bits per value", digits=2, higher_is_better=False), bits)
+    compared, losses = contest(Measure("bits per value", digits=2, higher_is_better=False), bits)
     size = sum(map(len, embedded(model).values()))
     sentences = [
         f"{len(values):,} steps of {values.dtype}, {values.shape[1]} channel(s). All come back bit for bit.",
@@ -46,13 +47,7 @@ def compare_compression(material: SeriesMaterial) -> Section:
     ]
     figures = {"bits": bits, "sizes": sizes, "values": values.size, "dtype": str(values.dtype), "model_bytes": size}
     summary = [("compress", f"{bits['whole archive'][OURS]:.2f} bits per value")]
-    return Section("compress", "Compression", figures, losses + sentences, [table], summary=summary)
-
-
-def _typed(material: SeriesMaterial) -> np.ndarray:
-    """The test values `(total, c)` in the channels' own type; floats if some are missing, or channels differ."""
-    table = decode_rows(material.schema.channels, material.values)
-    return np.column_stack([column.to_numpy() for column in table.columns])
+    return Section("compress", "Compression", figures, losses + sentences, [compared], summary=summary)
 
 
 def compare_generation(material: SeriesMaterial) -> Section:

@@ -24,5 +24,3 @@ SECTIONS: dict[str, Callable[[Material], Section]] = {
     "impute": cells.report_imputation,
 }
 NEEDED = {"detect": ("pyod",)}
-
-__all__ = ["COMPARISONS", "NEEDED", "SECTIONS", "Material"]

@@ -142,12 +142,8 @@ class TableMaterial(Material[Items]):
 
 
 class Matrices:
-    """Rows as matrices of numbers, for rivals that take nothing else: numbers standardised, classes one-hot, NaN in all
-    their columns where missing.
-
-    Parameters
-    ----------
-    cells : encoded, `(n, d)`, by which to standardise
+    """Rows as matrices of numbers, for rivals that take nothing else: numbers standardised by the `cells` given, classes
+    one-hot, NaN in all their columns where missing.
     """
 
     def __init__(self, schema: TableSchema, cells: np.ndarray) -> None:
@@ -159,14 +155,11 @@ class Matrices:
 
     def encode(self, cells: np.ndarray) -> np.ndarray:
         """Encoded cells `(n, d)` as a matrix."""
-        parts = []
-        for number, (column, values) in enumerate(zip(self._columns, cells.T, strict=True)):
-            if column.classes:
-                hot = (values[:, None] == np.arange(column.classes)).astype(float)
-                hot[np.isnan(values)] = np.nan
-                parts.append(hot)
-            else:
-                parts.append((values[:, None] - self._centre[number]) / self._spread[number])
+        parts, standardised = [], (cells - self._centre) / self._spread
+        for number, column in enumerate(self._columns):
+            values = cells[:, number, None]
+            hot = np.where(np.isnan(values), np.nan, values == np.arange(column.classes))
+            parts.append(hot if column.classes else standardised[:, number, None])
         return np.concatenate(parts, axis=1)
 
     def decode(self, matrix: np.ndarray) -> np.ndarray:
@@ -174,10 +167,8 @@ class Matrices:
         widths = [max(column.classes, 1) for column in self._columns]
         cells = np.empty((len(matrix), len(widths)))
         for number, part in enumerate(np.split(matrix, np.cumsum(widths)[:-1], axis=1)):
-            if self._columns[number].classes:
-                cells[:, number] = part.argmax(axis=1)
-            else:
-                cells[:, number] = part[:, 0] * self._spread[number] + self._centre[number]
+            real = part[:, 0] * self._spread[number] + self._centre[number]
+            cells[:, number] = part.argmax(axis=1) if self._columns[number].classes else real
         return cells
 
 

@@ -147,9 +147,8 @@ def compare_detection(material: TableMaterial) -> Section:
 
 def _rivals(material: TableMaterial, swapped: np.ndarray) -> dict[str, tuple[np.ndarray, np.ndarray]]:
     """Missing cells, which these don't take, at their columns' means."""
-    train, test, strange = (
-        np.nan_to_num(material.matrices.encode(cells)) for cells in (material.known_cells, material.cells, swapped)
-    )
+    sets = material.known_cells, material.cells, swapped
+    train, test, strange = (np.nan_to_num(material.matrices.encode(cells)) for cells in sets)
     scores = {}
     for name in TABLE_DETECTORS:
         score = score_rows(name, train, np.concatenate((test, strange)), material.seed)
