@@ -11,7 +11,7 @@ import torch
 from torch import Tensor, nn
 
 from fivefold.config import configure
-from fivefold.evaluation.baselines.loop import run_minutes
+from fivefold.evaluation.rivals.networks import train_network
 from fivefold.images.code_length import code_length
 from fivefold.images.context import ContextDecoder
 from fivefold.images.loss import context_loss
@@ -72,5 +72,5 @@ def _train(model: FittedModel, items: Items, variant: dict[str, int]) -> Context
                 group["lr"] = share * group["peak"]
             optimizer.step()
 
-    run_minutes("windows", items, step, minutes=_MINUTES, batch_size=_BATCH, seed=0, device=model.device)
+    train_network("windows", items, step, minutes=_MINUTES, batch_size=_BATCH, seed=0, device=model.device)
     return context.eval()
