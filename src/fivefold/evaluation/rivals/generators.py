@@ -130,13 +130,18 @@ def _trainer(model: Any, images: Tensor, folder: str, seed: int) -> Any:
 
 @contextmanager
 def _quiet() -> Iterator[None]:
-    """Silence loggers: each of Pythae's has a handler of its own."""
-    level = logging.root.manager.disable
-    logging.disable(logging.CRITICAL)
+    """Silence Pythae's loggers, each of which has a handler of its own, and leave them as they were."""
+    named = [logger for name, logger in logging.root.manager.loggerDict.items() if name.startswith("pythae.")]
+    before = [
+        (logger, logger.disabled, list(logger.handlers)) for logger in named if isinstance(logger, logging.Logger)
+    ]
+    for logger, _, _ in before:
+        logger.disabled = True
     try:
         yield
     finally:
-        logging.disable(level)
+        for logger, disabled, handlers in before:
+            logger.disabled, logger.handlers = disabled, handlers
 
 
 @dataclass
