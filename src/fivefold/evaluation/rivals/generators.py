@@ -41,9 +41,8 @@ def fit_generator(
     al. 2019, arXiv:1903.12436); the settings are those of Pythae's scripts for MNIST. Training stops in the middle of an
     epoch when `minutes` are over, after at least one step; the last state counts. Hidden elements count as 0.
 
-    `convolutional` is with the networks of Pythae's benchmark, for 28×28×1 only, or with its default, one hidden layer of
-    512 units. If None, the former where they fit and there is a GPU: they have 17 million weights, and an epoch over MNIST
-    takes a CPU of two cores some 20 minutes.
+    `convolutional` is with the networks of Pythae's benchmark, for 28×28×1 only, else with its default, one hidden layer of
+    512 units. If None, the former where they fit and there is a GPU: they have 17 million weights.
 
     Returns the generator: the number of images and a seed to `(n, h, w, c)` float32 in [0, 1], in random order. Raises
     `DataError` for fewer than two items.

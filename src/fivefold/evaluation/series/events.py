@@ -75,9 +75,7 @@ def inject(
 
 
 def compare_detection(material: SeriesMaterial) -> Section:
-    """False alarms among the steps; of events of six kinds the AUROC per step, and how often the strangest step of the
-    section around is one of theirs.
-    """
+    """False alarms among the steps; of injected events the AUROC per step, and how often the strangest step is theirs."""
     if material.model.normality is None:
         return Section("detect", "Strange steps", {}, ("Too few windows were held out in the fit to compare with.",))
     detection = material.detection
