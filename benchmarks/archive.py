@@ -14,7 +14,7 @@ from program import run_seconds
 
 from fivefold.archive.read import decompress
 from fivefold.archive.write import compress
-from fivefold.evaluation.specialists.compressors import compressed_sizes
+from fivefold.evaluation.rivals.compressors import image_sizes
 from fivefold.items import Items
 from fivefold.model.conditional import Conditional
 from fivefold.model.conditioning import Conditioning
@@ -27,7 +27,7 @@ def measure(model: FittedModel, test: Items, train: Items) -> dict[str, Any]:
     """One process per core. Fails if an item does not come back bit for bit."""
     result = measure_archive(model, test)
     packed, bits = result["bytes"], 8 / test.values.size
-    sizes = compressed_sizes(test.values)
+    sizes = image_sizes(test.values)
     model_bytes = len(compress(model, test.select(slice(0, 1)), embed_model=True)) - len(
         compress(model, test.select(slice(0, 1)))
     )

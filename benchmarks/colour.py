@@ -11,12 +11,11 @@ from typing import Any
 import numpy as np
 from sklearn.datasets import load_sample_images
 
-from fivefold.evaluation.material import Material
+from fivefold.config import configure
+from fivefold.evaluation.images import Material
 from fivefold.evaluation.metrics import psnr, root_mean_square
 from fivefold.images.code_length import code_length
-from fivefold.images.dataset import make_items
-from fivefold.images.settings import configure
-from fivefold.items import Items
+from fivefold.items import Items, make_items
 from fivefold.jobs.codes import decode, encode
 from fivefold.jobs.denoise import denoise
 from fivefold.jobs.detect import detect
@@ -43,7 +42,7 @@ def measure(model: FittedModel, test: Items, train: Items) -> dict[str, Any]:
     with tempfile.TemporaryDirectory() as folder:
         fitted = fit_items(left, configure(**SETTINGS), Path(folder))
     alone = dataclasses.replace(fitted, context=None)
-    material = Material(fitted, right, left, Path())
+    material = Material(fitted, right, left)
     noisy, holey = material.noisy(add_gaussian, _LEVEL, "noise"), material.holey(hide_at_random, _HIDDEN, "holes")
     hidden = ~holey.visible()
     unit, truth, bits = fitted.schema.to_unit, material.truth, math.log(2) * right.schema.size

@@ -14,7 +14,7 @@ from fivefold.archive.read import decompress
 from fivefold.archive.write import compress
 from fivefold.evaluation.drawing import figure
 from fivefold.evaluation.metrics import psnr
-from fivefold.evaluation.specialists.compressors import tile
+from fivefold.evaluation.rivals.compressors import tile
 from fivefold.items import Items
 from fivefold.jobs.codes import decode, encode
 from fivefold.model.fitted import FittedModel

@@ -22,8 +22,8 @@ from sklearn.metrics import roc_auc_score
 from sklearn.preprocessing import StandardScaler
 
 from fivefold import VAE
-from fivefold.evaluation.comparison import OURS
-from fivefold.evaluation.specialists.row_detectors import ROW_DETECTORS, STANDARDISED, score_rows
+from fivefold.evaluation.contest import OURS
+from fivefold.evaluation.rivals.detectors import STANDARDISED, TABLE_DETECTORS, score_rows
 from fivefold.system import environment
 
 Scorer = Callable[[np.ndarray, np.ndarray, int], np.ndarray]
@@ -41,7 +41,7 @@ def main() -> None:
         options.error(f"{given.folder} holds no .npz")
     if unknown := set(given.tables) - tables.keys():
         options.error(f"TABLE must be one of {', '.join(tables)}; got {sorted(unknown)[0]}")
-    scorers: dict[str, Scorer] = {OURS: _ours, **{name: _peer(name) for name in ROW_DETECTORS}}
+    scorers: dict[str, Scorer] = {OURS: _ours, **{name: _peer(name) for name in TABLE_DETECTORS}}
     result = _before(given.seeds)
     for protocol in ("unsupervised", "normals"):
         found = result.setdefault(protocol, {})

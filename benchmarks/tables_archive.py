@@ -18,8 +18,8 @@ import pyarrow as pa
 from results_file import write_result
 
 import fivefold
-from fivefold.evaluation.comparison import OURS
-from fivefold.evaluation.rows.compress import table_sizes
+from fivefold.evaluation.contest import OURS
+from fivefold.evaluation.rivals.compressors import table_sizes
 from fivefold.system import environment
 from fivefold.tables.verbatim import to_bytes
 

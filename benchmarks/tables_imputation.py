@@ -29,8 +29,8 @@ from results_file import read_result, write_result
 from sklearn import datasets
 
 from fivefold import VAE
-from fivefold.evaluation.comparison import OURS
-from fivefold.evaluation.specialists.row_imputers import ROW_IMPUTERS
+from fivefold.evaluation.contest import OURS
+from fivefold.evaluation.rivals.imputers import TABLE_IMPUTERS
 from fivefold.system import environment
 
 _MOST_ROWS = 2000
@@ -79,7 +79,7 @@ def _before(masks: int) -> tuple[dict[str, Any], dict[str, float]]:
 
 def find_peers() -> dict[str, Filler]:
     """Those that are installed."""
-    found: dict[str, Filler] = {name: partial(_fill, make) for name, make in ROW_IMPUTERS.items()}
+    found: dict[str, Filler] = {name: partial(_fill, make) for name, make in TABLE_IMPUTERS.items()}
     if find_spec("miceforest"):
         found["miceforest"] = _miceforest
     return found

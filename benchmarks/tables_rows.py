@@ -32,8 +32,8 @@ from sklearn.model_selection import cross_val_predict
 from tables_imputation import load_tables
 
 from fivefold import VAE
-from fivefold.evaluation.comparison import OURS
-from fivefold.evaluation.specialists.isolation import seeded
+from fivefold.evaluation.contest import OURS
+from fivefold.evaluation.rivals import seeded
 from fivefold.system import environment
 
 _TARGETS = {"penguins": "species", "boston": "medv", "housing": "price", "wages": "lwage", "diamonds": "price"}

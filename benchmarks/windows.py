@@ -8,18 +8,19 @@ from typing import Any
 
 import numpy as np
 import torch
-from fivefold.training.optimizers import make_optimizers
 from torch import Tensor, nn
 
-from fivefold.evaluation.baselines.loop import run_minutes
+from fivefold.config import configure
+from fivefold.evaluation.rivals.networks import train_network
 from fivefold.images.code_length import code_length
-from fivefold.images.context import ImageContext
-from fivefold.images.settings import configure
+from fivefold.images.context import ContextDecoder
+from fivefold.images.loss import context_loss
 from fivefold.items import Items, split_rows
-from fivefold.modality import modality_of
+from fivefold.model.build import build_networks
 from fivefold.model.corruption import Corrupted
 from fivefold.model.fitted import FittedModel
 from fivefold.system import environment
+from fivefold.training.optimizers import make_optimizers
 
 VARIANTS: tuple[dict[str, int], ...] = (
     {},
@@ -48,10 +49,10 @@ def measure(model: FittedModel, test: Items, train: Items) -> dict[str, Any]:
     return {"bits": bits, "minutes": _MINUTES, "environment": environment()}
 
 
-def _train(model: FittedModel, items: Items, variant: dict[str, int]) -> ImageContext:
+def _train(model: FittedModel, items: Items, variant: dict[str, int]) -> ContextDecoder:
     fit = configure(**variant)
-    config, context = fit.context, modality_of(items.schema).networks.build(items.schema, fit, 0)["context"]
-    assert isinstance(context, ImageContext)
+    config, context = fit.context, build_networks(items.schema, fit, 0)["context"]
+    assert isinstance(context, ContextDecoder)
     optimizers = make_optimizers(nn.ModuleDict({"context": context}), fit)
 
     def step(x: Tensor, visible: Tensor, rows: np.ndarray, generator: torch.Generator, passed: float) -> None:
@@ -62,7 +63,7 @@ def _train(model: FittedModel, items: Items, variant: dict[str, int]) -> ImageCo
             guide = model.vae.guided(posterior.at(noise))[1]
         clean = torch.zeros(len(x), dtype=torch.bool, device=x.device)
         seen = Corrupted(x, visible, clean, clean)
-        loss = context.loss(guide, seen, x, visible, config.positions, generator)
+        loss = context_loss(context, guide, seen, x, visible, config.positions, generator)
         for optimizer in optimizers:
             optimizer.zero_grad()
         loss.backward()
@@ -71,5 +72,5 @@ def _train(model: FittedModel, items: Items, variant: dict[str, int]) -> ImageCo
                 group["lr"] = share * group["peak"]
             optimizer.step()
 
-    run_minutes("windows", items, step, minutes=_MINUTES, batch_size=_BATCH, seed=0, device=model.device)
+    train_network("windows", items, step, minutes=_MINUTES, batch_size=_BATCH, seed=0, device=model.device)
     return context.eval()

@@ -182,7 +182,7 @@ def _few_letters():
 @pytest.fixture
 def _blurry(monkeypatch):
     """Items are not drawn element by element, which takes seconds."""
-    from fivefold.evaluation import material
+    from fivefold.evaluation.images import material
 
     generate = material.generate
     monkeypatch.setattr(material, "generate", lambda *words, sharp=False, **settings: generate(*words, **settings))

@@ -93,7 +93,7 @@ def test_what_is_not_installed_is_told_before_any_work(run, model_folder, digits
         raise ModuleNotFoundError(module)
 
     np.save("test.npy", digits[600:603])
-    monkeypatch.setattr("fivefold.evaluation.specialists.extra.import_module", missing)
+    monkeypatch.setattr("fivefold.evaluation.rivals.import_module", missing)
     words = (model_folder, "test.npy", "--train", "test.npy", "--against", "specialists")
     for outcome in (run("evaluate", *words, "--json", "figures.json"), run("report", *words, "-o", "report")):
         assert outcome.code == 2

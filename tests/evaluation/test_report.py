@@ -9,10 +9,10 @@ import numpy as np
 import pytest
 from bs4 import BeautifulSoup
 
-from fivefold.evaluation.comparison import OURS
-from fivefold.evaluation.material import Effort, Material
+from fivefold.evaluation.contest import OURS
+from fivefold.evaluation.images import Material, detect
+from fivefold.evaluation.images.material import Effort
 from fivefold.evaluation.report import make_report
-from fivefold.evaluation.sections import detect
 from fivefold.images.builtin import load_mnist
 from fivefold.images.dataset import make_items, read_items
 from fivefold.jobs.codes import decode, encode
@@ -201,7 +201,7 @@ def test_readings_say_what_holds():
 
 
 def test_a_quick_report_takes_fewer_items_for_what_takes_long(model, digits, tmp_path, monkeypatch):
-    monkeypatch.setattr("fivefold.evaluation.material._FEW_ITEMS", 20)
+    monkeypatch.setattr("fivefold.evaluation.images.material._FEW_ITEMS", 20)
     items = make_items(digits[600:650], model.schema)
     for settings, expected in (({}, 20), ({"thorough": True}, 50), ({"against": True}, 50)):
         material = Material(model, items, None, tmp_path, **settings)
@@ -211,7 +211,7 @@ def test_a_quick_report_takes_fewer_items_for_what_takes_long(model, digits, tmp
 
 
 def test_large_sets_are_sampled(model, digits, tmp_path, monkeypatch):
-    monkeypatch.setattr("fivefold.evaluation.material._MOST_ITEMS", 50)
+    monkeypatch.setattr("fivefold.evaluation.images.material._MOST_ITEMS", 50)
     material = Material(model, make_items(digits, model.schema), None, tmp_path)
     again = Material(model, make_items(digits, model.schema), None, tmp_path)
     assert len(material.items) == 50

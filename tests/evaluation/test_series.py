@@ -1,4 +1,4 @@
-"""The jobs on series in figures, alone and beside their specialists; and their report."""
+"""The jobs on series in figures, alone and beside their rivals; and their report."""
 
 from __future__ import annotations
 
@@ -8,28 +8,29 @@ import math
 import numpy as np
 import pytest
 
-from fivefold.evaluation.comparison import OURS
+from fivefold.evaluation.contest import OURS
 from fivefold.evaluation.evaluate import evaluate
 from fivefold.evaluation.report import make_report
-from fivefold.evaluation.series import SERIES_COMPARISONS, detect
-from fivefold.evaluation.series.damage import EVENTS, add_noise, hide_at_random, hide_gaps, inject
-from fivefold.evaluation.specialists.series_detectors import SERIES_DETECTORS, score_steps
-from fivefold.evaluation.specialists.series_filters import SERIES_FILTERS, denoise_steps
-from fivefold.evaluation.specialists.series_imputers import SERIES_IMPUTERS, impute_steps
+from fivefold.evaluation.rivals.denoisers import FILTERS, filter_series
+from fivefold.evaluation.rivals.detectors import SERIES_DETECTORS, score_steps
+from fivefold.evaluation.rivals.imputers import SERIES_IMPUTERS, impute_steps
+from fivefold.evaluation.series import COMPARISONS, events
+from fivefold.evaluation.series.events import EVENTS, inject
+from fivefold.evaluation.series.steps import add_noise, hide_at_random, hide_gaps
 from fivefold.series.dataset import read_series
 
 pytestmark = pytest.mark.filterwarnings("ignore:with .* held-out:UserWarning")
 _LENGTHS = np.array([300])
 
 
-def test_figures_beside_specialists(series_model, waves, monkeypatch):
-    monkeypatch.setattr(detect, "_FEWEST_EVENTS", 1)
+def test_figures_beside_rivals(series_model, waves, monkeypatch):
+    monkeypatch.setattr(events, "_FEWEST_EVENTS", 1)
     test, train = (read_series(waves[:, part], series_model.schema) for part in (slice(400, 600), slice(0, 400)))
     figures, sections = evaluate(series_model, test, train=train, against=True)
     assert json.loads(json.dumps(figures)) == figures
-    assert [section.key for section in sections] == list(SERIES_COMPARISONS)
+    assert [section.key for section in sections] == list(COMPARISONS)
     assert set(figures["detect"]["events"]["spike"]["auroc"]) == {OURS, *SERIES_DETECTORS}
-    assert set(figures["denoise"]["gain"]["0 dB"]) == {OURS, *SERIES_FILTERS}
+    assert set(figures["denoise"]["gain"]["0 dB"]) == {OURS, *FILTERS}
     for found in (figures["impute"][name] for name in ("20 % of the steps", "gaps of 5–20 steps")):
         assert set(found["rmse"]) == {OURS, *SERIES_IMPUTERS}
         assert 0.3 < found["coverage"] <= 1
@@ -75,7 +76,7 @@ def test_noise_is_as_strong_as_said():
 
 
 @pytest.mark.parametrize("name", SERIES_IMPUTERS)
-def test_specialists_fill_gaps(name):
+def test_rivals_fill_gaps(name):
     wave = np.sin(np.arange(300) / 8)[:, None]
     holey = wave.copy()
     holey[100:104] = np.nan
@@ -86,19 +87,19 @@ def test_specialists_fill_gaps(name):
 
 @pytest.mark.parametrize("name", SERIES_DETECTORS)
 @pytest.mark.parametrize("lengths", [[300], [150, 150]])
-def test_specialists_find_a_spike(name, lengths):
+def test_rivals_find_a_spike(name, lengths):
     rng, lengths = np.random.default_rng(0), np.array(lengths)
     known, test = (np.sin(np.arange(300) / 8)[:, None] + 0.05 * rng.normal(size=(300, 1)) for _ in range(2))
     test[120:124] += 3
-    score = score_steps(name, known, lengths, test, lengths, 8, 0)
+    score = score_steps(name, (known, lengths), (test, lengths), 8, 0)
     assert len(score) == 300
     assert score[118:126].mean() > score[:100].mean()
 
 
-@pytest.mark.parametrize("name", SERIES_FILTERS)
-def test_specialists_remove_noise(name):
+@pytest.mark.parametrize("name", FILTERS)
+def test_rivals_remove_noise(name):
     wave = np.sin(np.arange(300) / 15)[:, None]
     noisy = (wave + 0.3 * np.random.default_rng(seed).normal(size=wave.shape) for seed in (0, 1))
     known, test = noisy
-    cleaned = denoise_steps(name, wave, known, _LENGTHS, test, _LENGTHS)
+    cleaned = filter_series(name, wave, (known, _LENGTHS), (test, _LENGTHS))
     assert np.square(cleaned - wave).mean() < 0.6 * np.square(test - wave).mean()

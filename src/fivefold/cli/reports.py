@@ -17,7 +17,7 @@ from fivefold.modality import modality_of
 from fivefold.progress import silence
 
 if TYPE_CHECKING:
-    from fivefold.evaluation.section import Section
+    from fivefold.evaluation.contest import Section
     from fivefold.items import Items
     from fivefold.model.fitted import FittedModel
 
@@ -57,7 +57,7 @@ def report(
     modality_of(fitted.schema).refuse("evaluate", thorough=thorough)
     items, train_items = _read_sets(fitted, data, train, mask, size)
     if against is not None:
-        _check_specialists(_JOBS, fitted, train_items)
+        _check_rivals(_JOBS, fitted, train_items)
     extent = {"thorough": thorough, "against": against is not None}
     figures = _report(fitted, items, train_items, output, seed, json or quiet, **extent)
     if json:
@@ -101,7 +101,7 @@ def evaluate(
     fitted = load(model)
     items, train_items = _read_sets(fitted, data, train, mask, size)
     if against is not None:
-        _check_specialists(chosen or _JOBS, fitted, train_items)
+        _check_rivals(chosen or _JOBS, fitted, train_items)
     figures, comparisons = evaluate(fitted, items, chosen, train=train_items, against=against is not None, seed=seed)
     if json is not None:
         with atomic_file(json) as temporary:
@@ -157,10 +157,10 @@ def _check_against(against: str | None) -> None:
         raise UsageError(f"--against must be specialists, got {against!r}")
 
 
-def _check_specialists(jobs: Sequence[str], fitted: FittedModel, train: Items | None) -> None:
-    from fivefold.evaluation.evaluate import check_specialists
+def _check_rivals(jobs: Sequence[str], fitted: FittedModel, train: Items | None) -> None:
+    from fivefold.evaluation.evaluate import check_rivals
 
-    check_specialists(jobs, fitted.schema)
+    check_rivals(jobs, fitted.schema)
     if train is None:
         raise UsageError("--against specialists needs --train DATA: they are trained on the model's training items")
 

@@ -13,7 +13,7 @@ from matplotlib.axes import Axes
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 
-COLOUR_MAP = "viridis"
+_COLOUR_MAP = "viridis"
 _STYLE: dict[Any, Any] = {
     "font.size": 10,
     "axes.spines.top": False,
@@ -69,7 +69,7 @@ def image_sheet(path: Path, images: np.ndarray, columns: int) -> None:
 
 def show(ax: Axes, image: np.ndarray) -> None:
     """One image `(h, w, c)`: a colour map for one channel (or the first of two), colours for three or four."""
-    colour_map = mpl.colormaps[COLOUR_MAP].with_extremes(bad="white")
+    colour_map = mpl.colormaps[_COLOUR_MAP].with_extremes(bad="white")
     if image.shape[2] >= 3:
         ax.imshow(np.nan_to_num(image, nan=1.0))
     else:
@@ -86,9 +86,23 @@ def tile(images: np.ndarray, columns: int) -> np.ndarray:
     sheet = np.full((rows, h + gap, columns, w + gap, c), np.nan, np.float32)
     for index, image in enumerate(images):
         sheet[index // columns, :h, index % columns, :w] = image
-    return sheet.reshape(rows * (h + gap), columns * (w + gap), c)[
-        : rows * (h + gap) - gap, : columns * (w + gap) - gap
-    ]
+    return sheet.reshape(rows * (h + gap), columns * (w + gap), c)[:-gap, :-gap]
+
+
+def plane_of_codes(path: Path, plane: np.ndarray, colours: np.ndarray, label: str) -> None:
+    """Draw codes projected onto two directions, `(n, 2)`, with a colour bar."""
+    with figure(path, 5, 4) as drawn:
+        ax = drawn.subplots()
+        points = ax.scatter(plane[:, 0], plane[:, 1], c=colours, s=10, cmap=_COLOUR_MAP)
+        drawn.colorbar(points, label=label)
+        ax.set(xlabel="first direction", ylabel="second")
+
+
+def main_plane(codes: np.ndarray) -> np.ndarray:
+    """Codes `(n, d)` along their two directions of most variance, `(n, 2)`; the second is 0 where there is only one."""
+    centred = codes - codes.mean(axis=0, dtype=np.float64)
+    axes = np.linalg.svd(centred, full_matrices=False)[2][:2]
+    return centred @ axes.T if len(axes) == 2 else np.column_stack((centred[:, 0], np.zeros(len(centred))))
 
 
 def _gap(width: int) -> int:

@@ -1,86 +1,45 @@
-"""What the sections of a report work on, and what several of them need is made once."""
+"""What comparisons and sections work on, whatever the modality."""
 
 from __future__ import annotations
 
-import dataclasses
-import tempfile
-from collections.abc import Callable
 from dataclasses import dataclass
-from functools import cached_property
 from pathlib import Path
+from typing import Generic, TypeVar
 
 import numpy as np
-import torch
-from torch import Tensor
 
-from fivefold.config import ContextConfig, PriorName
-from fivefold.evaluation.classifier import Classifier, fit_classifier
-from fivefold.evaluation.metrics import NEIGHBOURS, ManifoldOverlap, frechet_distance, manifold_overlap
-from fivefold.items import Items, make_items
-from fivefold.jobs.detect import Detection, detect
-from fivefold.jobs.generate import generate
-from fivefold.model.conditioning import Conditioning
+from fivefold.items import Items
 from fivefold.model.fitted import FittedModel
 from fivefold.seeds import derive_seed
 
-_MOST_ITEMS = 10_000
-_FEW_ITEMS = 2_000  # for a report that is to be quick
-_MOST_ELEMENTS = 1 << 25
-Damage = Callable[[Tensor, Tensor, torch.Generator], Tensor]
-
-
-@dataclass(frozen=True)
-class Effort:
-    """How long the networks beside the model are trained, in epochs."""
-
-    plane: int = 2
-    autoencoder: int = 3
-    gan: int = 2
-    classifier: int = 2
-    sizes: int = 2
-
-    @classmethod
-    def like(cls, model: FittedModel) -> Effort:
-        """As long as the model itself."""
-        epochs = len(model.record["history"])
-        return cls(plane=epochs, autoencoder=epochs, gan=epochs)
+Data = TypeVar("Data")
 
 
 @dataclass
-class Material:
-    """The model under report, the items to report on, and where pictures go.
+class Material(Generic[Data]):
+    """The model under report, and the data to report on.
 
     Attributes
     ----------
-    items : test items, at most 10,000
-    train : the training items, for comparisons with other models; or None
+    data : test data, of which a part is looked at if it is large
+    train : the training data, for rivals and comparisons with other models; or None
     folder : for the PNG files
-    thorough : repeat over seeds, train the others as long as the model, and more
-    against : compare with specialists, those trained for the purpose included
+    against : compare with rivals, those trained for the purpose included
+    thorough : repeat over seeds, train other networks as long as the model, and more; of images
     """
 
     model: FittedModel
-    items: Items
-    train: Items | None
-    folder: Path
+    data: Data
+    train: Data | None
+    folder: Path = Path()
     seed: int = 0
-    thorough: bool = False
     against: bool = False
+    thorough: bool = False
 
-    def __post_init__(self) -> None:
-        self.effort = Effort.like(self.model) if self.thorough else Effort()
-        most = min(_MOST_ITEMS, max(1, _MOST_ELEMENTS // self.model.image_schema.size))
-        self.items = self._sample(self.items, most, "items")
-
-    @cached_property
-    def truth(self) -> np.ndarray:
-        """The items in [0, 1]: `(n, h, w, c)` float32, 0 where hidden."""
-        return self.items.unit()[0]
-
-    @cached_property
-    def seen(self) -> np.ndarray:
-        """Which elements of the items are visible, like `truth`."""
-        return self.items.visible()
+    @property
+    def items(self) -> Items:
+        """What the networks see of the test data."""
+        raise NotImplementedError
 
     @property
     def fit_minutes(self) -> float:
@@ -89,166 +48,15 @@ class Material:
 
     @property
     def peer_minutes(self) -> float:
-        """How long a specialist is trained: the one fit replaces at least three of them."""
+        """How long a rival is trained: the one fit replaces at least three of them."""
         return self.fit_minutes / 3
 
-    @cached_property
-    def _moments(self) -> tuple[np.ndarray, np.ndarray]:
-        """Mean and variance of the visible training values at each place, or of the items' own, `(h, w, c)`."""
-        items = self.items if self.train is None else self.train
-        total, square, count = np.zeros((3, *items.image_schema.shape))
-        for rows in items.batches(self.model.batch_size):
-            unit, seen = items.unit(rows)
-            total += unit.sum(axis=0, dtype=np.float64)
-            square += np.square(unit, dtype=np.float64).sum(axis=0)
-            count += seen.sum(axis=0)
-        mean = total / np.maximum(count, 1)
-        return mean, square / np.maximum(count, 1) - np.square(mean)
-
-    @property
-    def mean_item(self) -> np.ndarray:
-        """The mean of the training items at each place, in [0, 1]: `(h, w, c)` float32."""
-        return self._moments[0].astype(np.float32)
-
-    @property
-    def varying(self) -> np.ndarray:
-        """The places that are not the same in all training items: `(h, w, c)` bool."""
-        return self._moments[1] > 1e-12
-
-    @cached_property
-    def shown(self) -> np.ndarray:
-        """Indices of the items in pictures: the classes in turn, where there are labels."""
-        labels, rng = self.items.labels, self.rng("shown")
-        order = rng.permutation(len(self.items))
-        if labels is None:
-            return order[:10]
-        turn = np.empty(len(order), np.int64)
-        for label in np.unique(labels):
-            mine = np.flatnonzero(labels[order] == label)
-            turn[mine] = np.arange(len(mine))
-        return order[np.lexsort((labels[order], turn))][:10]
-
-    @property
-    def labelled_train(self) -> Items | None:
-        """The training items if they have at least two classes."""
-        train = self.train
-        return train if train is not None and train.labels is not None and len(np.unique(train.labels)) > 1 else None
-
-    @cached_property
-    def classifier(self) -> Classifier | None:
-        """Trained on the labels of the training items."""
-        if self.labelled_train is None:
-            return None
-        return fit_classifier(self.labelled_train, like=self.model, epochs=self.effort.classifier, seed=self.seed)
-
-    @cached_property
-    def classifier_accuracy(self) -> float | None:
-        """Share of the test items that the classifier gets right."""
-        if self.classifier is None or self.items.labels is None:
-            return None
-        return float((self.classifier.predict(self.items) == self.items.labels).mean())
-
-    @cached_property
-    def _real_features(self) -> np.ndarray:
-        assert self.classifier is not None
-        return self.classifier.features(self.items)
-
-    @cached_property
-    def fid_floor(self) -> float | None:
-        """The distance between as many training items and the test items: what perfect generation would get."""
-        if self.classifier is None or self.train is None or len(self.items) <= NEIGHBOURS:
-            return None
-        sample = self._sample(self.train, len(self.items), "floor")
-        return frechet_distance(self.classifier.features(sample), self._real_features)
-
-    @cached_property
-    def generated(self) -> np.ndarray:
-        """As many items from the model's prior as there are test items: `(n, h, w, c)`."""
-        return generate(self.model, len(self.items), self.seed)
-
-    @cached_property
-    def detection(self) -> Detection:
-        """What `detect` makes of the items."""
-        return detect(self.model, self.items, false_alarm_rate=0.5)
-
-    @cached_property
-    def best_generated(self) -> np.ndarray:
-        """As many from the fitted prior, drawn sharply, where the model has the parts for it."""
-        prior: PriorName = "standard" if self.model.prior is None else "fitted"
-        sharp = self.model.has_learnt(Conditioning.CAUSAL)
-        return generate(self.model, len(self.items), self.seed, prior=prior, sharp=sharp)
-
-    @cached_property
-    def generated_likeness(self) -> tuple[float, ManifoldOverlap] | None:
-        """`likeness(generated)`."""
-        return self.likeness(self.generated)
-
-    def quick(self) -> Material:
-        """`fewer`, for what takes long, unless this is to be thorough."""
-        return self if self.thorough or self.against else self.fewer()
-
-    def fewer(self) -> Material:
-        """The same with at most 2,000 items."""
-        return dataclasses.replace(self, items=self._sample(self.items, _FEW_ITEMS, "few"))
-
-    def likeness(self, generated: np.ndarray) -> tuple[float, ManifoldOverlap] | None:
-        """FID and overlap of generated items `(n, h, w, c)` with the test items; None without classifier or enough."""
-        if self.classifier is None or len(self.items) <= NEIGHBOURS:
-            return None
-        features = self.classifier.features(make_items(generated, self.model.image_schema, "generated"))
-        return frechet_distance(features, self._real_features), manifold_overlap(self._real_features, features)
-
-    def classes_covered(self, generated: np.ndarray) -> tuple[int, int]:
-        """How many classes have at least a tenth of their fair share among generated items, of how many."""
-        assert self.classifier is not None
-        predicted = self.classifier.predict(make_items(generated, self.model.image_schema, "generated"))
-        shares = np.array([(predicted == label).mean() for label in self.classifier.classes])
-        return int((shares >= 0.1 / len(shares)).sum()), len(shares)
-
-    def fit_like(
-        self, *, latent_dim: int | None = None, epochs: int | None = None, seed: int | None = None
-    ) -> FittedModel:
-        """Another VAE of the training items with the model's settings, but for what is given; no context decoder."""
-        from fivefold.training.fit import train_networks
-
-        assert self.train is not None
-        config = self.model.config
-        network, training = config.network, dataclasses.replace(config.training, max_minutes=None)
-        network = dataclasses.replace(network, latent_dim=latent_dim or network.latent_dim)
-        training = dataclasses.replace(
-            training,
-            epochs=epochs or len(self.model.record["history"]),
-            seed=training.seed if seed is None else seed,
-        )
-        with tempfile.TemporaryDirectory() as folder:
-            like = dataclasses.replace(config, network=network, training=training, context=ContextConfig(window=0))
-            return train_networks(self.train, like, Path(folder))
-
-    def noisy(self, damage: Damage, strength: float, name: str) -> Items:
-        """The items with noise, in their own dtype."""
-        values = np.array(self.items.values)
-        for rows, x, strengths, generator in self._damaging(strength, name):
-            values[rows] = self.model.values(damage(x, strengths, generator), values.dtype)
-        return dataclasses.replace(self.items, values=values, hidden=~self.seen)
-
-    def holey(self, hide: Damage, strength: float, name: str) -> Items:
-        """The items with elements hidden."""
-        hidden = np.empty(self.items.values.shape, bool)
-        for rows, x, strengths, generator in self._damaging(strength, name):
-            hidden[rows] = ~hide(x, strengths, generator).cpu().numpy().transpose(0, 2, 3, 1)
-        return dataclasses.replace(self.items, hidden=hidden | ~self.seen)
-
-    def rng(self, name: str) -> np.random.Generator:
+    def rng(self, purpose: str) -> np.random.Generator:
         """Random numbers for one purpose."""
-        return np.random.default_rng(derive_seed(self.seed, name))
+        return np.random.default_rng(derive_seed(self.seed, purpose))
 
-    def _damaging(self, strength: float, name: str):  # noqa: ANN202
-        device = self.model.device
-        generator = torch.Generator(device).manual_seed(derive_seed(self.seed, f"{name} {strength}"))
-        for rows, x, _ in self.model.batches(self.items):
-            yield rows, x, torch.full((len(x),), strength, device=device), generator
-
-    def _sample(self, items: Items, most: int, name: str) -> Items:
+    def sample(self, items: Items, most: int, purpose: str) -> Items:
+        """At most so many of the items, in their order."""
         if len(items) <= most:
             return items
-        return items.select(np.sort(self.rng(name).choice(len(items), most, replace=False)))
+        return items.select(np.sort(self.rng(purpose).choice(len(items), most, replace=False)))

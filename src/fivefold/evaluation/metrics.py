@@ -1,15 +1,19 @@
-"""The measures of the report; all on values in [0, 1]."""
+"""The measures: of images in [0, 1], of features, and of how well something is told apart."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
-from sklearn.metrics import pairwise_distances_chunked
+from sklearn.metrics import pairwise_distances_chunked, roc_auc_score
+from sklearn.model_selection import cross_val_predict
 from sklearn.neighbors import NearestNeighbors
 
 _LEAST_ERROR = 1e-10  # 100 dB
 _SSIM_BATCH = 250
+RATES = (0.01, 0.05)  # of false alarms
+FOLDS = 5  # of the classifier between two samples
 NEIGHBOURS = 5  # of the manifolds that `manifold_overlap` compares
 
 
@@ -24,11 +28,11 @@ def ssim(truth: np.ndarray, estimate: np.ndarray, seen: np.ndarray) -> np.ndarra
 
     Elements that are not visible count as equal.
     """
-    estimate = np.where(seen, estimate, truth)
     from torchmetrics.functional.image import structural_similarity_index_measure
 
     from fivefold.model.fitted import channels_first
 
+    estimate = np.where(seen, estimate, truth)
     window = min(11, *(side - 1 + side % 2 for side in truth.shape[1:3]))
     values = []
     for start in range(0, len(truth), _SSIM_BATCH):
@@ -99,3 +103,41 @@ def sharpness(images: np.ndarray) -> float:
     """Mean absolute difference of neighbouring pixels of `(n, h, w, c)`, in both directions; 0 for single pixels."""
     steps = np.concatenate([np.abs(np.diff(images, axis=axis)).ravel() for axis in (1, 2)])
     return float(steps.mean()) if steps.size else 0.0
+
+
+def auroc(normal: np.ndarray, strange: np.ndarray) -> float:
+    """How often a strange item's score is above a normal one's."""
+    labels = np.arange(len(normal) + len(strange)) >= len(normal)
+    return float(roc_auc_score(labels, np.concatenate((normal, strange))))
+
+
+def two_sample_auroc(real: np.ndarray, made: np.ndarray, model: Any, order: np.ndarray | None = None) -> float | None:
+    """AUROC, cross-validated, of a classifier (`model`) between two samples `(n, d)`: at least 0.5, which is chance.
+
+    None of too few. `order` is that in which all rows are cut into folds.
+    """
+    if min(len(real), len(made)) < 2 * FOLDS:
+        return None
+    rows = np.concatenate((real, made))
+    order = np.arange(len(rows)) if order is None else order
+    labels = order >= len(real)
+    scores = cross_val_predict(model, rows[order], labels, cv=FOLDS, method="predict_proba")[:, 1]
+    return max(0.5, float(roc_auc_score(labels, scores)))
+
+
+def alarm_shares(p_value: np.ndarray) -> dict[str, float]:
+    """The share of items that are flagged, by the nominal rate of false alarms."""
+    return {f"{rate:g}": float((p_value <= rate).mean()) for rate in RATES}
+
+
+def false_alarms(p_value: np.ndarray, calibrated_on: int, noun: str) -> tuple[dict[str, Any], list[str]]:
+    """Figures and sentences on items (`noun`) that are all normal, with the standard errors of their shares."""
+    shares = alarm_shares(p_value)
+    # the rate itself varies with the calibrating items, the share with the tested ones
+    variance = 1 / len(p_value) + 1 / calibrated_on
+    errors = {f"{rate:g}": float(np.sqrt(rate * (1 - rate) * variance)) for rate in RATES}
+    sentences = [
+        f"At a nominal {float(rate):.0%}, {share:.2%} of the {noun} are flagged (standard error {errors[rate]:.2%})."
+        for rate, share in shares.items()
+    ]
+    return {"false_alarms": shares, "standard_errors": errors, "calibrated_on": calibrated_on}, sentences

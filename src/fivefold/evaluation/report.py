@@ -5,86 +5,108 @@ from __future__ import annotations
 import base64
 import json
 import time
-from collections.abc import Callable, Sequence
-from functools import partial
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 from jinja2 import Environment, PackageLoader, StrictUndefined
 
+from fivefold.evaluation import evaluation_of
+from fivefold.evaluation.contest import Picture, Section, Table
+from fivefold.evaluation.drawing import figure
 from fivefold.evaluation.material import Material
-from fivefold.evaluation.rows.material import RowMaterial
-from fivefold.evaluation.rows.sections import ROW_SECTIONS
-from fivefold.evaluation.section import Section
-from fivefold.evaluation.sections import SECTIONS
-from fivefold.evaluation.series.material import SeriesMaterial
-from fivefold.evaluation.series.sections import SERIES_SECTIONS
-from fivefold.items import Items
+from fivefold.items import open_data
 from fivefold.model.fitted import FittedModel
+from fivefold.model.scoring import evaluate_elbo
+from fivefold.modelcard import describe_units, figure_rows
 from fivefold.progress import progress_bar
-from fivefold.series.dataset import SeriesSet
 from fivefold.system import environment
-from fivefold.tables.schema import TableSchema
 
 HTML, JSON = "report.html", "report.json"
 
 
 def make_report(
     model: FittedModel,
-    items: Items | SeriesSet,
+    data: Any,
     folder: Path,
     *,
-    train: Items | SeriesSet | None = None,
+    train: Any = None,
     seed: int = 0,
     thorough: bool = False,
     against: bool = False,
 ) -> tuple[dict[str, Any], list[tuple[str, str]]]:
-    """Measure the five jobs and write the report into `folder`.
+    """Measure the five jobs on test items (of series, what `read_series` gives) and write the report into `folder`.
 
-    Parameters
-    ----------
-    items : test items
-    train : training items; with them the model is compared with an autoencoder and a GAN, and, if they have labels,
-        generated items are compared with real ones
-    thorough : three seeds, and the quality by size of code; of images
-    against : compare each job with specialists
+    With training data images are compared with an autoencoder and a GAN, and, if they have labels, generated items with
+    real ones. `thorough`, of images, is three seeds and the quality by size of code; `against` compares with rivals.
 
-    Returns
-    -------
-    The content of report.json, and a summary as rows of name and text.
+    Returns the content of report.json, and a summary as rows of name and text.
     """
     start = time.monotonic()
     folder.mkdir(parents=True, exist_ok=True)
-    makers: dict[str, Callable[[], Section | None]]
-    if isinstance(items, SeriesSet):
-        assert isinstance(train, SeriesSet | None)
-        series = SeriesMaterial(model, items, train, folder, seed, against)
-        makers, measured = {name: partial(make, series) for name, make in SERIES_SECTIONS.items()}, len(series.items)
-    elif isinstance(model.schema, TableSchema):
-        assert isinstance(train, Items | None)
-        rows = RowMaterial(model, items, train, folder, seed, against)
-        makers, measured = {name: partial(make, rows) for name, make in ROW_SECTIONS.items()}, len(rows.items)
-    else:
-        assert isinstance(train, Items | None)
-        material = Material(model, items, train, folder, seed, thorough, against)
-        makers, measured = {name: partial(make, material) for name, make in SECTIONS.items()}, len(material.items)
+    evaluation = evaluation_of(model.schema)
+    data, train = (None if part is None else open_data(part, model.schema) for part in (data, train))
+    material = evaluation.Material(model, data, train, folder, seed, against, thorough)
+    makers = {"the model": describe_model, **evaluation.SECTIONS}
     sections: list[Section] = []
     with progress_bar("report", len(makers)) as bar:
         for name, make in makers.items():
             bar.advance(f"report: {name}", steps=0)
-            if (section := make()) is not None:
+            if (section := make(material)) is not None:
                 sections.append(section)
             bar.advance()
     figures = {section.key: section.figures for section in sections}
-    about = {"seed": seed, "items": measured, "source": items.source, "seconds": time.monotonic() - start}
+    about = {"seed": seed, "items": len(material.items), "source": data.source, "seconds": time.monotonic() - start}
     figures["environment"] = {**environment(), **about}
     _write(folder, figures, sections)
     return figures, [row for section in sections for row in section.summary]
 
 
 def _write(folder: Path, figures: dict[str, Any], sections: Sequence[Section]) -> None:
-    environment = Environment(loader=PackageLoader("fivefold.evaluation"), autoescape=True, undefined=StrictUndefined)
-    environment.filters["inline"] = lambda file: base64.b64encode((folder / file).read_bytes()).decode()
-    page = environment.get_template("report.html.j2").render(sections=sections, about=figures["environment"])
+    templates = Environment(loader=PackageLoader("fivefold.evaluation"), autoescape=True, undefined=StrictUndefined)
+    templates.filters["inline"] = lambda file: base64.b64encode((folder / file).read_bytes()).decode()
+    page = templates.get_template("report.html.j2").render(sections=sections, about=figures["environment"])
     (folder / HTML).write_text(page, encoding="utf-8")
     (folder / JSON).write_text(json.dumps(figures, indent=1), encoding="utf-8")
+
+
+def describe_model(material: Material[Any]) -> Section:
+    """The section `model`: its bound on the test items, how training went, which latent units are in use."""
+    model, record = material.model, material.model.record
+    elbo = evaluate_elbo(model, material.items, material.seed)
+    seconds = record["train_seconds"]
+    figures = {
+        **{name: getattr(elbo, name) for name in ("negative_elbo", "reconstruction", "kl")},
+        "kl_per_unit": list(elbo.kl_per_unit),
+        "inactive_units": list(elbo.inactive_units),
+        "latent_dim": model.latent_dim,
+        "parameters": model.parameters,
+        "train_seconds": seconds,
+        "train_items_per_second": record["data"]["items"] * len(record["history"]) / seconds,
+    }
+    sentences = [
+        f"On {len(material.items):,} test items the negative ELBO is {elbo.negative_elbo:.2f} nats per item: "
+        f"{elbo.reconstruction:.2f} to reconstruct, {elbo.kl:.2f} for the latent code.",
+        describe_units(model),
+    ]
+    picture = _draw_training(material, elbo.kl_per_unit)
+    summary = [("negative ELBO", f"{elbo.negative_elbo:.2f} nats"), ("training", f"{seconds:.0f} s")]
+    return Section("model", "The model", figures, sentences, [Table(("", ""), figure_rows(model))], [picture], summary)
+
+
+def _draw_training(material: Material[Any], kl_per_unit: tuple[float, ...]) -> Picture:
+    history = material.model.record["history"]
+    epochs = [row["epoch"] + 1 for row in history]
+    with figure(material.folder / "training.png", 8, 2.8) as drawn:
+        left, right = drawn.subplots(1, 2)
+        left.plot(epochs, [row["negative_elbo"] for row in history], "o-", label="training (with corruption, if any)")
+        if "validation_negative_elbo" in history[-1]:
+            left.plot(epochs, [row["validation_negative_elbo"] for row in history], "o-", label="held out (clean)")
+        left.set(xlabel="epoch", ylabel="negative ELBO (nats)")
+        left.xaxis.get_major_locator().set_params(integer=True)
+        left.legend(frameon=False)
+        order = np.argsort(kl_per_unit)[::-1]
+        right.bar([str(unit) for unit in order], np.array(kl_per_unit)[order], color="tab:green")
+        right.set(xlabel="latent unit", ylabel="KL (nats)")
+    return Picture("training.png", "Left: negative ELBO by epoch. Right: information in each latent unit, in order.")

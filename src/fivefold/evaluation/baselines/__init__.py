@@ -1,1 +1,0 @@
-"""What the publication compares the VAE with: the plain autoencoder and the GAN."""

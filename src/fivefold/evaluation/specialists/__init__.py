@@ -1,1 +1,0 @@
-"""The tools that a user would otherwise pick, at their sensible defaults."""
