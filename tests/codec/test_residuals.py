@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
-from hypothesis import given, settings
+from hypothesis import example, given, settings
 from hypothesis import strategies as st
 from scipy.special import expit
 
@@ -74,6 +74,7 @@ def test_floats_take_as_many_bits_as_their_distribution_has(dtype, centre, scale
     st.floats(-1e6, 1e6),
     st.floats(1e-9, 1e9),
 )
+@example([-5e-324, 5e-324, -1e-310], 0.0, 6.0)
 def test_any_floats_come_back(values, location, scale):
     values = np.array(values) + 0.0  # without −0
     grid = NumberBins(3.0, 2.0, 0.0, np.dtype(np.float64))

@@ -112,8 +112,10 @@ class ResidualBins:
         """The bin of each number."""
         if self.numbers.step:
             return whole >> self.widths
-        with np.errstate(over="ignore"):
-            bins = np.floor(_scaled(self.numbers.values(whole), -self.widths))
+        values = self.numbers.values(whole)
+        with np.errstate(over="ignore", under="ignore"):
+            bins = np.floor(_scaled(values, -self.widths))
+        bins -= (values < 0) & (bins == 0)  # so small that they were rounded to 0
         return np.clip(bins, -_FARTHEST_BIN, _FARTHEST_BIN).astype(np.int64)
 
     def _first(self, bins: np.ndarray, widths: np.ndarray) -> np.ndarray:
