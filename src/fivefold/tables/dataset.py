@@ -243,12 +243,13 @@ def _changes(table: Table, schema: TableSchema, cells: np.ndarray, where: np.nda
     rows, columns = np.nonzero(where)
     became = decode_rows(schema, cells[..., 0])
     names = [schema.names[column] for column in columns]
+    given = table.arrow.select(table.places(schema)).rename_columns(list(schema.names))
     places = list(zip(names, rows.tolist(), strict=True))
     return pa.table(
         {
             "row": pa.array(rows + table.first),
             "column": pa.array(names, pa.string()),
-            "was": pa.array([str(table.arrow[name][row].as_py()) for name, row in places], pa.string()),
+            "was": pa.array([str(given[name][row].as_py()) for name, row in places], pa.string()),
             "is": pa.array([str(became[name][row].as_py()) for name, row in places], pa.string()),
             "probability": pa.array(cells[rows, columns, 1]),
         }
