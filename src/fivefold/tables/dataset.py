@@ -37,7 +37,9 @@ def recognises(source: Any) -> bool:
         return True
     if hasattr(source, "__array__"):
         return np.asarray(source).ndim == 2
-    return isinstance(source, Sequence) and len(source) > 0 and isinstance(source[0], Sequence | np.ndarray)
+    if not isinstance(source, Sequence) or len(source) == 0:
+        return False
+    return isinstance(source[0], Sequence | np.ndarray) and getattr(source[0], "ndim", 1) == 1
 
 
 def open(source: Any, schema: TableSchema | None = None, *, overrides: Mapping[str, Any] | None = None) -> TableSet:
