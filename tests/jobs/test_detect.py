@@ -13,10 +13,10 @@ from hypothesis import strategies as st
 
 from fivefold.errors import ModelError, UsageError
 from fivefold.images.builtin import load_mnist
+from fivefold.images import jobs as images_jobs
 from fivefold.images.code_length import code_length
 from fivefold.images.dataset import make_items
 from fivefold.images.statistics import item_statistics
-from fivefold.jobs import detect as detect_module
 from fivefold.jobs.detect import Detection, benjamini_hochberg, detect, surprise
 from fivefold.model.scores import Normality, fit_normality
 from fivefold.model.scoring import reconstruction_scores
@@ -29,7 +29,7 @@ def judge(model, digits, calibration, scores, rate: float = 0.5, **changed) -> D
     normality = Normality(np.zeros(1), np.ones(1), np.ones((1, 1)), np.sort(np.asarray(calibration, float)))
     calibrated = dataclasses.replace(model, normality=normality)
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(detect_module, "item_statistics", lambda model, items: np.zeros((len(items), 1)))
+        patch.setattr(images_jobs, "statistics", lambda model, items: np.zeros((len(items), 1)))
         patch.setattr(Normality, "score", lambda self, statistics: np.asarray(scores, float))
         return detect(calibrated, digits[: len(scores)], false_alarm_rate=rate, **changed)
 

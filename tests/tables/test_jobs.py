@@ -13,8 +13,10 @@ from sklearn.metrics import roc_auc_score
 
 import fivefold
 from fivefold.errors import DataError, ModelError, UsageError
-from fivefold.images.dataset import read_items
+from fivefold.jobs.generate import new_items
 from fivefold.storage import fingerprint
+from fivefold.tables.dataset import open as open_rows
+from fivefold.tables.jobs import find_wrong_cells
 from fivefold.tables.table import Table
 
 
@@ -36,14 +38,14 @@ def imputed(table_model, fresh):
 def test_what_was_there_stays_to_the_bit(imputed):
     rows, found = imputed
     seen = rows.visible()
-    for each in (found.items, *found.draws, found.lower, found.upper):
+    for each in (found.data, *found.draws, found.lower, found.upper):
         assert np.array_equal(each[seen].view(np.int64), rows.values[seen].view(np.int64))
 
 
 def test_completed_cells_are_of_their_columns_kind_and_range(imputed, table_model):
     rows, found = imputed
     for number, column in enumerate(table_model.schema.columns):
-        for each in (found.items, *found.draws):
+        for each in (found.data, *found.draws):
             cells = each[:, 0, number, 0]
             new = cells[~rows.visible()[:, 0, number, 0]]
             assert ((new >= column.low) & (new <= column.high)).all()
@@ -75,31 +77,46 @@ def test_missing_numbers_are_told_from_the_others(imputed, fresh, table_model):
     truth = Table.of(fresh).cells(table_model.schema)[:, None, :, None]
     girth = table_model.schema.names.index("girth")
     lost = ~rows.visible()[:, 0, girth, 0]
-    error = found.items[lost, 0, girth, 0] - truth[lost, 0, girth, 0]
+    error = found.data[lost, 0, girth, 0] - truth[lost, 0, girth, 0]
     assert np.sqrt((error**2).mean()) < 0.6 * truth[:, 0, girth, 0].std()
 
 
 def test_an_absurd_cell_is_found_and_its_row_mended(table_model, fresh):
     bad = fresh.copy()
     bad.loc[3, "height"] = 23.0 if bad.loc[3, "girth"] < 110 else 6.0
-    items = table_model.read(bad)
-    found = fivefold.denoise_rows(table_model, items)
-    height = table_model.schema.names.index("height")
-    assert found.replaced[3, 0, height, 0]
-    assert found.probability[3, 0, height, 0] > 0.5
-    assert abs(found.items[3, 0, height, 0] - fresh.loc[3, "height"]) < 4
-    assert found.replaced.mean() < 0.05
-    kept = ~found.replaced
-    assert np.array_equal(found.items[kept], items.values[kept])
-    none = fivefold.denoise_rows(table_model, items, threshold=0.999999)
-    assert none.replaced.sum() <= found.replaced.sum()
+    found = fivefold.denoise(table_model, bad)
+    changes = found.changes
+    assert type(changes) is type(found.data) is pd.DataFrame
+    assert list(changes.columns) == ["row", "column", "was", "is", "probability"]
+    assert (changes["probability"] > 0.5).all()
+    assert ((changes["row"] == 3) & (changes["column"] == "height")).sum() == 1
+    assert abs(found.data.loc[3, "height"] - fresh.loc[3, "height"]) < 4
+    assert found.changed == len(changes) < 0.05 * len(fresh) * 6
+    replaced = pd.DataFrame(False, bad.index, bad.columns)
+    for row, column in zip(changes["row"], changes["column"], strict=True):
+        replaced.loc[row, column] = True
+    pd.testing.assert_frame_equal(found.data.mask(replaced), bad.mask(replaced))
+    assert found.std is None
+    none = fivefold.denoise(table_model, bad, threshold=0.999999)
+    assert none.changed <= found.changed
     with pytest.raises(UsageError, match="threshold"):
-        fivefold.denoise_rows(table_model, items, threshold=1.0)
+        fivefold.denoise(table_model, bad, threshold=1.0)
+
+
+def test_encoded_rows_come_back_encoded(table_model, fresh):
+    items = table_model.read(fresh)
+    found = fivefold.denoise(table_model, items)
+    probability, expected = find_wrong_cells(table_model, items)
+    wrong = probability > 0.5
+    assert wrong.any()
+    assert found.changed == wrong.sum()
+    assert np.array_equal(found.data, np.where(wrong, expected, items.values))
+    assert fivefold.surprise(table_model, items).shape == items.values.shape
 
 
 def test_new_rows_are_rows_of_the_table(table_model, trees):
-    rows = fivefold.generate_rows(table_model, 200, seed=1)
-    schema = table_model.table_schema
+    rows = new_items(table_model, 200, seed=1).values
+    schema = table_model.schema
     for number, column in enumerate(schema.columns):
         cells = rows[:, 0, number, 0]
         assert ((cells >= column.low) & (cells <= column.high)).all()
@@ -108,15 +125,17 @@ def test_new_rows_are_rows_of_the_table(table_model, trees):
     kind, height, girth = (rows[:, 0, schema.names.index(name), 0] for name in ("kind", "height", "girth"))
     assert np.corrcoef(height, girth)[0, 1] > 0.7
     assert len(np.unique(kind)) == 3
-    assert np.array_equal(fivefold.generate_rows(table_model, 20, seed=1), rows[:20])
-    assert not np.array_equal(fivefold.generate_rows(table_model, 20, seed=2), rows[:20])
+    assert np.array_equal(new_items(table_model, 20, seed=1).values, rows[:20])
+    assert not np.array_equal(new_items(table_model, 20, seed=2).values, rows[:20])
+    frame = fivefold.generate(table_model, 200, seed=1)
+    assert list(frame.columns) == list(schema.names)
+    assert np.array_equal(Table.of(frame).cells(schema), rows[:, 0, :, 0])
 
 
 def test_columns_of_new_rows_lie_as_those_of_the_fit(table_model, trees):
-    schema = table_model.table_schema
+    schema = table_model.schema
     rows, fitted = (
-        fivefold.generate_rows(table_model, 1500)[:, 0, :, 0],
-        table_model.read(trees[:300]).values[:, 0, :, 0],
+        each[:, 0, :, 0] for each in (new_items(table_model, 1500, 0).values, table_model.read(trees[:300]).values)
     )
     for number, column in enumerate(schema.columns):
         if not column.classes:
@@ -125,18 +144,23 @@ def test_columns_of_new_rows_lie_as_those_of_the_fit(table_model, trees):
 
 
 def test_given_cells_are_kept_and_tell_of_the_others(table_model):
-    schema = table_model.table_schema
-    kinds = schema.columns[schema.names.index("kind")].categories
     mean = {}
     for kind in ("oak", "ash"):
-        rows = fivefold.generate_rows(table_model, 60, given={"kind": float(kinds.index(kind))})
-        assert (rows[:, 0, schema.names.index("kind"), 0] == kinds.index(kind)).all()
-        mean[kind] = rows[:, 0, schema.names.index("height"), 0].mean()
+        rows = fivefold.generate(table_model, 60, given={"kind": kind})
+        assert (rows["kind"] == kind).all()
+        mean[kind] = rows["height"].mean()
     assert mean["oak"] > mean["ash"] + 4
-    with pytest.raises(UsageError, match="given"):
-        fivefold.generate_rows(table_model, 3, given={"width": 1.0})
+    planted = pd.Timestamp("1990-05-01")
+    rows = fivefold.generate(table_model, 5, given={"age": 30, "healthy": True, "planted": planted, "girth": 91.5})
+    assert (rows["age"] == 30).all()
+    assert (rows["planted"] == planted).all()
+    assert (rows["girth"] == 91.5).all()
+    assert rows["healthy"].all()
+    for name, value in (("width", 1.0), ("kind", "fir"), ("age", "old"), ("age", float("nan"))):
+        with pytest.raises(UsageError, match=name):
+            fivefold.generate(table_model, 3, given={name: value})
     with pytest.raises(UsageError, match="-n"):
-        fivefold.generate_rows(table_model, 0, given={"kind": 0.0})
+        fivefold.generate(table_model, 0, given={"kind": "oak"})
 
 
 def test_swapped_rows_are_stranger(table_model, fresh):
@@ -172,7 +196,7 @@ def test_a_saved_model_scores_the_same(table_model, fresh, tmp_path):
         assert np.array_equal(fivefold.detect(again, rows).score, fivefold.detect(table_model, rows).score)
     holes = fresh.mask(np.random.default_rng(0).random(fresh.shape) < 0.2)
     one, other = (fivefold.impute(each, holes, interval=0.8) for each in (table_model, again))
-    assert np.array_equal(one.upper, other.upper, equal_nan=True)
+    pd.testing.assert_frame_equal(one.upper, other.upper)
 
 
 @pytest.mark.filterwarnings("ignore::UserWarning")
@@ -180,9 +204,9 @@ def test_a_saved_model_scores_the_same(table_model, fresh, tmp_path):
 def test_a_model_without_some_part_does_what_it_can(trees, fresh, setting):
     model = fivefold.fit(trees[:300], epochs=1, shortest_epoch=2, accelerator="cpu", **setting)
     assert np.isfinite(fivefold.detect(model, fresh).score).all()
-    assert len(fivefold.generate_rows(model, 5)) == 5
-    assert fivefold.impute(model, trees[:40]).items.shape == (40, 1, 6, 1)
-    assert fivefold.denoise_rows(model, model.read(fresh)).items.shape[0] == len(fresh)
+    assert len(fivefold.generate(model, 5)) == 5
+    assert not fivefold.impute(model, trees[:40]).data.isna().any(axis=None)
+    assert len(fivefold.denoise(model, fresh).data) == len(fresh)
     if "window" in setting:
         with pytest.raises(ModelError, match="--window 0"):
             fivefold.compress(model, fresh)
@@ -190,19 +214,27 @@ def test_a_model_without_some_part_does_what_it_can(trees, fresh, setting):
         pd.testing.assert_frame_equal(fivefold.decompress(fivefold.compress(model, fresh), model), fresh)
 
 
-def test_what_takes_images_refuses_tables(table_model, fresh, model, digits):
-    with pytest.raises(ModelError, match="model of images"):
-        fivefold.denoise(table_model, fresh)
-    with pytest.raises(ModelError, match="model of a table"):
-        fivefold.generate_rows(model, 3)
+def test_what_is_for_others_is_refused(table_model, fresh, model, digits):
+    with pytest.raises(UsageError, match="`n_samples` goes with images, not with tables"):
+        fivefold.denoise(table_model, fresh, n_samples=3)
+    with pytest.raises(UsageError, match="`mask` goes with images, not with tables"):
+        fivefold.impute(table_model, fresh, mask=np.zeros((1, 6)))
+    with pytest.raises(UsageError, match="`sharp` goes with images, not with tables"):
+        fivefold.generate(table_model, 3, sharp=True)
+    with pytest.raises(UsageError, match="`given` goes with tables, not with images"):
+        fivefold.generate(model, 3, given={"kind": "oak"})
+    with pytest.raises(UsageError, match="`nonsense` is no option of impute"):
+        fivefold.impute(table_model, fresh, nonsense=1)
     with pytest.raises(DataError, match="must be images"):
         fivefold.encode(model, fresh)
     with pytest.raises(DataError, match="array"):
         fivefold.encode(table_model, digits)
+    with pytest.raises(DataError, match="must be .* columns .*, got 28×28×1 uint8"):
+        fivefold.encode(table_model, model.read(digits[:3]))
 
 
 def test_items_of_another_schema_are_refused(table_model, fresh):
-    others = read_items(fresh[["kind", "girth"]])
+    others = open_rows(fresh[["kind", "girth"]]).all_items()
     with pytest.raises(DataError, match="got 2 columns"):
         fivefold.encode(table_model, others)
 
@@ -221,5 +253,5 @@ def test_draws_and_ends_are_values_that_the_column_can_take(trees, table_setting
     steps = trees[["height", "girth"]].round().mask(np.random.default_rng(1).random((len(trees), 2)) < 0.2)
     found = fivefold.impute(fivefold.fit(steps, **table_settings), steps, n_draws=1, interval=0.9)
     for each in (found.draws[0], found.lower, found.upper):
-        assert np.array_equal(each, np.rint(each))
-    assert (found.items != np.rint(found.items)).any()
+        pd.testing.assert_frame_equal(each, each.round())
+    assert (found.data != found.data.round()).any(axis=None)
