@@ -36,7 +36,7 @@ def main() -> None:
             given.models.mkdir(parents=True, exist_ok=True)
             save(fit(train, kind="series"), folder)
         model = load(folder)
-        known, series = (read_series(part, model.series_schema) for part in (train, test))
+        known, series = (read_series(part, model.schema) for part in (train, test))
         material = SeriesMaterial(model, series, known, Path(), against=True)
         entry = {"items": model.schema.describe(), "fit_seconds": model.record["train_seconds"]}
         for job in given.jobs.split(","):

@@ -12,8 +12,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from fivefold.errors import ModelError, UsageError
-from fivefold.images.builtin import load_mnist
 from fivefold.images import jobs as images_jobs
+from fivefold.images.builtin import load_mnist
 from fivefold.images.code_length import code_length
 from fivefold.images.dataset import make_items
 from fivefold.images.statistics import item_statistics

@@ -80,7 +80,10 @@ def test_csv_text(tmp_path):
 
 def test_what_is_missing_in_csv(tmp_path):
     path = lay(tmp_path / "a.csv", "\ufeffa,b\n1,x\nNA,NA\nNaN,\n,null\n\n2,y\n")
-    assert TableReader(path).read().arrow.to_pydict() == {"a": [1, None, None, None, 2], "b": ["x", None, None, None, "y"]}
+    assert TableReader(path).read().arrow.to_pydict() == {
+        "a": [1, None, None, None, 2],
+        "b": ["x", None, None, None, "y"],
+    }
 
 
 def test_one_column_keeps_its_missing_cells(tmp_path):

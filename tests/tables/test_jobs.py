@@ -81,9 +81,15 @@ def test_missing_numbers_are_told_from_the_others(imputed, fresh, table_model):
     assert np.sqrt((error**2).mean()) < 0.6 * truth[:, 0, girth, 0].std()
 
 
-def test_an_absurd_cell_is_found_and_its_row_mended(table_model, fresh):
-    bad = fresh.copy()
-    bad.loc[3, "height"] = 23.0 if bad.loc[3, "girth"] < 110 else 6.0
+@pytest.fixture(scope="module")
+def bad(fresh) -> pd.DataFrame:
+    """`fresh` with an absurd cell."""
+    spoilt = fresh.copy()
+    spoilt.loc[3, "height"] = 23.0 if spoilt.loc[3, "girth"] < 110 else 6.0
+    return spoilt
+
+
+def test_an_absurd_cell_is_found_and_its_row_mended(table_model, fresh, bad):
     found = fivefold.denoise(table_model, bad)
     changes = found.changes
     assert type(changes) is type(found.data) is pd.DataFrame
@@ -103,8 +109,8 @@ def test_an_absurd_cell_is_found_and_its_row_mended(table_model, fresh):
         fivefold.denoise(table_model, bad, threshold=1.0)
 
 
-def test_encoded_rows_come_back_encoded(table_model, fresh):
-    items = table_model.read(fresh)
+def test_encoded_rows_come_back_encoded(table_model, bad):
+    items = table_model.read(bad)
     found = fivefold.denoise(table_model, items)
     probability, expected = find_wrong_cells(table_model, items)
     wrong = probability > 0.5
@@ -112,6 +118,61 @@ def test_encoded_rows_come_back_encoded(table_model, fresh):
     assert found.changed == wrong.sum()
     assert np.array_equal(found.data, np.where(wrong, expected, items.values))
     assert fivefold.surprise(table_model, items).shape == items.values.shape
+
+
+def test_changes_of_arrays_go_by_the_places_of_columns(trees, table_settings):
+    numbers = trees[["height", "girth", "age"]].dropna()
+    model = fivefold.fit(numbers, **{**table_settings, "epochs": 1})
+    array = numbers[:40].to_numpy(copy=True)
+    array[7, 1] = 9999.0
+    found = fivefold.denoise(model, array, threshold=0.01)
+    assert isinstance(found.data, np.ndarray)
+    row, column, was, became, probability = next(each for each in found.changes if each[:2].tolist() == [7, "girth"])
+    assert float(was) == 9999.0
+    assert float(became) == pytest.approx(found.data[row, 1])
+    assert probability > 0.01
+
+
+def test_without_rows_there_are_results_without_rows(table_model, fresh):
+    none = fresh[:0]
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", UserWarning)
+        assert fivefold.detect(table_model, none).score.shape == (0,)
+        assert fivefold.encode(table_model, none)[0].shape == (0, table_model.latent_dim)
+        for found in (fivefold.impute(table_model, none), fivefold.denoise(table_model, none)):
+            pd.testing.assert_frame_equal(found.data, none)
+    assert fivefold.surprise(table_model, none).shape == (0, 6)
+
+
+def test_lists_and_dicts_come_back_as_they_came(table_settings):
+    rng = np.random.default_rng(0)
+    columns = {"kind": [("oak", "elm")[at % 2] for at in range(60)], "height": rng.normal(10.0, 2.0, 60).tolist()}
+    columns["height"][4] = None
+    rows = [list(row) for row in zip(*columns.values(), strict=True)]
+    quick = {**table_settings, "epochs": 1}
+    for data, form, kind in ((columns, "columns", dict), (rows, "rows", list)):
+        model = fivefold.fit(data, **quick)
+        assert model.form == form
+        filled = fivefold.impute(model, data, n_draws=1, interval=0.9)
+        for completed in (filled.data, *filled.draws, filled.lower, filled.upper):
+            assert type(completed) is kind
+        made = filled.data["height"] if kind is dict else [row[1] for row in filled.data]
+        assert made[:4] + made[5:] == columns["height"][:4] + columns["height"][5:]
+        assert isinstance(made[4], float)
+        for other in (fivefold.denoise(model, data).data, fivefold.surprise(model, data), fivefold.generate(model, 3)):
+            assert type(other) is kind
+        assert type(fivefold.decode(model, np.zeros((2, model.latent_dim)))) is kind
+        assert fivefold.detect(model, data, false_alarm_rate=0.5).score.shape == (60,)
+        assert columns["height"][4] is None
+    wrong = (([["oak", 1.0], ["elm"]], "one length each"), ({"kind": ["oak"], "height": [1.0, 2.0]}, "one length"))
+    for data, message in wrong:
+        with pytest.raises(DataError, match=message):
+            fivefold.impute(model, data)
+
+
+def test_items_of_rows_are_fitted_to(table_model, trees, table_settings):
+    items = table_model.read(trees[:60])
+    assert fivefold.fit(items, **{**table_settings, "epochs": 1}).schema == table_model.schema
 
 
 def test_new_rows_are_rows_of_the_table(table_model, trees):
@@ -229,7 +290,7 @@ def test_what_is_for_others_is_refused(table_model, fresh, model, digits):
         fivefold.encode(model, fresh)
     with pytest.raises(DataError, match="array"):
         fivefold.encode(table_model, digits)
-    with pytest.raises(DataError, match="must be .* columns .*, got 28×28×1 uint8"):
+    with pytest.raises(DataError, match=r"must be .* columns .*, got 28×28×1 uint8"):
         fivefold.encode(table_model, model.read(digits[:3]))
 
 
