@@ -207,8 +207,8 @@ def denoise(
         raise UsageError(f"--std must be another file than --output, got {std} for both")
     fitted, modality = _load(model)
     modality.refuse("denoise", std=std, report=report, threshold=threshold)
-    outputs = {"": output, "std": std, "changes": report}
-    places = {role: modality.data.place(path, force, role) for role, path in outputs.items() if path is not None}
+    outputs = {"": (output, ""), "std": (std, "std"), "changes": (report, "report")}
+    places = {role: modality.data.place(path, force, flag) for role, (path, flag) in outputs.items() if path is not None}
     dataset = _open_data(fitted, modality, data, "denoise", places, mask=mask, resize=resize)
     from fivefold.jobs.denoise import denoise
 
