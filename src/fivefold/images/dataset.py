@@ -27,7 +27,7 @@ def recognises(source: Any) -> bool:
     """Whether it names anything, or is an array of more than two axes."""
     if isinstance(source, str | Path | Items | ItemSet):
         return True
-    return hasattr(source, "__array__") and np.asarray(source).ndim > 2
+    return hasattr(source, "__array__") and np.ndim(source) > 2
 
 
 def open(source: Any, schema: ImageSchema | None = None, **reading: Any) -> ItemSet:
