@@ -48,9 +48,9 @@ def measure(model: FittedModel, test: Items, train: Items) -> dict[str, Any]:
     unit, truth, bits = fitted.schema.to_unit, material.truth, math.log(2) * right.schema.size
     rows: dict[str, dict[str, float]] = {}
     for name, each in (("VAE alone", alone), ("with the context decoder", fitted)):
-        filled = unit(impute(each, holey).items)
+        filled = unit(impute(each, holey).data)
         rows[name] = {
-            "denoised, dB": float(psnr(truth, unit(denoise(each, noisy).items), material.seen).mean()),
+            "denoised, dB": float(psnr(truth, unit(denoise(each, noisy).data), material.seen).mean()),
             "imputed, RMSE": root_mean_square((truth - filled)[hidden]),
         }
     rows["VAE alone"]["bits per element"] = evaluate_elbo(fitted, right).negative_elbo / bits

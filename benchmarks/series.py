@@ -14,7 +14,8 @@ from results_file import read_result, write_result
 from series_data import LOADERS
 
 from fivefold import fit, load, save
-from fivefold.evaluation.series import COMPARISONS, Material
+from fivefold.evaluation.series import SERIES_COMPARISONS
+from fivefold.evaluation.series.material import SeriesMaterial
 from fivefold.series.dataset import read_series
 from fivefold.system import environment
 
@@ -24,7 +25,7 @@ def main() -> None:
     options = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     options.add_argument("models", type=Path)
     options.add_argument("sets", nargs="*", default=[])
-    options.add_argument("--jobs", default=",".join(COMPARISONS))
+    options.add_argument("--jobs", default=",".join(SERIES_COMPARISONS))
     given = options.parse_args()
     if unknown := set(given.sets) - LOADERS.keys():
         options.error(f"SET must be one of {', '.join(LOADERS)}; got {sorted(unknown)[0]}")
@@ -35,11 +36,11 @@ def main() -> None:
             given.models.mkdir(parents=True, exist_ok=True)
             save(fit(train, kind="series"), folder)
         model = load(folder)
-        known, series = (read_series(part, model.series_schema) for part in (train, test))
-        material = Material(model, series, known, against=True)
+        known, series = (read_series(part, model.schema) for part in (train, test))
+        material = SeriesMaterial(model, series, known, Path(), against=True)
         entry = {"items": model.schema.describe(), "fit_seconds": model.record["train_seconds"]}
         for job in given.jobs.split(","):
-            section = COMPARISONS[job](material)
+            section = SERIES_COMPARISONS[job](material)
             entry[job] = section.figures
             print(
                 name,

@@ -41,10 +41,7 @@ def main() -> None:
             models[label] = load(folder)
         accuracy: dict[str, list[float]] = {"real": [], "generated": []}
         for seed in range(_SEEDS):
-            drawn = [
-                generate(model, int((labels == label).sum()), seed, prior="fitted", sharp=True)[..., 0]
-                for label, model in models.items()
-            ]
+            drawn = [generate(model, int((labels == label).sum()), seed) for label, model in models.items()]
             told = np.concatenate([np.full(len(part), label) for part, label in zip(drawn, models, strict=True)])
             for kind, known in (("real", (windows, labels)), ("generated", (np.concatenate(drawn), told))):
                 accuracy[kind].append(_accuracy(*known, *test, seed))

@@ -8,19 +8,19 @@ from typing import Any
 
 import numpy as np
 import torch
+from fivefold.images.loss import context_loss
+from fivefold.model.build import build_networks
+from fivefold.training.optimizers import make_optimizers
 from torch import Tensor, nn
 
 from fivefold.config import configure
 from fivefold.evaluation.rivals.networks import train_network
 from fivefold.images.code_length import code_length
 from fivefold.images.context import ContextDecoder
-from fivefold.images.loss import context_loss
 from fivefold.items import Items, split_rows
-from fivefold.model.build import build_networks
 from fivefold.model.corruption import Corrupted
 from fivefold.model.fitted import FittedModel
 from fivefold.system import environment
-from fivefold.training.optimizers import make_optimizers
 
 VARIANTS: tuple[dict[str, int], ...] = (
     {},

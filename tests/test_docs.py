@@ -83,7 +83,7 @@ def test_readme_python_runs(as_in_readme):
     exec(code.replace("epochs=5", "epochs=1, latent_dim=4, accelerator='cpu'"), names)
     assert names["found"].score.shape == (50,)
     assert names["new"].shape == (64, 28, 28, 1)
-    assert names["whole"].draws.shape == (3, 50, 28, 28, 1)
+    assert np.stack(names["whole"].draws).shape == (3, 50, 28, 28, 1)
     assert names["bits"].shape == names["clean"].std.shape == (50, 28, 28, 1)
 
 

@@ -208,7 +208,7 @@ def test_denoise_writes_deviations(run, few, model_folder):
     assert run("denoise", model_folder, "few.npy", "-o", "clean", "--std", "std.npy", "--seed", 3).code == 0
     expected = denoise(load(model_folder), few, seed=3)
     np.testing.assert_array_equal(np.load("std.npy"), expected.std)
-    assert np.array_equal(_pixels("clean/5.png"), expected.items[5, ..., 0])
+    assert np.array_equal(_pixels("clean/5.png"), expected.data[5, ..., 0])
 
 
 @pytest.mark.parametrize("out", ["whole.npy", "whole.png", "whole"])
@@ -218,7 +218,7 @@ def test_impute_writes_draws_and_intervals_beside(run, few, model_folder, out):
     assert run(*words, "--draws", 2, "--interval", "0.8", "--seed", 1).code == 0
     expected = impute(load(model_folder), few, mask=np.eye(28), n_draws=2, interval=0.8, seed=1)
     stem, ending = Path(out).stem, Path(out).suffix
-    parts = {"": expected.items, "-lower": expected.lower, "-upper": expected.upper}
+    parts = {"": expected.data, "-lower": expected.lower, "-upper": expected.upper}
     parts |= {f"-draw{number}": draw for number, draw in enumerate(expected.draws, 1)}
     assert sorted(path.name for path in Path.cwd().glob("whole*")) == sorted(f"{stem}{part}{ending}" for part in parts)
     for part, items in parts.items():

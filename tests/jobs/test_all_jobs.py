@@ -35,11 +35,11 @@ def check_all_jobs(model, data, shape: tuple[int, ...], dtype: np.dtype | type, 
         check(fivefold.generate(model, 3, sharp=True), 3)
     check(fivefold.morph(model, mu[0], mu[1], 4), 4)
     denoised = fivefold.denoise(model, data, **mask)
-    check(denoised.items, n)
+    check(denoised.data, n)
     assert denoised.std.shape == shape
     assert ((denoised.std >= 0) & (denoised.std <= 2 * (high - low))).all()
     completed = fivefold.impute(model, data, n_samples=2, n_draws=1, interval=0.9, **mask)
-    for items in (completed.items, *completed.draws, completed.lower, completed.upper):
+    for items in (completed.data, *completed.draws, completed.lower, completed.upper):
         check(items, n)
     assert (completed.lower <= completed.upper).all()
     found = fivefold.detect(model, data, false_alarm_rate=0.4, **mask)
@@ -65,7 +65,7 @@ def test_a_folder_of_colour_images(colour_folder, small_settings, likelihood, tm
     check_all_jobs(model, few, (6, 64, 48, 3), np.uint8, mask=mask)
     original = np.stack([np.asarray(Image.open(path)) for path in sorted(colour_folder.iterdir())])
     found = fivefold.impute(model, colour_folder, mask=mask, n_samples=2, n_draws=1, interval=0.9)
-    for completed in (found.items, *found.draws, found.lower, found.upper):
+    for completed in (found.data, *found.draws, found.lower, found.upper):
         np.testing.assert_array_equal(completed[:, ~mask], original[:, ~mask])
         assert not np.array_equal(completed[:, mask], original[:, mask])
 
@@ -87,7 +87,7 @@ def test_real_numbers_with_holes(small_settings, likelihood):
     model = fivefold.fit(values, **{**small_settings, "latent_dim": 2, "validation": 0.25, "likelihood": likelihood})
     assert model.schema.low == np.nanmin(values)
     check_all_jobs(model, values, values.shape, np.float32)
-    completed = fivefold.impute(model, values).items
+    completed = fivefold.impute(model, values).data
     seen = ~np.isnan(values)
     assert np.isfinite(completed).all()
     np.testing.assert_array_equal(completed[seen], values[seen])

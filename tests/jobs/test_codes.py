@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from fivefold.errors import DataError
-from fivefold.jobs.codes import decode, encode
+from fivefold.jobs.codes import decode, decode_items, encode
 
 
 def test_codes_are_means_and_deviations(model, digits):
@@ -22,22 +22,22 @@ def test_codes_are_means_and_deviations(model, digits):
 @pytest.mark.parametrize("dtype", [None, np.uint8, np.float32, np.uint16])
 def test_decoded_are_means_in_the_datas_range(model, dtype):
     codes = np.random.default_rng(0).standard_normal((9, 4))
-    items = decode(model, codes, dtype)
+    items = decode_items(model, codes, dtype)
     assert items.shape == (9, 28, 28, 1)
     assert items.dtype == (dtype or np.uint8)
     assert 1 < items.max() <= 255
-    exact = decode(model, codes, np.float64)
+    exact = decode_items(model, codes, np.float64)
     np.testing.assert_allclose(items, exact, atol=0.501 if items.dtype.kind == "u" else 1e-3)
 
 
 def test_items_do_not_depend_on_their_batch(model, digits, monkeypatch):
     items = digits[600:630]
     codes = encode(model, items)
-    decoded = decode(model, codes[0], np.float32)
+    decoded = decode_items(model, codes[0], np.float32)
     monkeypatch.setattr(type(model), "batch_size", 7)
     for one, other in zip(codes, encode(model, items), strict=True):
         np.testing.assert_allclose(one, other, rtol=1e-4, atol=1e-5)
-    np.testing.assert_allclose(decode(model, codes[0], np.float32), decoded, atol=0.01)
+    np.testing.assert_allclose(decode_items(model, codes[0], np.float32), decoded, atol=0.01)
 
 
 def test_codes_ignore_what_is_hidden(model, digits):

@@ -7,13 +7,13 @@ import dataclasses
 import numpy as np
 import pytest
 import torch
+from fivefold.tables.rows import read_rows
 
 from fivefold.errors import ModelError
 from fivefold.model.intervals import IntervalCalibration
 from fivefold.model.scores import UpperTailScore
 from fivefold.tables.likelihood import Support
 from fivefold.tables.marginals import Marginals, fit_marginals
-from fivefold.tables.rows import read_rows
 from fivefold.tables.statistics import alone, row_statistics
 
 

@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import torch
+from fivefold.tables.rows import read_rows
 
 from fivefold.modality import modality_of
 from fivefold.model.corruption import Corrupted, corrupt_for_training
 from fivefold.model.fitted import channels_first
-from fivefold.tables.rows import read_rows
 from fivefold.tables.settings import configure
 from fivefold.training.batches import make_loader
 

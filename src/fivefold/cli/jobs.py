@@ -133,12 +133,12 @@ def generate(
     from fivefold.jobs.generate import new_items
 
     item = None if like is None else _read_one(like, fitted, modality)
+    known = None if nearest is None else modality.data.open(nearest, fitted.schema, split="train").all_items()
     found = new_items(fitted, n, seed, temperature=temperature, like=item, **asked)
     figures: dict[str, Any] = {}
-    if beside is not None and nearest is not None:
+    if beside is not None and known is not None:
         from fivefold.jobs.generate import nearest_items
 
-        known = modality.data.open(nearest, fitted.schema, split="train").all_items()
         index, distance = nearest_items(modality.data.open(found.values, fitted.schema).all_items(), known)
         beside.write_new(fitted.schema, known.values[index], {})
         figures = {"nearest": str(beside.path), "smallest_distance": float(distance.min())}
@@ -207,8 +207,10 @@ def denoise(
         raise UsageError(f"--std must be another file than --output, got {std} for both")
     fitted, modality = _load(model)
     modality.refuse("denoise", std=std, report=report, threshold=threshold)
-    outputs = {"": output, "std": std, "changes": report}
-    places = {role: modality.data.place(path, force, role) for role, path in outputs.items() if path is not None}
+    outputs = {"": (output, ""), "std": (std, "std"), "changes": (report, "report")}
+    places = {
+        role: modality.data.place(path, force, flag) for role, (path, flag) in outputs.items() if path is not None
+    }
     dataset = _open_data(fitted, modality, data, "denoise", places, mask=mask, resize=resize)
     from fivefold.jobs.denoise import denoise
 

@@ -11,7 +11,7 @@ import numpy as np
 
 from fivefold.arrays import read_array_file
 from fivefold.errors import DataError, UsageError
-from fivefold.images.files import IMAGE_ENDINGS, Pictures, read_folder, read_images, read_mask
+from fivefold.images.files import IMAGE_ENDINGS, IMAGE_OR, Pictures, read_folder, read_images, read_mask
 from fivefold.images.output import Output
 from fivefold.images.schema import ImageSchema, infer_schema
 from fivefold.items import Items, ItemSet
@@ -27,7 +27,7 @@ def recognises(source: Any) -> bool:
     """Whether it names anything, or is an array of more than two axes."""
     if isinstance(source, str | Path | Items | ItemSet):
         return True
-    return hasattr(source, "__array__") and np.asarray(source).ndim > 2
+    return hasattr(source, "__array__") and np.ndim(source) > 2
 
 
 def open(source: Any, schema: ImageSchema | None = None, **reading: Any) -> ItemSet:
@@ -116,7 +116,7 @@ def _read_named(name: str, schema: ImageSchema | None, resize: tuple[int, int] |
         return read_folder(path, schema, resize)
     if path.suffix.lower() in IMAGE_ENDINGS:
         return read_images([path], path.parent, schema, resize)
-    return Pictures(*read_array_file(path, f"an image ({' '.join(sorted(IMAGE_ENDINGS))}), "))
+    return Pictures(*read_array_file(path, IMAGE_OR))
 
 
 def make_items(

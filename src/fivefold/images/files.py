@@ -14,6 +14,7 @@ from fivefold.errors import DataError
 from fivefold.images.schema import ImageSchema
 
 IMAGE_ENDINGS = frozenset({".png", ".jpg", ".jpeg", ".tif", ".tiff", ".webp", ".bmp"})
+IMAGE_OR = f"an image ({' '.join(sorted(IMAGE_ENDINGS))}), "  # what else than an array's file there may be
 _ALPHA_ENDINGS = (".png", ".webp")
 _PNG_BIT_DEPTH = 24  # offset of the byte in the header
 
@@ -122,7 +123,7 @@ def read_mask(
             masks = [resize_mask(hidden[..., 0], resize)[..., None] for hidden in masks]
         _check_alike(masks, paths)
         return np.stack(masks)
-    return read_array_file(path)[0]
+    return read_array_file(path, IMAGE_OR)[0]
 
 
 def read_image(path: Path, resize: tuple[int, int] | None = None) -> np.ndarray:

@@ -277,7 +277,8 @@ def is_tabular(source: Any) -> bool:
     """Whether it is a frame, or names a file of one."""
     if isinstance(source, str | Path):
         return is_table_path(source)
-    return not isinstance(source, np.ndarray | list | tuple)
+    framed = hasattr(source, "columns") or hasattr(source, "column_names")
+    return framed or not (isinstance(source, Sequence) or hasattr(source, "__array__"))
 
 
 def _table(source: Any, schema: TableSchema | None) -> Table:
@@ -365,7 +366,8 @@ def flattened(source: Any) -> Flat:
     if isinstance(source, str | Path):
         name = str(source)
         source, labels, sound = _read_file(Path(source))
-    if isinstance(source, np.ndarray):
+    if hasattr(source, "__array__"):
+        source = np.asarray(source)
         shape = source.shape
         source = source[None] if source.ndim == 1 else source
         if source.ndim not in (2, 3) or source.dtype.kind not in "buif":

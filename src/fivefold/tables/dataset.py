@@ -37,7 +37,9 @@ def recognises(source: Any) -> bool:
         return True
     if hasattr(source, "shape") or hasattr(source, "__array__"):
         return len(source.shape if hasattr(source, "shape") else np.asarray(source).shape) == 2
-    return isinstance(source, Sequence) and len(source) > 0 and isinstance(source[0], Sequence | np.ndarray)
+    if not isinstance(source, Sequence) or len(source) == 0:
+        return False
+    return isinstance(source[0], Sequence | np.ndarray) and getattr(source[0], "ndim", 1) == 1
 
 
 def open(source: Any, schema: TableSchema | None = None, *, overrides: Mapping[str, Any] | None = None) -> TableSet:
@@ -170,7 +172,9 @@ class TableSet:
         if isinstance(self.rows, TableReader):
             yield from self.rows
         else:
-            yield from (self.rows.take(slice(at, at + _BLOCK_ROWS)) for at in range(0, len(self.rows), _BLOCK_ROWS))
+            yield from (
+                self.rows.take(slice(at, at + _BLOCK_ROWS)) for at in range(0, len(self.rows) or 1, _BLOCK_ROWS)
+            )
 
     def _items(self, part: Table) -> Items:
         return as_items(part.cells(self.schema), self.schema, self.source)
@@ -243,12 +247,13 @@ def _changes(table: Table, schema: TableSchema, cells: np.ndarray, where: np.nda
     rows, columns = np.nonzero(where)
     became = decode_rows(schema, cells[..., 0])
     names = [schema.names[column] for column in columns]
+    given = table.arrow.select(table.places(schema)).rename_columns(list(schema.names))
     places = list(zip(names, rows.tolist(), strict=True))
     return pa.table(
         {
             "row": pa.array(rows + table.first),
             "column": pa.array(names, pa.string()),
-            "was": pa.array([str(table.arrow[name][row].as_py()) for name, row in places], pa.string()),
+            "was": pa.array([str(given[name][row].as_py()) for name, row in places], pa.string()),
             "is": pa.array([str(became[name][row].as_py()) for name, row in places], pa.string()),
             "probability": pa.array(cells[rows, columns, 1]),
         }

@@ -21,7 +21,7 @@ from lightning.pytorch.loggers import CSVLogger, Logger, TensorBoardLogger
 
 from fivefold.config import FitConfig, LoggerName
 from fivefold.errors import UsageError
-from fivefold.items import Items, open_data, split_rows
+from fivefold.items import Items, ItemSet, open_data, split_rows
 from fivefold.modality import modality_for, modality_of, options_of
 from fivefold.model.fitted import FittedModel
 from fivefold.model.prior import FittedPrior, fit_prior
@@ -72,10 +72,13 @@ def fit(
     ------
     UsageError, DataError, TrainingError : with one line that says what to mend
     """
+    data = ItemSet(data) if isinstance(data, Items) else data
     modality = modality_of(data.schema) if hasattr(data, "examples") else modality_for(data, kind, settings)
     modality.refuse("fit", **{name: settings.get(name) for name in options_of("fit")})
+    asked = {name for name, value in settings.items() if value is not None}
     reading, settings = modality.settings.split_reading(settings)
-    dataset = data if hasattr(data, "examples") else modality.data.open(data, **reading)
+    as_is = hasattr(data, "examples") and not asked & reading.keys()
+    dataset = data if as_is else modality.data.open(data, **reading)
     items = dataset.examples()
     config = modality.settings.configure(preset, items=len(items), **settings)
     if test is None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import wave
 from datetime import date, timedelta
+from typing import Any
 
 import hypothesis.strategies as st
 import numpy as np
@@ -15,7 +16,7 @@ from hypothesis import given
 from fivefold.errors import DataError, UsageError
 from fivefold.items import split_rows
 from fivefold.modality import schema_from_json
-from fivefold.series.dataset import as_given, by_step, read_series
+from fivefold.series.dataset import SeriesSet, read_series
 from fivefold.series.schema import SeriesSchema
 from fivefold.series.windows import Windows, choose_steps
 
@@ -23,6 +24,10 @@ from fivefold.series.windows import Windows, choose_steps
 def _table(rows: int = 60, **columns: object) -> pl.DataFrame:
     days = [date(2026, 1, 1) + timedelta(days=each) for each in range(rows)]
     return pl.DataFrame({"day": days, "load": np.sin(np.arange(rows) / 3), **columns})
+
+
+def _in_form(series: SeriesSet, values: np.ndarray) -> Any:
+    return series.in_own_form(values, replace=True)
 
 
 @given(
@@ -66,8 +71,8 @@ def test_windows_follow_the_data():
 def test_arrays_come_back_as_they_were(shape):
     array = np.random.default_rng(0).normal(size=shape)
     series = read_series(array)
-    assert np.array_equal(as_given(series, series.values), array)
-    assert by_step(series, np.zeros(len(series.values))).shape == shape[:2]
+    assert np.array_equal(_in_form(series, series.values), array)
+    assert series.in_form(np.zeros(len(series.values))).shape == shape[:2]
     windows = series.windows
     whole = np.empty_like(series.values)
     windows.stitch(whole, slice(None), windows.cut(series.values))
@@ -78,7 +83,7 @@ def test_series_of_unequal_length():
     parts = [np.arange(length, dtype=float) for length in (100, 7, 60)]
     series = read_series(parts)
     assert series.lengths.tolist() == [100, 7, 60]
-    assert all(np.array_equal(a[:, 0], b) for a, b in zip(as_given(series, series.values), parts, strict=True))
+    assert all(np.array_equal(a[:, 0], b) for a, b in zip(_in_form(series, series.values), parts, strict=True))
     short = series.items().values[series.windows.series == 1, :, 0, 0]
     assert np.array_equal(short[0, :7], parts[1])
     assert np.isnan(short[0, 7:]).all()
@@ -97,19 +102,19 @@ def test_gaps_in_time_become_missing_steps_and_are_filled_in():
     assert series.lengths.tolist() == [60]
     assert np.flatnonzero(~series.visible[:, 0]).tolist() == [10, 11, 30]
     assert (series.schema.interval, series.schema.unit) == (86400, "second")
-    filled = as_given(series, np.nan_to_num(series.values, nan=7.0))
+    filled = _in_form(series, np.nan_to_num(series.values, nan=7.0))
     assert isinstance(filled, pl.DataFrame)
     assert filled["day"].to_list() == _table()["day"].to_list()
     assert filled["load"][10] == 7.0
     assert filled["load"][9] == frame["load"][9]
-    assert len(by_step(series, np.arange(60))) == len(frame)
+    assert len(series.in_form(np.arange(60))) == len(frame)
 
 
 def test_time_stamps_stay_as_they_were():
     texts = [f"{day}T00:00" for day in _table()["day"].to_list()]
     frame = _table().with_columns(day=pl.Series(texts)).filter(pl.int_range(pl.len()) != 10)
     series = read_series(frame, time="day")
-    filled = as_given(series, np.nan_to_num(series.values))["day"].to_list()
+    filled = _in_form(series, np.nan_to_num(series.values))["day"].to_list()
     assert filled[:10] + filled[11:] == texts[:10] + texts[11:]
     assert filled[10].startswith("2026-01-11")
 
@@ -119,7 +124,7 @@ def test_months_are_steps():
     frame = pl.DataFrame({"month": days, "x": np.arange(36.0)}).filter(pl.col("x") != 17)
     series = read_series(frame, time="month")
     assert (series.lengths.tolist(), series.schema.unit, series.schema.interval) == ([36], "month", 1)
-    assert as_given(series, np.zeros((36, 1)))["month"].to_list() == days
+    assert _in_form(series, np.zeros((36, 1)))["month"].to_list() == days
     ends = [date(2020 + at // 12, at % 12 + 1, 1) + timedelta(days=-1) for at in range(2, 30)]
     assert read_series(pl.DataFrame({"t": ends, "x": np.arange(28.0)}), time="t").lengths.tolist() == [28]
 
@@ -128,7 +133,7 @@ def test_pandas_keeps_its_index():
     frame = _table().to_pandas().set_index(pd.Index(range(100, 160)))
     frame.loc[105, "load"] = np.nan
     series = read_series(frame, time="day")
-    filled = as_given(series, np.nan_to_num(series.values, nan=1.0))
+    filled = _in_form(series, np.nan_to_num(series.values, nan=1.0))
     assert filled.index.equals(frame.index)
     assert filled.loc[105, "load"] == 1.0
 
@@ -146,7 +151,7 @@ def test_text_is_carried_along():
     series = read_series(_table(note=[f"n{each}" for each in range(60)], mode=["x", "y"] * 30), time="day")
     assert series.schema.channels.names == ("load",)
     assert {name for name, _ in series.schema.channels.carried} == {"note", "mode"}
-    assert as_given(series, series.values)["mode"].to_list() == ["x", "y"] * 30
+    assert _in_form(series, series.values)["mode"].to_list() == ["x", "y"] * 30
 
 
 def test_sound(tmp_path):
@@ -241,8 +246,8 @@ def test_a_constant_channel_is_no_trouble():
 def test_held_out_windows_share_no_step_with_others():
     items = read_series(np.random.default_rng(0).normal(size=(1, 1500))).examples()
     train, held_out = split_rows(items, 0.15, 0)
-    windows = items.windows
-    assert windows is not None
+    windows = items.origin
+    assert isinstance(windows, Windows)
     steps = [set(windows.places(rows)[0].ravel().tolist()) for rows in (train, held_out)]
     assert len(train) > 0
     assert len(held_out) > 0
@@ -252,8 +257,8 @@ def test_held_out_windows_share_no_step_with_others():
 def test_whole_series_are_held_out_if_there_are_many():
     items = read_series([np.random.default_rng(at).normal(size=60 + at) for at in range(30)]).examples()
     train, held_out = split_rows(items, 0.15, 0)
-    assert items.windows is not None
-    assert not set(items.windows.series[train]) & set(items.windows.series[held_out])
+    assert isinstance(items.origin, Windows)
+    assert not set(items.origin.series[train]) & set(items.origin.series[held_out])
 
 
 def test_the_schema_survives_json():

@@ -3,8 +3,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from fivefold import items as module
 from fivefold.errors import DataError
+from fivefold.images import dataset
 from fivefold.images.dataset import make_items
 from fivefold.images.schema import ImageSchema
 from fivefold.items import split_rows
@@ -90,7 +90,7 @@ def test_nan_is_missing():
 @pytest.mark.parametrize(("names", "called"), [(None, "item 2"), (("a.png", "b.png", "c.png", "d.png"), "item c.png")])
 @pytest.mark.parametrize("chunk", [1, 30, 1 << 24])
 def test_unlearnable_items_are_named(monkeypatch, names, called, chunk):
-    monkeypatch.setattr(module, "_CHUNK_ELEMENTS", chunk)
+    monkeypatch.setattr(dataset, "_CHUNK_ELEMENTS", chunk)
     blank, infinite = GREY.astype(np.float64), GREY.astype(np.float64)
     blank[2] = NAN
     infinite[2, 1, 1] = -INFINITY
@@ -180,7 +180,7 @@ def test_range_is_inferred(values, low, high):
 
 @pytest.mark.parametrize("chunk", [1, 1 << 24])
 def test_extremes_may_lie_anywhere(monkeypatch, chunk):
-    monkeypatch.setattr(module, "_CHUNK_ELEMENTS", chunk)
+    monkeypatch.setattr(dataset, "_CHUNK_ELEMENTS", chunk)
     values = np.zeros((4, 2, 2))
     values[1, 0, 0], values[3, 1, 1] = -3.0, 8.0
     schema = make_items(values).schema

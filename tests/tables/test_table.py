@@ -11,8 +11,9 @@ from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
 
 from fivefold.errors import DataError
+from fivefold.tables.frames import as_native
 from fivefold.tables.inference import infer_table_schema
-from fivefold.tables.table import Table, as_items, as_native, decode_rows
+from fivefold.tables.table import Table, as_items, decode_rows
 
 TIMES = pd.to_datetime(["2020-01-01 10:00", None, "2021-03-04 05:06:07", "2022-01-01"], format="ISO8601").tz_localize(
     "Europe/Berlin"

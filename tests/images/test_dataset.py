@@ -8,7 +8,7 @@ import tifffile
 from PIL import Image
 
 from fivefold.errors import DataError, UsageError
-from fivefold.images import letters
+from fivefold.images import builtin
 from fivefold.images.dataset import make_items, read_items
 from fivefold.images.files import encode_png
 from fivefold.images.schema import ImageSchema
@@ -55,7 +55,7 @@ def test_mnist(name, split, count):
 
 
 def test_letters(monkeypatch):
-    monkeypatch.setattr(letters, "render_letters", lambda: (noise(2, 28, 28, 1), np.array(["A", "b"])))
+    monkeypatch.setattr(builtin, "render_letters", lambda: (noise(2, 28, 28, 1), np.array(["A", "b"])))
     items = read_items("letters")
     assert items.schema.describe() == "28×28×1 uint8 in [0, 255]"
     assert items.labels.tolist() == ["A", "b"]

@@ -9,8 +9,9 @@ import pytest
 from pyarrow import feather
 
 from fivefold.errors import DataError, UsageError
-from fivefold.tables.files import TABLE_ENDINGS, TableOutput, TableReader, is_table_path, read_table
+from fivefold.tables.files import TableReader
 from fivefold.tables.inference import infer_table_schema
+from fivefold.tables.output import TABLE_ENDINGS, TableOutput, is_table_path
 from fivefold.tables.table import Table
 
 N = 50
@@ -46,7 +47,7 @@ def test_round_trip(tmp_path, ending, parts):
     path = write(tmp_path / f"a{ending}", parts=parts)
     assert is_table_path(path)
     assert is_table_path(str(path))
-    table = read_table(path)
+    table = TableReader(path).read()
     assert (table.kind, table.source, table.arrow) == ("arrow", str(path), rows())
     assert list(tmp_path.iterdir()) == [path]
     for schema in (None, infer_table_schema(table)):
@@ -79,12 +80,15 @@ def test_csv_text(tmp_path):
 
 def test_what_is_missing_in_csv(tmp_path):
     path = lay(tmp_path / "a.csv", "\ufeffa,b\n1,x\nNA,NA\nNaN,\n,null\n\n2,y\n")
-    assert read_table(path).arrow.to_pydict() == {"a": [1, None, None, None, 2], "b": ["x", None, None, None, "y"]}
+    assert TableReader(path).read().arrow.to_pydict() == {
+        "a": [1, None, None, None, 2],
+        "b": ["x", None, None, None, "y"],
+    }
 
 
 def test_one_column_keeps_its_missing_cells(tmp_path):
     table = pa.table({"a": [1, None, 3]})
-    assert read_table(write(tmp_path / "a.csv", table)).arrow == table
+    assert TableReader(write(tmp_path / "a.csv", table)).read().arrow == table
 
 
 def test_csv_types_come_from_the_schema(tmp_path):
@@ -94,9 +98,9 @@ def test_csv_types_come_from_the_schema(tmp_path):
         )
 
     fitted = lay(tmp_path / "a.csv", text(["01", "02", "x"], [1, 2, 3]))
-    schema = infer_table_schema(read_table(fitted), {"columns": {"id": {"kind": "carried"}}})
+    schema = infer_table_schema(TableReader(fitted).read(), {"columns": {"id": {"kind": "carried"}}})
     new = lay(tmp_path / "b.csv", text(["01", "02"], ["1.5", ""]))
-    for table in (read_table(new, schema), *TableReader(new, schema)):
+    for table in (TableReader(new, schema).read(), *TableReader(new, schema)):
         assert table.arrow["zip"].to_pylist() == ["01", "02"]
         assert table.arrow["id"].to_pylist() == ["01", "02"]
         cells = table.cells(schema)
@@ -107,9 +111,9 @@ def test_csv_types_come_from_the_schema(tmp_path):
 
 def test_sentinels_in_csv(tmp_path):
     path = lay(tmp_path / "a.csv", "age\n31\n?\n-999\n47\n")
-    schema = infer_table_schema(read_table(path), {"columns": {"age": {"missing": ["?", -999]}}})
+    schema = infer_table_schema(TableReader(path).read(), {"columns": {"age": {"missing": ["?", -999]}}})
     assert (schema.columns[0].kind, schema.columns[0].low) == ("integer", 31)
-    np.testing.assert_array_equal(read_table(path, schema).cells(schema)[:, 0], [31, np.nan, np.nan, 47])
+    np.testing.assert_array_equal(TableReader(path, schema).read().cells(schema)[:, 0], [31, np.nan, np.nan, 47])
 
 
 @pytest.mark.parametrize("whole", [True, False])
@@ -128,7 +132,7 @@ def test_sentinels_in_csv(tmp_path):
 def test_csv_that_is_refused(tmp_path, whole, name, text, message):
     path = lay(tmp_path / name, text)
     with pytest.raises(DataError, match=f"^{path}: {message}$"):
-        read_table(path) if whole else list(TableReader(path))
+        TableReader(path).read() if whole else list(TableReader(path))
 
 
 @pytest.mark.parametrize("text", ["näme,b\n1,2\n", "a,b\n1,ä\n"])
@@ -136,7 +140,7 @@ def test_csv_that_is_refused(tmp_path, whole, name, text, message):
 def test_other_encodings_are_refused(tmp_path, text, encoding):
     path = lay(tmp_path / "a.csv", text, encoding)
     with pytest.raises(DataError, match="must be UTF-8 text, got"):
-        read_table(path)
+        TableReader(path).read()
     with pytest.raises(DataError, match="must be UTF-8 text, got"):
         list(TableReader(path))
 
@@ -148,14 +152,14 @@ def test_a_type_that_changes_later(tmp_path):
     schema = infer_table_schema(Table.of(pa.table({"a": [1.5, 2.5], "age": [1, 2]})))
     for whole in (True, False):
         with pytest.raises(DataError, match="column 'age', row 600000: must be an integer as the model was fitted"):
-            read_table(path, schema) if whole else list(TableReader(path, schema))
+            TableReader(path, schema).read() if whole else list(TableReader(path, schema))
 
 
 def test_other_bytes_in_a_text_column(tmp_path):
     schema = infer_table_schema(Table.of(pa.table({"a": ["x", "y"]})))
     path = lay(tmp_path / "a.csv", "a\nx\nä\n", "latin-1")
     with pytest.raises(DataError, match="column 'a', row 1: must be UTF-8 text"):
-        read_table(path, schema)
+        TableReader(path, schema).read()
 
 
 @pytest.mark.parametrize("name", ["a.parquet", "a.arrow", "a.feather", "a.csv.gz"])
@@ -171,7 +175,7 @@ def test_damaged_files(tmp_path, name, damage):
         data[-12:] = bytes(12)
     path.write_bytes(data)
     with pytest.raises(DataError, match=f"^{path}: "):
-        read_table(path)
+        TableReader(path).read()
     with pytest.raises(DataError, match=f"^{path}: "):
         list(TableReader(path))
 
@@ -181,7 +185,7 @@ def test_what_is_no_table(tmp_path):
     for name, message in [("a.csv", "no such file"), ("b.csv", "is a folder"), ("c.xlsx", r"must be a table \(.csv ")]:
         assert is_table_path(name) == name.endswith("csv")
         with pytest.raises(DataError, match=message):
-            read_table(tmp_path / name)
+            TableReader(tmp_path / name).read()
 
 
 @pytest.mark.parametrize("ending", ["parquet", "arrow", "feather"])
@@ -189,7 +193,7 @@ def test_no_rows(tmp_path, ending):
     path = write(tmp_path / f"a.{ending}", rows(1))
     TableOutput.at(path, force=True).write([rows(0)])
     with pytest.raises(DataError, match="has no rows"):
-        read_table(path)
+        TableReader(path).read()
     with pytest.raises(DataError, match="has no rows"):
         list(TableReader(path))
 
@@ -197,7 +201,7 @@ def test_no_rows(tmp_path, ending):
 def test_names_must_differ_in_parquet(tmp_path):
     pq.write_table(pa.table([[1], [2]], ["a", "a"]), tmp_path / "a.parquet")
     with pytest.raises(DataError, match="columns must have names of their own, got 'a' more than once"):
-        read_table(tmp_path / "a.parquet")
+        TableReader(tmp_path / "a.parquet").read()
 
 
 @pytest.mark.parametrize("ending", ["parquet", "arrow"])
@@ -206,7 +210,7 @@ def test_types_and_metadata_are_kept(tmp_path, ending):
     other = table.slice(30).set_column(5, "c", pa.array(["new"] * 20).dictionary_encode())
     path = tmp_path / f"a.{ending}"
     TableOutput.at(path).write([table.slice(0, 30), other])
-    met = read_table(path).arrow
+    met = TableReader(path).read().arrow
     assert met.schema.metadata[b"who"] == b"me"
     assert met.schema.types == table.schema.types
     assert met["c"].to_pylist() == table["c"].to_pylist()[:30] + ["new"] * 20
@@ -218,11 +222,11 @@ def test_streams_and_old_feather(tmp_path):
     with pa.ipc.new_stream(buffer, rows().schema) as writer:
         writer.write_table(rows())
     (tmp_path / "a.arrow").write_bytes(buffer.getvalue())
-    assert read_table(tmp_path / "a.arrow").arrow == rows()
+    assert TableReader(tmp_path / "a.arrow").read().arrow == rows()
     assert [len(each) for each in TableReader(tmp_path / "a.arrow", batch_rows=40)] == [40, 10]
     plain = rows().select(["whole", "text"])
     feather.write_feather(plain, str(tmp_path / "b.feather"), compression="lz4")
-    assert read_table(tmp_path / "b.feather").arrow == plain
+    assert TableReader(tmp_path / "b.feather").read().arrow == plain
 
 
 def test_outputs(tmp_path):
@@ -242,4 +246,4 @@ def test_outputs(tmp_path):
     with pytest.raises(DataError, match=r"column 'a' of type list.* can't be written as CSV"):
         TableOutput.at(tmp_path / "c.csv").write([pa.table({"a": [[1]]})])
     assert sorted(each.name for each in tmp_path.iterdir()) == ["b.csv", "new"]
-    assert read_table(path).arrow == rows()
+    assert TableReader(path).read().arrow == rows()
