@@ -15,7 +15,8 @@ from fivefold.config import configure
 from fivefold.evaluation.images import Material
 from fivefold.evaluation.metrics import psnr, root_mean_square
 from fivefold.images.code_length import code_length
-from fivefold.items import Items, make_items
+from fivefold.images.dataset import make_items
+from fivefold.items import Items
 from fivefold.jobs.codes import decode, encode
 from fivefold.jobs.denoise import denoise
 from fivefold.jobs.detect import detect

@@ -18,7 +18,8 @@ import numpy as np
 from program import PROGRAM
 
 from fivefold.archive.write import ArchiveOptions, write_archive
-from fivefold.items import Items, make_items
+from fivefold.images.dataset import make_items
+from fivefold.items import Items
 from fivefold.model.fitted import FittedModel
 from fivefold.storage import load, save
 from fivefold.system import environment

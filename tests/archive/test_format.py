@@ -27,9 +27,9 @@ from fivefold.archive.read import decompress
 from fivefold.archive.write import ArchiveOptions, compress, write_archive
 from fivefold.codec import rounding
 from fivefold.images.coding import ImageCodec
+from fivefold.images.dataset import make_items
 from fivefold.images.exact import LatentGrid
 from fivefold.images.settings import configure
-from fivefold.items import make_items
 from fivefold.modality import modality_of
 from fivefold.model.fitted import FittedModel
 from fivefold.storage import load, save

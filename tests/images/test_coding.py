@@ -11,10 +11,10 @@ from fivefold.archive.layers import DamagedLayerError
 from fivefold.codec import rounding
 from fivefold.images.code_length import code_length
 from fivefold.images.coding import ImageCodec
+from fivefold.images.dataset import make_items
 from fivefold.images.exact import ExactCodeFeatures, ExactDecoder, LatentGrid
 from fivefold.images.schema import ImageSchema
 from fivefold.images.settings import configure
-from fivefold.items import make_items
 from fivefold.modality import modality_of
 from fivefold.model.fitted import FittedModel
 

@@ -18,7 +18,7 @@ from fivefold.images.code_length import code_length
 from fivefold.images.dataset import make_items
 from fivefold.images.statistics import item_statistics
 from fivefold.jobs.detect import Detection, benjamini_hochberg, detect, surprise
-from fivefold.model.scores import Normality, fit_normality
+from fivefold.model.scores import JointScore, fit_normality
 from fivefold.model.scoring import reconstruction_scores
 
 SCORES = st.lists(st.integers(-6, 6).map(float), min_size=1, max_size=30)  # ties are likely
@@ -26,11 +26,11 @@ SCORES = st.lists(st.integers(-6, 6).map(float), min_size=1, max_size=30)  # tie
 
 def judge(model, digits, calibration, scores, rate: float = 0.5, **changed) -> Detection:
     """`detect` for items that score `scores`, with these held-out scores."""
-    normality = Normality(np.zeros(1), np.ones(1), np.ones((1, 1)), np.sort(np.asarray(calibration, float)))
+    normality = JointScore(np.zeros(1), np.ones(1), np.ones((1, 1)), np.sort(np.asarray(calibration, float)))
     calibrated = dataclasses.replace(model, normality=normality)
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(images_jobs, "statistics", lambda model, items: np.zeros((len(items), 1)))
-        patch.setattr(Normality, "score", lambda self, statistics: np.asarray(scores, float))
+        patch.setattr(JointScore, "score", lambda self, statistics: np.asarray(scores, float))
         return detect(calibrated, digits[: len(scores)], false_alarm_rate=rate, **changed)
 
 

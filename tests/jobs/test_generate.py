@@ -10,7 +10,7 @@ import torch
 
 import fivefold
 from fivefold.errors import DataError, ModelError, UsageError
-from fivefold.items import make_items
+from fivefold.images.dataset import make_items
 from fivefold.jobs.codes import decode, encode
 from fivefold.jobs.generate import generate, latent_grid, morph, nearest_items, traverse
 from fivefold.model.conditional import Conditional

@@ -15,7 +15,7 @@ from fivefold.jobs.denoise import denoise
 from fivefold.jobs.detect import detect, surprise
 from fivefold.jobs.generate import generate, morph
 from fivefold.jobs.impute import impute
-from fivefold.model.conditioning import Window
+from fivefold.model.conditioning import Conditioning
 from fivefold.series.dataset import read_series
 from fivefold.storage import load, save
 from fivefold.training.fit import fit
@@ -162,7 +162,7 @@ def test_other_networks(settings, series_settings, waves):
     assert np.isfinite(detect(model, waves[:, :200]).score).all()
     assert np.isfinite(denoise(model, waves[:, :200]).data).all()
     if not settings.get("window", 1):
-        assert not model.has_learnt(Window.CAUSAL)
+        assert not model.has_learnt(Conditioning.CAUSAL)
         with pytest.raises(ModelError, match="context decoder"):
             generate(model, 1, after=waves[:, :200], steps=5)
 

@@ -7,18 +7,18 @@ import dataclasses
 import numpy as np
 import pytest
 import torch
-from fivefold.tables.rows import read_rows
 
 from fivefold.errors import ModelError
 from fivefold.model.intervals import IntervalCalibration
 from fivefold.model.scores import UpperTailScore
+from fivefold.tables import dataset
 from fivefold.tables.likelihood import Support
 from fivefold.tables.marginals import Marginals, fit_marginals
 from fivefold.tables.statistics import alone, row_statistics
 
 
 def test_marginals_are_densities_of_their_columns(trees):
-    items = read_rows(trees)
+    items = dataset.open(trees).all_items()
     marginals, schema = fit_marginals(items), items.schema
     for number, column in enumerate(schema.columns):
         if column.classes:

@@ -3,17 +3,17 @@
 from __future__ import annotations
 
 import torch
-from fivefold.tables.rows import read_rows
 
 from fivefold.modality import modality_of
 from fivefold.model.corruption import Corrupted, corrupt_for_training
 from fivefold.model.fitted import channels_first
+from fivefold.tables import dataset
 from fivefold.tables.settings import configure
 from fivefold.training.batches import make_loader
 
 
 def setting(trees):
-    items = read_rows(trees[:100])
+    items = dataset.open(trees[:100]).all_items()
     config = configure(items=100, hidden=16, context_width=16, members=2)
     networks = modality_of(items.schema).networks.build(items.schema, config, 0)
     x, visible = (channels_first(part) for part in items.unit())
@@ -67,7 +67,7 @@ def test_swapped_cells_are_another_rows(trees):
 
 
 def test_an_epoch_is_neither_too_short_nor_too_long(trees):
-    items = read_rows(trees)
+    items = dataset.open(trees).all_items()
     import numpy as np
 
     few = make_loader(items, np.arange(10), 4, shuffle_seed=0, steps=(7, 9))

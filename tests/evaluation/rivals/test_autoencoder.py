@@ -8,8 +8,8 @@ import pytest
 import torch
 
 from fivefold.evaluation.rivals.networks import fit_autoencoder
+from fivefold.images.dataset import make_items
 from fivefold.images.networks import build_vae
-from fivefold.items import make_items
 from fivefold.jobs.codes import decode, encode
 from fivefold.jobs.generate import morph
 from fivefold.model.scoring import reconstruction_scores

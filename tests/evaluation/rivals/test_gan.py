@@ -12,7 +12,7 @@ import torch
 import fivefold
 from fivefold.evaluation.rivals import networks
 from fivefold.evaluation.rivals.generators import fit_gan
-from fivefold.items import make_items
+from fivefold.images.dataset import make_items
 
 
 @pytest.fixture(scope="module")

@@ -14,7 +14,8 @@ import torch
 from fivefold.errors import DataError, UsageError
 from fivefold.evaluation.rivals import generators
 from fivefold.evaluation.rivals.generators import GENERATORS, fit_generator
-from fivefold.items import Items, make_items
+from fivefold.images.dataset import make_items
+from fivefold.items import Items
 
 
 def _halves(n: int, brightness: int = 255) -> Items:

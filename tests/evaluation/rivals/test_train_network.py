@@ -12,7 +12,7 @@ import torch
 
 from fivefold.evaluation.rivals import networks
 from fivefold.evaluation.rivals.networks import train_network
-from fivefold.items import make_items
+from fivefold.images.dataset import make_items
 
 
 def run(n: int = 23, batch_size: int = 5, epochs: int = 3, seed: int = 0, description: str = "loop"):

@@ -13,7 +13,7 @@ import torch
 from fivefold.evaluation.metrics import psnr
 from fivefold.evaluation.rivals import networks
 from fivefold.evaluation.rivals.networks import fit_unet
-from fivefold.items import make_items
+from fivefold.images.dataset import make_items
 from fivefold.model.corruption import add_gaussian, hide_at_random
 
 
