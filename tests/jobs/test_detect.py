@@ -18,7 +18,7 @@ from fivefold.images.code_length import code_length
 from fivefold.images.dataset import make_items
 from fivefold.images.statistics import item_statistics
 from fivefold.jobs.detect import Detection, benjamini_hochberg, detect, surprise
-from fivefold.model.scores import JointScore, fit_normality
+from fivefold.model.scores import JointScore
 from fivefold.model.scoring import reconstruction_scores
 
 SCORES = st.lists(st.integers(-6, 6).map(float), min_size=1, max_size=30)  # ties are likely
@@ -27,7 +27,7 @@ SCORES = st.lists(st.integers(-6, 6).map(float), min_size=1, max_size=30)  # tie
 def judge(model, digits, calibration, scores, rate: float = 0.5, **changed) -> Detection:
     """`detect` for items that score `scores`, with these held-out scores."""
     normality = JointScore(np.zeros(1), np.ones(1), np.ones((1, 1)), np.sort(np.asarray(calibration, float)))
-    calibrated = dataclasses.replace(model, normality=normality)
+    calibrated = dataclasses.replace(model, calibrations=model.calibrations | {"normality": normality})
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(images_jobs, "statistics", lambda model, items: np.zeros((len(items), 1)))
         patch.setattr(JointScore, "score", lambda self, statistics: np.asarray(scores, float))
@@ -131,8 +131,12 @@ def test_digits_are_more_normal_than_what_is_none(model, digits):
 def test_p_values_of_held_out_digits_are_uniform(model, digits):
     """Calibrated on 200, seen with 300: shares flagged are as asked for, within what chance explains."""
     values = load_mnist("test")[0][900:1300]
-    normality = fit_normality(item_statistics(model, make_items(values, model.schema)))
-    found = detect(dataclasses.replace(model, normality=normality), digits[600:], false_alarm_rate=0.05)
+    normality = JointScore.fit(item_statistics(model, make_items(values, model.schema)))
+    found = detect(
+        dataclasses.replace(model, calibrations=model.calibrations | {"normality": normality}),
+        digits[600:],
+        false_alarm_rate=0.05,
+    )
     assert found.calibrated_on == 200
     assert found.p_value.min() > 0
     assert found.p_value.max() <= 1
@@ -185,7 +189,7 @@ def test_a_warning_exactly_when_nothing_could_be_flagged(model, digits, n, kind)
 
 def test_no_held_out_items(model, digits):
     with pytest.raises(ModelError, match="--validation"):
-        detect(dataclasses.replace(model, normality=None), digits[:3])
+        detect(dataclasses.replace(model, calibrations=model.calibrations | {"normality": None}), digits[:3])
 
 
 @pytest.mark.parametrize("rate", [0, 1, -0.1, 1.5, float("nan")])
