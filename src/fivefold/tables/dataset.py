@@ -220,7 +220,8 @@ class _PartCollector(Collector):
 
     def _put(self, block: Block, values: np.ndarray, where: np.ndarray) -> int:
         cells = values[:, 0] if values.shape[3] > 1 else values[:, 0, :, 0]
-        self._write(self._convert(block.place, self._schema, cells, where[:, 0, :, 0]))
+        table = self._convert(block.place, self._schema, cells, where[:, 0, :, 0])
+        self._write(table if isinstance(table, pa.Table) else Table.of(table).arrow)
         return int(where.sum())
 
     def result(self) -> Any:
