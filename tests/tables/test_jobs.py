@@ -127,7 +127,7 @@ def test_changes_of_arrays_go_by_the_places_of_columns(trees, table_settings):
     array[7, 1] = 9999.0
     found = fivefold.denoise(model, array, threshold=0.01)
     assert isinstance(found.data, np.ndarray)
-    row, column, was, became, probability = next(each for each in found.changes if each[:2].tolist() == [7, "girth"])
+    row, _, was, became, probability = next(each for each in found.changes if each[:2].tolist() == [7, "girth"])
     assert float(was) == 9999.0
     assert float(became) == pytest.approx(found.data[row, 1])
     assert probability > 0.01
