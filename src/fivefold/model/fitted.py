@@ -15,7 +15,7 @@ from fivefold.errors import ModelError
 from fivefold.images.context import ContextDecoder
 from fivefold.images.schema import ImageSchema
 from fivefold.items import Items, open_data
-from fivefold.modality import Schema
+from fivefold.modality import Schema, modality_of
 from fivefold.model.conditioning import Window
 from fivefold.model.prior import FittedPrior
 from fivefold.model.scores import Calibrated
@@ -135,7 +135,8 @@ class FittedModel:
         return form
 
     def read(self, data: Any, mask: Any = None) -> Items:
-        """`data` as items that fit the model; raises as `read_items` does."""
+        """`data` as items that fit the model; raises as the modality's `open` does, `UsageError` for a `mask` of other than images."""
+        modality_of(self.schema).refuse("encode", mask=mask)
         return open_data(data, self.schema, mask=mask).all_items()
 
     def batches(self, items: Items) -> Iterator[tuple[slice, Tensor, Tensor]]:
