@@ -320,6 +320,8 @@ def test_what_is_for_others_is_refused(table_model, fresh, model, digits):
         fivefold.generate(model, 3, given={"kind": "oak"})
     with pytest.raises(UsageError, match="`nonsense` is no option of impute"):
         fivefold.impute(table_model, fresh, nonsense=1)
+    with pytest.raises(UsageError, match="`mask` goes with images, not with tables"):
+        table_model.read(fresh, mask=np.zeros((1, 6)))
     with pytest.raises(DataError, match="must be images"):
         fivefold.encode(model, fresh)
     with pytest.raises(DataError, match="array"):
