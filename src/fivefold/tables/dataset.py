@@ -172,7 +172,8 @@ class TableSet:
         if isinstance(self.rows, TableReader):
             yield from self.rows
         else:
-            yield from (self.rows.take(slice(at, at + _BLOCK_ROWS)) for at in range(0, len(self.rows) or 1, _BLOCK_ROWS))
+            starts = range(0, len(self.rows) or 1, _BLOCK_ROWS)
+            yield from (self.rows.take(slice(at, at + _BLOCK_ROWS)) for at in starts)
 
     def _items(self, part: Table) -> Items:
         return as_items(part.cells(self.schema), self.schema, self.source)
