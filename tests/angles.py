@@ -100,7 +100,9 @@ class Decoder(nn.Module):
 
 def build(schema, config, seed):
     network = config.network
-    return assemble(config, seed, lambda: VAE(Encoder(schema, network), Decoder(schema, network), network.latent_dim), None)
+    return assemble(
+        config, seed, lambda: VAE(Encoder(schema, network), Decoder(schema, network), network.latent_dim), None
+    )
 
 
 def prepare(networks, items, train, held_out):
