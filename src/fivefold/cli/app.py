@@ -7,10 +7,11 @@ import re
 import sys
 import warnings
 from io import TextIOWrapper
-from typing import Any
+from typing import Annotated, Any
 
 import typer
 
+from fivefold import __version__
 from fivefold.errors import FivefoldError
 
 app = typer.Typer(
@@ -24,6 +25,21 @@ app = typer.Typer(
 )
 
 _FLAGS = {"ids": "id", "n_draws": "draws", "overrides": "schema", "series_network": "network"}  # called otherwise here
+
+
+def _show_version(asked: bool) -> None:
+    if asked:
+        print(f"fivefold {__version__}")
+        raise typer.Exit
+
+
+@app.callback()
+def _options(
+    version: Annotated[
+        bool, typer.Option("--version", callback=_show_version, is_eager=True, help="Show the version and exit.")
+    ] = False,
+) -> None:
+    """Options before the command."""
 
 
 def main() -> None:
