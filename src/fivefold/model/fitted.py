@@ -135,7 +135,7 @@ class FittedModel:
         return form
 
     def read(self, data: Any, mask: Any = None) -> Items:
-        """`data` as items that fit the model; raises as the modality's `open` does, and `UsageError` for a `mask` of what has none."""
+        """`data` as items that fit the model; raises as the modality's `open` does, `UsageError` for masks of rows or series."""
         modality_of(self.schema).refuse("encode", mask=mask)
         return open_data(data, self.schema, mask=mask).all_items()
 
