@@ -12,7 +12,7 @@ from typing import Any, Literal, Self, final
 import numpy as np
 import pyarrow as pa
 
-from fivefold.arrays import read_npy
+from fivefold.arrays import count_axes, read_npy
 from fivefold.errors import DataError
 from fivefold.items import Block, Collector, Items, ItemSet, Numbers
 from fivefold.progress import progress_bar
@@ -35,8 +35,8 @@ def recognises(source: Any) -> bool:
         return is_table_path(source) or (str(source).lower().endswith(".npy") and _axes(Path(source)) == 2)
     if isinstance(source, TableSet | Mapping) or hasattr(source, "columns") or hasattr(source, "column_names"):
         return True
-    if hasattr(source, "__array__") or hasattr(source, "ndim"):
-        return np.ndim(source) == 2
+    if (axes := count_axes(source)) is not None:
+        return axes == 2
     if not isinstance(source, Sequence) or len(source) == 0:
         return False
     return isinstance(source[0], Sequence | np.ndarray) and getattr(source[0], "ndim", 1) == 1
