@@ -8,6 +8,7 @@ import struct
 import zlib
 from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
@@ -17,6 +18,13 @@ _IDX_TYPES = {0x08: ">u1", 0x09: ">i1", 0x0B: ">i2", 0x0C: ">i4", 0x0D: ">f4", 0
 _READ_CHUNK = 1 << 24
 _IMAGE_NAMES = ("images", "values", "x", "data", "x_train", "arr_0")
 _LABEL_NAMES = ("labels", "y", "y_train")
+
+
+def count_axes(source: Any) -> int | None:
+    """Of an array of any library, sparse ones too; None for anything else."""
+    if hasattr(source, "ndim"):
+        return int(source.ndim)
+    return np.asarray(source).ndim if hasattr(source, "__array__") else None
 
 
 def read_npy(path: Path) -> np.ndarray:

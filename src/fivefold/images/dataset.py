@@ -9,7 +9,7 @@ from typing import Any, Literal
 
 import numpy as np
 
-from fivefold.arrays import read_array_file
+from fivefold.arrays import count_axes, read_array_file
 from fivefold.errors import DataError, UsageError
 from fivefold.images.files import IMAGE_ENDINGS, IMAGE_OR, Pictures, read_folder, read_images, read_mask
 from fivefold.images.output import Output
@@ -27,7 +27,7 @@ def recognises(source: Any) -> bool:
     """Whether it names anything, or is an array of more than two axes."""
     if isinstance(source, str | Path | Items | ItemSet):
         return True
-    return hasattr(source, "__array__") and np.ndim(source) > 2
+    return (count_axes(source) or 0) > 2
 
 
 def open(source: Any, schema: ImageSchema | None = None, **reading: Any) -> ItemSet:

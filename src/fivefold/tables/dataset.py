@@ -12,7 +12,7 @@ from typing import Any, Literal, Self, final
 import numpy as np
 import pyarrow as pa
 
-from fivefold.arrays import read_npy
+from fivefold.arrays import count_axes, read_npy
 from fivefold.errors import DataError
 from fivefold.items import Block, Collector, Items, ItemSet, Numbers
 from fivefold.progress import progress_bar
@@ -35,8 +35,8 @@ def recognises(source: Any) -> bool:
         return is_table_path(source) or (str(source).lower().endswith(".npy") and _axes(Path(source)) == 2)
     if isinstance(source, TableSet | Mapping) or hasattr(source, "columns") or hasattr(source, "column_names"):
         return True
-    if hasattr(source, "shape") or hasattr(source, "__array__"):
-        return len(source.shape if hasattr(source, "shape") else np.asarray(source).shape) == 2
+    if (axes := count_axes(source)) is not None:
+        return axes == 2
     if not isinstance(source, Sequence) or len(source) == 0:
         return False
     return isinstance(source[0], Sequence | np.ndarray) and getattr(source[0], "ndim", 1) == 1
@@ -62,7 +62,7 @@ def open(source: Any, schema: TableSchema | None = None, *, overrides: Mapping[s
         raise DataError(
             f"{source.source}: must be {'a table' if schema is None else schema.describe()}, got {source.schema.describe()}"
         )
-    rows, form = open_rows(source, schema)
+    rows, form = _rows(source, schema)
     if schema is None:
         whole = rows if isinstance(rows, Table) else rows.read()
         return TableSet(infer_table_schema(whole, overrides), whole, form)
@@ -196,7 +196,7 @@ class _CellCollector(Collector):
     def result(self) -> Any:
         cells, where = np.concatenate(self._cells), np.concatenate(self._where)
         convert = _replaced if self._replace else _besides
-        return listed(convert(self._table, self._schema, cells, where), self._form)
+        return _listed(convert(self._table, self._schema, cells, where), self._form)
 
 
 @final
@@ -260,7 +260,7 @@ def _changes(table: Table, schema: TableSchema, cells: np.ndarray, where: np.nda
     )
 
 
-def open_rows(source: Any, schema: TableSchema | None) -> tuple[Table | TableReader, Form]:
+def _rows(source: Any, schema: TableSchema | None) -> tuple[Table | TableReader, Form]:
     """What the user gave as a table, or the reader of its file; and in which form it came."""
     if isinstance(source, str | Path):
         if Path(source).suffix.lower() == ".npy":
@@ -297,10 +297,10 @@ def _array(source: Sequence[Any]) -> np.ndarray:
 
 def _in_form(table: pa.Table, form: str | None) -> Any:
     """An Arrow table in the form in which the user's came."""
-    return listed(as_native(table, {"rows": "numpy", "columns": "arrow"}.get(form or "arrow", form or "arrow")), form)
+    return _listed(as_native(table, {"rows": "numpy", "columns": "arrow"}.get(form or "arrow", form or "arrow")), form)
 
 
-def listed(native: Any, form: str | None) -> Any:
+def _listed(native: Any, form: str | None) -> Any:
     """Lists of rows and dicts of columns again, where that is the form."""
     if form == "rows":
         return native.tolist()
