@@ -98,7 +98,7 @@ def test_a_sum_that_floats_round_above_one_is_allowed():
         (ContextConfig, "context_learning_rate", NAN, "`context_learning_rate`"),
         (ContextConfig, "positions", 0, "`positions`"),
         (ContextConfig, "positions", "x", "`positions`"),
-        (CorruptionConfig, "salt_and_pepper", -0.1, "`corruption` salt-and-pepper"),
+        (CorruptionConfig, "salt_and_pepper", -0.1, "`corruption` salt_and_pepper"),
         (CorruptionConfig, "hide", "0.1", "`corruption` hide"),
         (CorruptionConfig, "hide", 10**400, "`corruption` hide"),
         (TrainingConfig, "epochs", 0, "`epochs`"),

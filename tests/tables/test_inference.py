@@ -175,7 +175,7 @@ def test_overrides():
     assert (zips.categories, zips.dtype) == ((101, 102), "int64")
     assert (age.kind, age.dtype, age.low, age.high, age.sentinels) == ("integer", "int64", 31, 31, (-999, "?"))
     assert (on.kind, on.dtype, on.low, on.high) == ("boolean", "int64", 0, 1)
-    assert schema.carried == (("notes", "as --schema asks"),)
+    assert schema.carried == (("notes", "as `schema` asks"),)
     cells = Table.of(pa.table(columns)).cells(schema)
     np.testing.assert_array_equal(cells, [[0, 31, 0], [1, np.nan, 1], [0, np.nan, 1]])
     assert TableSchema.from_json(schema.to_json()) == schema
@@ -219,11 +219,11 @@ def test_all_missing_by_sentinels():
 @pytest.mark.parametrize(
     ("values", "kind", "message"),
     [
-        (["1", "x"], "real", "column 'a', row 1: must be a number as --schema asks, got 'x'"),
-        ([1, 2.5], "integer", "column 'a', row 1: must be an integer as --schema asks, got 2.5"),
-        ([1, 2], "boolean", "column 'a', row 1: must be true or false as --schema asks, got 2"),
-        ([1, 2], "datetime", "column 'a', row 0: must be a date or time as --schema asks, got 1"),
-        (range(256), "category", "column 'a' can't be a category as --schema asks: it has 256 different values"),
+        (["1", "x"], "real", "column 'a', row 1: must be a number as `schema` asks, got 'x'"),
+        ([1, 2.5], "integer", "column 'a', row 1: must be an integer as `schema` asks, got 2.5"),
+        ([1, 2], "boolean", "column 'a', row 1: must be true or false as `schema` asks, got 2"),
+        ([1, 2], "datetime", "column 'a', row 0: must be a date or time as `schema` asks, got 1"),
+        (range(256), "category", "column 'a' can't be a category as `schema` asks: it has 256 different values"),
     ],
 )
 def test_what_can_not_be_as_asked(values, kind, message):

@@ -62,7 +62,7 @@ def open(source: Any, schema: TableSchema | None = None, *, overrides: Mapping[s
         raise DataError(
             f"{source.source}: must be {'a table' if schema is None else schema.describe()}, got {source.schema.describe()}"
         )
-    rows, form = _rows(source, schema)
+    rows, form = open_rows(source, schema)
     if schema is None:
         whole = rows if isinstance(rows, Table) else rows.read()
         return TableSet(infer_table_schema(whole, overrides), whole, form)
@@ -196,7 +196,7 @@ class _CellCollector(Collector):
     def result(self) -> Any:
         cells, where = np.concatenate(self._cells), np.concatenate(self._where)
         convert = _replaced if self._replace else _besides
-        return _listed(convert(self._table, self._schema, cells, where), self._form)
+        return listed(convert(self._table, self._schema, cells, where), self._form)
 
 
 @final
@@ -260,7 +260,7 @@ def _changes(table: Table, schema: TableSchema, cells: np.ndarray, where: np.nda
     )
 
 
-def _rows(source: Any, schema: TableSchema | None) -> tuple[Table | TableReader, Form]:
+def open_rows(source: Any, schema: TableSchema | None) -> tuple[Table | TableReader, Form]:
     """What the user gave as a table, or the reader of its file; and in which form it came."""
     if isinstance(source, str | Path):
         if Path(source).suffix.lower() == ".npy":
@@ -297,10 +297,10 @@ def _array(source: Sequence[Any]) -> np.ndarray:
 
 def _in_form(table: pa.Table, form: str | None) -> Any:
     """An Arrow table in the form in which the user's came."""
-    return _listed(as_native(table, {"rows": "numpy", "columns": "arrow"}.get(form or "arrow", form or "arrow")), form)
+    return listed(as_native(table, {"rows": "numpy", "columns": "arrow"}.get(form or "arrow", form or "arrow")), form)
 
 
-def _listed(native: Any, form: str | None) -> Any:
+def listed(native: Any, form: str | None) -> Any:
     """Lists of rows and dicts of columns again, where that is the form."""
     if form == "rows":
         return native.tolist()
