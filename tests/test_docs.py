@@ -62,7 +62,8 @@ def as_in_readme(model, tmp_path, monkeypatch):
     ]
     Path("trees.csv").write_text("\n".join(("kind,height,girth", *rows)) + "\n", encoding="utf-8")
     Path("holes.csv").write_text("kind,height,girth\noak,,80\n,12,\n", encoding="utf-8")
-    hours = [f"2026-01-{at // 24 + 1:02}T{at % 24:02}:00,{np.sin(at / 4):.3f}" for at in range(300) if at % 50 != 7]
+    load = np.sin(np.arange(300) / 4) + random.normal(0, 0.1, 300)
+    hours = [f"2026-01-{at // 24 + 1:02}T{at % 24:02}:00,{load[at]:.3f}" for at in range(300) if at % 50 != 7]
     Path("meter.csv").write_text("\n".join(("hour,load", *hours)) + "\n", encoding="utf-8")
     return images, holes
 
