@@ -14,6 +14,7 @@ import polars as pl
 import pytest
 from PIL import Image
 
+import fivefold
 from fivefold.images import builtin
 from fivefold.storage import save
 
@@ -62,9 +63,8 @@ def as_in_readme(model, tmp_path, monkeypatch):
     ]
     Path("trees.csv").write_text("\n".join(("kind,height,girth", *rows)) + "\n", encoding="utf-8")
     Path("holes.csv").write_text("kind,height,girth\noak,,80\n,12,\n", encoding="utf-8")
-    load = np.sin(np.arange(300) / 4) + random.normal(0, 0.1, 300)
-    hours = [f"2026-01-{at // 24 + 1:02}T{at % 24:02}:00,{load[at]:.3f}" for at in range(300) if at % 50 != 7]
-    Path("meter.csv").write_text("\n".join(("hour,load", *hours)) + "\n", encoding="utf-8")
+    hours = [f"2026-01-{at // 24 + 1:02}T{at % 24:02}:00,{np.sin(at / 4):.3f}" for at in range(300)]
+    Path("meter.csv").write_text("\n".join(("hour,load", *hours[:50], *hours[53:])) + "\n", encoding="utf-8")
     return images, holes
 
 
@@ -119,6 +119,8 @@ def test_the_page_on_series_runs(tmp_path, monkeypatch, capsys):
     assert names["whole"]["power"].null_count() == 0
     assert len(names["strange"]) == len(names["p"]) == len(names["clean"]) == 500
     assert names["windows"].shape[0] == 10
+    assert len(fivefold.detect(names["vae"].model_, names["new"]).events.start) > 0
+    assert names["vae"].sample(5, after=names["new"], steps=48).shape == (5, 1, 48, 1)
     whole = pl.read_csv("whole.csv", try_parse_dates=True)
     hours = names["new"]["hour"].to_list()
     first, last = (hours.index(whole["hour"][at]) for at in (0, -1))

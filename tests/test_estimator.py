@@ -200,5 +200,5 @@ def test_series(waves, series_settings, tmp_path):
     assert vae.inverse_transform(np.zeros((2, 4))).shape == vae.sample(2).shape == (2, 32, 1)
     again = pickle.loads(pickle.dumps(vae))
     assert np.array_equal(again.score_samples(waves), vae.score_samples(waves))
-    with pytest.raises(ValueError, match="kind must be None or 'series'"):
+    with pytest.raises(ValueError, match="`kind` must be one of images, tables, series; got 'sequence'"):
         VAE(kind="sequence").fit(waves)

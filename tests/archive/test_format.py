@@ -975,7 +975,7 @@ def test_series_are_read_by_the_document_alone(series_settings, tmp_path, monkey
     series = both.reshape(20, 12, 2) if whole_series else both[None]
     few = {**series_settings, "epochs": 1, "window": None if whole_series else 16, "reach": 4}
     model = fit(series, kind="series", **few)
-    assert model.series_schema.overlaps is not whole_series
+    assert model.schema.overlaps is not whole_series
     some = [both[:45].copy(), both[60:70].copy()]
     some[0][7, 0], some[0][20:23, 1], some[0][30] = 1e9, math.nan, (-0.0, 0.125)
     packed = compress(model, some, block_items=40)

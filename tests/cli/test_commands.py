@@ -8,6 +8,7 @@ import shutil
 from pathlib import Path
 
 import numpy as np
+import pyarrow.parquet as pq
 import pytest
 from PIL import Image
 
@@ -70,6 +71,7 @@ def test_fit_says_what_it_did_and_info_what_is_in_it(run, few):
     fitted = run("fit", "few.npy", "-o", "model", *SHORT[:-1], "--validation", "0.5", "--json")
     figures = json.loads(fitted.out)
     assert figures["epochs"] == 1
+    assert figures["data"] == "few.npy: 6 of 28×28×1 uint8 in [0, 255]"
     assert figures["held_out_negative_elbo"] == pytest.approx(
         figures["held_out_reconstruction"] + figures["held_out_kl"]
     )
@@ -247,7 +249,12 @@ def test_detect_by_false_discoveries(run, few, model_folder):
     assert figures["anomalies"] == found.anomaly.sum() >= 6
     assert figures["calibrated_on"] == found.calibrated_on == 30
     assert [row["anomaly"] == "true" for row in _detected()] == found.anomaly.tolist()
-    assert [float(row["score"]) for row in _detected()] == pytest.approx(found.score, abs=1e-6)
+    assert [float(row["score"]) for row in _detected()] == found.score.tolist()
+    assert [float(row["p_value"]) for row in _detected()] == found.p_value.tolist()
+    assert run("detect", model_folder, "mixed.npy", "-o", "scores.parquet", "--fdr", "0.1").code == 0
+    table = pq.read_table("scores.parquet")
+    assert table.column_names == ["item", "score", "p_value", "anomaly"]
+    assert table["score"].to_pylist() == found.score.tolist()
 
 
 @pytest.mark.filterwarnings("ignore:with 30 held-out")

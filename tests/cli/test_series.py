@@ -152,6 +152,7 @@ def test_many_series_in_one_table(run, here):
     done = run("fit", "both.csv", "--time", "hour", "--id", "meter", "-o", "m", "--json", *_QUICK[:-1])
     assert done.code == 0, done.err
     assert "column 'note' is carried along" in done.err
+    assert json.loads(done.out)["data"] == "both.csv: windows of 24 steps, 1 channel (1 real), from one to the next 6"
     assert run("detect", "m", "both.csv", "-o", "s.csv").code == 0
     assert pl.read_csv("s.csv")["meter"].value_counts(sort=True)["count"].to_list() == [280, 200]
     assert pl.read_csv("s-windows.csv").columns == ["meter", "start", "end", "score", "p_value"]
@@ -180,6 +181,12 @@ def test_many_series_in_one_table(run, here):
             2,
             "--resize goes with images, not with series",
         ),
+        (
+            ("fit", "all.csv", "--time", "hour", "--network", "rnn", "-o", "m"),
+            2,
+            "--network must be one of tcn, lstm; got 'rnn'",
+        ),
+        (("fit", "all.csv", "--network", "lstm", "-o", "m"), 2, "--network goes with series, not with tables"),
         (("fit", "missing.wav", "-o", "m"), 1, "missing.wav: no such file"),
         (("impute", "MODEL", "all.csv", "-o", "o.png"), 2, "--output must be .npy or a table"),
         (("impute", "MODEL", "all.csv", "-o", "o.npy"), 2, "--output must be a table for series from a table"),

@@ -34,6 +34,9 @@ def test_fit_and_info_say_what_the_columns_are(run, here, tmp_path):
     fitted = run("fit", "trees.csv", "-o", "model", "--epochs", 1, "--json")
     assert fitted.code == 0, fitted.err
     assert "column 'id' is carried along" in fitted.err
+    assert (
+        json.loads(fitted.out)["data"] == "trees.csv: 6 columns (1 category, 2 real, 1 integer, 1 datetime, 1 boolean)"
+    )
     told = run("info", "model").out
     for line in ("height: real in", "kind: category of 3", "age: integer in", "planted: datetime", "healthy: boolean"):
         assert line in told
@@ -78,15 +81,16 @@ def test_impute_fills_and_leaves_the_rest(run, here, tree_folder, tmp_path, endi
 
 def test_large_files_go_part_by_part(run, here, tree_folder, tmp_path, monkeypatch):
     whole = run("impute", tree_folder, "trees.csv", "-o", "whole.csv")
-    from fivefold.tables import files as table_files
+    from fivefold.tables import dataset
 
-    monkeypatch.setattr(table_files.TableReader.__init__, "__defaults__", (None, 7))
+    monkeypatch.setattr(dataset, "_BLOCK_ROWS", 7)
     parts = run("impute", tree_folder, "trees.csv", "-o", "parts.csv")
     assert whole.code == parts.code == 0
     one, other = (pd.read_csv(tmp_path / name) for name in ("whole.csv", "parts.csv"))
     assert len(one) == len(other) == 60
     known = here[["height", "kind"]].notna().all(axis=1)
     pd.testing.assert_frame_equal(one[known], other[known])
+    assert not one.equals(other), "codes are drawn by block"
 
 
 def test_detect_scores_and_explains(run, here, tree_folder, tmp_path):
@@ -138,6 +142,27 @@ def test_generate_encode_and_decode(run, here, tree_folder, tmp_path):
     assert len(pd.read_csv(tmp_path / "back.csv")) == 60
 
 
+@pytest.mark.filterwarnings("default::UserWarning")
+def test_arrays_in_files_are_tables(run, trees, tmp_path):
+    numbers = trees[["height", "girth", "age"]].to_numpy()[:100]
+    np.save("numbers.npy", numbers)
+    assert run("fit", "numbers.npy", "-o", "model", "--epochs", 1, "-q").code == 0
+    done = run("impute", "model", "numbers.npy", "-o", "whole.csv", "--json")
+    assert done.code == 0, done.err
+    assert json.loads(done.out) == {"rows": 100, "missing": int(np.isnan(numbers).sum()), "output": "whole.csv"}
+    whole = pd.read_csv("whole.csv")
+    assert list(whole.columns) == ["x0", "x1", "x2"]
+    assert not whole.isna().any(axis=None)
+    np.testing.assert_array_equal(np.where(np.isnan(numbers), np.nan, whole), numbers)
+    for words in (
+        ("denoise", "model", "numbers.npy", "-o", "mended.csv", "--report", "changes.csv"),
+        ("detect", "model", "numbers.npy", "-o", "scores.csv", "--heatmaps", "why.parquet"),
+        ("generate", "model", "-n", 3, "-o", "new.csv"),
+    ):
+        assert run(*words).code == 0, words
+    assert np.array_equal(pd.read_parquet("why.parquet").isna(), np.isnan(numbers))
+
+
 FILES = {
     "empty.csv": b"",
     "header.csv": b"a,b\n",
@@ -171,7 +196,7 @@ MISTAKES = {
     "no JSON": (("fit", "trees.csv", "-o", "new", "--schema", "nonsense.json"), 2, ["--schema", "nonsense.json"]),
     "unknown column": (("fit", "trees.csv", "-o", "new", "--schema", "unknown.json"), 2, ["--schema", "'width'"]),
     "other JSON": (("fit", "trees.csv", "-o", "new", "--schema", "other.json"), 2, ["--schema", "columns"]),
-    "schema of images": (("fit", "mnist", "-o", "new", "--schema", "other.json"), 2, ["--schema", "mnist"]),
+    "schema of images": (("fit", "mnist", "-o", "new", "--schema", "other.json"), 2, ["--schema", "not with images"]),
     "mask": (("fit", "trees.csv", "-o", "new", "--mask", "m.npy"), 2, ["--mask", "images"]),
     "preset": (("fit", "trees.csv", "-o", "new", "--preset", "paper"), 2, ["--preset", "default"]),
     "column absent": (("impute", "M", "absent.csv", "-o", "new.csv"), 1, ["absent.csv", "'height'"]),
@@ -184,13 +209,21 @@ MISTAKES = {
     "taken": (("denoise", "M", "trees.csv", "-o", "trees.csv"), 2, ["trees.csv", "--force"]),
     "rate": (("detect", "M", "trees.csv", "-o", "new.csv", "--fdr", 2), 2, ["--fdr", "2"]),
     "threshold": (("denoise", "M", "trees.csv", "-o", "new.csv", "--threshold", 1), 2, ["--threshold", "1"]),
-    "given column": (("generate", "M", "-o", "new.csv", "--given", "width=3"), 2, ["--given", "width=3"]),
+    "report": (("denoise", "M", "trees.csv", "-o", "new.csv", "--report", "r.png"), 2, ["--report", "r.png"]),
+    "deviations": (("denoise", "M", "trees.csv", "-o", "new.csv", "--std", "s.npy"), 2, ["--std", "not with tables"]),
+    "given column": (("generate", "M", "-o", "new.csv", "--given", "width=3"), 2, ["--given", "width"]),
+    "given without a value": (
+        ("generate", "M", "-o", "new.csv", "--given", "age"),
+        2,
+        ["--given", "COLUMN=VALUE", "'age'"],
+    ),
     "given category": (("generate", "M", "-o", "new.csv", "--given", "kind=fir"), 2, ["kind", "oak", "'fir'"]),
     "given number": (("generate", "M", "-o", "new.csv", "--given", "age=old"), 2, ["age", "integer", "'old'"]),
     "given of images": (("generate", "I", "-o", "new.png", "--given", "a=1"), 2, ["--given", "tables"]),
     "like": (("generate", "M", "-o", "new.csv", "--like", "mnist#1"), 2, ["--like", "images"]),
-    "images out": (("generate", "M", "-o", "new.png"), 1, ["images", "6 columns"]),
-    "table to images": (("impute", "I", "trees.csv", "-o", "new.csv"), 1, ["table", "28×28×1"]),
+    "images out": (("generate", "M", "-o", "new.png"), 2, ["--output", ".csv", "new.png"]),
+    "table to images": (("impute", "I", "trees.csv", "-o", "new.npy"), 1, ["trees.csv", "must be an image"]),
+    "table of images": (("impute", "I", "trees.csv", "-o", "new.csv"), 2, ["--output", "a folder", "new.csv"]),
     "images to table": (("encode", "M", "mnist", "-o", "new.npy"), 1, ["mnist", "table"]),
     "lossy archive": (("compress", "M", "trees.csv", "-o", "new.ff", "--lossy"), 2, ["of series are exact"]),
     "thorough": (("report", "M", "trees.csv", "-o", "new", "--thorough"), 2, ["--thorough", "images"]),

@@ -161,7 +161,7 @@ def test_several_channels_and_whole_windows(series_settings):
         int
     )
     model = fit(windows, kind="series", **{**series_settings, "window": None, "epochs": 1})
-    assert not model.series_schema.overlaps
+    assert not model.schema.overlaps
     _same(fivefold.decompress(fivefold.compress(model, windows), model), windows)
     longer = windows[:20].reshape(2, -1, 2)
     _same(fivefold.decompress(fivefold.compress(model, longer), model), longer)
@@ -222,7 +222,7 @@ def test_damage_is_told(series_model, archive, data):
 @settings(max_examples=60, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(st.data())
 def test_layers_that_no_writer_wrote_end_in_words_or_values(series_model, decimals, data):
-    table = pa.table({series_model.series_schema.channels.names[0]: decimals[0, :200]})
+    table = pa.table({series_model.schema.channels.names[0]: decimals[0, :200]})
     codec = codec_of(checked(series_model), table.schema)
     n, method, layers = codec.encode(table, verify=True)
     which = data.draw(st.integers(0, 1))

@@ -68,7 +68,7 @@ def test_levels_that_wander_are_brought_to_the_middle(series_model, waves):
     unit, seen = series_model.read(waves).unit(slice(0, 3))
     x, visible = series_model.tensor(unit), series_model.tensor(seen)
     assert torch.equal(_levelled(series_model, x, visible), x), "levels of waves don't wander"
-    schema = dataclasses.replace(series_model.series_schema, wander=(0.3,))
+    schema = dataclasses.replace(series_model.schema, wander=(0.3,))
     wandering = dataclasses.replace(series_model, schema=schema)
     moved = [_levelled(wandering, each, visible) for each in (x, x + 0.2)]
     assert torch.allclose(*moved, atol=1e-6)

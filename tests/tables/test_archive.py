@@ -106,7 +106,7 @@ def test_writer_and_reader_tell_the_other_columns_the_same(monkeypatch):
     tenths = np.sort(rng.integers(0, 300, 400)).astype(np.float32) / np.float32(10)
     frame = pd.DataFrame({"sorted": tenths, "other": (tenths + rng.normal(0, 3, 400)).round(1).astype(np.float32)})
     model = fivefold.fit(frame, epochs=1, shortest_epoch=2, accelerator="cpu")
-    assert model.table_schema.columns[0].step > 0
+    assert model.schema.columns[0].step > 0
     packed = fivefold.compress(model, frame, verify=False)
     pd.testing.assert_frame_equal(fivefold.decompress(packed, model), frame, check_exact=True)
     assert len(told) == 4

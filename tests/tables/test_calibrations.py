@@ -32,7 +32,7 @@ def test_marginals_are_densities_of_their_columns(trees):
 
 
 def test_far_numbers_are_ever_less_probable_alone(table_model):
-    schema = table_model.table_schema
+    schema = table_model.schema
     row = np.array([column.centre for column in schema.columns])
     rows = np.tile(row, (4, 1))
     rows[:, schema.names.index("girth")] += np.array([0, 200, 400, 4000])
@@ -51,7 +51,7 @@ def test_statistics_tell_swapped_rows(table_model, trees):
 
 
 def test_equal_numbers_are_spread_over_all_that_they_stand_for(table_model):
-    schema = table_model.table_schema
+    schema = table_model.schema
     girth = schema.names.index("girth")
     drawn = np.zeros((1000, schema.size))
     drawn[500:, girth] = np.linspace(100, 200, 500)
@@ -66,17 +66,17 @@ def test_equal_numbers_are_spread_over_all_that_they_stand_for(table_model):
 def test_one_far_cell_is_the_worst(table_model, trees):
     one = table_model.read(trees[300:301])
     far = dataclasses.replace(one, values=one.values.copy())
-    girth = table_model.table_schema.names.index("girth")
+    girth = table_model.schema.names.index("girth")
     far.values[0, 0, girth, 0] += 2000
     before, after = (row_statistics(table_model, each)[0] for each in (one, far))
-    cells = table_model.table_schema.size
+    cells = table_model.schema.size
     np.testing.assert_allclose((after - before)[0] * cells, after[1] - _cell_alone(table_model, one)[girth], rtol=1e-6)
 
 
 def _cell_alone(model, items) -> np.ndarray:
     """Minus log density of each cell of one row by its column alone."""
     x = next(model.batches(items))[1]
-    return (Support.of(model.table_schema, x).log_width(x) - alone(model, x))[0, 0, 0].numpy()
+    return (Support.of(model.schema, x).log_width(x) - alone(model, x))[0, 0, 0].numpy()
 
 
 def test_statistics_go_by_the_visible_cells(table_model, trees):

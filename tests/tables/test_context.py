@@ -106,7 +106,7 @@ def test_evidence_adds_up():
 
 def test_it_has_learnt_what_hangs_together(table_model, batch, trees):
     x, visible = batch
-    columns = table_model.table_schema.names
+    columns = table_model.schema.names
     girth = columns.index("girth")
     items = torch.arange(len(x))
     hidden = visible & (torch.arange(x.shape[3]) != girth)

@@ -15,7 +15,7 @@ import fivefold
 from fivefold.errors import DataError, ModelError, UsageError
 from fivefold.jobs.generate import new_items
 from fivefold.storage import fingerprint
-from fivefold.tables.dataset import open as open_rows
+from fivefold.tables import dataset
 from fivefold.tables.jobs import find_wrong_cells
 from fivefold.tables.table import Table
 
@@ -142,6 +142,40 @@ def test_without_rows_there_are_results_without_rows(table_model, fresh):
         for found in (fivefold.impute(table_model, none), fivefold.denoise(table_model, none)):
             pd.testing.assert_frame_equal(found.data, none)
     assert fivefold.surprise(table_model, none).shape == (0, 6)
+
+
+@pytest.mark.filterwarnings("ignore:with .* held-out")
+@pytest.mark.parametrize("form", ["frame", "csv", "parquet"])
+def test_results_do_not_depend_on_the_blocks(table_model, bad, tmp_path, monkeypatch, form):
+    data = bad.set_index(pd.Index(range(500, 500 + len(bad)))) if form == "frame" else tmp_path / f"rows.{form}"
+    bad.to_csv(tmp_path / "rows.csv", index=False)
+    bad.to_parquet(tmp_path / "rows.parquet")
+
+    def found():
+        denoised = fivefold.denoise(table_model, data)
+        score, bits = fivefold.detect(table_model, data).score, fivefold.surprise(table_model, data)
+        tables = [each if form == "frame" else each.to_pandas() for each in (denoised.data, denoised.changes, bits)]
+        return [*tables, pd.Series(score), pd.DataFrame(fivefold.encode(table_model, data)[0])]
+
+    whole = found()
+    monkeypatch.setattr(dataset, "_BLOCK_ROWS", 7)
+    for one, other in zip(whole, found(), strict=True):
+        (pd.testing.assert_series_equal if one.ndim == 1 else pd.testing.assert_frame_equal)(one, other, rtol=1e-6)
+    assert 3 in whole[1]["row"].to_list()
+    if form == "frame":
+        assert whole[0].index.equals(data.index)
+        assert whole[2].index.equals(data.index)
+
+
+def test_what_is_drawn_depends_on_the_block(table_model, trees, monkeypatch):
+    whole = fivefold.impute(table_model, trees[:40])
+    monkeypatch.setattr(dataset, "_BLOCK_ROWS", 20)
+    parts = fivefold.impute(table_model, trees[:40])
+    assert whole.missing == parts.missing
+    pd.testing.assert_frame_equal(whole.data[:20], parts.data[:20], rtol=1e-6)
+    assert not whole.data[20:].equals(parts.data[20:])
+    known = trees[:40].notna()
+    pd.testing.assert_frame_equal(parts.data.where(known), trees[:40].where(known))
 
 
 def test_lists_and_dicts_come_back_as_they_came(table_settings):
@@ -286,6 +320,8 @@ def test_what_is_for_others_is_refused(table_model, fresh, model, digits):
         fivefold.generate(model, 3, given={"kind": "oak"})
     with pytest.raises(UsageError, match="`nonsense` is no option of impute"):
         fivefold.impute(table_model, fresh, nonsense=1)
+    with pytest.raises(UsageError, match="`mask` goes with images, not with tables"):
+        table_model.read(fresh, mask=np.zeros((1, 6)))
     with pytest.raises(DataError, match="must be images"):
         fivefold.encode(model, fresh)
     with pytest.raises(DataError, match="array"):
@@ -295,7 +331,7 @@ def test_what_is_for_others_is_refused(table_model, fresh, model, digits):
 
 
 def test_items_of_another_schema_are_refused(table_model, fresh):
-    others = open_rows(fresh[["kind", "girth"]]).all_items()
+    others = dataset.open(fresh[["kind", "girth"]]).all_items()
     with pytest.raises(DataError, match="got 2 columns"):
         fivefold.encode(table_model, others)
 

@@ -7,10 +7,11 @@ import re
 import sys
 import warnings
 from io import TextIOWrapper
-from typing import Any
+from typing import Annotated, Any
 
 import typer
 
+from fivefold import __version__
 from fivefold.errors import FivefoldError
 
 app = typer.Typer(
@@ -24,6 +25,21 @@ app = typer.Typer(
 )
 
 _FLAGS = {"ids": "id", "n_draws": "draws", "overrides": "schema", "series_network": "network"}  # called otherwise here
+
+
+def _show_version(asked: bool) -> None:
+    if asked:
+        print(f"fivefold {__version__}")
+        raise typer.Exit
+
+
+@app.callback()
+def _options(
+    version: Annotated[
+        bool, typer.Option("--version", callback=_show_version, is_eager=True, help="Show the version and exit.")
+    ] = False,
+) -> None:
+    """Options before the command."""
 
 
 def main() -> None:
@@ -64,7 +80,12 @@ def _show_warning(message: Warning | str, category: type[Warning], *_: Any, **__
 
 def _with_flags(message: str) -> str:
     """A message of the library, which names `parameters`, with the command line's options instead."""
-    return re.sub(r"`(\w+)`", lambda name: "--" + _FLAGS.get(name[1], name[1]).replace("_", "-"), message)
+
+    def flag(found: re.Match[str]) -> str:
+        name = found[1] or found[2].replace("-", "_")
+        return "--" + _FLAGS.get(name, name).replace("_", "-")
+
+    return re.sub(r"`(\w+)`|--([a-z-]+)\b", flag, message)
 
 
 def _say(line: str) -> None:

@@ -208,9 +208,7 @@ def denoise(
     fitted, modality = _load(model)
     modality.refuse("denoise", std=std, report=report, threshold=threshold)
     outputs = {"": (output, ""), "std": (std, "std"), "changes": (report, "report")}
-    places = {
-        role: modality.data.place(path, force, flag) for role, (path, flag) in outputs.items() if path is not None
-    }
+    places = {role: modality.data.place(path, force, flag) for role, (path, flag) in outputs.items() if path}
     dataset = _open_data(fitted, modality, data, "denoise", places, mask=mask, resize=resize)
     from fivefold.jobs.denoise import denoise
 

@@ -10,18 +10,17 @@ from typing import Annotated, Any
 import typer
 
 from fivefold.errors import UsageError
-from fivefold.images.settings import PRESETS
+from fivefold.modality import MODALITIES
 
 
 def setting(config: type, name: str, flag: str | None = None) -> typer.models.OptionInfo:
     """The option for a field of a configuration dataclass, called like it or `flag`; not given means the preset's value.
 
-    The help tells that of the preset `default`, or of the dataclass.
+    The help tells that of the first modality's default preset, or of the dataclass.
     """
     field = next(each for each in dataclasses.fields(config) if each.name == name)
-    default = next(
-        (getattr(part, name) for part in vars(PRESETS["default"]).values() if isinstance(part, config)), field.default
-    )
+    presets = vars(next(iter(MODALITIES.values())).settings.configure())
+    default = next((getattr(part, name) for part in presets.values() if isinstance(part, config)), field.default)
     help = f"{field.metadata['help']} [default: {'none' if default is None else default}]"
     return typer.Option("--" + (flag or name).replace("_", "-"), help=help, show_default=False)
 

@@ -6,7 +6,7 @@ import json as json_module
 import time
 from collections.abc import Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any, cast
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
@@ -18,7 +18,7 @@ from fivefold.progress import silence
 
 if TYPE_CHECKING:
     from fivefold.evaluation.contest import Section
-    from fivefold.items import Items
+    from fivefold.modality import Dataset
     from fivefold.model.fitted import FittedModel
 
 _DEMO_EPOCHS = 5
@@ -121,16 +121,14 @@ def demo(
     """Fit MNIST, do the five jobs, compare with the autoencoder and the GAN."""
     _prepare(output, seed, force, quiet)
     start = time.monotonic()
-    from fivefold.images.dataset import read_items
-    from fivefold.images.schema import ImageSchema
+    from fivefold.items import open_data
     from fivefold.storage import check_model_path, save
     from fivefold.training.fit import fit
 
     check_model_path(output / _MODEL, force)
     fitted = fit("mnist", epochs=_DEMO_EPOCHS, seed=seed)
     save(fitted, output / _MODEL, force=force)
-    schema = cast(ImageSchema, fitted.schema)
-    train, test = (read_items(f"mnist:{split}", schema) for split in ("train", "test"))
+    train, test = (open_data(f"mnist:{split}", fitted.schema) for split in ("train", "test"))
     figures = _report(fitted, test, train, output, seed, json or quiet)
     if json:
         present(figures, json=True)
@@ -139,7 +137,7 @@ def demo(
 
 
 def _report(
-    fitted: FittedModel, items: Items, train: Items | None, output: Path, seed: int, silent: bool, **extent: bool
+    fitted: FittedModel, items: Dataset, train: Dataset | None, output: Path, seed: int, silent: bool, **extent: bool
 ) -> dict[str, Any]:
     from fivefold.atomic import atomic_folder
     from fivefold.evaluation.report import HTML, make_report
@@ -157,7 +155,7 @@ def _check_against(against: str | None) -> None:
         raise UsageError(f"--against must be specialists, got {against!r}")
 
 
-def _check_rivals(jobs: Sequence[str], fitted: FittedModel, train: Items | None) -> None:
+def _check_rivals(jobs: Sequence[str], fitted: FittedModel, train: Dataset | None) -> None:
     from fivefold.evaluation.evaluate import check_rivals
 
     check_rivals(jobs, fitted.schema)

@@ -11,7 +11,7 @@ import torch
 from torch import Tensor, nn
 
 from fivefold.config import FitConfig
-from fivefold.items import Items
+from fivefold.items import Items, open_data
 from fivefold.modality import Schema, modality_of
 from fivefold.model.conditioning import Conditioning
 from fivefold.model.context import ContextDecoder
@@ -114,6 +114,11 @@ class FittedModel:
         """In which the data of the fit came, where there are several."""
         form: str | None = self.record.get("data", {}).get("form")
         return form
+
+    def read(self, data: Any, mask: Any = None) -> Items:
+        """`data` as items that fit the model; raises as the modality's `open` does, and `UsageError` for a `mask` it lacks."""
+        modality_of(self.schema).refuse("encode", mask=mask)
+        return open_data(data, self.schema, mask=mask).all_items()
 
     def batches(self, items: Items) -> Iterator[tuple[slice, Tensor, Tensor]]:
         """`(rows, x, visible)` for all items in turn; the tensors `(b, c, h, w)` on the model's device."""

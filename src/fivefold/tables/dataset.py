@@ -172,9 +172,8 @@ class TableSet:
         if isinstance(self.rows, TableReader):
             yield from self.rows
         else:
-            yield from (
-                self.rows.take(slice(at, at + _BLOCK_ROWS)) for at in range(0, len(self.rows) or 1, _BLOCK_ROWS)
-            )
+            starts = range(0, len(self.rows) or 1, _BLOCK_ROWS)
+            yield from (self.rows.take(slice(at, at + _BLOCK_ROWS)) for at in starts)
 
     def _items(self, part: Table) -> Items:
         return as_items(part.cells(self.schema), self.schema, self.source)
@@ -222,7 +221,8 @@ class _PartCollector(Collector):
 
     def _put(self, block: Block, values: np.ndarray, where: np.ndarray) -> int:
         cells = values[:, 0] if values.shape[3] > 1 else values[:, 0, :, 0]
-        self._write(self._convert(block.place, self._schema, cells, where[:, 0, :, 0]))
+        table = self._convert(block.place, self._schema, cells, where[:, 0, :, 0])
+        self._write(table if isinstance(table, pa.Table) else Table.of(table).arrow)
         return int(where.sum())
 
     def result(self) -> Any:

@@ -1,0 +1,5 @@
+"""`python -m fivefold`: the command line."""
+
+from fivefold.cli import main
+
+main()
