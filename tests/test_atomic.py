@@ -35,9 +35,9 @@ def test_check_free_wants_force_for_what_exists(tmp_path):
     file = tmp_path / "a.txt"
     check_free(file, force=False)
     file.touch()
-    with pytest.raises(UsageError, match="exists; give --force"):
+    with pytest.raises(UsageError, match="exists; give `force`"):
         check_free(file, force=False)
-    with pytest.raises(UsageError, match="exists; give --force"):
+    with pytest.raises(UsageError, match="exists; give `force`"):
         check_free(tmp_path, force=False)
     check_free(file, force=True)
 

@@ -472,7 +472,7 @@ def test_unknown_device(saved):
 
 def test_existing_path_is_kept_without_force(model, folder):
     before = {path.name: path.read_bytes() for path in folder.iterdir()}
-    with pytest.raises(UsageError, match="--force"):
+    with pytest.raises(UsageError, match="`force`"):
         save(model, folder)
     assert {path.name: path.read_bytes() for path in folder.iterdir()} == before
 
@@ -534,7 +534,7 @@ def test_what_is_stored_is_read_without_torch(name):
     """And says the same of the model as the model does."""
     path = Path(__file__).parent / "golden" / name / "model"
     code = "import sys; sys.modules['torch'] = None; from fivefold.cli import main; main()"
-    command = [sys.executable, "-c", code, "info", str(path), "--json"]
+    command = [sys.executable, "-c", code, "info", str(path), "`json`"]
     facts = json.loads(subprocess.run(command, capture_output=True, text=True, check=True).stdout)
     stored, model = storage.read(path), load(path, "cpu")
     assert facts["parameters"] == stored.parameters == model.parameters

@@ -15,7 +15,7 @@ from fivefold.errors import UsageError
 def check_free(path: Path, force: bool) -> None:
     """Raise `UsageError` if something stands at `path` already, unless `force`; or if it can't be created."""
     if path.exists() and not force:
-        raise UsageError(f"{path} exists; give --force to overwrite it")
+        raise UsageError(f"{path} exists; give `force` to overwrite it")
     parent = next((folder for folder in path.absolute().parents if folder.exists()), path)
     if not parent.is_dir() or not os.access(parent, os.W_OK):
         raise UsageError(f"{path} can't be written: {parent} is not a folder that you may write to")

@@ -25,7 +25,7 @@ def setting(default: Any, help: str, at_least: float | None = None, below: float
 class _Checked:
     """Raises `UsageError` when a field has the wrong type or lies outside its bounds."""
 
-    _FLAG: ClassVar[str] = "--"
+    _LABEL: ClassVar[str] = "`{}`"  # of a field in messages
 
     def __post_init__(self) -> None:
         kinds = get_type_hints(type(self))
@@ -33,21 +33,21 @@ class _Checked:
             value, bounds, kind = getattr(self, item.name), item.metadata, kinds[item.name]
             if value is None and type(None) in get_args(kind):
                 continue
-            flag = self._FLAG + item.name.replace("_", "-")
+            label = self._LABEL.format(item.name)
             if get_origin(kind) is Literal:
                 if value not in get_args(kind):
-                    raise UsageError(f"{flag} must be one of {', '.join(get_args(kind))}; got {value!r}")
+                    raise UsageError(f"{label} must be one of {', '.join(get_args(kind))}; got {value!r}")
             elif kind is bool:
                 if not isinstance(value, bool):
-                    raise UsageError(f"{flag} must be true or false, got {value!r}")
+                    raise UsageError(f"{label} must be true or false, got {value!r}")
             elif isinstance(value, bool) or not isinstance(value, int if kind is int else int | float):
-                raise UsageError(f"{flag} must be {'an integer' if kind is int else 'a number'}, got {value!r}")
+                raise UsageError(f"{label} must be {'an integer' if kind is int else 'a number'}, got {value!r}")
             elif not abs(value) < _MAX_NUMBER:
-                raise UsageError(f"{flag} must be a number below {_MAX_NUMBER:g}, got {value}")
+                raise UsageError(f"{label} must be a number below {_MAX_NUMBER:g}, got {value}")
             if bounds["at_least"] is not None and not value >= bounds["at_least"]:
-                raise UsageError(f"{flag} must be at least {bounds['at_least']}, got {value}")
+                raise UsageError(f"{label} must be at least {bounds['at_least']}, got {value}")
             if bounds["below"] is not None and not value < bounds["below"]:
-                raise UsageError(f"{flag} must be below {bounds['below']}, got {value}")
+                raise UsageError(f"{label} must be below {bounds['below']}, got {value}")
 
 
 @dataclass(frozen=True)
@@ -86,7 +86,7 @@ class ContextConfig(_Checked):
     def __post_init__(self) -> None:
         super().__post_init__()
         if self.window and self.window % 2 == 0:
-            raise UsageError(f"--window must be odd, or 0 for no context decoder; got {self.window}")
+            raise UsageError(f"`window` must be odd, or 0 for no context decoder; got {self.window}")
 
 
 @dataclass(frozen=True)
@@ -98,12 +98,12 @@ class CorruptionConfig(_Checked):
     uniform: float = setting(0.0, "Elements replaced by uniform values.", at_least=0)
     gaussian: float = setting(0.0, "Gaussian noise added.", at_least=0)
     salt_and_pepper: float = setting(0.0, "Elements replaced by black or white.", at_least=0)
-    _FLAG: ClassVar[str] = "--corruption "
+    _LABEL: ClassVar[str] = "`corruption` {}"
 
     def __post_init__(self) -> None:
         super().__post_init__()
         if (total := math.fsum(dataclasses.astuple(self))) > 1:
-            raise UsageError(f"--corruption: the shares must add up to at most 1, got {total:g}")
+            raise UsageError(f"`corruption`: the shares must add up to at most 1, got {total:g}")
 
     @classmethod
     def parse(cls, text: str) -> CorruptionConfig:
@@ -121,7 +121,7 @@ class CorruptionConfig(_Checked):
                 shares[name] = float(share)
             except ValueError:
                 raise UsageError(
-                    f"--corruption must be none or KIND=SHARE,… (each once) with kinds {', '.join(kinds)}; got {part!r}"
+                    f"`corruption` must be none or KIND=SHARE,… (each once) with kinds {', '.join(kinds)}; got {part!r}"
                 ) from None
         return cls(**shares)
 
@@ -183,7 +183,7 @@ class FitConfig:
         if isinstance(corruption, str):
             corruption = CorruptionConfig.parse(corruption)
         if not isinstance(corruption, CorruptionConfig):
-            raise UsageError(f"--corruption must be a CorruptionConfig or text, got {corruption!r}")
+            raise UsageError(f"`corruption` must be a CorruptionConfig or text, got {corruption!r}")
         parts: dict[str, Any] = {"corruption": corruption}
         for name in ("network", "context", "training", "own"):
             if (part := getattr(self, name)) is not None:

@@ -96,7 +96,7 @@ def check_model_path(path: str | Path, force: bool = False) -> Path:
     check_free(path, force)
     is_model = all((path / name).is_file() for name in (_CONFIG, _WEIGHTS))
     if path.exists() and not is_model and (not path.is_dir() or any(path.iterdir())):
-        raise UsageError(f"{path} exists and is not a model; --force overwrites models only")
+        raise UsageError(f"{path} exists and is not a model; `force` overwrites models only")
     return path
 
 

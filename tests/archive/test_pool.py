@@ -37,7 +37,7 @@ def test_tasks_are_made_when_they_are_needed():
 
 
 def test_workers_below_one():
-    with pytest.raises(UsageError, match="--workers"):
+    with pytest.raises(UsageError, match="`workers`"):
         Pool(0, 0, tasks=1)
 
 

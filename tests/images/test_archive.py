@@ -144,7 +144,7 @@ def test_an_embedded_model(model, digits):
 
 
 def test_without_any_model(archive):
-    with pytest.raises(UsageError, match="--model"):
+    with pytest.raises(UsageError, match="`model`"):
         decompress(archive)
 
 
@@ -172,22 +172,22 @@ def test_models_that_can_not(gradient_model, colour, linear_gaussian):
     import torch
 
     alone = dataclasses.replace(gradient_model, context=None)
-    with pytest.raises(ModelError, match="--lossy"):
+    with pytest.raises(ModelError, match="`lossy`"):
         compress(alone, colour)
     reals = linear_gaussian(torch.tensor([[0.1], [0.1], [0.05]]), torch.full((3,), 0.5), 0.05).fitted()
-    with pytest.raises(ModelError, match="--lossy"):
+    with pytest.raises(ModelError, match="`lossy`"):
         compress(reals, np.full((2, 1, 3, 1), 0.5, np.float32))
 
 
 @pytest.mark.parametrize(
     ("options", "match"),
     [
-        ({"block_items": 0}, "--block-items"),
-        ({"block_items": 1 << 25}, "--block-items"),
-        ({"step": -1}, "--step"),
-        ({"step": float("nan")}, "--step"),
+        ({"block_items": 0}, "`block_items`"),
+        ({"block_items": 1 << 25}, "`block_items`"),
+        ({"step": -1}, "`step`"),
+        ({"step": float("nan")}, "`step`"),
         ({"lossy": True, "step": 0}, "exclude"),
-        ({"workers": 0}, "--workers"),
+        ({"workers": 0}, "`workers`"),
     ],
 )
 def test_bad_options(gradient_model, colour, options, match):

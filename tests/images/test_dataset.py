@@ -85,7 +85,7 @@ def test_arrays(tmp_path, kind):
     assert (items.labels is not None) == (kind == "npz")
     assert items.names is None
     assert items.source == (str(path) if isinstance(source, Path) else "array")
-    with pytest.raises(UsageError, match="--resize goes with image files"):
+    with pytest.raises(UsageError, match="`resize` goes with image files"):
         read_items(source, resize=(3, 3))
 
 
@@ -308,8 +308,8 @@ def test_what_is_missing_is_resized_without_spreading(tmp_path, height, hidden, 
 @pytest.mark.parametrize(
     ("name", "message"),
     [
-        ("missing.npy", "--mask .*: no such file or folder"),
-        ("empty", "--mask .*: holds no images"),
+        ("missing.npy", "`mask` .*: no such file or folder"),
+        ("empty", "`mask` .*: holds no images"),
         ("text.txt", "text.txt: must be an image"),
         ("text.png", "text.png: can't be read as an image"),
         ("small.png", "the mask must have the items' shape 2×5×7×3"),

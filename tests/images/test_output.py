@@ -67,7 +67,7 @@ def test_pngs_hold_integers_as_they_are_and_others_scaled(tmp_path, values, low,
 
 @pytest.mark.parametrize("ending", [".txt", ".jpg", ".csv", ".v2"])
 def test_other_endings_are_refused(tmp_path, ending):
-    with pytest.raises(UsageError, match=r"--output must be a folder, \.npy, \.npz or \.png"):
+    with pytest.raises(UsageError, match=r"`output` must be a folder, \.npy, \.npz or \.png"):
         Output.at(tmp_path / f"out{ending}", force=True)
 
 
@@ -75,7 +75,7 @@ def test_other_endings_are_refused(tmp_path, ending):
 def test_existing_output_needs_force(tmp_path, ending):
     target = tmp_path / f"out{ending}"
     target.touch() if ending else target.mkdir()
-    with pytest.raises(UsageError, match="exists; give --force"):
+    with pytest.raises(UsageError, match="exists; give `force`"):
         Output.at(target)
     Output.at(target, force=True).write(VALUES, 0.0, 255.0)
     assert stored(target).size >= VALUES.size
@@ -85,7 +85,7 @@ def test_existing_output_needs_force(tmp_path, ending):
 def test_force_does_not_turn_folders_into_files_nor_back(tmp_path, ending):
     target = tmp_path / f"out{ending}"
     target.mkdir() if ending else target.touch()
-    with pytest.raises(UsageError, match=r"out.* is a (folder|file); give another --output"):
+    with pytest.raises(UsageError, match=r"out.* is a (folder|file); give another `output`"):
         Output.at(target, force=True)
 
 

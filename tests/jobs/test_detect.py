@@ -113,7 +113,7 @@ def test_fdr_flags_by_the_batch(model, digits):
 
 @pytest.mark.parametrize("fdr", [0, 1, -0.1, 1.5, float("nan")])
 def test_an_fdr_that_is_none(model, digits, fdr):
-    with pytest.raises(UsageError, match="--fdr"):
+    with pytest.raises(UsageError, match="`fdr`"):
         detect(model, digits[:3], fdr=fdr)
 
 
@@ -188,13 +188,13 @@ def test_a_warning_exactly_when_nothing_could_be_flagged(model, digits, n, kind)
 
 
 def test_no_held_out_items(model, digits):
-    with pytest.raises(ModelError, match="--validation"):
+    with pytest.raises(ModelError, match="`validation`"):
         detect(dataclasses.replace(model, calibrations=model.calibrations | {"normality": None}), digits[:3])
 
 
 @pytest.mark.parametrize("rate", [0, 1, -0.1, 1.5, float("nan")])
 def test_a_rate_that_is_none(model, digits, rate):
-    with pytest.raises(UsageError, match="--false-alarm-rate"):
+    with pytest.raises(UsageError, match="`false_alarm_rate`"):
         detect(model, digits[:3], false_alarm_rate=rate)
 
 

@@ -139,20 +139,20 @@ def test_near_one_item_only(model, digits, n):
 
 
 def test_near_an_item_there_is_no_prior(model, digits):
-    with pytest.raises(UsageError, match="--like and --prior"):
+    with pytest.raises(UsageError, match="`like` and `prior`"):
         generate(model, 3, like=digits[:1], prior="fitted")
 
 
 @pytest.mark.parametrize("temperature", [-0.1, float("nan"), float("inf")])
 def test_temperatures_that_are_none(model, temperature):
-    with pytest.raises(UsageError, match="--temperature"):
+    with pytest.raises(UsageError, match="`temperature`"):
         generate(model, 3, temperature=temperature)
 
 
 def test_what_the_model_has_no_parts_for(ramp):
-    with pytest.raises(ModelError, match="--prior fitted"):
+    with pytest.raises(ModelError, match="`prior` fitted"):
         generate(ramp, 3, prior="fitted")
-    with pytest.raises(ModelError, match=r"--sharp .* --window 0"):
+    with pytest.raises(ModelError, match=r"`sharp` .* `window` 0"):
         generate(ramp, 3, sharp=True)
 
 
@@ -256,7 +256,7 @@ def test_grid_has_the_first_unit_to_the_right_and_the_second_upwards(ramp):
 
 
 def test_grid_needs_two_units(model):
-    with pytest.raises(UsageError, match="--latent-dim 2, this one has 4"):
+    with pytest.raises(UsageError, match="`latent_dim` 2, this one has 4"):
         latent_grid(model)
 
 
@@ -268,5 +268,5 @@ def test_traverse_moves_one_unit_at_a_time(ramp):
 
 
 def test_unknown_prior(model):
-    with pytest.raises(UsageError, match="--prior must be one of standard, fitted; got 'flat'"):
+    with pytest.raises(UsageError, match="`prior` must be one of standard, fitted; got 'flat'"):
         generate(model, 2, prior="flat")

@@ -227,11 +227,11 @@ def test_surer_intervals_are_wider(model, digits, holes):
     [
         ({"n_samples": 0}, "n_samples"),
         ({"n_samples": -1}, "n_samples"),
-        ({"n_draws": -1}, "--draws"),
-        ({"interval": 0}, "--interval"),
-        ({"interval": 1}, "--interval"),
-        ({"interval": -0.5}, "--interval"),
-        ({"interval": float("nan")}, "--interval"),
+        ({"n_draws": -1}, "`n_draws`"),
+        ({"interval": 0}, "`interval`"),
+        ({"interval": 1}, "`interval`"),
+        ({"interval": -0.5}, "`interval`"),
+        ({"interval": float("nan")}, "`interval`"),
     ],
     ids=str,
 )

@@ -194,7 +194,7 @@ def test_machines_that_differ_in_the_last_bits_read_the_same(series_model, decim
 def test_options_and_models_that_do_not_fit(series_model, table_model, trees, waves, archive):
     with pytest.raises(UsageError, match="does not go with series"):
         fivefold.compress(series_model, waves, lossy=True)
-    with pytest.raises(UsageError, match="--block-items must be from 1 to 65,536"):
+    with pytest.raises(UsageError, match="`block_items` must be from 1 to 65,536"):
         fivefold.compress(series_model, waves, block_items=0)
     with pytest.raises(DataError, match=r"must have 1 channel\(s\) as the model was fitted, got 2"):
         fivefold.compress(series_model, np.repeat(waves[..., None], 2, axis=2))

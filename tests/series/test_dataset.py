@@ -232,7 +232,7 @@ def test_new_series_must_fit():
         read_series(_table().rename({"load": "lode"}), schema)
     with pytest.raises(DataError, match="must have 1 column"):
         read_series(np.zeros((1, 60, 2)), schema)
-    with pytest.raises(UsageError, match="--time goes with tables"):
+    with pytest.raises(UsageError, match="`time` goes with tables"):
         read_series(np.zeros((1, 60)), time="day")
 
 

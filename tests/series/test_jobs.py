@@ -217,7 +217,7 @@ def test_what_is_for_others_is_refused(series_model, model, waves, digits, trees
         generate(series_model, 3, given={"x0": 1.0})
     with pytest.raises(UsageError, match="`after` goes with series, not with images"):
         generate(model, 3, after=waves)
-    with pytest.raises(UsageError, match="--steps goes with --after"):
+    with pytest.raises(UsageError, match="`steps` goes with `after`"):
         generate(series_model, 3, steps=5)
     with pytest.raises(DataError, match="array: must be series, got 28×28×1 uint8"):
         detect(series_model, model.read(digits[:3]))
@@ -225,7 +225,7 @@ def test_what_is_for_others_is_refused(series_model, model, waves, digits, trees
         detect(series_model, digits[:3, ..., 0])
     with pytest.raises(DataError, match="must have column 'x0'"):
         detect(series_model, trees)
-    with pytest.raises(UsageError, match="--fdr must be between 0 and 1"):
+    with pytest.raises(UsageError, match="`fdr` must be between 0 and 1"):
         detect(series_model, waves, fdr=2.0)
 
 

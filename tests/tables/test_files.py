@@ -230,13 +230,13 @@ def test_streams_and_old_feather(tmp_path):
 
 
 def test_outputs(tmp_path):
-    with pytest.raises(UsageError, match=r"^--table must be \.csv, .* or \.feather; got a\.png$"):
+    with pytest.raises(UsageError, match=r"^`table` must be \.csv, .* or \.feather; got a\.png$"):
         TableOutput.at("a.png", flag="table")
     path = write(tmp_path / "new" / "a.csv")
-    with pytest.raises(UsageError, match="exists; give --force"):
+    with pytest.raises(UsageError, match="exists; give `force`"):
         TableOutput.at(path)
     (tmp_path / "b.csv").mkdir()
-    with pytest.raises(UsageError, match="is a folder; give another --output"):
+    with pytest.raises(UsageError, match="is a folder; give another `output`"):
         TableOutput.at(tmp_path / "b.csv", force=True)
     with pytest.raises(DataError, match="there is nothing to write"):
         TableOutput.at(path, force=True).write([])

@@ -234,16 +234,16 @@ def test_what_can_not_be_as_asked(values, kind, message):
 @pytest.mark.parametrize(
     ("overrides", "message"),
     [
-        ([], "--schema must hold"),
-        ({"colums": {}}, "--schema must hold"),
-        ({"columns": []}, "--schema must hold"),
-        ({"columns": {"b": {}}}, "--schema: there is no column 'b'; there are 'a'"),
-        ({"columns": {"a": "real"}}, "--schema: column 'a' may have 'kind' and 'missing', got 'real'"),
-        ({"columns": {"a": {"type": 1}}}, "--schema: column 'a' may have 'kind' and 'missing', got 'type'"),
-        ({"columns": {"a": {"kind": "text"}}}, "--schema: column 'a': kind must be one of real, .*, got 'text'"),
-        ({"columns": {"a": {"kind": []}}}, r"--schema: column 'a': kind must be one of .*, got \[\]"),
-        ({"columns": {"a": {"missing": -1}}}, "--schema: column 'a': missing must be a list of values, got -1"),
-        ({"columns": {"a": {"missing": [None]}}}, "--schema: column 'a': missing must be a list"),
+        ([], "`schema` must hold"),
+        ({"colums": {}}, "`schema` must hold"),
+        ({"columns": []}, "`schema` must hold"),
+        ({"columns": {"b": {}}}, "`schema`: there is no column 'b'; there are 'a'"),
+        ({"columns": {"a": "real"}}, "`schema`: column 'a' may have 'kind' and 'missing', got 'real'"),
+        ({"columns": {"a": {"type": 1}}}, "`schema`: column 'a' may have 'kind' and 'missing', got 'type'"),
+        ({"columns": {"a": {"kind": "text"}}}, "`schema`: column 'a': kind must be one of real, .*, got 'text'"),
+        ({"columns": {"a": {"kind": []}}}, r"`schema`: column 'a': kind must be one of .*, got \[\]"),
+        ({"columns": {"a": {"missing": -1}}}, "`schema`: column 'a': missing must be a list of values, got -1"),
+        ({"columns": {"a": {"missing": [None]}}}, "`schema`: column 'a': missing must be a list"),
     ],
 )
 def test_overrides_that_are_refused(overrides, message):

@@ -311,7 +311,7 @@ def test_learning_rate_rises_then_falls(fit_small, monkeypatch):
 
 
 def test_a_diverging_fit_names_the_step(fit_small):
-    with pytest.raises(TrainingError, match=r"at step \d+ \(epoch \d+\).*--learning-rate") as caught:
+    with pytest.raises(TrainingError, match=r"at step \d+ \(epoch \d+\).*`learning_rate`") as caught:
         fit_small(learning_rate=1e18, epochs=20)
     assert "\n" not in str(caught.value)
 
@@ -478,7 +478,7 @@ def test_resuming_for_more_epochs(fit_small, workdir):
 
 
 def test_resuming_for_fewer_epochs_than_are_done(fit_small, workdir):
-    with pytest.raises(UsageError, match="--resume: --epochs must be at least 3"):
+    with pytest.raises(UsageError, match="`resume`: `epochs` must be at least 3"):
         fit_small(workdir=workdir, resume=True, epochs=1)
 
 
@@ -517,7 +517,7 @@ def test_resuming_after_the_time_was_up(fit_small, tmp_path, monkeypatch):
     ],
 )
 def test_resume_refuses_another_configuration(fit_small, workdir, change):
-    with pytest.raises(UsageError, match="--resume: the fit was begun with"):
+    with pytest.raises(UsageError, match="`resume`: the fit was begun with"):
         fit_small(workdir=workdir, resume=True, **change)
 
 
@@ -536,7 +536,7 @@ def test_resume_refuses_other_data(fit_small, digits, workdir, change):
         "content": {"data": digits[100:200]},
         "mask": {"mask": mask},
     }[change]
-    with pytest.raises(UsageError, match="--resume: the fit was begun on"):
+    with pytest.raises(UsageError, match="`resume`: the fit was begun on"):
         fit_small(workdir=workdir, resume=True, **other)
 
 
@@ -582,7 +582,7 @@ def test_tensorboard_missing(fit_small, tmp_path, monkeypatch):
 
 @pytest.mark.parametrize("name", ["nonsense", "tpu"])
 def test_accelerator_that_is_not_there(fit_small, name):
-    with pytest.raises(UsageError, match=f"--accelerator {name}"):
+    with pytest.raises(UsageError, match=f"`accelerator` {name}"):
         fit_small(accelerator=name)
 
 

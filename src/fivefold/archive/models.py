@@ -52,7 +52,7 @@ def model_files(model: FittedModel) -> dict[str, bytes]:
 
 def _embedded(reader: ArchiveReader) -> StoredModel:
     if not set(_FILES) <= reader.attachments:
-        raise UsageError("the archive has no model embedded; name it with --model")
+        raise UsageError("the archive has no model embedded; name it with `model`")
     with tempfile.TemporaryDirectory() as folder:
         for name in _FILES:
             (Path(folder) / name).write_bytes(reader.attachment(name))

@@ -33,7 +33,7 @@ class Pool:
 
     def __init__(self, shared: Any, workers: int, tasks: int) -> None:
         if workers < 1:
-            raise UsageError(f"--workers must be at least 1, got {workers}")
+            raise UsageError(f"`workers` must be at least 1, got {workers}")
         self._shared, self._workers = shared, max(1, min(workers, tasks, _MOST))
         self._executor: Executor | None = None
 
@@ -65,7 +65,7 @@ class Pool:
                 yield future.result()
         except BrokenProcessPool:
             raise FivefoldError(
-                "a worker process was killed, perhaps for want of memory; try fewer --workers"
+                "a worker process was killed, perhaps for want of memory; try fewer `workers`"
             ) from None
 
 

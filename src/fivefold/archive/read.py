@@ -46,7 +46,7 @@ class Archive:
         """The numbers of items; raises `UsageError` if they are not consecutive."""
         first, last, stride = items.indices(len(self))
         if stride != 1:
-            raise UsageError("--items must be consecutive")
+            raise UsageError("`items` must be consecutive")
         return range(first, max(first, last))
 
     def blocks(self, rows: range) -> Iterator[tuple[Block, slice]]:

@@ -47,16 +47,16 @@ class ArchiveOptions:
 
     def __post_init__(self) -> None:
         if self.step is not None and not 0 <= self.step < float("inf"):
-            raise UsageError(f"--step must be at least 0, got {self.step:g}")
+            raise UsageError(f"`step` must be at least 0, got {self.step:g}")
         if self.lossy and self.step == 0:
-            raise UsageError("--lossy and --step 0 exclude each other: nothing would be left")
+            raise UsageError("`lossy` and `step` 0 exclude each other: nothing would be left")
 
     def items_per_block(self, default: int, most: int) -> int:
         """`block_items`, or the default; raises `UsageError` if it is not from 1 to `most`."""
         if self.block_items is None:
             return default
         if not 1 <= self.block_items <= most:
-            raise UsageError(f"--block-items must be from 1 to {most:,}, got {self.block_items}")
+            raise UsageError(f"`block_items` must be from 1 to {most:,}, got {self.block_items}")
         return self.block_items
 
 

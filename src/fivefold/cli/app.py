@@ -80,12 +80,12 @@ def _show_warning(message: Warning | str, category: type[Warning], *_: Any, **__
 
 def _with_flags(message: str) -> str:
     """A message of the library, which names `parameters`, with the command line's options instead."""
+    return re.sub(r"`(\w+)`", _option, message)
 
-    def flag(found: re.Match[str]) -> str:
-        name = found[1] or found[2].replace("-", "_")
-        return "--" + _FLAGS.get(name, name).replace("_", "-")
 
-    return re.sub(r"`(\w+)`|--([a-z-]+)\b", flag, message)
+def _option(parameter: re.Match[str]) -> str:
+    flag = _FLAGS.get(parameter[1], parameter[1]).replace("_", "-")
+    return "-" * min(len(flag), 2) + flag
 
 
 def _say(line: str) -> None:

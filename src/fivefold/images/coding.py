@@ -230,7 +230,7 @@ def encoding(
         raise DataError(f"{items.source}: items of {schema.size:,} elements are too large for an archive")
     if not options.lossy and (not has_context(stored) or schema.levels is None):
         raise ModelError(
-            "exact archives need a model of integers with a context decoder; this one has none: give --lossy"
+            "exact archives need a model of integers with a context decoder; this one has none: give `lossy`"
         )
     size = options.items_per_block(min(_BLOCK_ITEMS, max(1, _BLOCK_ELEMENTS // schema.size)), most)
     for rows in items.batches(size):
@@ -292,7 +292,7 @@ class ImageDecoding:
     def codec(self, model: StoredModel, lossy: bool) -> ImageCodec:
         """See `modality.Decoding`."""
         if self.lossy and not lossy:
-            raise UsageError("the archive is lossy: it holds no exact items; give --lossy")
+            raise UsageError("the archive is lossy: it holds no exact items; give `lossy`")
         if lossy and self.grid is None:
             raise UsageError("the archive has no codes: only its exact items can be read")
         if model.schema != self.schema:

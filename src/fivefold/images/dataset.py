@@ -38,7 +38,7 @@ def open(source: Any, schema: ImageSchema | None = None, **reading: Any) -> Item
 def place(path: Path, force: bool, role: str = "") -> Output:
     """Where images go; see `Output.at`. Standard deviations go to `.npy` files alone."""
     if role == "std" and path.suffix.lower() != ".npy":
-        raise UsageError(f"--std must be .npy, got {path}")
+        raise UsageError(f"`std` must be .npy, got {path}")
     return Output.at(path, force, role or "output")
 
 
@@ -87,7 +87,7 @@ def read_items(
     else:
         pictures, name = Pictures(_as_array(source)), "array"
     if resize is not None and (pictures.names is None or isinstance(source, Items)):
-        raise UsageError(f"--resize goes with image files; {name} is none")
+        raise UsageError(f"`resize` goes with image files; {name} is none")
     masks = (pictures.hidden, None if mask is None else read_mask(mask, resize, pictures.names))
     present = [array for array in masks if array is not None]
     return make_items(pictures.values, schema, name, present, pictures.names, pictures.labels)

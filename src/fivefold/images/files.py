@@ -89,7 +89,7 @@ def _check_alike(images: Sequence[np.ndarray], paths: Sequence[Path]) -> None:
     for image, path in zip(images, paths, strict=True):
         if image.shape != first.shape:
             ours, theirs = ("×".join(map(str, i.shape)) for i in (first, image))
-            hint = "; bring them to one size with --resize HxW" if image.shape[:2] != first.shape[:2] else ""
+            hint = "; bring them to one size with `resize` HxW" if image.shape[:2] != first.shape[:2] else ""
             raise DataError(
                 f"{path}: all images must have one shape: {paths[0].name} is {ours}, this is {theirs}{hint}"
             )
@@ -107,15 +107,15 @@ def read_mask(
         return mask
     path = Path(mask)
     if not path.exists():
-        raise DataError(f"--mask {path}: no such file or folder")
+        raise DataError(f"`mask` {path}: no such file or folder")
     if path.is_dir() or path.suffix.lower() in IMAGE_ENDINGS:
         paths = list_images(path) if path.is_dir() else [path]
         if not paths:
-            raise DataError(f"--mask {path}: holds no images")
+            raise DataError(f"`mask` {path}: holds no images")
         if names is not None and len(paths) == len(names) > 1:
             for file, name in zip(paths, names, strict=True):
                 if file.relative_to(path).with_suffix("") != Path(name).with_suffix(""):
-                    raise DataError(f"--mask {path}: masks must be named like the items, got {file.name} for {name}")
+                    raise DataError(f"`mask` {path}: masks must be named like the items, got {file.name} for {name}")
         images = [read_image(file) for file in paths]
         colours = [image[..., : -1 if image.shape[2] in (2, 4) else None] for image in images]
         masks = [(colour != 0).max(axis=2, keepdims=True) for colour in colours]

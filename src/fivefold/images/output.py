@@ -31,10 +31,10 @@ class Output:
         """Raises `UsageError`, which names `flag`, if `path` exists (without `force`) or can't be written by its ending."""
         path = Path(path)
         if path.suffix.lower() not in ("", ".npy", ".npz", ".png"):
-            raise UsageError(f"--{flag} must be a folder, .npy, .npz or .png; got {path}")
+            raise UsageError(f"`{flag}` must be a folder, .npy, .npz or .png; got {path}")
         check_free(path, force)
         if path.exists() and path.is_dir() != (path.suffix == ""):
-            raise UsageError(f"{path} is a {'folder' if path.is_dir() else 'file'}; give another --{flag}")
+            raise UsageError(f"{path} is a {'folder' if path.is_dir() else 'file'}; give another `{flag}`")
         return cls(path)
 
     def put(self, items: Items, values: np.ndarray, replace: bool) -> None:

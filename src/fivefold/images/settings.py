@@ -73,7 +73,7 @@ def configure(preset: str = "default", *, items: int | None = None, **overrides:
     Raises `UsageError` for an unknown preset or setting, or a value out of bounds.
     """
     if preset not in PRESETS:
-        raise UsageError(f"--preset must be one of {', '.join(PRESETS)}; got {preset!r}")
+        raise UsageError(f"`preset` must be one of {', '.join(PRESETS)}; got {preset!r}")
     return PRESETS[preset].with_settings(**overrides)
 
 

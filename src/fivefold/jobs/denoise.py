@@ -56,9 +56,9 @@ def denoise(
     modality = modality_of(model.schema)
     modality.refuse("denoise", n_samples=n_samples, threshold=threshold, **reading)
     if n_samples is not None and n_samples < 1:
-        raise UsageError(f"n_samples must be at least 1, got {n_samples}")
+        raise UsageError(f"`n_samples` must be at least 1, got {n_samples}")
     if threshold is not None and not 0 < threshold < 1:
-        raise UsageError(f"--threshold must be between 0 and 1, got {threshold:g}")
+        raise UsageError(f"`threshold` must be between 0 and 1, got {threshold:g}")
     options = {name: value for name, value in (("n_samples", n_samples), ("threshold", threshold)) if value is not None}
 
     def clean(block: Block) -> Results:

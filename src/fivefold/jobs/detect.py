@@ -118,16 +118,16 @@ def calibrated(model: FittedModel) -> Any:
     if model.normality is None:
         items = modality_of(model.schema).settings.WORDS.items
         raise ModelError(
-            f"the model has too few held-out {items} to compare with; fit with more, or with a larger --validation"
+            f"the model has too few held-out {items} to compare with; fit with more, or with a larger `validation`"
         )
     return model.normality
 
 
 def check_rates(false_alarm_rate: float | None, fdr: float | None) -> None:
     """Raise `UsageError` for a rate outside (0, 1)."""
-    for flag, rate in (("false-alarm-rate", false_alarm_rate), ("fdr", fdr)):
+    for flag, rate in (("false_alarm_rate", false_alarm_rate), ("fdr", fdr)):
         if rate is not None and not 0 < rate < 1:
-            raise UsageError(f"--{flag} must be between 0 and 1, got {rate:g}")
+            raise UsageError(f"`{flag}` must be between 0 and 1, got {rate:g}")
 
 
 def _warn_of_few(calibrated_on: int, of_what: str, false_alarm_rate: float, fdr: float | None) -> None:

@@ -87,9 +87,9 @@ def new_items(model: FittedModel, n: int, seed: int, *, temperature: float = 1.0
     modality = modality_of(model.schema)
     modality.refuse("generate", **options)
     if n < 1:
-        raise UsageError(f"-n must be at least 1, got {n}")
+        raise UsageError(f"`n` must be at least 1, got {n}")
     if not 0 <= temperature < float("inf"):
-        raise UsageError(f"--temperature must be at least 0, got {temperature:g}")
+        raise UsageError(f"`temperature` must be at least 0, got {temperature:g}")
     given = {name: value for name, value in options.items() if value is not None}
     found: Generated = modality.jobs.generate(model, n, seed, temperature=temperature, **given)
     return found
@@ -107,7 +107,7 @@ def draw_items(
 ) -> np.ndarray:
     """`n` new items `(n, h, w, c)`, encoded: decoded from codes or, if `sharp`, drawn given these."""
     if sharp and not model.has_learnt(Conditioning.CAUSAL):
-        raise ModelError("--sharp needs a model with a context decoder, this one was fitted with --window 0")
+        raise ModelError("`sharp` needs a model with a context decoder, this one was fitted with `window` 0")
     codes = _draw_codes(model, n, np.random.default_rng(derive_seed(seed, "generate")), prior, like, temperature)
     if not sharp:
         return decode_items(model, codes)
@@ -143,17 +143,17 @@ def _draw_codes(
 ) -> np.ndarray:
     if like is not None:
         if prior != "standard":
-            raise UsageError("--like and --prior fitted exclude each other: codes come from the item's posterior")
+            raise UsageError("`like` and `prior` fitted exclude each other: codes come from the item's posterior")
         items = open_data(like, model.schema).all_items()
         if len(items) != 1:
-            raise UsageError(f"--like must be one item, got {len(items)}")
+            raise UsageError(f"`like` must be one item, got {len(items)}")
         mu, std = encode(model, items)
         return mu + temperature * std * rng.standard_normal((n, model.latent_dim))
     if prior not in get_args(PriorName):
-        raise UsageError(f"--prior must be one of {', '.join(get_args(PriorName))}; got {prior!r}")
+        raise UsageError(f"`prior` must be one of {', '.join(get_args(PriorName))}; got {prior!r}")
     if prior == "fitted":
         if model.prior is None:
-            raise ModelError("--prior fitted needs a model with a fitted prior, this one has none")
+            raise ModelError("`prior` fitted needs a model with a fitted prior, this one has none")
         return model.prior.sample(n, rng, temperature)
     return temperature * rng.standard_normal((n, model.latent_dim))
 
@@ -181,7 +181,7 @@ def morph(model: FittedModel, start: np.ndarray, end: np.ndarray, steps: int) ->
 def morph_items(model: FittedModel, start: np.ndarray, end: np.ndarray, steps: int) -> np.ndarray:
     """`morph`, encoded: `(steps, h, w, c)`."""
     if steps < 2:
-        raise UsageError(f"--steps must be at least 2, got {steps}")
+        raise UsageError(f"`steps` must be at least 2, got {steps}")
     along = np.linspace(0.0, 1.0, steps)[:, None]
     return decode_items(model, (1 - along) * start + along * end)
 
@@ -193,7 +193,7 @@ def latent_grid(model: FittedModel, side: int = 20, reach: float = 3.0) -> np.nd
     Raises `UsageError` unless the model has 2 latent dimensions.
     """
     if model.latent_dim != 2:
-        raise UsageError(f"a latent grid needs a model with --latent-dim 2, this one has {model.latent_dim}")
+        raise UsageError(f"a latent grid needs a model with `latent_dim` 2, this one has {model.latent_dim}")
     along = np.linspace(-reach, reach, side)
     across, down = np.meshgrid(along, along[::-1])
     codes = np.stack([across.ravel(), down.ravel()], axis=1)

@@ -89,11 +89,11 @@ def impute(
 def check_imputation(n_samples: int | None, n_draws: int, interval: float | None) -> None:
     """Raise `UsageError` for numbers out of their range."""
     if n_samples is not None and n_samples < 1:
-        raise UsageError(f"n_samples must be at least 1, got {n_samples}")
+        raise UsageError(f"`n_samples` must be at least 1, got {n_samples}")
     if n_draws < 0:
-        raise UsageError(f"--draws must be at least 0, got {n_draws}")
+        raise UsageError(f"`n_draws` must be at least 0, got {n_draws}")
     if interval is not None and not 0 < interval < 1:
-        raise UsageError(f"--interval must be between 0 and 1, got {interval:g}")
+        raise UsageError(f"`interval` must be between 0 and 1, got {interval:g}")
 
 
 @torch.inference_mode()

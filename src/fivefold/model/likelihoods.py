@@ -130,7 +130,7 @@ class DiscretizedLogisticMixture(NumberLikelihood):
 
     def __init__(self, parameters: Tensor, levels: int | None) -> None:
         if levels is None or levels < 2:
-            raise UsageError("--likelihood pixels needs integer data; use bernoulli or gaussian for real numbers")
+            raise UsageError("`likelihood` pixels needs integer data; use bernoulli or gaussian for real numbers")
         super().__init__(parameters, levels)
         self._top = levels - 1
         n, _, h, w = parameters.shape

@@ -258,12 +258,12 @@ def read_series(
         found = _of_table(source, schema, time, ids, overrides)
     else:
         if time is not None or ids is not None:
-            raise UsageError(f"--{'time' if time is not None else 'id'} goes with tables, whose columns have names")
+            raise UsageError(f"`{'time' if time is not None else 'ids'}` goes with tables, whose columns have names")
         found = _of_arrays(source, schema, overrides)
     if schema is not None:
         steps = stride if stride is not None else schema.stride
         if not 1 <= steps <= schema.steps:
-            raise UsageError(f"--stride must be from 1 to the window's {schema.steps} steps, got {steps}")
+            raise UsageError(f"`stride` must be from 1 to the window's {schema.steps} steps, got {steps}")
         return _fitting(replace(found, schema=replace(schema, stride=steps)))
     longest = int(found.lengths.max())
     if longest < 2:

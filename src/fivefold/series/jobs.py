@@ -69,13 +69,13 @@ def generate(
     schema = cast(SeriesSchema, model.schema)
     if after is None:
         if steps is not None:
-            raise UsageError("--steps goes with --after: a window that is drawn anew has the model's number of steps")
+            raise UsageError("`steps` goes with `after`: a window that is drawn anew has the model's number of steps")
         sharp = model.has_learnt(Conditioning.CAUSAL)
         drawn = draw_items(model, n, seed, prior="fitted", sharp=sharp, temperature=temperature)
         counts = {"windows": n, "steps": schema.steps}
         return Generated(schema.snap(drawn), {"sample": np.arange(n)}, counts=counts)
     if temperature != 1:
-        raise UsageError("--temperature does not go with --after")
+        raise UsageError("`temperature` does not go with `after`")
     series = read_series(after, schema)
     drawn = continuations(model, series, schema.steps if steps is None else steps, n, seed)
     count = drawn.shape[1]
@@ -109,9 +109,9 @@ def continuations(model: FittedModel, series: SeriesSet, steps: int, n: int, see
     Raises `UsageError` if `steps` is below 1, `ModelError` if the model's context decoder has not learnt what it takes.
     """
     if steps < 1:
-        raise UsageError(f"--steps must be at least 1, got {steps}")
+        raise UsageError(f"`steps` must be at least 1, got {steps}")
     if not model.has_learnt(Conditioning.CAUSAL):
-        raise ModelError("--after needs a model with a context decoder, this one was fitted with --window 0")
+        raise ModelError("`after` needs a model with a context decoder, this one was fitted with `window` 0")
     schema = cast(SeriesSchema, model.schema)
     rng, c = np.random.default_rng(derive_seed(seed, "continue")), schema.channels.size
     ahead = max(schema.steps // _KNOWN, 1)

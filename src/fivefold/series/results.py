@@ -81,7 +81,7 @@ class SeriesPlace:
         if is_table_path(path):
             return cls(path, TableOutput.at(path, force, flag))
         if path.suffix.lower() != ".npy":
-            raise UsageError(f"--{flag} must be .npy or a table (.csv, .parquet, …) for series, got {path}")
+            raise UsageError(f"`{flag}` must be .npy or a table (.csv, .parquet, …) for series, got {path}")
         check_free(path, force)
         return cls(path, None)
 
@@ -89,7 +89,7 @@ class SeriesPlace:
         """Values `(total, c)` as the series came; without `replace`, in a table of their own."""
         if self.table is None:
             if series.shape is None:
-                raise UsageError(f"--output must be a table for series from a table, got {self.path}")
+                raise UsageError(f"`output` must be a table for series from a table, got {self.path}")
             self._save(values.reshape(series.shape))
         elif series.table is not None and replace:
             self.table.write([series.as_table(values)])

@@ -93,7 +93,7 @@ class SeriesOutput:
         endings = (".npy", ".wav") if sound else (".npy",)
         if path.suffix.lower() not in endings:
             raise UsageError(
-                f"--output must be {' or '.join(endings)} or a table (.csv, .parquet, …) for series, got {path}"
+                f"`output` must be {' or '.join(endings)} or a table (.csv, .parquet, …) for series, got {path}"
             )
         check_free(path, force)
         return cls(path, sound)
@@ -101,7 +101,7 @@ class SeriesOutput:
     def write(self, values: Any) -> None:
         """An array; raises `UsageError` for a list of arrays of unequal length."""
         if isinstance(values, list):
-            raise UsageError(f"--output must be a table for series of unequal length, got {self.path}")
+            raise UsageError(f"`output` must be a table for series of unequal length, got {self.path}")
         if self.path.suffix.lower() == ".wav":
             assert self.sound is not None
             write_wave(self.path, Sound(values.reshape(-1, values.shape[-1]), *self.sound))

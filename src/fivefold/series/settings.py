@@ -84,7 +84,7 @@ def configure(preset: str = "default", *, items: int | None = None, **overrides:
     Raises `UsageError` for another preset than `default`, an unknown setting, or a value out of bounds.
     """
     if preset != "default":
-        raise UsageError(f"--preset must be default for series, got {preset!r}")
+        raise UsageError(f"`preset` must be default for series, got {preset!r}")
     return _SERIES.with_settings(**overrides)
 
 

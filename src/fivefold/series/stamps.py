@@ -74,9 +74,9 @@ def arrange(table: Table, time: str | None, ids: str | None) -> Grid:
     Raises `DataError`, which names the row, if there is no such column, series are not in one piece, or time stamps are
     missing, out of order, twice, or not of one step.
     """
-    for flag, name in (("time", time), ("id", ids)):
+    for flag, name in (("time", time), ("ids", ids)):
         if name is not None and name not in table.names:
-            raise DataError(f"{table.source}: must have a column {name!r} (--{flag}), got {', '.join(table.names)}")
+            raise DataError(f"{table.source}: must have a column {name!r} (`{flag}`), got {', '.join(table.names)}")
     begins, names = _begins(table, ids)
     lengths = np.diff(np.append(begins, len(table)))
     if time is None:

@@ -137,13 +137,13 @@ def choose_steps(lengths: np.ndarray, channels: int, window: int | None, stride:
         most = max(_MOST_VALUES // channels, 2 * _SHORTEST)
         steps = longest if many else min(_USUAL, max(longest // 4, 2 * _SHORTEST), most, longest)
     if not 2 <= steps <= MOST_STEPS:
-        raise UsageError(f"--window must be from 2 to {MOST_STEPS} steps, got {steps}")
+        raise UsageError(f"`window` must be from 2 to {MOST_STEPS} steps, got {steps}")
     if steps > longest:
-        raise UsageError(f"--window must not be longer than the longest series, which has {longest} steps; got {steps}")
+        raise UsageError(f"`window` must not be longer than the longest series, which has {longest} steps; got {steps}")
     if stride is None:
         stride = steps if steps == longest and many else max(steps // 4, 1)
     if not 1 <= stride <= steps:
-        raise UsageError(f"--stride must be from 1 to the window's {steps} steps, got {stride}")
+        raise UsageError(f"`stride` must be from 1 to the window's {steps} steps, got {stride}")
     return steps, stride
 
 

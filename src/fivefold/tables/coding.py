@@ -297,7 +297,7 @@ def codec_of(model: StoredModel, columns: pa.Schema, most: int = Limits().block_
 def check_context(model: StoredModel) -> None:
     """Raise `ModelError` if a model has no context decoder."""
     if not has_context(model):
-        raise ModelError("these archives need a model with a context decoder, this one was fitted with --window 0")
+        raise ModelError("these archives need a model with a context decoder, this one was fitted with `window` 0")
 
 
 @dataclass(frozen=True)

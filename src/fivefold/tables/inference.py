@@ -18,7 +18,7 @@ from fivefold.tables.columns import MOST_CATEGORIES, Category, Column, Kind
 from fivefold.tables.schema import TableSchema
 from fivefold.tables.table import Table
 
-_ASKED = "as --schema asks"
+_ASKED = "as `schema` asks"
 _FEW = 20  # so many categories are few for any number of rows
 _SAMPLE = 200_000
 _FARTHEST = 1e150
@@ -60,20 +60,20 @@ def _check_overrides(overrides: Mapping[str, Any], names: tuple[str, ...]) -> di
     kinds = (*get_args(Kind), "carried")
     columns = overrides.get("columns", {}) if isinstance(overrides, Mapping) else None
     if not isinstance(columns, Mapping) or set(overrides) - {"columns"}:
-        raise UsageError('--schema must hold {"columns": {NAME: {"kind": …, "missing": […]}}} and nothing else')
+        raise UsageError('`schema` must hold {"columns": {NAME: {"kind": …, "missing": […]}}} and nothing else')
     for name, fields in columns.items():
         if name not in names:
-            raise UsageError(f"--schema: there is no column {name!r}; there are {', '.join(map(repr, names[:12]))}")
+            raise UsageError(f"`schema`: there is no column {name!r}; there are {', '.join(map(repr, names[:12]))}")
         if not isinstance(fields, Mapping) or (unknown := set(fields) - {"kind", "missing"}):
             got = repr(sorted(unknown)[0]) if isinstance(fields, Mapping) else repr(fields)
-            raise UsageError(f"--schema: column {name!r} may have 'kind' and 'missing', got {got}")
+            raise UsageError(f"`schema`: column {name!r} may have 'kind' and 'missing', got {got}")
         if "kind" in fields and fields["kind"] not in kinds:
             raise UsageError(
-                f"--schema: column {name!r}: kind must be one of {', '.join(kinds)}, got {fields['kind']!r}"
+                f"`schema`: column {name!r}: kind must be one of {', '.join(kinds)}, got {fields['kind']!r}"
             )
         missing = fields.get("missing", [])
         if not isinstance(missing, list | tuple) or not all(isinstance(each, str | int | float) for each in missing):
-            raise UsageError(f"--schema: column {name!r}: missing must be a list of values, got {missing!r}")
+            raise UsageError(f"`schema`: column {name!r}: missing must be a list of values, got {missing!r}")
     return {name: dict(fields) for name, fields in columns.items()}
 
 

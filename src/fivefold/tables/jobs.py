@@ -109,7 +109,7 @@ def generate(
 def encode_given(schema: TableSchema, given: Mapping[str, Any]) -> np.ndarray:
     """Cells by column name as one encoded row `(d,)`, NaN where nothing is given; raises `UsageError`."""
     if unknown := given.keys() - set(schema.names):
-        raise UsageError(f"--given must name modelled columns, got {', '.join(sorted(unknown))}")
+        raise UsageError(f"`given` must name modelled columns, got {', '.join(sorted(unknown))}")
     row = np.full(schema.size, np.nan)
     for name, value in given.items():
         place = schema.names.index(name)

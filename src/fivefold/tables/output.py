@@ -40,10 +40,10 @@ class TableOutput:
         """Raises `UsageError`, which names `flag`, if `path` exists (without `force`) or can't be written by its ending."""
         path = Path(path)
         if not is_table_path(path):
-            raise UsageError(f"--{flag} must be {', '.join(TABLE_ENDINGS[:-1])} or {TABLE_ENDINGS[-1]}; got {path}")
+            raise UsageError(f"`{flag}` must be {', '.join(TABLE_ENDINGS[:-1])} or {TABLE_ENDINGS[-1]}; got {path}")
         check_free(path, force)
         if path.is_dir():
-            raise UsageError(f"{path} is a folder; give another --{flag}")
+            raise UsageError(f"{path} is a folder; give another `{flag}`")
         return cls(path)
 
     def write(self, tables: Iterable[pa.Table]) -> None:

@@ -87,7 +87,7 @@ def configure(preset: str = "default", *, items: int | None = None, **overrides:
     Raises `UsageError` for another preset than `default`, an unknown setting, or a value out of bounds.
     """
     if preset != "default":
-        raise UsageError(f"--preset must be default for tables, got {preset!r}")
+        raise UsageError(f"`preset` must be default for tables, got {preset!r}")
     return (_ROWS if items is None else _sized(items)).with_settings(**overrides)
 
 

@@ -136,7 +136,7 @@ def pack_verbatim(parts: Sequence[bytes], most: int) -> bytes:
     """A layer of all columns' verbatim parts; raises `DataError` if they are more than `most` bytes."""
     content = b"".join(parts)
     if len(content) > most:
-        raise DataError(f"a block holds more than {most:,} bytes; give fewer --block-items")
+        raise DataError(f"a block holds more than {most:,} bytes; give fewer `block_items`")
     return _SIZE.pack(len(content)) + deflate(content)
 
 

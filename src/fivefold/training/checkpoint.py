@@ -32,7 +32,7 @@ class SafetensorsCheckpointIO(CheckpointIO):
                 tensors = {name: file.get_tensor(name).clone() for name in file.keys()}  # noqa: SIM118
                 return _attach(json.loads(file.metadata()[_TREE]), tensors)
         except (SafetensorError, OSError, KeyError, TypeError, ValueError) as error:
-            raise ModelError(f"{path}: the training state is damaged ({error}); fit without --resume") from None
+            raise ModelError(f"{path}: the training state is damaged ({error}); fit without `resume`") from None
 
     def remove_checkpoint(self, path: str | Path) -> None:
         Path(path).unlink(missing_ok=True)

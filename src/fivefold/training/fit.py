@@ -136,7 +136,7 @@ def train_networks(
     module = VAETraining(networks, config, recipe, _describe(items))
     state = workdir / STATE_FILE
     if resume and not state.exists():
-        raise UsageError(f"--resume: there is no training state in {workdir}")
+        raise UsageError(f"`resume`: there is no training state in {workdir}")
     train_loader = make_loader(items, train, training.batch_size, training.seed, recipe.steps)
     validation_loader = None
     if len(held_out):
@@ -238,7 +238,7 @@ def _make_trainer(
             num_sanity_val_steps=0,
         )
     except (ValueError, ModuleNotFoundError, MisconfigurationException) as error:
-        raise UsageError(f"--accelerator {accelerator}: {str(error).splitlines()[0]}") from None
+        raise UsageError(f"`accelerator` {accelerator}: {str(error).splitlines()[0]}") from None
 
 
 def _make_logger(name: LoggerName | None, workdir: Path) -> Logger | bool:
@@ -248,7 +248,7 @@ def _make_logger(name: LoggerName | None, workdir: Path) -> Logger | bool:
         try:
             return TensorBoardLogger(workdir, name="logs")
         except ModuleNotFoundError:
-            raise UsageError("--logger tensorboard needs an extra: pip install fivefold[tensorboard]") from None
+            raise UsageError("`logger` tensorboard needs an extra: pip install fivefold[tensorboard]") from None
     return False
 
 

@@ -146,9 +146,9 @@ class VAETraining(pl.LightningModule):
     def training_step(self, batch: tuple[Tensor, Tensor], batch_idx: int) -> Tensor:
         elbo, context = self._evaluate(batch, "step", self.steps_done)
         loss = (self._kl_weight() * elbo.kl - elbo.log_likelihood).mean()
-        self._check(loss, "learning-rate", self.config.training.learning_rate, ", or --kl-warmup 1")
+        self._check(loss, "learning_rate", self.config.training.learning_rate, ", or `kl_warmup` 1")
         if context is not None:
-            self._check(context, "context-learning-rate", self.config.context.context_learning_rate)
+            self._check(context, "context_learning_rate", self.config.context.context_learning_rate)
             loss = loss + context
         for optimizer in self.trainer.optimizers:
             optimizer.zero_grad()
@@ -180,7 +180,7 @@ class VAETraining(pl.LightningModule):
         if not math.isfinite(loss.item()):
             raise TrainingError(
                 f"the loss became {loss.item()} at step {self.steps_done} (epoch {self.current_epoch}); try a lower "
-                f"--{flag} than {rate:g}{otherwise}"
+                f"`{flag}` than {rate:g}{otherwise}"
             )
 
     def _evaluate(self, batch: tuple[Tensor, Tensor], stream: str, step: int) -> tuple[Elbo, Tensor | None]:
@@ -248,13 +248,13 @@ class VAETraining(pl.LightningModule):
             for fit in (checkpoint["fit"], self.config.to_json())
         )
         if checkpoint["data"] != self.data:
-            raise UsageError(f"--resume: the fit was begun on {checkpoint['data']}, got {self.data}")
+            raise UsageError(f"`resume`: the fit was begun on {checkpoint['data']}, got {self.data}")
         for name in before.keys() - _MAY_CHANGE:
             if before[name] != now.get(name):
-                raise UsageError(f"--resume: the fit was begun with {name} {before[name]}, got {now.get(name)}")
+                raise UsageError(f"`resume`: the fit was begun with {name} {before[name]}, got {now.get(name)}")
         progress = _Progress(**checkpoint["progress"])
         if len(progress.history) > self.config.training.epochs:
-            raise UsageError(f"--resume: --epochs must be at least {len(progress.history)}, so many are done")
+            raise UsageError(f"`resume`: `epochs` must be at least {len(progress.history)}, so many are done")
         self.progress = progress
 
     def _kl_weight(self) -> float:
