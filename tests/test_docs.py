@@ -14,7 +14,6 @@ import polars as pl
 import pytest
 from PIL import Image
 
-import fivefold
 from fivefold.images import builtin
 from fivefold.storage import save
 
@@ -119,8 +118,10 @@ def test_the_page_on_series_runs(tmp_path, monkeypatch, capsys):
     assert names["whole"]["power"].null_count() == 0
     assert len(names["strange"]) == len(names["p"]) == len(names["clean"]) == 500
     assert names["windows"].shape[0] == 10
-    assert len(fivefold.detect(names["vae"].model_, names["new"]).events.start) > 0
-    assert names["vae"].sample(5, after=names["new"], steps=48).shape == (5, 1, 48, 1)
+    found, smooth = names["found"], names["smooth"]
+    assert len(found.score) == len(found.anomaly) == len(smooth.data) == len(smooth.std) == 500
+    assert len(found.events.start) == len(found.events.end)
+    assert names["ways"].shape == (5, 1, 48, 2)
     whole = pl.read_csv("whole.csv", try_parse_dates=True)
     hours = names["new"]["hour"].to_list()
     first, last = (hours.index(whole["hour"][at]) for at in (0, -1))
