@@ -150,6 +150,6 @@ def test_cli_reference_is_current():
 
 def test_quoted_figures_are_the_measured_ones():
     made = subprocess.run(
-        [sys.executable, ROOT / "tools" / "figures.py", "`check`"], capture_output=True, text=True, check=False
+        [sys.executable, ROOT / "tools" / "figures.py", "--check"], capture_output=True, text=True, check=False
     )
     assert made.returncode == 0, made.stderr

@@ -24,8 +24,8 @@ def with_units(model: FittedModel, inactive: list[int], name: str = "held_out", 
     ("inactive", "expected"),
     [
         ([], ["All 4 latent units are active"]),
-        ([0, 1, 2, 3], ["None of the 4 latent units is active", "collapsed", "`kl_warmup`"]),
-        ([1, 3], ["2 of 4 latent units are active", "units 1, 3", "`latent_dim` 2"]),
+        ([0, 1, 2, 3], ["None of the 4 latent units is active", "collapsed", "--kl-warmup"]),
+        ([1, 3], ["2 of 4 latent units are active", "units 1, 3", "--latent-dim 2"]),
     ],
 )
 def test_units_in_words(model, name, inactive, expected):

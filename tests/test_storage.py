@@ -84,7 +84,7 @@ def test_round_trip(model, saved, digits):
     np.testing.assert_array_equal(before.score, after.score)
     np.testing.assert_array_equal(before.p_value, after.p_value)
     before, after = (denoise(each, items) for each in (model, back))
-    np.testing.assert_array_equal(before.items, after.items)
+    np.testing.assert_array_equal(before.data, after.data)
     np.testing.assert_array_equal(before.std, after.std)
     assert (back.schema, back.config) == (model.schema, model.config)
     assert back.record == json.loads(json.dumps(model.record))
@@ -136,7 +136,7 @@ def test_model_without_a_context_decoder(digits, small_settings, tmp_path):
     assert not any(name.startswith("context.") for name in load_file(tmp_path / "model" / "model.safetensors"))
     np.testing.assert_array_equal(generate(fitted, 3), generate(back, 3))
     damaged = digits[600:603]
-    np.testing.assert_array_equal(denoise(fitted, damaged).items, denoise(back, damaged).items)
+    np.testing.assert_array_equal(denoise(fitted, damaged).data, denoise(back, damaged).data)
 
 
 def test_files(saved):
@@ -534,7 +534,7 @@ def test_what_is_stored_is_read_without_torch(name):
     """And says the same of the model as the model does."""
     path = Path(__file__).parent / "golden" / name / "model"
     code = "import sys; sys.modules['torch'] = None; from fivefold.cli import main; main()"
-    command = [sys.executable, "-c", code, "info", str(path), "`json`"]
+    command = [sys.executable, "-c", code, "info", str(path), "--json"]
     facts = json.loads(subprocess.run(command, capture_output=True, text=True, check=True).stdout)
     stored, model = storage.read(path), load(path, "cpu")
     assert facts["parameters"] == stored.parameters == model.parameters

@@ -225,7 +225,11 @@ MISTAKES = {
     "table to images": (("impute", "I", "trees.csv", "-o", "new.npy"), 1, ["trees.csv", "must be an image"]),
     "table of images": (("impute", "I", "trees.csv", "-o", "new.csv"), 2, ["--output", "a folder", "new.csv"]),
     "images to table": (("encode", "M", "mnist", "-o", "new.npy"), 1, ["mnist", "table"]),
-    "lossy archive": (("compress", "M", "trees.csv", "-o", "new.ff", "--lossy"), 2, ["of series are exact"]),
+    "lossy archive": (
+        ("compress", "M", "trees.csv", "-o", "new.ff", "--lossy"),
+        2,
+        ["--lossy goes with images, not with tables"],
+    ),
     "thorough": (("report", "M", "trees.csv", "-o", "new", "--thorough"), 2, ["--thorough", "images"]),
     "resized archive": (("compress", "M", "trees.csv", "-o", "new.ff", "--resize", "8x8"), 2, ["--resize", "images"]),
     "archive of what lacks": (("compress", "M", "absent.csv", "-o", "new.ff"), 1, ["absent.csv", "'height'"]),

@@ -97,7 +97,7 @@ def test_denoise(material):
     levels = found.figures["uniform"]
     assert list(levels) == ["0.05", "0.1", "0.25", "0.5"]
     noisy = material.noisy(replace_uniform, 0.25, "uniform")
-    ours = denoise(material.model, noisy).items / 255
+    ours = denoise(material.model, noisy).data / 255
     assert levels["0.25"]["psnr"]["noisy"] == pytest.approx(
         psnr(material.truth, noisy.values / 255, material.seen).mean()
     )
@@ -169,7 +169,7 @@ def test_impute(material):
         assert 0 < row["coverage"]["open_share"] <= 1
     holey = material.holey(hide_block, 0.25, "block")
     hidden = ~holey.visible()
-    completed = impute(material.model, holey, interval=0.9, seed=2).items / 255
+    completed = impute(material.model, holey, interval=0.9, seed=2).data / 255
     expected = root_mean_square((material.truth - completed)[hidden])
     assert found.figures["block"]["rmse"][OURS] == pytest.approx(expected, rel=1e-4)
     assert found.figures["random_0.5"]["rmse"][OURS] < found.figures["random_0.5"]["rmse"]["mean"]

@@ -158,7 +158,7 @@ def test_damaged_image_in_a_folder_is_named(tmp_path):
 @pytest.mark.parametrize(
     ("other", "message"),
     [
-        (noise(6, 7, 1), "is 5×7×1, this is 6×7×1; bring them to one size with --resize"),
+        (noise(6, 7, 1), "is 5×7×1, this is 6×7×1; bring them to one size with `resize`"),
         (noise(*SIZE, 1, dtype=np.uint16), "one depth: a.png is uint8, this is uint16"),
     ],
 )

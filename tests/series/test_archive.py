@@ -192,7 +192,7 @@ def test_machines_that_differ_in_the_last_bits_read_the_same(series_model, decim
 
 
 def test_options_and_models_that_do_not_fit(series_model, table_model, trees, waves, archive):
-    with pytest.raises(UsageError, match="does not go with series"):
+    with pytest.raises(UsageError, match="goes with images, not with series"):
         fivefold.compress(series_model, waves, lossy=True)
     with pytest.raises(UsageError, match="`block_items` must be from 1 to 65,536"):
         fivefold.compress(series_model, waves, block_items=0)
@@ -200,7 +200,7 @@ def test_options_and_models_that_do_not_fit(series_model, table_model, trees, wa
         fivefold.compress(series_model, np.repeat(waves[..., None], 2, axis=2))
     with pytest.raises(WrongModelError):
         fivefold.decompress(archive, table_model)
-    with pytest.raises(UsageError, match="does not go with series"):
+    with pytest.raises(UsageError, match="goes with images, not with series"):
         fivefold.decompress(archive, series_model, lossy=True)
 
 

@@ -48,8 +48,8 @@ def test_what_codes_leave_is_nothing_where_nothing_is(series_model, waves):
 
 def test_neighbours_go_together(series_model):
     model = series_model
-    drawn = generate(model, 300, 0, prior="fitted", sharp=True)[:, :, 0, 0]
-    again = generate(model, 20, 0, prior="fitted", sharp=True)[:, :, 0, 0]
+    drawn = generate(model, 300, 0)[:, :, 0]
+    again = generate(model, 20, 0)[:, :, 0]
     np.testing.assert_allclose(drawn[:20], again, rtol=1e-5, atol=1e-6)
     steps = np.diff(drawn, axis=1).std()
     assert steps < 0.6 * np.sqrt(2) * drawn.std(axis=0).mean()

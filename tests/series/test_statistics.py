@@ -35,10 +35,10 @@ def test_damage_is_refused(series_model, name, spoil):
 def test_what_networks_know_too_well_is_moved_to_where_the_rest_is(series_model, waves, monkeypatch):
     items = series_model.read(waves)
     held_out = np.arange(8)
-    known_to_networks = items.windows.starts > items.windows.starts[7]
+    known_to_networks = items.origin.starts > items.origin.starts[7]
 
     def statistics(model, some):
-        rows = np.searchsorted(items.windows.starts, some.windows.starts)
+        rows = np.searchsorted(items.origin.starts, some.origin.starts)
         found = np.random.default_rng(0).normal(size=(len(some), 32, 6))
         return found - 5 * known_to_networks[rows, None, None]
 

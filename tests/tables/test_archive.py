@@ -154,9 +154,9 @@ def test_another_model_is_refused(table_model, archive):
 
 def test_what_is_not_for_tables(table_model, frame, archive):
     for options in ({"lossy": True}, {"step": 1.0}):
-        with pytest.raises(UsageError, match="does not go with tables"):
+        with pytest.raises(UsageError, match="goes with images, not with tables"):
             fivefold.compress(table_model, frame, **options)
-    with pytest.raises(UsageError, match="does not go with tables"):
+    with pytest.raises(UsageError, match="goes with images, not with tables"):
         fivefold.decompress(archive, table_model, lossy=True)
     with pytest.raises(UsageError, match="block-items must be from 1 to"):
         fivefold.compress(table_model, frame, block_items=0)

@@ -254,7 +254,7 @@ def test_given_cells_are_kept_and_tell_of_the_others(table_model):
     for name, value in (("width", 1.0), ("kind", "fir"), ("age", "old"), ("age", float("nan"))):
         with pytest.raises(UsageError, match=name):
             fivefold.generate(table_model, 3, given={name: value})
-    with pytest.raises(UsageError, match="-n"):
+    with pytest.raises(UsageError, match="`n` must"):
         fivefold.generate(table_model, 0, given={"kind": "oak"})
 
 

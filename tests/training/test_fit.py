@@ -521,9 +521,10 @@ def test_resume_refuses_another_configuration(fit_small, workdir, change):
         fit_small(workdir=workdir, resume=True, **change)
 
 
-def test_an_array_of_rows_is_no_image():
-    with pytest.raises(DataError, match=r"array \(30, 4\).* give a DataFrame, or use fivefold.VAE"):
-        fit(np.zeros((30, 4)))
+def test_an_array_of_rows_is_a_table():
+    model = fit(np.random.default_rng(0).normal(size=(30, 4)), epochs=1, shortest_epoch=2, accelerator="cpu")
+    assert model.schema.names == ("x0", "x1", "x2", "x3")
+    assert model.form == "numpy"
 
 
 @pytest.mark.parametrize("change", ["fewer", "type", "content", "mask"])
