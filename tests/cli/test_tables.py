@@ -228,7 +228,7 @@ MISTAKES = {
     "lossy archive": (
         ("compress", "M", "trees.csv", "-o", "new.ff", "--lossy"),
         2,
-        ["--lossy goes with images, not with tables"],
+        ["--lossy goes with images, not"],
     ),
     "thorough": (("report", "M", "trees.csv", "-o", "new", "--thorough"), 2, ["--thorough", "images"]),
     "resized archive": (("compress", "M", "trees.csv", "-o", "new.ff", "--resize", "8x8"), 2, ["--resize", "images"]),

@@ -158,7 +158,7 @@ def test_what_is_not_for_tables(table_model, frame, archive):
             fivefold.compress(table_model, frame, **options)
     with pytest.raises(UsageError, match="goes with images, not with tables"):
         fivefold.decompress(archive, table_model, lossy=True)
-    with pytest.raises(UsageError, match="block-items must be from 1 to"):
+    with pytest.raises(UsageError, match="`block_items` must be from 1 to"):
         fivefold.compress(table_model, frame, block_items=0)
     with pytest.raises(UsageError, match="consecutive"):
         fivefold.decompress(archive, table_model, items=slice(None, None, 2))

@@ -1,18 +1,13 @@
-"""The application: its commands, and how errors end."""
+"""The application that commands are registered with, and how they print figures."""
 
 from __future__ import annotations
 
 import json as json_module
-import re
-import sys
-import warnings
-from io import TextIOWrapper
 from typing import Annotated, Any
 
 import typer
 
 from fivefold import __version__
-from fivefold.errors import FivefoldError
 
 app = typer.Typer(
     name="fivefold",
@@ -23,8 +18,6 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
     context_settings={"help_option_names": ["-h", "--help"]},
 )
-
-_FLAGS = {"ids": "id", "n_draws": "draws", "overrides": "schema", "series_network": "network"}  # called otherwise here
 
 
 def _show_version(asked: bool) -> None:
@@ -42,27 +35,6 @@ def _options(
     """Options before the command."""
 
 
-def main() -> None:
-    """Run the command line: exit code 2 for usage, 1 for data, 130 when interrupted."""
-    from fivefold.cli import fit, models, jobs, archives, reports  # isort: skip # noqa: F401  (they register their commands)
-
-    warnings.showwarning = _show_warning
-    for stream in (sys.stdout, sys.stderr):  # a file on Windows may not hold every character
-        if isinstance(stream, TextIOWrapper):
-            stream.reconfigure(errors="replace")
-    try:
-        app()
-    except FivefoldError as error:
-        _say(f"error: {_with_flags(str(error))}")
-        sys.exit(error.exit_code)
-    except MemoryError:
-        _say("error: the data does not fit into memory")
-        sys.exit(1)
-    except OSError as error:
-        _say(f"error: {error.filename or 'writing'}: {error.strerror or error}")
-        sys.exit(1)
-
-
 def present(figures: dict[str, Any], json: bool, quiet: bool = False) -> None:
     """Print a command's figures on stdout: for machines, for people, or not at all."""
     if json:
@@ -71,22 +43,3 @@ def present(figures: dict[str, Any], json: bool, quiet: bool = False) -> None:
         width = max(len(name) for name in figures)
         for name, value in figures.items():
             print(f"{name.replace('_', ' '):<{width}}  {f'{value:.4g}' if isinstance(value, float) else value}")
-
-
-def _show_warning(message: Warning | str, category: type[Warning], *_: Any, **__: Any) -> None:
-    if issubclass(category, UserWarning):
-        _say(f"warning: {_with_flags(str(message))}")
-
-
-def _with_flags(message: str) -> str:
-    """A message of the library, which names `parameters`, with the command line's options instead."""
-    return re.sub(r"`(\w+)`", _option, message)
-
-
-def _option(parameter: re.Match[str]) -> str:
-    flag = _FLAGS.get(parameter[1], parameter[1]).replace("_", "-")
-    return "-" * min(len(flag), 2) + flag
-
-
-def _say(line: str) -> None:
-    print(line, file=sys.stderr)
