@@ -17,6 +17,7 @@ from fivefold.modality import Dataset, Modality, modality_of
 if TYPE_CHECKING:
     import numpy as np
 
+    from fivefold.items import Items
     from fivefold.model.fitted import FittedModel
 
 _Codes = Annotated[Path, typer.Option("-o", "--output", metavar="CODES", help="An .npy file, or .npz for both.")]
@@ -135,13 +136,7 @@ def generate(
     item = None if like is None else _read_one(like, fitted, modality)
     known = None if nearest is None else modality.data.open(nearest, fitted.schema, split="train").all_items()
     found = new_items(fitted, n, seed, temperature=temperature, like=item, **asked)
-    figures: dict[str, Any] = {}
-    if beside is not None and known is not None:
-        from fivefold.jobs.generate import nearest_items
-
-        index, distance = nearest_items(modality.data.open(found.values, fitted.schema).all_items(), known)
-        beside.write_new(fitted.schema, known.values[index], {})
-        figures = {"nearest": str(beside.path), "smallest_distance": float(distance.min())}
+    figures = {} if known is None else _write_nearest(beside, fitted, found.values, known)
     place.write_new(fitted.schema, found.values, found.labels)
     present({**found.counts, **figures, "output": str(output)}, json)
 
@@ -298,6 +293,16 @@ def detect(
         surprise(fitted, dataset)
         figures["heatmaps"] = str(heatmaps)
     present({**figures, "calibrated_on": found.calibrated_on, "output": str(output)}, json)
+
+
+def _write_nearest(place: Any, fitted: FittedModel, values: np.ndarray, known: Items) -> dict[str, Any]:
+    """The nearest known item of each new one; which place they went to, and how near the nearest is."""
+    from fivefold.items import open_data
+    from fivefold.jobs.generate import nearest_items
+
+    index, distance = nearest_items(open_data(values, fitted.schema).all_items(), known)
+    place.write_new(fitted.schema, known.values[index], {})
+    return {"nearest": str(place.path), "smallest_distance": float(distance.min())}
 
 
 def _load(model: Path) -> tuple[FittedModel, Modality]:
