@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from abc import ABC, abstractmethod
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Generic, TypeVar
@@ -16,7 +17,7 @@ Data = TypeVar("Data")
 
 
 @dataclass
-class Material(Generic[Data]):
+class Material(ABC, Generic[Data]):
     """The model under report, and the data to report on.
 
     Attributes
@@ -37,9 +38,9 @@ class Material(Generic[Data]):
     thorough: bool = False
 
     @property
+    @abstractmethod
     def items(self) -> Items:
         """What the networks see of the test data."""
-        raise NotImplementedError
 
     @property
     def fit_minutes(self) -> float:
