@@ -10,7 +10,7 @@ from fivefold.images.networks import build
 from fivefold.images.schema import ImageSchema
 from fivefold.images.settings import configure
 from fivefold.model.conditioning import Conditioning
-from fivefold.model.context import by_element
+from fivefold.model.context import TrainingBatch, by_element
 from fivefold.model.corruption import Corrupted
 from fivefold.model.vae import CodeFeatures
 
@@ -70,7 +70,7 @@ def guide() -> CodeFeatures:
 def spied(batch, guide):
     """What is asked of a context decoder with 30 positions."""
     spy = Spy()
-    spy.result = ImageContext.loss(spy, guide, *batch, 30, generator())
+    spy.result = ImageContext.loss(spy, TrainingBatch(guide, *batch, 30, generator()))
     return spy
 
 
@@ -119,7 +119,7 @@ def test_elements_are_drawn_evenly(batch, guide, window):
     """From those that may be drawn, of each item."""
     seen, x, visible = batch
     spy = Spy()
-    ImageContext.loss(spy, guide, seen, x, visible, 4000, generator())
+    ImageContext.loss(spy, TrainingBatch(guide, seen, x, visible, 4000, generator()))
     rows = (CLEAN, HIDDEN, NOISY)[window]
     items, elements, _ = spy.asked[window]
     allowed = by_element(visible[rows])
@@ -136,7 +136,7 @@ def test_causal_windows_learn_to_do_without_z_too(guide, batch):
     shares = []
     for seed in range(20):
         spy = Spy()
-        ImageContext.loss(spy, guide, Corrupted(x, visible, no, no), x, visible, 1, generator(seed))
+        ImageContext.loss(spy, TrainingBatch(guide, Corrupted(x, visible, no, no), x, visible, 1, generator(seed)))
         shares.append(spy.shown[Conditioning.CAUSAL][3].float().mean())
     assert torch.stack(shares).mean().item() == pytest.approx(0.75, abs=0.06)
     assert torch.stack(shares).std() > 0
@@ -154,7 +154,7 @@ def test_one_position_and_items_of_one_kind(batch, guide):
     yes, no = torch.ones(20, dtype=torch.bool), torch.zeros(20, dtype=torch.bool)
     hidden = Corrupted(seen.x[HIDDEN], seen.visible[HIDDEN], yes, no)
     told = CodeFeatures(guide.coarse[HIDDEN], guide.mean[HIDDEN])
-    ImageContext.loss(spy, told, hidden, x[HIDDEN], visible[HIDDEN], 1, generator())
+    ImageContext.loss(spy, TrainingBatch(told, hidden, x[HIDDEN], visible[HIDDEN], 1, generator()))
     assert set(spy.asked) == {Conditioning.MISSING}
     assert len(spy.asked[Conditioning.MISSING][0]) == 20
 
@@ -164,7 +164,7 @@ def test_nothing_was_hidden_of_a_hidden_item(batch, guide):
     _, x, visible = batch
     spy = Spy()
     everyone, nobody = torch.ones(N, dtype=torch.bool), torch.zeros(N, dtype=torch.bool)
-    ImageContext.loss(spy, guide, Corrupted(x, visible, everyone, nobody), x, visible, 8, generator())
+    ImageContext.loss(spy, TrainingBatch(guide, Corrupted(x, visible, everyone, nobody), x, visible, 8, generator()))
     items, elements, _ = spy.asked[Conditioning.MISSING]
     assert by_element(visible)[items, elements].all()
 
@@ -179,7 +179,7 @@ def test_no_gradient_reaches_the_vae(networks, batch):
     seen, *_ = batch
     posterior = networks["vae"].posterior(seen.x, seen.visible)
     _, guide = networks["vae"].guided(posterior.at(torch.zeros_like(posterior.mu)))
-    networks["context"].loss(guide, *batch, 30, generator()).backward()
+    networks["context"].loss(TrainingBatch(guide, *batch, 30, generator())).backward()
     assert all(weight.grad is None for weight in networks["vae"].parameters())
     for weight in networks["context"].parameters():
         assert weight.grad.isfinite().all()
@@ -188,5 +188,6 @@ def test_no_gradient_reaches_the_vae(networks, batch):
 
 def test_depends_on_the_generator_alone(networks, batch):
     _, guide = networks["vae"].guided(torch.zeros(N, 3))
-    one, again, other = (networks["context"].loss(guide, *batch, 30, generator(seed)).item() for seed in (1, 1, 2))
+    batches = (TrainingBatch(guide, *batch, 30, generator(seed)) for seed in (1, 1, 2))
+    one, again, other = (networks["context"].loss(batch).item() for batch in batches)
     assert one == again != other

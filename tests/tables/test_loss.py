@@ -5,6 +5,7 @@ from __future__ import annotations
 import torch
 
 from fivefold.modality import modality_of
+from fivefold.model.context import TrainingBatch
 from fivefold.model.corruption import Corrupted, corrupt_for_training
 from fivefold.model.fitted import channels_first
 from fivefold.tables import dataset
@@ -22,7 +23,8 @@ def setting(trees):
 
 def loss(networks, seen, x, visible, positions=16, seed=1):
     _, guide = networks["vae"].guided(torch.zeros(len(x), 8))
-    return networks["context"].loss(guide, seen, x, visible, positions, torch.Generator().manual_seed(seed))
+    generator = torch.Generator().manual_seed(seed)
+    return networks["context"].loss(TrainingBatch(guide, seen, x, visible, positions, generator))
 
 
 def test_the_same_generator_gives_the_same_loss_and_gradient(trees):

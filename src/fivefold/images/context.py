@@ -21,8 +21,15 @@ from fivefold.config import ContextConfig
 from fivefold.images.schema import ImageSchema
 from fivefold.images.settings import FREQUENCIES, MAPS, MEAN_FIELD, TOPS
 from fivefold.model.conditioning import Conditioning
-from fivefold.model.context import ContextDecoder, ParameterGroup, Surroundings, by_element, code_rows, column
-from fivefold.model.corruption import Corrupted
+from fivefold.model.context import (
+    ContextDecoder,
+    ParameterGroup,
+    Surroundings,
+    TrainingBatch,
+    by_element,
+    code_rows,
+    column,
+)
 from fivefold.model.likelihoods import DiscretizedLogisticMixture, Gaussian, NumberLikelihood
 from fivefold.model.vae import CodeFeatures
 
@@ -143,15 +150,7 @@ class ImageContext(ContextDecoder):
             hidden = layer(hidden)
         return self._family(hidden.transpose(1, 2).unsqueeze(3), self._levels)
 
-    def loss(
-        self,
-        guide: CodeFeatures,
-        seen: Corrupted,
-        x: Tensor,
-        visible: Tensor,
-        positions: int,
-        generator: torch.Generator,
-    ) -> Tensor:
+    def loss(self, batch: TrainingBatch) -> Tensor:
         """Mean loss over `positions` random elements per image, nats: a number; see `ContextDecoder`.
 
         It is minus the log probability; for missing and noisy windows, whose use is the expected value, plus 50 times the
@@ -160,6 +159,7 @@ class ImageContext(ContextDecoder):
         The conditioning follows from what was done to the image: nothing: causal; elements hidden: missing, and the hidden
         ones are to be explained; else noisy. So each kind meets the z that it will meet in use.
         """
+        guide, seen, x, visible = batch.guide, batch.seen, batch.x, batch.visible
         assert guide.mean is not None
         losses = []
         for conditioning, rows in seen.by_conditioning():
@@ -168,14 +168,14 @@ class ImageContext(ContextDecoder):
             shown = seen.visible[rows]
             guided = None
             if conditioning is Conditioning.CAUSAL:
-                guided = torch.rand(len(rows), generator=generator, device=x.device) >= _WITHOUT_Z
+                guided = batch.uniform(len(rows)) >= _WITHOUT_Z
             features = CodeFeatures(guide.coarse[rows], guide.mean[rows])
             around = self.surroundings(seen.x[rows], shown, conditioning, features, guided)
             known = by_element(visible[rows])
             wanted = known & ~by_element(shown) if conditioning is Conditioning.MISSING else known
             weights = wanted + 1e-6 * known  # something, if nothing was hidden
-            elements = torch.multinomial(weights, positions, replacement=True, generator=generator)
-            items = torch.arange(len(rows), device=x.device).repeat_interleave(positions)
+            elements = torch.multinomial(weights, batch.positions, True, generator=batch.generator)
+            items = torch.arange(len(rows), device=x.device).repeat_interleave(batch.positions)
             targets = column(by_element(x[rows]).gather(1, elements).flatten())
             likelihood = self(around, items, elements.flatten())
             loss = -likelihood.log_prob(targets)

@@ -72,6 +72,31 @@ class ParameterGroup:
     hidden: bool = False
 
 
+@dataclass(frozen=True)
+class TrainingBatch:
+    """What a context decoder learns from in one step.
+
+    Attributes
+    ----------
+    guide : h(z), z drawn from the posterior of what was `seen`
+    seen : the items as the encoder saw them
+    x, visible : the clean items `(n, c, h, w)`, and which of their elements are known
+    positions : how many elements of an item to ask for
+    generator : of all random numbers
+    """
+
+    guide: CodeFeatures
+    seen: Corrupted
+    x: Tensor
+    visible: Tensor
+    positions: int
+    generator: torch.Generator
+
+    def uniform(self, *shape: int) -> Tensor:
+        """Random numbers in [0, 1), where the items are."""
+        return torch.rand(shape, generator=self.generator, device=self.x.device)
+
+
 class ContextDecoder(nn.Module, ABC):
     """A network that all elements of an item share, each seeing what is around it: the modality's own `Surroundings`."""
 
@@ -98,23 +123,8 @@ class ContextDecoder(nn.Module, ABC):
             yield self(around, items, elements), items, elements
 
     @abstractmethod
-    def loss(
-        self,
-        guide: CodeFeatures,
-        seen: Corrupted,
-        x: Tensor,
-        visible: Tensor,
-        positions: int,
-        generator: torch.Generator,
-    ) -> Tensor:
-        """Mean loss over random elements of a training batch, nats: a number.
-
-        Parameters
-        ----------
-        guide : h(z), z drawn from the posterior of what was `seen`
-        x, visible : the clean items `(n, c, h, w)`, and which of their elements are known
-        positions : how many elements of an item to ask for
-        """
+    def loss(self, batch: TrainingBatch) -> Tensor:
+        """Mean loss over random elements of a training batch, nats: a number."""
 
     def parameter_groups(self, peak: float) -> list[ParameterGroup]:
         """All weights, by how they are to move; `peak` is the highest of the configured learning rate."""

@@ -12,8 +12,7 @@ from torch import Tensor, nn
 
 from fivefold.config import ContextConfig
 from fivefold.model.conditioning import Conditioning
-from fivefold.model.context import ContextDecoder, Surroundings, code_rows
-from fivefold.model.corruption import Corrupted
+from fivefold.model.context import ContextDecoder, Surroundings, TrainingBatch, code_rows
 from fivefold.model.vae import CodeFeatures
 from fivefold.series.layers import StepHeads, Temporal, as_likelihood, step_support, waves
 from fivefold.series.linear import LinearPredictor, Predicted
@@ -64,24 +63,17 @@ class SeriesContext(ContextDecoder):
             around.likelihood = self._explain(around)
         return around.likelihood
 
-    def loss(
-        self,
-        guide: CodeFeatures,
-        seen: Corrupted,
-        x: Tensor,
-        visible: Tensor,
-        positions: int,
-        generator: torch.Generator,
-    ) -> Tensor:
+    def loss(self, batch: TrainingBatch) -> Tensor:
         """Mean loss over all values, however many `positions` are asked for, nats: a number; see `ContextDecoder`.
 
         It is minus the log probability; for missing and noisy windows, whose use is the expected value, plus its squared error.
         The conditioning follows from what was done to the window: nothing: causal; values hidden: missing, and the hidden ones
         are to be explained; else noisy.
         """
+        guide, seen, x, visible = batch.guide, batch.seen, batch.x, batch.visible
         losses = []
         for conditioning, rows in seen.by_conditioning():
-            guided = torch.rand(len(rows), generator=generator, device=x.device) >= _WITHOUT_Z
+            guided = batch.uniform(len(rows)) >= _WITHOUT_Z
             if len(rows) == 0:
                 continue
             shown = seen.visible[rows]

@@ -15,8 +15,8 @@ from torch import Tensor, nn
 
 from fivefold.config import ContextConfig
 from fivefold.model.conditioning import Conditioning
-from fivefold.model.context import ContextDecoder, ElementLikelihood, ParameterGroup, Surroundings
-from fivefold.model.corruption import Corrupted, draw_strength
+from fivefold.model.context import ContextDecoder, ElementLikelihood, ParameterGroup, Surroundings, TrainingBatch
+from fivefold.model.corruption import draw_strength
 from fivefold.model.vae import CodeFeatures
 from fivefold.tables.layers import Cells, ColumnHeads, MemberLinear
 from fivefold.tables.likelihood import ColumnLikelihood, Support
@@ -105,15 +105,7 @@ class TableContext(ContextDecoder):
         groups = [ParameterGroup([weight for weight in self.parameters() if id(weight) not in chosen], peak)]
         return [*groups, ParameterGroup(factors, _FACTORS_FASTER * peak)] if factors else groups
 
-    def loss(
-        self,
-        guide: CodeFeatures,
-        seen: Corrupted,
-        x: Tensor,
-        visible: Tensor,
-        positions: int,
-        generator: torch.Generator,
-    ) -> Tensor:
+    def loss(self, batch: TrainingBatch) -> Tensor:
         """Mean loss over hidden cells of at most `positions` columns, and over the members, nats: a number; see `ContextDecoder`.
 
         It is minus the log probability, plus the squared error of the expected number on the column's own scale. What a row
@@ -121,20 +113,21 @@ class TableContext(ContextDecoder):
         hidden: the others; cells swapped: a random choice of what the encoder saw. Masks so follow the data's own
         (Kim et al. 2024, arXiv:2412.19152): only known cells are ever hidden on top.
         """
+        guide, seen, x, generator = batch.guide, batch.seen, batch.x, batch.generator
         n, columns = len(x), x.shape[3]
-        first = torch.rand((n, 1, 1, 1), generator=generator, device=x.device) * columns
+        first = batch.uniform(n, 1, 1, 1) * columns
         causal = torch.arange(columns, device=x.device) < first.floor()
         strength = draw_strength("hide", n, generator).view(-1, 1, 1, 1)
-        at_random = torch.rand(x.shape, generator=generator, device=x.device) >= strength
-        guided = torch.rand(n, generator=generator, device=x.device) >= _WITHOUT_Z
+        at_random = batch.uniform(*x.shape) >= strength
+        guided = batch.uniform(n) >= _WITHOUT_Z
         clean = ~(seen.hidden | seen.noisy).view(-1, 1, 1, 1)
         shown = seen.visible & torch.where(clean, causal, at_random | ~seen.noisy.view(-1, 1, 1, 1))
         kinds = Conditioning.MISSING * seen.hidden + Conditioning.NOISY * (seen.noisy & ~seen.hidden)
-        asked = torch.randperm(columns, generator=generator, device=x.device)[:positions]
+        asked = torch.randperm(columns, generator=generator, device=x.device)[: batch.positions]
         dropout = generator if self.training else None
         likelihood = self.explain(seen.x, shown, kinds, guide, guided, asked, dropout)
         members = len(likelihood.locations) // n
-        targets, wanted = (part[..., asked].repeat(members, 1, 1, 1) for part in (x, visible & ~shown))
+        targets, wanted = (part[..., asked].repeat(members, 1, 1, 1) for part in (x, batch.visible & ~shown))
         loss = likelihood.error(targets).square() - likelihood.log_prob(targets)
         return torch.where(wanted, loss, 0.0).sum() / wanted.sum().clamp_min(1)
 

@@ -14,7 +14,7 @@ from torch.optim import Adam, Muon, Optimizer
 
 from fivefold.config import FitConfig
 from fivefold.errors import TrainingError, UsageError
-from fivefold.model.context import ContextDecoder, ParameterGroup
+from fivefold.model.context import ContextDecoder, ParameterGroup, TrainingBatch
 from fivefold.model.corruption import corrupt_for_training
 from fivefold.model.vae import VAE, Elbo
 from fivefold.seeds import derive_seed
@@ -198,7 +198,7 @@ class VAETraining(pl.LightningModule):
         if self.context is None:
             return elbo, None
         positions = self.config.context.positions
-        return elbo, self.context.loss(guide, seen, x, visible, positions, generator)
+        return elbo, self.context.loss(TrainingBatch(guide, seen, x, visible, positions, generator))
 
     def on_train_batch_end(self, outputs: Any, batch: Any, batch_idx: int) -> None:
         if self.fraction_done >= 1.0:
