@@ -14,10 +14,10 @@ from program import run_seconds
 
 from fivefold.archive.read import decompress
 from fivefold.archive.write import compress
+from fivefold.config import Conditioning
 from fivefold.evaluation.rivals.compressors import image_sizes
 from fivefold.items import Items
 from fivefold.model.conditional import Conditional
-from fivefold.model.conditioning import Conditioning
 from fivefold.model.fitted import FittedModel, standard_normal
 from fivefold.storage import save
 from fivefold.system import environment

@@ -20,8 +20,8 @@ from fivefold.archive.write import ArchiveOptions, write_archive
 from fivefold.images.coding import ImageCodec
 from fivefold.images.exact import ExactCodeFeatures, ExactDecoder, LatentGrid
 from fivefold.items import Items
+from fivefold.model.calibrations import FittedPrior
 from fivefold.model.fitted import FittedModel
-from fivefold.model.prior import FittedPrior
 from fivefold.storage import save
 from fivefold.system import environment
 

@@ -10,8 +10,8 @@ import numpy as np
 import torch
 
 from fivefold.items import Items, split_rows
+from fivefold.model.calibrations import fit_prior
 from fivefold.model.fitted import FittedModel
-from fivefold.model.prior import fit_prior
 from fivefold.model.scoring import encode_items
 from fivefold.system import environment
 

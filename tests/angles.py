@@ -14,10 +14,9 @@ from fivefold.config import FitConfig, NetworkConfig, TrainingConfig
 from fivefold.items import Items, ItemSet
 from fivefold.jobs.generate import Generated, draw_items
 from fivefold.modality import Encoding, Words
+from fivefold.model.calibrations import FittedPrior, JointScore
 from fivefold.model.context import assemble
 from fivefold.model.likelihoods import Gaussian
-from fivefold.model.prior import FittedPrior
-from fivefold.model.scores import JointScore
 from fivefold.model.vae import VAE, Posterior
 from fivefold.training.recipe import Recipe
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import dataclasses
 import math
 from dataclasses import dataclass, field
+from enum import IntEnum
 from typing import Any, ClassVar, Literal, get_args, get_origin, get_type_hints
 
 from fivefold.errors import ModelError, UsageError
@@ -16,6 +17,18 @@ PresetName = Literal["default", "archive", "paper"]
 PriorName = Literal["standard", "fitted"]
 _MAX_WIDTH = 1 << 24
 _MAX_NUMBER = 1 << 63
+
+
+class Conditioning(IntEnum):
+    """Which other elements an element's distribution is conditioned on.
+
+    Of causal conditioning the elements that come earlier in the order of coding; of missing ones all visible elements but
+    itself; of noisy ones all elements, itself among them, each with its noise.
+    """
+
+    CAUSAL = 0
+    MISSING = 1
+    NOISY = 2
 
 
 def setting(default: Any, help: str, at_least: float | None = None, below: float | None = None) -> Any:

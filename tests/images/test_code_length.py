@@ -10,11 +10,11 @@ import pytest
 import torch
 from scipy.stats import norm
 
+from fivefold.config import Conditioning
 from fivefold.images.code_length import code_length
 from fivefold.images.dataset import make_items
+from fivefold.model.calibrations import FittedPrior
 from fivefold.model.conditional import Conditional
-from fivefold.model.conditioning import Conditioning
-from fivefold.model.prior import FittedPrior
 
 FINE = 1e-6  # a grid so fine that z is the posterior mean
 

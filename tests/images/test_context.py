@@ -5,12 +5,11 @@ from __future__ import annotations
 import pytest
 import torch
 
-from fivefold.config import ContextConfig
+from fivefold.config import Conditioning, ContextConfig
 from fivefold.images import context
 from fivefold.images.context import ImageContext
 from fivefold.images.schema import ImageSchema
 from fivefold.images.settings import MAPS
-from fivefold.model.conditioning import Conditioning
 from fivefold.model.context import as_items, by_element
 from fivefold.model.likelihoods import DiscretizedLogisticMixture, Gaussian
 from fivefold.model.vae import CodeFeatures

@@ -8,11 +8,11 @@ import numpy as np
 import pytest
 import torch
 
+from fivefold.config import Conditioning
 from fivefold.images.exact import CausalFields, ExactDecoder, mixture_parameters
 from fivefold.images.schema import ImageSchema
 from fivefold.images.settings import configure
 from fivefold.modality import modality_of
-from fivefold.model.conditioning import Conditioning
 from fivefold.model.context import by_element
 from fivefold.model.likelihoods import DiscretizedLogisticMixture
 

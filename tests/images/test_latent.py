@@ -10,7 +10,7 @@ import pytest
 from fivefold.codec import PRECISION
 from fivefold.codec.rounding import HintingRounder
 from fivefold.images.exact import LatentDistributions, LatentGrid
-from fivefold.model.prior import FittedPrior
+from fivefold.model.calibrations import FittedPrior
 
 
 @pytest.fixture

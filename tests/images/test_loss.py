@@ -5,11 +5,11 @@ from __future__ import annotations
 import pytest
 import torch
 
+from fivefold.config import Conditioning
 from fivefold.images.context import ImageContext
 from fivefold.images.networks import build
 from fivefold.images.schema import ImageSchema
 from fivefold.images.settings import configure
-from fivefold.model.conditioning import Conditioning
 from fivefold.model.context import TrainingBatch, by_element
 from fivefold.model.corruption import Corrupted
 from fivefold.model.vae import CodeFeatures

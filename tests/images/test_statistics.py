@@ -8,11 +8,11 @@ import numpy as np
 import pytest
 import torch
 
+from fivefold.config import Conditioning
 from fivefold.images.dataset import make_items
 from fivefold.images.statistics import item_statistics
+from fivefold.model.calibrations import FittedPrior
 from fivefold.model.conditional import Conditional
-from fivefold.model.conditioning import Conditioning
-from fivefold.model.prior import FittedPrior
 from fivefold.model.scoring import reconstruction_scores
 
 

@@ -18,7 +18,7 @@ from fivefold.images.code_length import code_length
 from fivefold.images.dataset import make_items
 from fivefold.images.statistics import item_statistics
 from fivefold.jobs.detect import Detection, benjamini_hochberg, detect, surprise
-from fivefold.model.scores import JointScore
+from fivefold.model.calibrations import JointScore
 from fivefold.model.scoring import reconstruction_scores
 
 SCORES = st.lists(st.integers(-6, 6).map(float), min_size=1, max_size=30)  # ties are likely

@@ -9,15 +9,15 @@ import pytest
 import torch
 
 import fivefold
+from fivefold.config import Conditioning
 from fivefold.errors import DataError, ModelError, UsageError
 from fivefold.images.dataset import make_items
 from fivefold.jobs.codes import decode, encode
 from fivefold.jobs.generate import generate, latent_grid, morph, nearest_items, traverse
+from fivefold.model.calibrations import FittedPrior
 from fivefold.model.conditional import Conditional
-from fivefold.model.conditioning import Conditioning
 from fivefold.model.context import as_items
 from fivefold.model.fitted import uniform
-from fivefold.model.prior import FittedPrior
 from fivefold.seeds import derive_seed
 
 

@@ -7,13 +7,12 @@ import dataclasses
 import pytest
 import torch
 
-from fivefold.config import CorruptionConfig
+from fivefold.config import Conditioning, CorruptionConfig
 from fivefold.images.schema import ImageSchema
 from fivefold.images.settings import configure
 from fivefold.modality import modality_of
 from fivefold.model import context
 from fivefold.model.conditional import Conditional
-from fivefold.model.conditioning import Conditioning
 from fivefold.model.context import by_element, column
 from fivefold.model.fitted import FittedModel
 

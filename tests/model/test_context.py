@@ -5,8 +5,8 @@ from __future__ import annotations
 import pytest
 import torch
 
+from fivefold.config import Conditioning
 from fivefold.modality import modality_of
-from fivefold.model.conditioning import Conditioning
 from fivefold.model.context import by_element, column
 from fivefold.model.fitted import FittedModel
 

@@ -10,7 +10,7 @@ from scipy.special import logsumexp
 from scipy.stats import multivariate_normal
 
 from fivefold.errors import ModelError
-from fivefold.model.prior import FittedPrior, fit_prior
+from fivefold.model.calibrations import FittedPrior, fit_prior
 
 
 @pytest.fixture

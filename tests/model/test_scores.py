@@ -9,7 +9,7 @@ import pytest
 from scipy.stats import multivariate_normal
 
 from fivefold.errors import ModelError
-from fivefold.model.scores import JointScore
+from fivefold.model.calibrations import JointScore
 
 
 def draws(n: int, k: int = 4, seed: int = 0) -> np.ndarray:

@@ -5,8 +5,8 @@ from __future__ import annotations
 import numpy as np
 import torch
 
+from fivefold.config import Conditioning
 from fivefold.items import Items
-from fivefold.model.conditioning import Conditioning
 from fivefold.series.exact import ExactSteps, StepChain
 from fivefold.training.fit import fit
 

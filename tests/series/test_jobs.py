@@ -9,13 +9,13 @@ import polars as pl
 import pytest
 import torch
 
+from fivefold.config import Conditioning
 from fivefold.errors import DataError, ModelError, UsageError
 from fivefold.jobs.codes import decode, encode
 from fivefold.jobs.denoise import denoise
 from fivefold.jobs.detect import detect, surprise
 from fivefold.jobs.generate import generate, morph
 from fivefold.jobs.impute import impute
-from fivefold.model.conditioning import Conditioning
 from fivefold.series.dataset import read_series
 from fivefold.storage import load, save
 from fivefold.training.fit import fit

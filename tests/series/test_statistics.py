@@ -9,7 +9,7 @@ import pytest
 import torch
 
 from fivefold.errors import ModelError
-from fivefold.model.scores import IndependentScore
+from fivefold.model.calibrations import IndependentScore
 from fivefold.series import statistics as step_statistics
 from fivefold.series.statistics import _levelled
 

@@ -9,8 +9,7 @@ import pytest
 import torch
 
 from fivefold.errors import ModelError
-from fivefold.model.intervals import IntervalCalibration
-from fivefold.model.scores import UpperTailScore
+from fivefold.model.calibrations import IntervalCalibration, UpperTailScore
 from fivefold.tables import dataset
 from fivefold.tables.likelihood import Support
 from fivefold.tables.marginals import Marginals, fit_marginals

@@ -6,8 +6,8 @@ import numpy as np
 import pytest
 import torch
 
+from fivefold.config import Conditioning
 from fivefold.model.conditional import Conditional
-from fivefold.model.conditioning import Conditioning
 from fivefold.model.context import by_element, column
 from fivefold.tables.context import Factors
 

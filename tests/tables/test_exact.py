@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import torch
 
-from fivefold.model.conditioning import Conditioning
+from fivefold.config import Conditioning
 from fivefold.tables import exact as exact_rows
 from fivefold.tables.context import TableContext
 from fivefold.tables.exact import ExactRows, RowChain

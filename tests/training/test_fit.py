@@ -13,6 +13,7 @@ import numpy as np
 import pytest
 import torch
 
+from fivefold.config import Conditioning
 from fivefold.errors import DataError, ModelError, TrainingError, UsageError
 from fivefold.images.dataset import make_items
 from fivefold.images.settings import configure
@@ -21,7 +22,6 @@ from fivefold.items import split_rows
 from fivefold.jobs.generate import generate
 from fivefold.modality import modality_of
 from fivefold.model.conditional import Conditional
-from fivefold.model.conditioning import Conditioning
 from fivefold.model.fitted import FittedModel
 from fivefold.model.likelihoods import Likelihood
 from fivefold.model.scoring import encode_items, evaluate_elbo

@@ -7,10 +7,10 @@ from dataclasses import dataclass
 import numpy as np
 import torch
 
+from fivefold.config import Conditioning
 from fivefold.images.exact import LatentGrid
 from fivefold.items import Items
 from fivefold.model.conditional import Conditional
-from fivefold.model.conditioning import Conditioning
 from fivefold.model.fitted import FittedModel, uniform
 from fivefold.model.scoring import encode_items
 from fivefold.seeds import derive_seed

@@ -35,7 +35,7 @@ from fivefold.images.output import Output
 from fivefold.images.schema import ImageSchema
 from fivefold.items import Items
 from fivefold.modality import Encoding
-from fivefold.model.prior import FittedPrior
+from fivefold.model.calibrations import FittedPrior
 
 if TYPE_CHECKING:
     from fivefold.archive.write import ArchiveOptions

@@ -17,10 +17,9 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from fivefold.config import ContextConfig
+from fivefold.config import Conditioning, ContextConfig
 from fivefold.images.schema import ImageSchema
 from fivefold.images.settings import FREQUENCIES, MAPS, MEAN_FIELD, TOPS
-from fivefold.model.conditioning import Conditioning
 from fivefold.model.context import (
     ContextDecoder,
     ParameterGroup,

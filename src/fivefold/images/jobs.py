@@ -8,14 +8,13 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from fivefold.config import PriorName
+from fivefold.config import Conditioning, PriorName
 from fivefold.images.schema import ImageSchema
 from fivefold.images.statistics import item_statistics as statistics
 from fivefold.items import Items
 from fivefold.jobs.generate import Generated, draw_items
 from fivefold.jobs.generate import draw_elements as draw
 from fivefold.model.conditional import Conditional
-from fivefold.model.conditioning import Conditioning
 from fivefold.model.fitted import FittedModel, standard_normal
 from fivefold.model.likelihoods import Likelihood, NumberLikelihood
 from fivefold.seeds import derive_seed

@@ -18,11 +18,10 @@ from fivefold.images.settings import output_padding, stages
 from fivefold.images.statistics import count_statistics as count_statistics
 from fivefold.images.statistics import item_statistics
 from fivefold.items import Items
+from fivefold.model.calibrations import FittedPrior, JointScore
 from fivefold.model.context import assemble, seeded
 from fivefold.model.fitted import FittedModel
 from fivefold.model.likelihoods import FAMILIES, Likelihood
-from fivefold.model.prior import FittedPrior
-from fivefold.model.scores import JointScore
 from fivefold.model.scoring import calibration_rows
 from fivefold.model.vae import ACTIVATIONS, VAE, CodeFeatures, Posterior
 from fivefold.training.recipe import Recipe

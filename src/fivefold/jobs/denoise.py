@@ -7,7 +7,7 @@ from typing import Any
 
 from fivefold.errors import UsageError
 from fivefold.items import Block, open_data
-from fivefold.jobs.collect import Results, collect
+from fivefold.jobs import Results, collect
 from fivefold.modality import modality_of
 from fivefold.model.fitted import FittedModel
 

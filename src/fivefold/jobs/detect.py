@@ -10,12 +10,12 @@ from typing import Any
 import numpy as np
 import torch
 
+from fivefold.config import Conditioning
 from fivefold.errors import ModelError, UsageError
 from fivefold.items import Items, open_data
-from fivefold.jobs.collect import collect
+from fivefold.jobs import collect
 from fivefold.modality import Dataset, modality_of
 from fivefold.model.conditional import Conditional
-from fivefold.model.conditioning import Conditioning
 from fivefold.model.fitted import FittedModel
 
 

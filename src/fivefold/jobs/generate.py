@@ -9,13 +9,12 @@ from typing import Any, get_args
 import numpy as np
 import torch
 
-from fivefold.config import PriorName
+from fivefold.config import Conditioning, PriorName
 from fivefold.errors import ModelError, UsageError
 from fivefold.items import Items, open_data
 from fivefold.jobs.codes import decode_items, encode
 from fivefold.modality import modality_of
 from fivefold.model.conditional import Conditional
-from fivefold.model.conditioning import Conditioning
 from fivefold.model.context import as_items
 from fivefold.model.fitted import FittedModel, uniform
 from fivefold.seeds import derive_seed

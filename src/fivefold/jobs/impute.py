@@ -11,12 +11,12 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
+from fivefold.config import Conditioning
 from fivefold.errors import UsageError
 from fivefold.items import Block, Items, open_data
-from fivefold.jobs.collect import Results, collect
+from fivefold.jobs import Results, collect
 from fivefold.modality import modality_of
 from fivefold.model.conditional import Conditional
-from fivefold.model.conditioning import Conditioning
 from fivefold.model.context import as_items, by_element
 from fivefold.model.fitted import FittedModel, standard_normal, uniform
 from fivefold.model.likelihoods import Likelihood, bisect

@@ -7,7 +7,7 @@ from collections.abc import Callable, Iterator
 import torch
 from torch import Tensor
 
-from fivefold.model.conditioning import Conditioning
+from fivefold.config import Conditioning
 from fivefold.model.context import ElementLikelihood, by_element, chunk_size, code_rows, column, element_chunks
 from fivefold.model.fitted import FittedModel
 from fivefold.model.likelihoods import Likelihood

@@ -14,8 +14,7 @@ from typing import Any, ClassVar, TypeVar, final
 import torch
 from torch import Tensor, nn
 
-from fivefold.config import FitConfig
-from fivefold.model.conditioning import Conditioning
+from fivefold.config import Conditioning, FitConfig
 from fivefold.model.corruption import Corrupted
 from fivefold.model.likelihoods import Likelihood
 from fivefold.model.vae import VAE, CodeFeatures

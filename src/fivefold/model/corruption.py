@@ -12,7 +12,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from fivefold.model.conditioning import Conditioning
+from fivefold.config import Conditioning
 
 
 def hide_at_random(x: Tensor, strength: Tensor, generator: torch.Generator) -> Tensor:

@@ -10,14 +10,11 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from fivefold.config import FitConfig
+from fivefold.config import Conditioning, FitConfig
 from fivefold.items import Items, open_data
 from fivefold.modality import Schema, modality_of
-from fivefold.model.conditioning import Conditioning
+from fivefold.model.calibrations import AnomalyScore, FittedPrior, IntervalCalibration
 from fivefold.model.context import ContextDecoder
-from fivefold.model.intervals import IntervalCalibration
-from fivefold.model.prior import FittedPrior
-from fivefold.model.scores import AnomalyScore
 from fivefold.model.vae import VAE
 
 _BATCH_ELEMENTS = 1 << 19  # bounds the memory of a batch whatever the items' size

@@ -9,12 +9,12 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from fivefold.config import Conditioning
 from fivefold.items import Items
+from fivefold.model.calibrations import IntervalCalibration
 from fivefold.model.conditional import Conditional
-from fivefold.model.conditioning import Conditioning
 from fivefold.model.context import by_element, column
 from fivefold.model.fitted import FittedModel, standard_normal
-from fivefold.model.intervals import IntervalCalibration
 from fivefold.seeds import derive_seed
 
 _ACTIVE_VARIANCE = 0.01

@@ -10,8 +10,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from fivefold.config import ContextConfig
-from fivefold.model.conditioning import Conditioning
+from fivefold.config import Conditioning, ContextConfig
 from fivefold.model.context import ContextDecoder, Surroundings, TrainingBatch, code_rows
 from fivefold.model.vae import CodeFeatures
 from fivefold.series.layers import StepHeads, Temporal, as_likelihood, step_support, waves

@@ -12,8 +12,7 @@ from collections.abc import Mapping
 import numpy as np
 
 from fivefold.codec.mixtures import log_softmax, sigmoid
-from fivefold.config import FitConfig
-from fivefold.model.conditioning import Conditioning
+from fivefold.config import Conditioning, FitConfig
 from fivefold.series.schema import SPREADS, SeriesSchema
 from fivefold.series.settings import FARTHEST_OFF, LOG_SCALES, WAVES, dilations, series_config
 from fivefold.tables.settings import COMPONENTS

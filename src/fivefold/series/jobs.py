@@ -8,11 +8,11 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from fivefold.config import Conditioning
 from fivefold.errors import ModelError, UsageError
 from fivefold.items import Items
 from fivefold.jobs.generate import Generated, draw_items
 from fivefold.model.conditional import Conditional
-from fivefold.model.conditioning import Conditioning
 from fivefold.model.context import by_element
 from fivefold.model.fitted import FittedModel, standard_normal, uniform
 from fivefold.model.likelihoods import Likelihood

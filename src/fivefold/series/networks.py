@@ -9,15 +9,12 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from fivefold.config import FitConfig, NetworkConfig
+from fivefold.config import Conditioning, FitConfig, NetworkConfig
 from fivefold.items import Items
-from fivefold.model.conditioning import Conditioning
+from fivefold.model.calibrations import FittedPrior, IndependentScore, IntervalCalibration
 from fivefold.model.context import assemble
 from fivefold.model.corruption import draw_strength, hide_gaps
 from fivefold.model.fitted import FittedModel
-from fivefold.model.intervals import IntervalCalibration
-from fivefold.model.prior import FittedPrior
-from fivefold.model.scores import IndependentScore
 from fivefold.model.scoring import fit_intervals
 from fivefold.model.vae import ACTIVATIONS, VAE, CodeFeatures, Posterior
 from fivefold.series.context import SeriesContext

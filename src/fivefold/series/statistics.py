@@ -9,13 +9,13 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
+from fivefold.config import Conditioning
 from fivefold.items import Items
+from fivefold.model.calibrations import IndependentScore
 from fivefold.model.conditional import Conditional
-from fivefold.model.conditioning import Conditioning
 from fivefold.model.context import by_element, column
 from fivefold.model.fitted import FittedModel
 from fivefold.model.likelihoods import Likelihood
-from fivefold.model.scores import IndependentScore
 from fivefold.seeds import derive_seed
 from fivefold.series.layers import step_support
 from fivefold.series.schema import SeriesSchema

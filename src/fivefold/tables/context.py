@@ -13,8 +13,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from fivefold.config import ContextConfig
-from fivefold.model.conditioning import Conditioning
+from fivefold.config import Conditioning, ContextConfig
 from fivefold.model.context import ContextDecoder, ElementLikelihood, ParameterGroup, Surroundings, TrainingBatch
 from fivefold.model.corruption import draw_strength
 from fivefold.model.vae import CodeFeatures

@@ -10,8 +10,7 @@ from collections.abc import Mapping
 import numpy as np
 
 from fivefold.codec.mixtures import log_softmax, sigmoid
-from fivefold.config import FitConfig
-from fivefold.model.conditioning import Conditioning
+from fivefold.config import Conditioning, FitConfig
 from fivefold.tables.schema import TableSchema
 from fivefold.tables.settings import (
     COMPONENTS,

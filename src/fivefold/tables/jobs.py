@@ -9,13 +9,13 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from fivefold.config import Conditioning
 from fivefold.errors import UsageError
 from fivefold.items import Items
 from fivefold.jobs.generate import Generated, draw_items
 from fivefold.jobs.generate import draw_elements as draw
 from fivefold.jobs.impute import impute_items
 from fivefold.model.conditional import Conditional
-from fivefold.model.conditioning import Conditioning
 from fivefold.model.fitted import FittedModel
 from fivefold.model.likelihoods import Likelihood
 from fivefold.seeds import derive_seed

@@ -8,14 +8,11 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from fivefold.config import FitConfig, NetworkConfig
+from fivefold.config import Conditioning, FitConfig, NetworkConfig
 from fivefold.items import Items
-from fivefold.model.conditioning import Conditioning
+from fivefold.model.calibrations import FittedPrior, IntervalCalibration, UpperTailScore
 from fivefold.model.context import assemble
 from fivefold.model.fitted import FittedModel
-from fivefold.model.intervals import IntervalCalibration
-from fivefold.model.prior import FittedPrior
-from fivefold.model.scores import UpperTailScore
 from fivefold.model.scoring import calibration_rows, fit_intervals
 from fivefold.model.vae import ACTIVATIONS, VAE, CodeFeatures, Posterior
 from fivefold.tables.context import TableContext

@@ -8,9 +8,9 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from fivefold.config import Conditioning
 from fivefold.items import Items
 from fivefold.model.conditional import Conditional
-from fivefold.model.conditioning import Conditioning
 from fivefold.model.context import by_element, column
 from fivefold.model.fitted import FittedModel
 from fivefold.model.likelihoods import Likelihood

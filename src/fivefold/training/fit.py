@@ -23,8 +23,8 @@ from fivefold.config import FitConfig, LoggerName
 from fivefold.errors import UsageError
 from fivefold.items import Items, ItemSet, open_data, split_rows
 from fivefold.modality import modality_for, modality_of, options_of
+from fivefold.model.calibrations import FittedPrior, fit_prior
 from fivefold.model.fitted import FittedModel
-from fivefold.model.prior import FittedPrior, fit_prior
 from fivefold.model.scoring import encode_items, evaluate_elbo
 from fivefold.progress import Bar, progress_bar
 from fivefold.seeds import derive_seed

@@ -14,7 +14,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from fivefold.config import ContextConfig, PriorName
+from fivefold.config import Conditioning, ContextConfig, PriorName
 from fivefold.evaluation.material import Material
 from fivefold.evaluation.metrics import NEIGHBOURS, ManifoldOverlap, frechet_distance, manifold_overlap
 from fivefold.evaluation.rivals.networks import BatchDamage, Classifier, FittedUNet, fit_classifier, fit_unet
@@ -27,7 +27,6 @@ from fivefold.jobs.detect import Detection, detect
 from fivefold.jobs.generate import generate
 from fivefold.jobs.impute import Imputed, impute
 from fivefold.modality import Dataset
-from fivefold.model.conditioning import Conditioning
 from fivefold.model.fitted import FittedModel
 from fivefold.seeds import derive_seed
 
