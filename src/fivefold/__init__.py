@@ -15,6 +15,7 @@ if TYPE_CHECKING:
     from fivefold.estimator import VAEImputer as VAEImputer
     from fivefold.estimator import VAEOutlierDetector as VAEOutlierDetector
     from fivefold.evaluation.evaluate import evaluate as evaluate
+    from fivefold.jobs.check import check as check
     from fivefold.jobs.codes import decode as decode
     from fivefold.jobs.codes import encode as encode
     from fivefold.jobs.denoise import denoise as denoise
@@ -33,6 +34,7 @@ _HOMES = {
     "FittedModel": "model.fitted",
     "VAEImputer": "estimator",
     "VAEOutlierDetector": "estimator",
+    "check": "jobs.check",
     "compress": "archive.write",
     "decode": "jobs.codes",
     "decompress": "archive.read",

@@ -11,6 +11,7 @@ from typing import Any, Protocol, Self, final
 import numpy as np
 
 from fivefold.errors import DataError
+from fivefold.findings import Check
 from fivefold.modality import Dataset, Place, Schema, modality_of
 from fivefold.seeds import derive_seed
 
@@ -173,9 +174,9 @@ class ItemSet:
         """See `Dataset`."""
         return f"{self.source}: {len(self):,} of {self.schema.describe()}"
 
-    def remarks(self) -> list[str]:
-        """None."""
-        return []
+    def check(self) -> Check:
+        """See `Dataset`."""
+        return Check(self.summary)
 
     def blocks(self, doing: str) -> Iterator[Block]:
         """All items at once."""

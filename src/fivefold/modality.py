@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Any, ClassVar, Protocol, cast
 
 from fivefold.config import FitConfig, ModalityConfig
 from fivefold.errors import DataError, ModelError, UsageError
+from fivefold.findings import Check
 
 if TYPE_CHECKING:
     import numpy as np
@@ -69,8 +70,8 @@ class Schema(Protocol):
 
     def describe(self) -> str: ...
 
-    def lines(self) -> list[str]:
-        """What is known of single columns or channels, a line each."""
+    def findings(self) -> dict[str, str]:
+        """What is known of single columns or channels, by name."""
         ...
 
     def to_json(self) -> dict[str, Any]: ...
@@ -171,8 +172,8 @@ class Dataset(Protocol):
         """What the data are, in a line."""
         ...
 
-    def remarks(self) -> list[str]:
-        """What of the data is left out."""
+    def check(self) -> Check:
+        """What was understood of the data, and what is doubtful."""
         ...
 
     def blocks(self, doing: str) -> Iterator[Block]:

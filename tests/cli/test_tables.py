@@ -33,7 +33,7 @@ def here(tmp_path, trees):
 def test_fit_and_info_say_what_the_columns_are(run, here, tmp_path):
     fitted = run("fit", "trees.csv", "-o", "model", "--epochs", 1, "--json")
     assert fitted.code == 0, fitted.err
-    assert "column 'id' is carried along" in fitted.err
+    assert "column 'id': carried along" in fitted.err
     assert (
         json.loads(fitted.out)["data"] == "trees.csv: 6 columns (1 category, 2 real, 1 integer, 1 datetime, 1 boolean)"
     )

@@ -92,7 +92,7 @@ CASES = {case.name: case for case in (Case("images", ".npy"), Case("tables", ".p
 pytestmark = [
     pytest.mark.filterwarnings("ignore:with .* held-out"),
     pytest.mark.filterwarnings("ignore:nothing is missing"),
-    pytest.mark.filterwarnings("ignore:column .* is carried along"),
+    pytest.mark.filterwarnings("ignore:column .* carried along"),
 ]
 
 

@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 import json as json_module
+import re
 from typing import Annotated, Any
 
 import typer
 
 from fivefold import __version__
+
+_FLAGS = {"ids": "id", "n_draws": "draws", "overrides": "schema", "series_network": "network"}  # called otherwise here
 
 app = typer.Typer(
     name="fivefold",
@@ -43,3 +46,13 @@ def present(figures: dict[str, Any], json: bool, quiet: bool = False) -> None:
         width = max(len(name) for name in figures)
         for name, value in figures.items():
             print(f"{name.replace('_', ' '):<{width}}  {f'{value:.4g}' if isinstance(value, float) else value}")
+
+
+def with_flags(message: str) -> str:
+    """A message of the library, which names `parameters`, with the command line's options instead."""
+    return re.sub(r"`(\w+)`", _option, message)
+
+
+def _option(parameter: re.Match[str]) -> str:
+    flag = _FLAGS.get(parameter[1], parameter[1]).replace("_", "-")
+    return "-" * min(len(flag), 2) + flag

@@ -6,14 +6,14 @@ import dataclasses
 import inspect
 import shutil
 import warnings
-from collections.abc import Mapping
+from collections.abc import Callable, Collection, Mapping
 from pathlib import Path
 from typing import Annotated, Any, Literal, get_origin, get_type_hints
 
 import typer
 
 from fivefold.cli import options
-from fivefold.cli.app import app, present
+from fivefold.cli.app import app, present, with_flags
 from fivefold.config import ContextConfig, LoggerName, NetworkConfig, TrainingConfig
 from fivefold.errors import UsageError
 from fivefold.modality import MODALITIES, Dataset, modality_for, options_of
@@ -63,21 +63,53 @@ def _typed(hint: Any) -> Any:
     return str if get_origin(hint) is Literal else hint
 
 
-def _with_settings(command: Any) -> Any:
-    """The command with its `**settings` spelled out."""
-    signature = inspect.signature(command, eval_str=True)
-    shown = [parameter for parameter in signature.parameters.values() if parameter.kind is not parameter.VAR_KEYWORD]
-    shown += [
-        inspect.Parameter(name, inspect.Parameter.KEYWORD_ONLY, default=None, annotation=Annotated[kind | None, option])
-        for name, (kind, option) in _settings().items()
-    ]
-    command.__signature__ = signature.replace(parameters=shown)
-    command.__annotations__ = {parameter.name: parameter.annotation for parameter in shown}
-    return command
+def _with_settings(names: Collection[str]) -> Callable[[Any], Any]:
+    """Of a command: its `**settings` spelled out as those of these names."""
+
+    def spell_out(command: Any) -> Any:
+        signature = inspect.signature(command, eval_str=True)
+        shown = [
+            parameter for parameter in signature.parameters.values() if parameter.kind is not parameter.VAR_KEYWORD
+        ]
+        shown += [
+            inspect.Parameter(
+                name, inspect.Parameter.KEYWORD_ONLY, default=None, annotation=Annotated[kind | None, option]
+            )
+            for name, (kind, option) in _SETTINGS.items()
+            if name in names
+        ]
+        command.__signature__ = signature.replace(parameters=shown)
+        command.__annotations__ = {parameter.name: parameter.annotation for parameter in shown}
+        return command
+
+    return spell_out
+
+
+_SETTINGS = _settings()
 
 
 @app.command()
-@_with_settings
+@_with_settings({"kind", *options_of("check")})
+def check(data: options.Data, *, json: options.Json = False, **settings: Any) -> None:
+    """Say what DATA are taken for, doubts first, and how to settle them; nothing is fitted."""
+    from fivefold.jobs.check import check
+
+    found = check(data, **_parsed(settings))
+    if json:
+        doubts = [dataclasses.asdict(doubt) for doubt in found.doubts]
+        present({"data": found.summary, "doubts": doubts, "findings": dict(found.findings)}, json)
+        return
+    print(found.summary)
+    for title, lines in (
+        ("doubts", [with_flags(str(doubt)) for doubt in found.doubts]),
+        ("taken for", [f"{name}: {text}" for name, text in found.findings.items()]),
+    ):
+        if lines:
+            print(f"\n{title}", *lines, sep="\n  ")
+
+
+@app.command()
+@_with_settings(_SETTINGS)
 def fit(
     data: options.Data,
     *,
@@ -107,8 +139,8 @@ def fit(
         silence()
     workdir = output.with_name(output.name + ".fitting")
     dataset, others = _open(data, preset, settings, output, workdir, force, resume)
-    for remark in dataset.remarks():
-        warnings.warn(remark, stacklevel=1)
+    for doubt in dataset.check().doubts:
+        warnings.warn(str(doubt), stacklevel=1)
     how: dict[str, Any] = {
         "preset": preset,
         "test": test,
@@ -128,10 +160,8 @@ def _open(
     data: str, preset: str, settings: Mapping[str, Any], output: Path, workdir: Path, force: bool, resume: bool
 ) -> tuple[Dataset, dict[str, Any]]:
     """The data, and the settings that are not about how they are read; all is checked before they are."""
-    given = {name: value for name, value in settings.items() if value is not None}
+    given = _parsed(settings)
     kind = given.pop("kind", None)
-    given |= {"resize": options.parse_size(given["resize"])} if "resize" in given else {}
-    given |= {"schema": options.read_json("schema", given["schema"])} if "schema" in given else {}
     modality = modality_for(data, kind, given)
     modality.refuse("fit", **{name: given.get(name) for name in options_of("fit")})
     reading, others = modality.settings.split_reading(given)
@@ -142,6 +172,13 @@ def _open(
     if workdir.exists() and not (resume or force):
         raise UsageError(f"{workdir} holds an interrupted fit: continue it with --resume, or drop it with --force")
     return modality.data.open(data, **reading), others
+
+
+def _parsed(settings: Mapping[str, Any]) -> dict[str, Any]:
+    """The settings that are given, those that are written in a way of their own read."""
+    given = {name: value for name, value in settings.items() if value is not None}
+    given |= {"resize": options.parse_size(given["resize"])} if "resize" in given else {}
+    return given | ({"schema": options.read_json("schema", given["schema"])} if "schema" in given else {})
 
 
 def _train(dataset: Dataset, output: Path, workdir: Path, *, resume: bool, **settings: Any) -> Any:

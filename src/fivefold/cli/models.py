@@ -37,8 +37,8 @@ def info(
         present(facts, json=True)
         return
     present(dict(figure_rows(stored)), json=False)
-    for line in stored.schema.lines():
-        print(f"  {line}")
+    for name, text in stored.schema.findings().items():
+        print(f"  {name}: {text}")
     print(f"\n{describe_units(stored)}\n")
     print("epoch  negative ELBO  held-out  seconds")
     for row in stored.record["history"]:

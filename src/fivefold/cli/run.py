@@ -2,16 +2,13 @@
 
 from __future__ import annotations
 
-import re
 import sys
 import warnings
 from io import TextIOWrapper
 from typing import Any
 
-from fivefold.cli.app import app
+from fivefold.cli.app import app, with_flags
 from fivefold.errors import FivefoldError
-
-_FLAGS = {"ids": "id", "n_draws": "draws", "overrides": "schema", "series_network": "network"}  # called otherwise here
 
 
 def main() -> None:
@@ -25,7 +22,7 @@ def main() -> None:
     try:
         app()
     except FivefoldError as error:
-        _say(f"error: {_with_flags(str(error))}")
+        _say(f"error: {with_flags(str(error))}")
         sys.exit(error.exit_code)
     except MemoryError:
         _say("error: the data does not fit into memory")
@@ -37,17 +34,7 @@ def main() -> None:
 
 def _show_warning(message: Warning | str, category: type[Warning], *_: Any, **__: Any) -> None:
     if issubclass(category, UserWarning):
-        _say(f"warning: {_with_flags(str(message))}")
-
-
-def _with_flags(message: str) -> str:
-    """A message of the library, which names `parameters`, with the command line's options instead."""
-    return re.sub(r"`(\w+)`", _option, message)
-
-
-def _option(parameter: re.Match[str]) -> str:
-    flag = _FLAGS.get(parameter[1], parameter[1]).replace("_", "-")
-    return "-" * min(len(flag), 2) + flag
+        _say(f"warning: {with_flags(str(message))}")
 
 
 def _say(line: str) -> None:

@@ -74,9 +74,9 @@ class ImageSchema:
         """`values` as they are: `from_unit` gives nothing else than images can have."""
         return values
 
-    def lines(self) -> list[str]:
+    def findings(self) -> dict[str, str]:
         """None: all elements are alike."""
-        return []
+        return {}
 
     def describe(self) -> str:
         """`28×28×1 uint8 in [0, 255]`."""

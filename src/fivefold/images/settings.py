@@ -22,6 +22,7 @@ if TYPE_CHECKING:
 WORDS = Words("item", "items", "element", "elements")
 CONFIG: type[ModalityConfig] | None = None
 OPTIONS: dict[str, frozenset[str]] = {
+    "check": frozenset({"mask", "resize"}),
     "fit": frozenset({"likelihood", "context_depth", "positions", "mask", "resize"}),
     "compress": frozenset({"lossy", "step", "resize"}),
     "decompress": frozenset({"lossy"}),

@@ -14,6 +14,7 @@ import pyarrow.compute as pc
 
 from fivefold.arrays import read_npy, read_npz
 from fivefold.errors import DataError, UsageError
+from fivefold.findings import Check
 from fivefold.items import Block, Items, ItemSet
 from fivefold.progress import progress_bar
 from fivefold.series.events import Events, find_events
@@ -120,9 +121,9 @@ class SeriesSet:
         """See `Dataset`."""
         return f"{self.source}: {self.schema.describe()}, from one to the next {self.schema.stride}"
 
-    def remarks(self) -> list[str]:
-        """Which columns are no channels, and why."""
-        return self.schema.channels.remarks()
+    def check(self) -> Check:
+        """See `Dataset`."""
+        return Check(self.summary, self.schema.channels.findings(), self.schema.channels.doubts())
 
     def blocks(self, doing: str) -> Iterator[Block]:
         """256 windows at a time."""

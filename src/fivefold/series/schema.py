@@ -96,9 +96,9 @@ class SeriesSchema:
         """`windows of 128 steps, 2 channels (2 real)`."""
         return f"windows of {self.steps} steps, {self.channels.describe().replace('column', 'channel')}"
 
-    def lines(self) -> list[str]:
-        """A line per channel, and per column that is none."""
-        return self.channels.lines()
+    def findings(self) -> dict[str, str]:
+        """What each channel is, and each column that is none."""
+        return self.channels.findings()
 
     def to_json(self) -> dict[str, Any]:
         """The schema as plain JSON values."""

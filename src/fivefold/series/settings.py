@@ -47,6 +47,7 @@ class SeriesConfig(ModalityConfig):
 WORDS = Words("step", "steps", "value", "values")
 CONFIG = SeriesConfig
 OPTIONS: dict[str, frozenset[str]] = {
+    "check": frozenset({"schema", "time", "ids", "stride"}),
     "fit": frozenset({"schema", "time", "ids", "stride", "series_network"}),
     "generate": frozenset({"temperature", "after", "steps"}),
     "denoise": frozenset({"std"}),

@@ -83,13 +83,13 @@ class Column:
         return number
 
     def describe(self) -> str:
-        """`price: integer in [326, 18823]`."""
+        """`integer in [326, 18823]`."""
         if self.kind == "category":
             shown = ", ".join(map(str, self.categories[:4])) + (", …" if len(self.categories) > 4 else "")
-            return f"{self.name}: category of {len(self.categories)} ({shown})"
+            return f"category of {len(self.categories)} ({shown})"
         if self.kind == "boolean":
-            return f"{self.name}: boolean"
-        return f"{self.name}: {self.kind} in [{self.low:g}, {self.high:g}]"
+            return "boolean"
+        return f"{self.kind} in [{self.low:g}, {self.high:g}]"
 
     def to_json(self) -> dict[str, Any]:
         """The column as plain JSON values."""

@@ -14,6 +14,7 @@ import pyarrow as pa
 
 from fivefold.arrays import count_axes, read_npy
 from fivefold.errors import DataError
+from fivefold.findings import Check
 from fivefold.items import Block, Collector, Items, ItemSet, Numbers
 from fivefold.progress import progress_bar
 from fivefold.tables.files import TableReader
@@ -113,9 +114,9 @@ class TableSet:
         """See `Dataset`."""
         return f"{self.source}: {self.schema.describe()}"
 
-    def remarks(self) -> list[str]:
-        """Which columns are not modelled, and why."""
-        return self.schema.remarks()
+    def check(self) -> Check:
+        """See `Dataset`."""
+        return Check(self.summary, self.schema.findings(), self.schema.doubts())
 
     def blocks(self, doing: str) -> Iterator[Block]:
         """65,536 rows at a time."""

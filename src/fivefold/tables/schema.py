@@ -9,6 +9,7 @@ from typing import Any, ClassVar
 import numpy as np
 
 from fivefold.errors import ModelError
+from fivefold.findings import Doubt
 from fivefold.tables.columns import Column
 
 _MOST_COLUMNS = 1 << 14
@@ -115,14 +116,14 @@ class TableSchema:
         counts = ", ".join(f"{kinds.count(kind)} {kind}" for kind in dict.fromkeys(kinds))
         return f"{len(kinds)} column{'s' if len(kinds) > 1 else ''} ({counts})"
 
-    def remarks(self) -> list[str]:
-        """Which columns are not modelled, and why."""
-        return [f"column {name!r} is carried along, not modelled: {reason}" for name, reason in self.carried]
+    def findings(self) -> dict[str, str]:
+        """What each column is, by name, modelled or not."""
+        carried = {name: f"carried along, not modelled ({reason})" for name, reason in self.carried}
+        return {column.name: column.describe() for column in self.columns} | carried
 
-    def lines(self) -> list[str]:
-        """A line per column, modelled or not."""
-        carried = [f"{name}: carried along, not modelled ({reason})" for name, reason in self.carried]
-        return [column.describe() for column in self.columns] + carried
+    def doubts(self) -> list[Doubt]:
+        """Which columns are not modelled, and why."""
+        return [Doubt(f"column {name!r}", f"carried along, not modelled: {reason}") for name, reason in self.carried]
 
     def to_json(self) -> dict[str, Any]:
         """The schema as plain JSON values."""

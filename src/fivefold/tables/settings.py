@@ -42,6 +42,7 @@ class TableConfig(ModalityConfig):
 WORDS = Words("row", "rows", "cell", "cells")
 CONFIG = TableConfig
 OPTIONS: dict[str, frozenset[str]] = {
+    "check": frozenset({"schema"}),
     "fit": frozenset({"likelihood", "context_depth", "positions", "schema"}),
     "generate": frozenset({"given", "temperature"}),
     "denoise": frozenset({"report", "threshold"}),

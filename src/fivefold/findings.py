@@ -1,0 +1,41 @@
+"""What was understood of data, and what of it is doubtful."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+
+
+@dataclass(frozen=True)
+class Doubt:
+    """Something in the data that may be meant otherwise than it was taken.
+
+    Attributes
+    ----------
+    place : the column, channel, picture or file
+    text : what was seen, and how it is taken
+    remedy : the parameter that settles it, with a value, as in ``"`missing` price=-999"``; empty if there is none
+    """
+
+    place: str
+    text: str
+    remedy: str = ""
+
+    def __str__(self) -> str:
+        return f"{self.place}: {self.text}" + (f" ({self.remedy})" if self.remedy else "")
+
+
+@dataclass(frozen=True)
+class Check:
+    """What was understood of a data set.
+
+    Attributes
+    ----------
+    summary : what the data are, in a line
+    findings : what each column, channel or group of pictures was taken for, by name
+    doubts : the most important first
+    """
+
+    summary: str
+    findings: Mapping[str, str] = field(default_factory=dict)
+    doubts: Sequence[Doubt] = ()
