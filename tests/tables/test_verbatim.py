@@ -28,9 +28,9 @@ def _there_and_back(columns):
     table = pa.table(columns)
     arrays = [column.combine_chunks() for column in table.columns]
     layer = pack_verbatim([verbatim_part(array, None) for array in arrays], 1 << 20)
-    found = unpack_verbatim(layer, table.schema, set(), len(table), 1 << 20)
-    assert [to_bytes(array) for _, array in found] == [to_bytes(array) for array in arrays]
-    assert not any(where.any() for where, _ in found)
+    coded, found = unpack_verbatim(layer, table.schema, set(), len(table), 1 << 20)
+    assert [to_bytes(array) for array in found] == [to_bytes(array) for array in arrays]
+    assert not any(where.any() for where in coded)
     return len(layer)
 
 

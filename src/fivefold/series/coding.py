@@ -17,37 +17,22 @@ import numpy as np
 import pyarrow as pa
 
 from fivefold.archive.container import ArchiveReader, Limits
-from fivefold.archive.layers import CODED, DamagedLayerError, check_empty, unpack
-from fivefold.codec import PRECISION
+from fivefold.archive.layers import DamagedLayerError, check_empty, unpack
 from fivefold.codec.numbers import NumberBins
-from fivefold.codec.rans import EmptyCoderError
-from fivefold.codec.residuals import Intervals, ResidualBins
-from fivefold.codec.rounding import HintedRounder, HintingRounder, Rounder
-from fivefold.errors import DamagedArchiveError, DataError
+from fivefold.codec.residuals import ResidualBins
+from fivefold.codec.rounding import HintedRounder, Rounder
+from fivefold.errors import DamagedArchiveError
 from fivefold.modality import Encoding
 from fivefold.series.exact import ExactSteps, StepChain
 from fivefold.series.rows import SeriesOutput, SeriesRows
 from fivefold.series.schema import SeriesSchema
 from fivefold.tables.cells import decode_column
-from fivefold.tables.coding import RowDecoding, check_context, pack_cells
+from fivefold.tables.coding import CodedColumn, ColumnCodec, RowDecoding, check_context, pack_cells
 from fivefold.tables.coding import decoding as rows_decoding
-from fivefold.tables.columns import Column
 from fivefold.tables.dataset import as_native
 from fivefold.tables.output import is_table_path
 from fivefold.tables.settings import COMPONENTS
-from fivefold.tables.verbatim import (
-    cells_of,
-    compare,
-    deflate,
-    merge,
-    modelled_columns,
-    number_bins,
-    pack_verbatim,
-    same_cells,
-    unpack_verbatim,
-    verbatim_part,
-    whole_column,
-)
+from fivefold.tables.verbatim import number_bins, same_cells
 
 if TYPE_CHECKING:
     from fivefold.archive.write import ArchiveOptions
@@ -64,26 +49,14 @@ _BLOCK_STEPS = 1 << 16
 
 
 @dataclass(frozen=True)
-class StepCodec:
-    """Blocks of steps of series under one model.
+class StepCodec(ColumnCodec):
+    """Blocks of steps of series under one model, whose networks `steps` evaluates; `schema` is of the channels.
 
-    Attributes
-    ----------
-    steps : evaluates the networks
-    columns : the table's, in its order
-    ids : name of the column that says of which series a row is, or None
-    most : bytes of a block's verbatim layer
+    `ids` is the name of the column that says of which series a row is, or None.
     """
 
     steps: ExactSteps
-    columns: pa.Schema
     ids: str | None
-    most: int
-
-    @cached_property
-    def modelled(self) -> list[tuple[int, Column, pa.DataType]]:
-        """See `modelled_columns`."""
-        return modelled_columns(self.columns, self.steps.schema.channels)
 
     @cached_property
     def forms(self) -> list[list[NumberBins]]:
@@ -132,79 +105,54 @@ class StepCodec:
             first, length = firsts[rows], lengths[rows]
             yield [order[first[length > step] + step] for step in range(int(length[0]))]
 
-    def encode(self, table: pa.Table, verify: bool) -> tuple[int, int, list[bytes]]:
-        """Number of rows, method, layers; raises `DataError` if the verbatim layer is too large."""
-        n, arrays = len(table), [whole_column(column) for column in table.columns]
-        verbatim = [verbatim_part(array, None) for array in arrays]
-        cells = np.stack([cells_of(arrays[at], column) for at, column, _ in self.modelled], axis=1)
+    def _code(self, arrays: list[pa.Array], cells: np.ndarray, parts: list[bytes]) -> bytes:
         channels = [
             _channel(self, number, arrays[at], cells[:, number]) for number, (at, _, _) in enumerate(self.modelled)
         ]
-        order = 0
-        for rows, number, distribution in self._walk(arrays, cells, n):
-            channel, order = channels[number], order + 1
+        walked = []
+        for rows, number, distribution in self._walk(arrays, cells):
+            channel = channels[number]
             coded = channel.where[rows]
             if coded.any():
                 parameters = tuple(part[coded] for part in distribution())
                 residuals = self.residuals(number, channel.numbers, parameters, channel.rounder)
-                channel.intervals[order] = residuals.intervals(channel.whole[rows[coded]])
-        hints, intervals = [], dict[int, list[Intervals]]()
-        for number, (channel, (at, _, _)) in enumerate(zip(channels, self.modelled, strict=True)):
-            part = verbatim_part(arrays[at], channel.where)
-            if channel.bytes + len(deflate(part)) < len(deflate(verbatim[at])):
-                verbatim[at] = part
-                intervals |= channel.intervals
-                hints.append(_with_channel(channel.rounder.hints, number, len(channels)))
-        ordered = [pair for _, pairs in sorted(intervals.items(), key=lambda item: item[0]) for pair in pairs]
+                pairs = residuals.intervals(channel.whole[rows[coded]])
+                channel.intervals += pairs
+                walked.append((number, pairs))
+        shorter = [
+            channel.shorten(parts, at, arrays[at]) for channel, (at, _, _) in zip(channels, self.modelled, strict=True)
+        ]
+        intervals = [pair for number, pairs in walked if shorter[number] for pair in pairs]
+        hints = [
+            _with_channel(channel.rounder.hints, number, len(channels))
+            for number, channel in enumerate(channels)
+            if shorter[number]
+        ]
         hint = np.sort(np.concatenate([*hints, np.empty(0, np.int64)]))
-        forms = bytes(channel.form for channel in channels)
-        layers = [pack_verbatim(verbatim, self.most), forms + pack_cells(ordered, hint)]
-        if verify:
-            compare(self.decode(n, CODED, layers), arrays)
-        return n, CODED, layers
+        return bytes(channel.form for channel in channels) + pack_cells(intervals, hint)
 
-    def decode(self, items: int, method: int, layers: list[bytes], lossy: bool = False) -> Any:
-        """The rows, a `pyarrow.Table`; or what is wrong, as text."""
-        if method != CODED:
-            return f"its method is {method}"
-        try:
-            return self._decode(items, layers)
-        except (EmptyCoderError, DamagedLayerError, DataError, pa.ArrowException) as error:
-            return str(error).splitlines()[0]
-
-    def _decode(self, n: int, layers: list[bytes]) -> pa.Table:
-        verbatim = unpack_verbatim(layers[0], self.columns, {at for at, _, _ in self.modelled}, n, self.most)
+    def _fill(self, layer: bytes, arrays: list[pa.Array], cells: np.ndarray, where: np.ndarray) -> None:
         count = len(self.modelled)
-        numbers = self._chosen_forms(layers[1][:count])
-        coder, hints = unpack(layers[1][count:], n * count * _NUMBERS)
+        numbers = self._chosen_forms(layer[:count])
+        coder, hints = unpack(layer[count:], cells.size * _NUMBERS)
         rounders = [HintedRounder(_of_channel(hints, number, count)) for number in range(count)]
-        arrays: list[Any] = [array for _, array in verbatim]
-        where = np.stack([verbatim[at][0] for at, _, _ in self.modelled], axis=1)
-        cells = np.full((n, count), np.nan)
-        for number, (at, column, _) in enumerate(self.modelled):
-            if not where[:, number].all():
-                cells[~where[:, number], number] = cells_of(arrays[at], column)
-        for rows, number, distribution in self._walk(arrays, cells, n):
+        for rows, number, distribution in self._walk(arrays, cells):
             coded = where[rows, number]
             if coded.any():
                 parameters = tuple(part[coded] for part in distribution())
                 residuals = self.residuals(number, numbers[number], parameters, rounders[number])
                 cells[rows[coded], number] = self.values(number, numbers[number], residuals.pop(coder))
         check_empty(coder)
-        for number, (at, column, kind) in enumerate(self.modelled):
-            if (here := where[:, number]).any():
-                arrays[at] = merge(arrays[at], decode_column(column, cells[here, number], kind), here)
-        return pa.table([whole_column(array) for array in arrays], self.columns)
 
     def _walk(
-        self, arrays: list[Any], cells: np.ndarray, n: int
+        self, arrays: list[pa.Array], cells: np.ndarray
     ) -> Iterator[tuple[np.ndarray, int, Callable[[], tuple[np.ndarray, ...]]]]:
         """Rows, channel, and what gives the parameters of their values, in the order in which they are coded.
 
         Values are observed from `cells` once the next are asked for.
         """
         ids = None if self.ids is None else arrays[self.columns.get_field_index(self.ids)]
-        for stretches in self.stretches(ids, n):
+        for stretches in self.stretches(ids, len(cells)):
             chain = StepChain(self.steps, len(stretches[0]))
             for rows in stretches:
                 chain.advance(len(rows))
@@ -219,29 +167,12 @@ class StepCodec:
 
 
 @dataclass
-class _Channel:
-    """A channel on its way into a block.
+class _Channel(CodedColumn):
+    """A channel on its way into a block: its `numbers`, of the form `form`, and its values as `whole` ones, `(n,)`."""
 
-    Attributes
-    ----------
-    form, numbers : of its numbers, by number and as such
-    where : the values that can be coded, bool `(n,)`
-    whole : the values, as whole numbers
-    intervals, rounder : of those that can
-    """
-
-    form: int
-    numbers: NumberBins
-    where: np.ndarray
-    whole: np.ndarray
-    intervals: dict[int, list[Intervals]] = field(default_factory=dict)
-    rounder: HintingRounder = field(default_factory=HintingRounder)
-
-    @property
-    def bytes(self) -> float:
-        """The code length."""
-        frequencies = [counts for pairs in self.intervals.values() for _, counts in pairs]
-        return float((PRECISION - np.log2(np.concatenate(frequencies))).sum()) / 8 if frequencies else 0.0
+    form: int = field(kw_only=True)
+    numbers: NumberBins = field(kw_only=True)
+    whole: np.ndarray = field(kw_only=True)
 
 
 def _channel(codec: StepCodec, number: int, array: pa.Array, cells: np.ndarray) -> _Channel:
@@ -249,10 +180,8 @@ def _channel(codec: StepCodec, number: int, array: pa.Array, cells: np.ndarray) 
     _, column, kind = codec.modelled[number]
     known = ~np.isnan(cells)
     filled = np.where(known, cells, column.centre)
-    best, least = (
-        _Channel(0, codec.forms[number][0], np.zeros(len(cells), bool), np.zeros(len(cells), np.int64)),
-        math.inf,
-    )
+    nothing, whole = np.zeros(len(cells), bool), np.zeros(len(cells), np.int64)
+    best, least = _Channel(nothing, form=0, numbers=codec.forms[number][0], whole=whole), math.inf
     with np.errstate(over="ignore"):
         step = np.abs(np.diff(filled, prepend=filled[:1])).mean()
     for form, numbers in enumerate(codec.forms[number]):
@@ -264,7 +193,7 @@ def _channel(codec: StepCodec, number: int, array: pa.Array, cells: np.ndarray) 
         where = known & (back == cells) & same_cells(array, decode_column(column, np.where(known, back, np.nan), kind))
         cost = np.log2(max(step / resolution, 1.0)) * where.sum() + _VERBATIM_BITS * (known & ~where).sum()
         if cost < least:
-            best, least = _Channel(form, numbers, where, whole), cost
+            best, least = _Channel(where, form=form, numbers=numbers, whole=whole), cost
     return best
 
 
@@ -296,7 +225,8 @@ def codec_of(
     """The codec of series' blocks under a model; raises `ModelError` if it has no context decoder."""
     check_context(model)
     assert isinstance(model.schema, SeriesSchema)
-    return StepCodec(ExactSteps(model.weights, model.schema, model.config), columns, ids, most)
+    steps = ExactSteps(model.weights, model.schema, model.config)
+    return StepCodec(columns, model.schema.channels, most, steps, ids)
 
 
 @dataclass(frozen=True)

@@ -3,15 +3,17 @@
 from __future__ import annotations
 
 import zlib
+from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
-from functools import cached_property
+from functools import cached_property, partial
 from itertools import chain
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, get_args
 
 import numpy as np
 import pyarrow as pa
+from pyarrow import types as pt
 
 from fivefold.archive.container import ArchiveReader, Limits
 from fivefold.archive.layers import CODED, DamagedLayerError, check_empty, inflate, pack, pop, unpack
@@ -20,10 +22,12 @@ from fivefold.codec import PRECISION
 from fivefold.codec.alphabets import Classes, to_classes
 from fivefold.codec.mixtures import LOCATION_STEPS, Mixtures, to_mixtures, without_ends
 from fivefold.codec.numbers import LARGEST_DIGIT, UNIT, NumberBins
-from fivefold.codec.rans import Distributions, Rans
+from fivefold.codec.rans import EmptyCoderError
+from fivefold.codec.residuals import Intervals
 from fivefold.codec.rounding import HintedRounder, HintingRounder, Rounder
 from fivefold.errors import DamagedArchiveError, DataError, ModelError
 from fivefold.modality import BlockCodec, Encoding
+from fivefold.tables import verbatim
 from fivefold.tables.cells import decode_column
 from fivefold.tables.columns import Column
 from fivefold.tables.dataset import listed, open_rows
@@ -32,20 +36,6 @@ from fivefold.tables.files import TableReader
 from fivefold.tables.frames import TableKind, as_native
 from fivefold.tables.output import TableOutput
 from fivefold.tables.schema import TableSchema
-from fivefold.tables.verbatim import (
-    cells_of,
-    check_type,
-    compare,
-    deflate,
-    merge,
-    modelled_columns,
-    number_bins,
-    pack_verbatim,
-    same_cells,
-    unpack_verbatim,
-    verbatim_part,
-    whole_column,
-)
 
 if TYPE_CHECKING:
     from fivefold.archive.write import ArchiveOptions
@@ -56,30 +46,110 @@ _BLOCK_ROWS = 1 << 14
 _COLUMNS = "columns"
 
 
-@dataclass(frozen=True)
-class RowCodec:
-    """Blocks of rows of one table under one model.
+@dataclass
+class CodedColumn:
+    """A modelled column on its way into a block.
 
     Attributes
     ----------
-    rows : evaluates the networks
+    where : the cells that can be coded so that they come back bit for bit, bool `(n,)`
+    intervals, rounder : of those cells
+    """
+
+    where: np.ndarray
+    intervals: list[Intervals] = field(default_factory=list)
+    rounder: HintingRounder = field(default_factory=HintingRounder)
+
+    def shorten(self, parts: list[bytes], at: int, array: pa.Array) -> bool:
+        """Whether part `at`, the whole column, is longer than what is coded and its other cells: it is then these alone."""
+        part = verbatim.verbatim_part(array, self.where)
+        frequencies = np.concatenate([counts for _, counts in self.intervals] or [np.ones(0)])
+        coded = float((PRECISION - np.log2(frequencies)).sum()) / 8
+        shorter = coded + len(verbatim.deflate(part)) < len(verbatim.deflate(parts[at]))
+        if shorter:
+            parts[at] = part
+        return shorter
+
+
+@dataclass(frozen=True)
+class ColumnCodec(ABC):
+    """Blocks of a table's rows: cells of modelled columns coded where that is shorter, all others verbatim.
+
+    Attributes
+    ----------
     columns : the table's, in its order
+    schema : of the modelled ones
     most : bytes of a block's verbatim layer
     """
 
-    rows: ExactRows
     columns: pa.Schema
+    schema: TableSchema
     most: int
 
     @cached_property
     def modelled(self) -> list[tuple[int, Column, pa.DataType]]:
-        """See `modelled_columns`."""
-        return modelled_columns(self.columns, self.rows.schema)
+        """The schema's columns with their places in a table, and their types, dictionaries aside."""
+        places = [self.columns.get_field_index(name) for name in self.schema.names]
+        kinds = [self.columns.types[at] for at in places]
+        kinds = [kind.value_type if pt.is_dictionary(kind) else kind for kind in kinds]
+        return list(zip(places, self.schema.columns, kinds, strict=True))
+
+    @abstractmethod
+    def _code(self, arrays: list[pa.Array], cells: np.ndarray, parts: list[bytes]) -> bytes:
+        """The layer of all coded cells; of columns that have some, the verbatim `parts` are changed to the others.
+
+        `cells` `(n, modelled)` are encoded.
+        """
+
+    @abstractmethod
+    def _fill(self, layer: bytes, arrays: list[pa.Array], cells: np.ndarray, where: np.ndarray) -> None:
+        """Decode the coded `cells`, bool `where`, both `(n, modelled)`; the others are there."""
+
+    def encode(self, table: pa.Table, verify: bool) -> tuple[int, int, list[bytes]]:
+        """Number of rows, method, layers; raises `DataError` if the verbatim layer is too large."""
+        arrays = [verbatim.whole_column(column) for column in table.columns]
+        parts = [verbatim.verbatim_part(array, None) for array in arrays]
+        cells = np.stack([verbatim.cells_of(arrays[at], column) for at, column, _ in self.modelled], axis=1)
+        coded = self._code(arrays, cells, parts)
+        layers = [verbatim.pack_verbatim(parts, self.most), coded]
+        if verify:
+            verbatim.compare(self.decode(len(table), CODED, layers), arrays)
+        return len(table), CODED, layers
+
+    def decode(self, items: int, method: int, layers: list[bytes], lossy: bool = False) -> Any:
+        """The rows, a `pyarrow.Table`; or what is wrong, as text."""
+        if method != CODED:
+            return f"its method is {method}"
+        try:
+            return self._decode(items, layers)
+        except (EmptyCoderError, DamagedLayerError, DataError, pa.ArrowException) as error:
+            return str(error).splitlines()[0]
+
+    def _decode(self, n: int, layers: list[bytes]) -> pa.Table:
+        places = {at for at, _, _ in self.modelled}
+        coded, arrays = verbatim.unpack_verbatim(layers[0], self.columns, places, n, self.most)
+        where = np.stack([coded[at] for at, _, _ in self.modelled], axis=1)
+        cells = np.full(where.shape, np.nan)
+        for number, (at, column, _) in enumerate(self.modelled):
+            if not where[:, number].all():
+                cells[~where[:, number], number] = verbatim.cells_of(arrays[at], column)
+        self._fill(layers[1], arrays, cells, where)
+        for number, (at, column, kind) in enumerate(self.modelled):
+            if (here := where[:, number]).any():
+                arrays[at] = verbatim.merge(arrays[at], decode_column(column, cells[here, number], kind), here)
+        return pa.table([verbatim.whole_column(array) for array in arrays], self.columns)
+
+
+@dataclass(frozen=True)
+class RowCodec(ColumnCodec):
+    """Blocks of rows of one table under one model, whose networks `rows` evaluates."""
+
+    rows: ExactRows
 
     @cached_property
     def bins(self) -> list[NumberBins | None]:
         """The quantisation bins of a modelled column's numbers; None for classes."""
-        return [None if column.classes else number_bins(column, kind) for _, column, kind in self.modelled]
+        return [None if column.classes else verbatim.number_bins(column, kind) for _, column, kind in self.modelled]
 
     def distributions(self, number: int, parameters: tuple[np.ndarray, ...], rounder: Rounder) -> Mixtures | Classes:
         """Those of a modelled column's cells, from the parameters of `RowChain`."""
@@ -91,121 +161,64 @@ class RowCodec:
         log_scales = log_scales - np.log(UNIT)
         return to_mixtures(without_ends(log_weights), locations / UNIT, log_scales, edges, "logistic", rounder)
 
-    def encode(self, table: pa.Table, verify: bool) -> tuple[int, int, list[bytes]]:
-        """Number of rows, method, layers; raises `DataError` if the verbatim layer is too large."""
-        n, arrays = len(table), [whole_column(column) for column in table.columns]
-        verbatim = [verbatim_part(array, None) for array in arrays]
-        rows, intervals, hints, count = RowChain(self.rows, n), [], [], 0
-        for number, (at, column, kind) in enumerate(self.modelled):
-            cells = cells_of(arrays[at], column)
-            coded = _code(self, number, rows, arrays[at], kind, cells)
-            if coded.where.any():
-                part = verbatim_part(arrays[at], coded.where)
-                if coded.bytes + len(deflate(part)) < len(deflate(verbatim[at])):
-                    verbatim[at], cells = part, coded.cells
-                    intervals += coded.intervals
-                    hints.append(coded.rounder.hints + 2 * count)
-                    count += coded.rounder.count
-            rows.observe(number, cells)
-        hint = np.concatenate(hints) if hints else np.empty(0, np.int64)
-        layers = [pack_verbatim(verbatim, self.most), pack_cells(intervals, hint)]
-        if verify:
-            compare(self.decode(n, CODED, layers), arrays)
-        return n, CODED, layers
+    def _code(self, arrays: list[pa.Array], cells: np.ndarray, parts: list[bytes]) -> bytes:
+        rows, intervals, hints, count = RowChain(self.rows, len(cells)), list[Intervals](), [np.empty(0, np.int64)], 0
+        for number, (at, _, _) in enumerate(self.modelled):
+            coded, decoded = self._code_column(number, rows, arrays[at], cells[:, number])
+            shorter = coded.where.any() and coded.shorten(parts, at, arrays[at])
+            if shorter:
+                intervals += coded.intervals
+                hints.append(coded.rounder.hints + 2 * count)
+                count += coded.rounder.count
+            rows.observe(number, decoded if shorter else cells[:, number])
+        return pack_cells(intervals, np.concatenate(hints))
 
-    def decode(self, items: int, method: int, layers: list[bytes], lossy: bool = False) -> Any:
-        """The rows, a `pyarrow.Table`; or what is wrong, as text."""
-        if method != CODED:
-            return f"its method is {method}"
-        try:
-            return self._decode(items, layers)
-        except (DamagedLayerError, DataError, pa.ArrowException) as error:
-            return str(error).splitlines()[0]
-
-    def _decode(self, n: int, layers: list[bytes]) -> pa.Table:
-        verbatim = unpack_verbatim(layers[0], self.columns, {at for at, _, _ in self.modelled}, n, self.most)
-        most_edges = sum(len(bins.starts) for bins in self.bins if bins is not None)
-        coder, hints = unpack(layers[1], n * len(self.modelled) * self.rows.parameters + most_edges)
-        rounder, rows = HintedRounder(hints), RowChain(self.rows, n)
-        arrays: list[Any] = [array for _, array in verbatim]
-        for number, (at, column, kind) in enumerate(self.modelled):
-            where = verbatim[at][0]
-            cells = np.full(n, np.nan)
-            if (~where).any():
-                cells[~where] = cells_of(arrays[at], column)
-            if where.any():
-                parameters = tuple(part[where] for part in rows.distribution(number))
-                cells[where] = self._pop_cells(number, self.distributions(number, parameters, rounder), coder)
-                arrays[at] = merge(arrays[at], decode_column(column, cells[where], kind), where)
-            rows.observe(number, cells)
-        check_empty(coder)
-        return pa.table([whole_column(array) for array in arrays], self.columns)
-
-    def _pop_cells(self, number: int, distributions: Distributions, coder: Rans) -> np.ndarray:
-        """Encoded cells."""
-        places, bins = pop(coder, distributions), self.bins[number]
+    def _code_column(
+        self, number: int, rows: RowChain, array: pa.Array, cells: np.ndarray
+    ) -> tuple[CodedColumn, np.ndarray]:
+        """What can be coded of a column, and its cells `(n,)` as a reader then knows them."""
+        (_, column, kind), bins = self.modelled[number], self.bins[number]
+        known = ~np.isnan(cells)
+        decoded = np.where(known, cells, column.low)
         if bins is None:
-            return places.astype(np.float64)
-        whole = bins.starts[places]
-        for shift, digits in bins.digits(places):
-            whole = whole + (pop(coder, digits) << shift)
-        return bins.values(whole)
+            whole = places = np.clip(decoded, 0, column.classes - 1).astype(np.int64)
+        else:
+            whole = bins.whole(decoded)
+            places, decoded = bins.locate(whole), bins.values(whole)
+            known &= places >= 0
+        known &= verbatim.same_cells(array, decode_column(column, np.where(known, decoded, np.nan), kind))
+        coded = CodedColumn(known)
+        if known.any():
+            parameters = tuple(part[known] for part in rows.distribution(number))
+            places, whole = places[known], whole[known]
+            coded.intervals.append(self.distributions(number, parameters, coded.rounder).interval(places))
+            if bins is not None:
+                rest = whole - bins.starts[places]
+                digits = bins.digits(places)
+                coded.intervals += [digit.interval(rest >> shift & LARGEST_DIGIT) for shift, digit in digits]
+        return coded, np.where(known, decoded, cells)
+
+    def _fill(self, layer: bytes, arrays: list[pa.Array], cells: np.ndarray, where: np.ndarray) -> None:
+        edges = sum(len(bins.starts) for bins in self.bins if bins is not None)
+        coder, hints = unpack(layer, cells.size * self.rows.parameters + edges)
+        rounder, rows = HintedRounder(hints), RowChain(self.rows, len(cells))
+        for number, bins in enumerate(self.bins):
+            if (here := where[:, number]).any():
+                parameters = tuple(part[here] for part in rows.distribution(number))
+                places = whole = pop(coder, self.distributions(number, parameters, rounder))
+                if bins is not None:
+                    whole = bins.starts[places]
+                    for shift, digits in bins.digits(places):
+                        whole = whole + (pop(coder, digits) << shift)
+                cells[here, number] = whole if bins is None else bins.values(whole)
+            rows.observe(number, cells[:, number])
+        check_empty(coder)
 
 
-def pack_cells(intervals: list[tuple[np.ndarray, np.ndarray]], hints: np.ndarray) -> bytes:
+def pack_cells(intervals: list[Intervals], hints: np.ndarray) -> bytes:
     """A layer of cells by their intervals; the more, the more lanes its coder has."""
     lanes = min(_LANES, 1 + sum(len(starts) for starts, _ in intervals) // _CELLS_PER_LANE)
     return pack(intervals, hints, lanes)
-
-
-@dataclass
-class _Coded:
-    """A modelled column on its way into a block.
-
-    Attributes
-    ----------
-    where : the cells that can be coded, bool `(n,)`
-    cells : as a reader then knows them
-    intervals, rounder : of the cells that can
-    """
-
-    where: np.ndarray
-    cells: np.ndarray
-    intervals: list[tuple[np.ndarray, np.ndarray]] = field(default_factory=list)
-    rounder: HintingRounder = field(default_factory=HintingRounder)
-
-    @property
-    def bytes(self) -> float:
-        """The code length."""
-        return sum(float((PRECISION - np.log2(frequencies)).sum()) for _, frequencies in self.intervals) / 8
-
-
-def _code(
-    codec: RowCodec, number: int, rows: RowChain, array: pa.Array, kind: pa.DataType, cells: np.ndarray
-) -> _Coded:
-    """The cells that can be coded so that they come back bit for bit."""
-    column, bins, n = codec.modelled[number][1], codec.bins[number], len(cells)
-    known, places = ~np.isnan(cells), np.zeros(n, np.int64)
-    decoded = np.where(known, cells, column.low)
-    whole = np.zeros(n, np.int64)
-    if bins is None:
-        places = np.clip(decoded, 0, column.classes - 1).astype(np.int64)
-    else:
-        whole = bins.whole(decoded)
-        places, decoded = bins.locate(whole), bins.values(whole)
-        known &= places >= 0
-    same = same_cells(array, decode_column(column, np.where(known, decoded, np.nan), kind))
-    coded = _Coded(known & same, np.where(known & same, decoded, cells))
-    if coded.where.any():
-        parameters = tuple(part[coded.where] for part in rows.distribution(number))
-        distributions = codec.distributions(number, parameters, coded.rounder)
-        places = places[coded.where]
-        coded.intervals.append(distributions.interval(places))
-        if bins is not None:
-            rest = whole[coded.where] - bins.starts[places]
-            for shift, digits in bins.digits(places):
-                coded.intervals.append(digits.interval(rest >> shift & LARGEST_DIGIT))
-    return coded
 
 
 @dataclass(frozen=True)
@@ -255,7 +268,7 @@ class ExactTables:
             raise DataError("the table has no rows")
         kind, first = start
         for column in first.schema:
-            check_type(column.type, column.name, "table")
+            verbatim.check_type(column.type, column.name, "table")
         form = {} if self.form is None else {"form": self.form}
         blocks = row_blocks(chain([first], (part for _, part in exact)), first.schema, block_rows)
         return Encoding(
@@ -284,14 +297,14 @@ def encoding(model: Any, stored: StoredModel, source: Any, options: ArchiveOptio
     assert isinstance(schema, TableSchema)
     rows = options.items_per_block(_BLOCK_ROWS, Limits().block_rows)
     tables = ExactTables.of(source, schema)
-    return tables.encoding(lambda columns: codec_of(stored, columns), {"kind": "table"}, schema.size, rows, options)
+    return tables.encoding(partial(codec_of, stored), {"kind": "table"}, schema.size, rows, options)
 
 
 def codec_of(model: StoredModel, columns: pa.Schema, most: int = Limits().block_bytes) -> RowCodec:
     """The codec of a table's blocks under a model; raises `ModelError` if it has no context decoder."""
     check_context(model)
     assert isinstance(model.schema, TableSchema)
-    return RowCodec(ExactRows(model.weights, model.schema, model.config), columns, most)
+    return RowCodec(columns, model.schema, most, ExactRows(model.weights, model.schema, model.config))
 
 
 def check_context(model: StoredModel) -> None:
@@ -361,7 +374,7 @@ def decoding(reader: ArchiveReader, limits: Limits) -> RowDecoding:
     try:
         columns = pa.ipc.read_schema(pa.py_buffer(inflate(reader.attachment(_COLUMNS), limits.header_bytes, _COLUMNS)))
         for column in columns:
-            check_type(column.type, column.name, "the archive")
+            verbatim.check_type(column.type, column.name, "the archive")
     except pa.ArrowException as error:
         raise DataError(str(error)) from None
     kind = reader.facts["frame"]

@@ -21,7 +21,6 @@ from fivefold.codec.numbers import NumberBins
 from fivefold.errors import DataError
 from fivefold.tables.cells import encode_column, plain
 from fivefold.tables.columns import Column
-from fivefold.tables.schema import TableSchema
 
 _LEVEL = 19  # of zstd
 _SIZE = struct.Struct("<Q")  # of the layer, inflated
@@ -29,16 +28,6 @@ _COUNT = struct.Struct("<I")
 _HEAD = 1  # bytes of an array without nulls before its values
 _PART = struct.Struct("<BQ")  # of a column: its form, and bytes of its verbatim part
 _VERBATIM, _SOME_CODED, _ALL_CODED, _DIFFERENCES = range(4)  # forms; of the last all cells are stored, as differences
-
-
-def modelled_columns(columns: pa.Schema, schema: TableSchema) -> list[tuple[int, Column, pa.DataType]]:
-    """A schema's columns with their places in a table, in the schema's order, and their types, dictionaries aside."""
-    modelled = []
-    for column in schema.columns:
-        at = columns.get_field_index(column.name)
-        kind = columns.field(at).type
-        modelled.append((at, column, kind.value_type if pt.is_dictionary(kind) else kind))
-    return modelled
 
 
 def number_bins(column: Column, kind: pa.DataType) -> NumberBins:
@@ -142,12 +131,12 @@ def pack_verbatim(parts: Sequence[bytes], most: int) -> bytes:
 
 def unpack_verbatim(
     layer: bytes, columns: pa.Schema, modelled: set[int], n: int, most: int
-) -> list[tuple[np.ndarray, pa.Array]]:
-    """A table's columns: the cells that are coded, bool `(n,)`, and the verbatim others.
+) -> tuple[list[np.ndarray], list[pa.Array]]:
+    """Of a table's columns the cells that are coded, bool `(n,)`, and the verbatim others.
 
     Raises `DamagedLayerError`, also if columns are coded that are not `modelled`.
     """
-    content, parts = memoryview(_inflate(layer, most)), []
+    content, coded, arrays = memoryview(_inflate(layer, most)), [], []
     for kind in columns.types:
         if len(content) < _PART.size:
             raise DamagedLayerError("its columns end too early")
@@ -163,12 +152,13 @@ def unpack_verbatim(
             part = _sums(part, kind)
         elif form not in (_VERBATIM, _ALL_CODED):
             raise DamagedLayerError(f"a column has the form {form}")
-        parts.append((where, from_bytes(part, kind, n - int(where.sum()))))
+        coded.append(where)
+        arrays.append(from_bytes(part, kind, n - int(where.sum())))
     if len(content):
         raise DamagedLayerError("it has more columns than the table")
-    if any(where.any() and at not in modelled for at, (where, _) in enumerate(parts)):
+    if any(where.any() and at not in modelled for at, where in enumerate(coded)):
         raise DamagedLayerError("a column is coded that the model does not know")
-    return parts
+    return coded, arrays
 
 
 def compare(decoded: Any, arrays: Sequence[pa.Array]) -> None:
