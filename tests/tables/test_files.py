@@ -9,9 +9,8 @@ import pytest
 from pyarrow import feather
 
 from fivefold.errors import DataError, UsageError
-from fivefold.tables.files import TableReader
+from fivefold.tables.files import TABLE_ENDINGS, TableOutput, TableReader, is_table_path
 from fivefold.tables.inference import infer_table_schema
-from fivefold.tables.output import TABLE_ENDINGS, TableOutput, is_table_path
 from fivefold.tables.table import Table
 
 N = 50

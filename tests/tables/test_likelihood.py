@@ -10,9 +10,8 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from fivefold.tables.columns import Column
 from fivefold.tables.likelihood import COMPONENTS, FINEST, ColumnLikelihood, Support
-from fivefold.tables.schema import TableSchema
+from fivefold.tables.schema import Column, TableSchema
 
 WHOLE = Column("whole", "integer", "int64", centre=3.0, spread=2.0, low=0.0, high=9.0, step=1.0)
 REAL = Column("real", "real", "double", centre=10.0, spread=4.0, low=-8.0, high=90.0)

@@ -7,8 +7,7 @@ from hypothesis import strategies as st
 
 from fivefold.errors import ModelError
 from fivefold.modality import schema_from_json
-from fivefold.tables.columns import Column
-from fivefold.tables.schema import TableSchema
+from fivefold.tables.schema import Column, TableSchema
 
 COLUMNS = (
     Column("real", "real", "double", centre=2.0, spread=0.5, low=-3.0, high=90.0),

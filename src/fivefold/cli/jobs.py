@@ -273,7 +273,7 @@ def detect(
     if fdr is not None and false_alarm_rate is not None:
         raise UsageError("--fdr and --false-alarm-rate exclude each other")
     from fivefold.jobs.detect import check_rates, detect_in, surprise
-    from fivefold.tables.output import TableOutput
+    from fivefold.tables.files import TableOutput
 
     check_rates(false_alarm_rate, fdr)
     rate = 0.01 if false_alarm_rate is None else false_alarm_rate

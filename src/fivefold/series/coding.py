@@ -29,9 +29,9 @@ from fivefold.series.schema import SeriesSchema
 from fivefold.tables.cells import decode_column
 from fivefold.tables.coding import CodedColumn, ColumnCodec, RowDecoding, check_context, pack_cells
 from fivefold.tables.coding import decoding as rows_decoding
-from fivefold.tables.dataset import as_native
-from fivefold.tables.output import is_table_path
+from fivefold.tables.files import is_table_path
 from fivefold.tables.settings import COMPONENTS
+from fivefold.tables.table import as_native
 from fivefold.tables.verbatim import number_bins, same_cells
 
 if TYPE_CHECKING:

@@ -23,12 +23,10 @@ from fivefold.series.schema import SeriesSchema, as_channel
 from fivefold.series.sound import read_wave
 from fivefold.series.stamps import Grid, arrange
 from fivefold.series.windows import Windows, choose_steps
-from fivefold.tables.files import TableReader
-from fivefold.tables.frames import as_native
+from fivefold.tables.files import TableReader, is_table_path
 from fivefold.tables.inference import infer_table_schema
-from fivefold.tables.output import is_table_path
 from fivefold.tables.schema import TableSchema
-from fivefold.tables.table import Table
+from fivefold.tables.table import Table, as_native
 
 _FEWEST_MEANS = 4  # windows after others, to say whether the level wanders
 _EXAMPLES = 1500  # windows that a fit learns from, at least

@@ -15,7 +15,7 @@ from fivefold.errors import UsageError
 from fivefold.items import Block, Collector
 from fivefold.series.events import Events
 from fivefold.series.schema import SeriesSchema
-from fivefold.tables.output import TableOutput, is_table_path
+from fivefold.tables.files import TableOutput, is_table_path
 from fivefold.tables.table import decode_rows
 
 if TYPE_CHECKING:

@@ -16,7 +16,7 @@ from fivefold.series.dataset import flattened, is_tabular
 from fivefold.series.schema import SeriesSchema
 from fivefold.series.sound import Sound, write_wave
 from fivefold.tables.coding import ExactTables
-from fivefold.tables.frames import TableKind
+from fivefold.tables.table import TableKind
 
 _NUMBER = "series"  # column that says of which series a row of an array is
 

@@ -10,8 +10,7 @@ from typing import Any, ClassVar, Literal, get_args
 import numpy as np
 
 from fivefold.errors import ModelError
-from fivefold.tables.columns import Column
-from fivefold.tables.schema import TableSchema
+from fivefold.tables.schema import Column, TableSchema
 
 Unit = Literal["", "number", "second", "month"]
 MOST_STEPS = 1024

@@ -12,7 +12,7 @@ from pyarrow import types as pt
 from fivefold.errors import DataError
 from fivefold.series.schema import Unit
 from fivefold.tables.cells import is_number, is_text
-from fivefold.tables.dataset import Table
+from fivefold.tables.table import Table
 
 _UNEVEN = 0.1  # of a step, that time stamps may be off
 _MONTH = 27 * 86400e6  # microseconds, that steps of months are apart at least

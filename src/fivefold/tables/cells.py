@@ -11,7 +11,7 @@ import pyarrow.compute as pc
 from pyarrow import types as pt
 
 from fivefold.errors import DataError, ModelError
-from fivefold.tables.columns import Category, Column
+from fivefold.tables.schema import Category, Column
 
 FITTED = "as the model was fitted"
 EXACT = float(1 << 53)  # integers beyond are not all float64
@@ -38,12 +38,12 @@ def arrow_type(name: str) -> pa.DataType:
 
 def is_text(kind: pa.DataType) -> bool:
     """Whether values of this Arrow type are text."""
-    return pt.is_string(kind) or pt.is_large_string(kind) or pt.is_string_view(kind)
+    return bool(pt.is_string(kind) or pt.is_large_string(kind) or pt.is_string_view(kind))
 
 
 def is_number(kind: pa.DataType) -> bool:
     """Whether values of this Arrow type are numbers."""
-    return pt.is_integer(kind) or pt.is_floating(kind) or pt.is_decimal(kind)
+    return bool(pt.is_integer(kind) or pt.is_floating(kind) or pt.is_decimal(kind))
 
 
 def plain(array: pa.ChunkedArray) -> pa.ChunkedArray:
@@ -134,7 +134,7 @@ def _numbers(array: pa.ChunkedArray) -> np.ndarray:
     """`(n,)` float64 of numbers, booleans and times, NaN for null."""
     if pt.is_temporal(array.type):
         array = array.cast(_count_type(array.type))
-    return array.cast(pa.float64(), safe=False).to_numpy().astype(np.float64, copy=False)
+    return np.asarray(array.cast(pa.float64(), safe=False).to_numpy(), np.float64)
 
 
 def _codes(array: pa.ChunkedArray, categories: tuple[Category, ...]) -> np.ndarray:
@@ -147,7 +147,7 @@ def _codes(array: pa.ChunkedArray, categories: tuple[Category, ...]) -> np.ndarr
         for value in encoded.dictionary.to_pylist()
     ]
     at = encoded.indices.fill_null(len(codes)).to_numpy()
-    return np.array([*codes, np.nan])[at]
+    return np.asarray(np.array([*codes, np.nan])[at])
 
 
 def _text(value: Any) -> str:
@@ -160,7 +160,7 @@ def _categories(column: Column, codes: np.ndarray, missing: np.ndarray, target: 
     try:
         values = values.cast(kind)
     except (pa.ArrowInvalid, pa.ArrowNotImplementedError):
-        values = pa.array([_text(each) for each in column.categories]).cast(kind)
+        values = pa.array([_text(category) for category in column.categories]).cast(kind)
     if not pt.is_dictionary(target):
         return values.take(pa.array(codes, mask=missing))
     indices = pa.array(codes, mask=missing).cast(target.index_type)

@@ -29,13 +29,11 @@ from fivefold.errors import DamagedArchiveError, DataError, ModelError
 from fivefold.modality import BlockCodec, Encoding
 from fivefold.tables import verbatim
 from fivefold.tables.cells import decode_column
-from fivefold.tables.columns import Column
 from fivefold.tables.dataset import listed, open_rows
 from fivefold.tables.exact import ExactRows, RowChain
-from fivefold.tables.files import TableReader
-from fivefold.tables.frames import TableKind, as_native
-from fivefold.tables.output import TableOutput
-from fivefold.tables.schema import TableSchema
+from fivefold.tables.files import TableOutput, TableReader
+from fivefold.tables.schema import Column, TableSchema
+from fivefold.tables.table import TableKind, as_native
 
 if TYPE_CHECKING:
     from fivefold.archive.write import ArchiveOptions

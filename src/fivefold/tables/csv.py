@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Generator, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import BinaryIO
@@ -15,8 +15,7 @@ from pyarrow import types as pt
 
 from fivefold.errors import DataError
 from fivefold.tables.cells import FITTED, arrow_type, is_number, is_text
-from fivefold.tables.columns import Column
-from fivefold.tables.schema import TableSchema
+from fivefold.tables.schema import Column, TableSchema
 
 MISSING = ("", "NA", "NaN", "nan", "null", "NULL")
 _BLOCK_BYTES = 1 << 22
@@ -31,9 +30,6 @@ class CsvFile:
 
     Raises `DataError` if it can't be read.
     """
-
-    rows: int | None = None  # not known
-    schema: pa.Schema | None = None  # whatever comes
 
     def __init__(self, path: Path, schema: TableSchema | None = None) -> None:
         self.path = path
@@ -59,7 +55,7 @@ class CsvFile:
         self._check(table.schema)
         return table
 
-    def batches(self, rows: int) -> Generator[pa.RecordBatch]:
+    def batches(self) -> Iterator[pa.RecordBatch]:
         """Part by part, of any number of rows; the types of columns, if not the schema's, come from the first."""
         with self._open(), self._stream() as stream, csv.open_csv(stream, *self._options()) as reader:
             self._check(reader.schema)
@@ -157,7 +153,7 @@ def _csv_type(column: Column | None, met: pa.DataType) -> pa.DataType:
         return pa.string()
     if column.kind == "category":
         return met if is_number(met) and not isinstance(column.categories[0], str) else pa.string()
-    if any(isinstance(each, str) for each in column.sentinels):
+    if any(isinstance(sentinel, str) for sentinel in column.sentinels):
         return pa.string()
     if column.kind == "real":
         return pa.float64()

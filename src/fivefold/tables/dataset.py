@@ -17,12 +17,10 @@ from fivefold.errors import DataError
 from fivefold.findings import Check
 from fivefold.items import Block, Collector, Items, ItemSet, Numbers
 from fivefold.progress import progress_bar
-from fivefold.tables.files import TableReader
-from fivefold.tables.frames import as_native
+from fivefold.tables.files import TableOutput, TableReader, is_table_path
 from fivefold.tables.inference import infer_table_schema
-from fivefold.tables.output import TableOutput, is_table_path
 from fivefold.tables.schema import TableSchema
-from fivefold.tables.table import Table, as_items, decode_rows
+from fivefold.tables.table import Table, as_items, as_native, decode_rows
 
 TEST_SETS: dict[str, str] = {}
 TRAINING_SETS: dict[str, str] = {}
@@ -141,12 +139,12 @@ class TableSet:
         """See `Dataset`; in the role `changes`, a row per element that was replaced."""
         if self.places and role not in self.places:
             return None
-        convert = _changes if role == "changes" else _replaced if replace else _besides
+        convert = _changes if role == "changes" else Table.replace if replace else Table.beside
         if self.places:
             return _PartCollector(self.schema, convert, self.places[role])
         if isinstance(self.rows, TableReader) or role == "changes":
             return _PartCollector(self.schema, convert, None, self.form)
-        return _CellCollector(self.rows, self.schema, replace, self.form)
+        return _CellCollector(self.schema, convert, self.rows, self.form)
 
     def scores(self) -> Numbers:
         """See `Dataset`."""
@@ -174,7 +172,7 @@ class TableSet:
             yield from self.rows
         else:
             starts = range(0, len(self.rows) or 1, _BLOCK_ROWS)
-            yield from (self.rows.take(slice(at, at + _BLOCK_ROWS)) for at in starts)
+            yield from (self.rows.part(at, _BLOCK_ROWS) for at in starts)
 
     def _items(self, part: Table) -> Items:
         return as_items(part.cells(self.schema), self.schema, self.source)
@@ -184,8 +182,8 @@ class TableSet:
 class _CellCollector(Collector):
     """For tables in memory: all cells, which are put into a copy of the whole table at the end."""
 
-    def __init__(self, table: Table, schema: TableSchema, replace: bool, form: Form) -> None:
-        self._table, self._schema, self._replace, self._form = table, schema, replace, form
+    def __init__(self, schema: TableSchema, convert: Callable[..., Any], table: Table, form: Form) -> None:
+        self._schema, self._convert, self._table, self._form = schema, convert, table, form
         self._cells: list[np.ndarray] = []
         self._where: list[np.ndarray] = []
 
@@ -196,8 +194,7 @@ class _CellCollector(Collector):
 
     def result(self) -> Any:
         cells, where = np.concatenate(self._cells), np.concatenate(self._where)
-        convert = _replaced if self._replace else _besides
-        return listed(convert(self._table, self._schema, cells, where), self._form)
+        return listed(self._convert(self._table, self._schema, cells, where), self._form)
 
 
 @final
@@ -230,17 +227,6 @@ class _PartCollector(Collector):
         if self._output is not None:
             return self._output.path
         return _in_form(pa.concat_tables(self._tables).unify_dictionaries(), self._form)
-
-
-def _replaced(table: Table, schema: TableSchema, cells: np.ndarray, where: np.ndarray) -> Any:
-    """The table with encoded `cells` `(n, d)` `where` it says so."""
-    return table.replace(schema, cells, where)
-
-
-def _besides(table: Table, schema: TableSchema, numbers: np.ndarray, where: np.ndarray) -> Any:
-    """Numbers `(n, d)` of the modelled cells as a table of the same kind and index; NaN where there is none."""
-    columns = np.where(where, numbers, np.nan).astype(np.float64).T
-    return table.like(dict(zip(schema.names, columns, strict=True)))
 
 
 def _changes(table: Table, schema: TableSchema, cells: np.ndarray, where: np.ndarray) -> pa.Table:

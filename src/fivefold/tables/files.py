@@ -1,36 +1,109 @@
-"""Tables in files: .csv, .tsv (.gz too), .parquet, .arrow and .feather, whole or part by part."""
+"""Tables in files: .csv, .tsv (.gz too), .parquet, .arrow and .feather, read and written whole or part by part."""
 
 from __future__ import annotations
 
-from collections.abc import Generator, Iterator
-from contextlib import closing, contextmanager
+import gzip
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from contextlib import ExitStack, contextmanager
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Protocol
+from typing import Any, BinaryIO, cast
 
+import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 from pyarrow import feather
+from pyarrow import types as pt
 
-from fivefold.errors import DataError
-from fivefold.tables.csv import CsvFile
-from fivefold.tables.output import TABLE_ENDINGS, is_table_path
+from fivefold.atomic import atomic_file, check_free
+from fivefold.errors import DataError, UsageError
+from fivefold.tables.csv import CsvFile, separator, write_csv
 from fivefold.tables.schema import TableSchema
-from fivefold.tables.table import Table
+from fivefold.tables.table import Table, decode_rows
+
+TABLE_ENDINGS = (".csv", ".csv.gz", ".tsv", ".tsv.gz", ".parquet", ".arrow", ".feather")
+Write = Callable[[pa.Table], None]
 
 
-class _File(Protocol):
-    @property
-    def names(self) -> tuple[str, ...] | list[str]: ...
+def is_table_path(path: str | Path) -> bool:
+    """Whether the path has the ending of a table's file."""
+    return Path(path).name.lower().endswith(TABLE_ENDINGS)
 
-    @property
-    def rows(self) -> int | None: ...
 
-    @property
-    def schema(self) -> pa.Schema | None: ...
+@dataclass(frozen=True)
+class TableOutput:
+    """A place for a table, checked before any work is done."""
 
-    def read(self) -> pa.Table: ...
+    path: Path
 
-    def batches(self, rows: int) -> Generator[pa.RecordBatch]: ...
+    @classmethod
+    def at(cls, path: str | Path, force: bool = False, flag: str = "output") -> TableOutput:
+        """Raises `UsageError`, which names `flag`, if `path` exists (without `force`) or can't be written by its ending."""
+        path = Path(path)
+        if not is_table_path(path):
+            raise UsageError(f"`{flag}` must be {', '.join(TABLE_ENDINGS[:-1])} or {TABLE_ENDINGS[-1]}; got {path}")
+        check_free(path, force)
+        if path.is_dir():
+            raise UsageError(f"{path} is a folder; give another `{flag}`")
+        return cls(path)
+
+    def write(self, tables: Iterable[pa.Table]) -> None:
+        """Write tables one below the other; see `writer`."""
+        with self.writer() as write:
+            for table in tables:
+                write(table)
+
+    def write_new(self, schema: TableSchema, values: np.ndarray, labels: Mapping[str, np.ndarray]) -> None:
+        """New rows `(n, 1, d, 1)`, encoded."""
+        self.write([decode_rows(schema, schema.snap(values)[:, 0, :, 0])])
+
+    @contextmanager
+    def writer(self) -> Iterator[Write]:
+        """A function that takes tables, to stand one below the other; the first one's types and metadata hold for all.
+
+        Raises `DataError` if there are none, or they don't fit each other or the kind of file.
+        """
+        first: pa.Schema | None = None
+        write: Write | None = None
+        with atomic_file(self.path) as temporary, temporary.open("wb") as file, ExitStack() as stack:
+
+            def add(table: pa.Table) -> None:
+                nonlocal first, write
+                if write is None:
+                    first, write = table.schema, self._open(file, table.schema, stack)
+                write(self._fit(table, first))
+
+            yield add
+            if write is None:
+                raise DataError(f"{self.path}: there is nothing to write")
+
+    def _open(self, file: BinaryIO, schema: pa.Schema, stack: ExitStack) -> Write:
+        ending = self.path.suffix.lower()
+        if ending == ".parquet":
+            parquet: Write = stack.enter_context(pq.ParquetWriter(file, schema)).write_table
+            return parquet
+        if ending in (".arrow", ".feather"):
+            write: Write = stack.enter_context(pa.ipc.new_file(file, schema)).write_table
+            return _as_one(write, stack) if any(pt.is_dictionary(field.type) for field in schema) else write
+        if ending == ".gz":
+            file = cast(BinaryIO, stack.enter_context(gzip.GzipFile("", "wb", fileobj=file, mtime=0)))
+        write_csv(file, schema.empty_table(), separator(self.path), header=True)
+        return lambda table: write_csv(file, table, separator(self.path), header=False)
+
+    def _fit(self, table: pa.Table, schema: pa.Schema) -> pa.Table:
+        try:
+            return table.cast(schema)
+        except (pa.ArrowInvalid, pa.ArrowNotImplementedError, ValueError) as error:
+            raise DataError(
+                f"{self.path}: rows must be of the first ones' types: {str(error).splitlines()[0]}"
+            ) from None
+
+
+def _as_one(write: Write, stack: ExitStack) -> Write:
+    """All tables as one at the end: Arrow's files hold one dictionary for each column."""
+    tables: list[pa.Table] = []
+    stack.callback(lambda: write(pa.concat_tables(tables).unify_dictionaries()))
+    return tables.append
 
 
 class TableReader:
@@ -54,18 +127,19 @@ class TableReader:
             raise DataError(f"{path}: {'is a folder' if self.path.is_dir() else 'no such file'}")
         if self.path.stat().st_size == 0:
             raise DataError(f"{path}: is empty")
-        with _errors(self.path):
-            self.file = self._open(schema)
-            self.names: tuple[str, ...] = tuple(self.file.names)
-            self.rows = self.file.rows
+        columnar = self.path.suffix.lower() in (".parquet", ".arrow", ".feather")
+        self._csv = None if columnar else CsvFile(self.path, schema)
+        with self._open() as (found, rows, _):
+            self.names: tuple[str, ...] = self._csv.names if self._csv else tuple(found.names)
+            self.rows = rows
         if twice := [name for name in dict.fromkeys(self.names) if self.names.count(name) > 1]:
             raise DataError(f"{path}: columns must have names of their own, got {twice[0]!r} more than once")
 
     def __iter__(self) -> Iterator[Table]:
         first = 0
-        with _errors(self.path), closing(self.file.batches(self.batch_rows)) as batches:
-            for part in _regroup(batches, self.file.schema, self.batch_rows):
-                yield self.checked(part, first)
+        with self._open() as (schema, _, batches):
+            for part in _regroup(batches, schema, self.batch_rows):
+                yield self._checked(part, first)
                 first += part.num_rows
         if first == 0:
             raise DataError(f"{self.path}: has no rows")
@@ -78,77 +152,51 @@ class TableReader:
 
     def read(self) -> Table:
         """The whole file."""
-        with _errors(self.path):
-            return self.checked(self.file.read())
+        if self._csv:
+            return self._checked(self._csv.read())
+        with self._open() as (schema, _, batches):
+            return self._checked(pa.Table.from_batches(batches, schema))
 
-    def checked(self, table: pa.Table, first: int = 0) -> Table:
-        """Rows of the file from number `first` on as a `Table`; raises `DataError` if there are none."""
+    def _checked(self, table: pa.Table, first: int = 0) -> Table:
+        """Rows of the file from number `first` on; raises `DataError` if there are none."""
         if table.num_rows == 0:
             raise DataError(f"{self.path}: has no rows")
         return Table.of(table, str(self.path), first)
 
-    def _open(self, schema: TableSchema | None) -> _File:
-        ending = self.path.suffix.lower()
-        if ending == ".parquet":
-            return _ParquetFile(self.path)
-        return _ArrowFile(self.path) if ending in (".arrow", ".feather") else CsvFile(self.path, schema)
-
-
-class _ParquetFile:
-    def __init__(self, path: Path) -> None:
-        self._path = path
-        with pq.ParquetFile(path) as file:
-            self.schema = file.schema_arrow
-            self.names: list[str] = self.schema.names
-            self.rows: int | None = file.metadata.num_rows
-
-    def read(self) -> pa.Table:
-        with pq.ParquetFile(self._path) as file:
-            return file.read()
-
-    def batches(self, rows: int) -> Generator[pa.RecordBatch]:
-        with pq.ParquetFile(self._path) as file:
-            yield from file.iter_batches(rows)
-
-
-class _ArrowFile:
-    """Arrow's own formats: that for files, that for streams, and the first Feather."""
-
-    def __init__(self, path: Path) -> None:
-        self._path = path
-        with path.open("rb") as file:
-            self._old = file.read(4) == b"FEA1"
-        if self._old:
-            table = self.read()
-            self.schema, self.rows = table.schema, table.num_rows
-        else:
-            with self._reader() as reader:
-                self.schema = reader.schema
-                self.rows = reader.count_rows() if hasattr(reader, "count_rows") else None
-        self.names: list[str] = self.schema.names
-
-    def read(self) -> pa.Table:
-        if self._old:
-            return feather.read_table(self._path)
-        with self._reader() as reader:
-            return reader.read_all()
-
-    def batches(self, rows: int) -> Generator[pa.RecordBatch]:
-        if self._old:
-            yield from self.read().to_batches(rows)
-            return
-        with self._reader() as reader:
-            if isinstance(reader, pa.RecordBatchStreamReader):
-                yield from reader
+    @contextmanager
+    def _open(self) -> Iterator[tuple[Any, int | None, Iterator[pa.RecordBatch]]]:
+        """Schema and number of rows, if they are known, and batches; Arrow's errors become ours."""
+        try:
+            if self._csv:
+                yield None, None, self._csv.batches()
             else:
-                yield from (reader.get_batch(at) for at in range(reader.num_record_batches))
+                with _columnar(self.path, self.batch_rows) as opened:
+                    yield opened
+        except (pa.ArrowException, OSError) as error:
+            reason = str(error).splitlines()[0] if str(error) else type(error).__name__
+            raise DataError(f"{self.path}: can't be read as a table, is it damaged? ({reason})") from None
 
-    def _reader(self) -> pa.RecordBatchFileReader | pa.RecordBatchStreamReader:
-        mapped = pa.memory_map(str(self._path))
-        if mapped.read(6) == b"ARROW1":
-            return pa.ipc.open_file(mapped)
-        mapped.seek(0)
-        return pa.ipc.open_stream(mapped)
+
+@contextmanager
+def _columnar(path: Path, batch_rows: int) -> Iterator[tuple[pa.Schema, int | None, Iterator[pa.RecordBatch]]]:
+    """Parquet, or one of Arrow's own formats: that for files, that for streams, and the first Feather."""
+    if path.suffix.lower() == ".parquet":
+        with pq.ParquetFile(path) as file:
+            yield file.schema_arrow, file.metadata.num_rows, file.iter_batches(batch_rows)
+        return
+    mapped = pa.memory_map(str(path))
+    magic = mapped.read(6)
+    mapped.seek(0)
+    if magic.startswith(b"FEA1"):
+        table = feather.read_table(path)
+        yield table.schema, len(table), iter(table.to_batches(batch_rows))
+    elif magic == b"ARROW1":
+        with pa.ipc.open_file(mapped) as reader:
+            rows = reader.count_rows() if hasattr(reader, "count_rows") else None
+            yield reader.schema, rows, map(reader.get_batch, range(reader.num_record_batches))
+    else:
+        with pa.ipc.open_stream(mapped) as reader:
+            yield reader.schema, None, reader
 
 
 def _regroup(batches: Iterator[pa.RecordBatch], schema: pa.Schema | None, rows: int) -> Iterator[pa.Table]:
@@ -165,13 +213,3 @@ def _regroup(batches: Iterator[pa.RecordBatch], schema: pa.Schema | None, rows: 
             count -= rows
     if count:
         yield pa.Table.from_batches(waiting, schema)
-
-
-@contextmanager
-def _errors(path: Path) -> Iterator[None]:
-    """Arrow's errors as ours."""
-    try:
-        yield
-    except (pa.ArrowException, OSError) as error:
-        reason = str(error).splitlines()[0] if str(error) else type(error).__name__
-        raise DataError(f"{path}: can't be read as a table, is it damaged? ({reason})") from None

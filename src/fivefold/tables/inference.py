@@ -14,8 +14,7 @@ from pyarrow import types as pt
 
 from fivefold.errors import DataError, UsageError
 from fivefold.tables.cells import EXACT, blank, encode_column, is_number, is_text, plain
-from fivefold.tables.columns import MOST_CATEGORIES, Category, Column, Kind
-from fivefold.tables.schema import TableSchema
+from fivefold.tables.schema import MOST_CATEGORIES, Category, Column, Kind, TableSchema
 from fivefold.tables.table import Table
 
 _ASKED = "as `schema` asks"
@@ -23,7 +22,7 @@ _FEW = 20  # so many categories are few for any number of rows
 _SAMPLE = 200_000
 _FARTHEST = 1e150
 _LEAST_SPREAD = 1e-150
-_STEPS = (1, 2, 4, *(each for tens in range(1, 7) for each in (10**tens, 2 * 10**tens) if each <= 10**6))  # 1 / step
+_STEPS: tuple[int, ...] = (1, 2, 4, *(times * 10**tens for tens in range(1, 6) for times in (1, 2)), 10**6)  # 1 / step
 
 
 class _Carried(Exception):
@@ -72,7 +71,7 @@ def _check_overrides(overrides: Mapping[str, Any], names: tuple[str, ...]) -> di
                 f"`schema`: column {name!r}: kind must be one of {', '.join(kinds)}, got {fields['kind']!r}"
             )
         missing = fields.get("missing", [])
-        if not isinstance(missing, list | tuple) or not all(isinstance(each, str | int | float) for each in missing):
+        if not isinstance(missing, list | tuple) or not all(isinstance(value, str | int | float) for value in missing):
             raise UsageError(f"`schema`: column {name!r}: missing must be a list of values, got {missing!r}")
     return {name: dict(fields) for name, fields in columns.items()}
 
@@ -201,10 +200,8 @@ def _measure(column: Column, values: pa.ChunkedArray, cells: np.ndarray, table: 
 
 def _spread(numbers: np.ndarray) -> float:
     quartiles = np.percentile(numbers, [25, 75])
-    for spread in (float(quartiles[1] - quartiles[0]) / 1.349, float(numbers.std())):
-        if spread >= _LEAST_SPREAD:
-            return spread
-    return 1.0
+    spreads = float(quartiles[1] - quartiles[0]) / 1.349, float(numbers.std())
+    return next((spread for spread in spreads if spread >= _LEAST_SPREAD), 1.0)
 
 
 def _whole_step(numbers: np.ndarray) -> float:
@@ -214,9 +211,8 @@ def _whole_step(numbers: np.ndarray) -> float:
 
 def _step(numbers: np.ndarray, kind: pa.DataType) -> float:
     """The greatest of a few decimal fractions of which all are multiples to within their type's rounding, or 0."""
-    single = pt.is_float32(kind) or pt.is_float16(kind)
-    precision = float(np.finfo(np.float16 if pt.is_float16(kind) else np.float32 if single else np.float64).eps)
-    error = 4 * precision * np.abs(numbers)
+    precision = np.finfo(kind.to_pandas_dtype() if pt.is_floating(kind) else np.float64).eps
+    error = 4 * float(precision) * np.abs(numbers)
     for parts in _STEPS:
         if error.max(initial=0.0) * parts > 0.01:
             return 0.0

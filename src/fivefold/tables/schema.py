@@ -1,19 +1,132 @@
-"""Items that are rows of a table."""
+"""What a table's columns are, and items that are rows of them."""
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+import math
+import re
+from dataclasses import asdict, dataclass
 from functools import cached_property
-from typing import Any, ClassVar
+from typing import Any, ClassVar, Literal, get_args
 
 import numpy as np
 
-from fivefold.errors import ModelError
+from fivefold.errors import ModelError, UsageError
 from fivefold.findings import Doubt
-from fivefold.tables.columns import Column
 
+Kind = Literal["real", "integer", "datetime", "boolean", "category"]
+Category = str | int | float | bool
+MOST_CATEGORIES = 255
+_MOST_TEXT = 1 << 16
 _MOST_COLUMNS = 1 << 14
 _FARTHEST = 9.0  # beyond the range met in the fit, in units of it
+
+
+@dataclass(frozen=True)
+class Column:
+    """One column, as it was met in the fit.
+
+    Cells are encoded as float64: numbers as they are, dates as a count of `dtype`'s unit since 1970, booleans as 0 and 1,
+    categories by their place in `categories` (one that was not met: `len(categories)`); missing ones as NaN.
+
+    Attributes
+    ----------
+    name, kind
+    dtype : Arrow's name for its type, such as `double`, `int64`, `string`, `timestamp[us, tz=UTC]`
+    categories : the values of a category, in the order of their codes
+    centre, spread : where numbers lie, robustly: their median and about a standard deviation of their bulk
+    low, high : the least and the greatest met, as encoded: of k categories 0 and k - 1
+    step : all numbers met are whole multiples of it; whole itself, or 1 / a whole number; 0: of none that is known
+    sentinels : values that stand for missing
+    """
+
+    name: str
+    kind: Kind
+    dtype: str
+    categories: tuple[Category, ...] = ()
+    centre: float = 0.0
+    spread: float = 1.0
+    low: float = 0.0
+    high: float = 0.0
+    step: float = 0.0
+    sentinels: tuple[Category, ...] = ()
+
+    @property
+    def classes(self) -> int:
+        """How many classes a cell may be in, one for what was not met among them; 0 for numbers."""
+        if self.kind == "boolean":
+            return 2
+        return len(self.categories) + 1 if self.kind == "category" else 0
+
+    @property
+    def is_whole(self) -> bool:
+        """Whether its numbers can only be multiples of the step."""
+        return self.kind in ("integer", "datetime")
+
+    def scaled(self, value: float) -> float:
+        """A number on the column's own scale, where the bulk is about -1 to 1 and far tails are near."""
+        return math.asinh((value - self.centre) / self.spread)
+
+    def parse(self, text: str) -> float:
+        """A cell from its text, encoded; raises `UsageError` if it can't be one of this column."""
+        if self.kind in ("boolean", "category"):
+            words = ("false", "true") if self.kind == "boolean" else tuple(map(str, self.categories))
+            asked = text.lower() if self.kind == "boolean" else text
+            if asked not in words:
+                raise UsageError(f"{self.name} must be {', '.join(words[:8])}{' …' * (len(words) > 8)}; got {text!r}")
+            return float(words.index(asked))
+        try:
+            if self.kind == "datetime":
+                unit = re.search(r"\[(s|ms|us|ns)", self.dtype)
+                return float(np.datetime64(text).astype(f"M8[{unit[1] if unit else 'D'}]").astype(np.int64))
+            number = float(text)
+        except ValueError:
+            number = math.nan
+        if not math.isfinite(number):
+            kind = "an integer" if self.kind == "integer" else f"a {self.kind}"
+            raise UsageError(f"{self.name} must be {kind}, got {text!r}")
+        return number
+
+    def describe(self) -> str:
+        """`integer in [326, 18823]`."""
+        if self.kind == "category":
+            shown = ", ".join(map(str, self.categories[:4])) + (", …" if len(self.categories) > 4 else "")
+            return f"category of {len(self.categories)} ({shown})"
+        if self.kind == "boolean":
+            return "boolean"
+        return f"{self.kind} in [{self.low:g}, {self.high:g}]"
+
+    def to_json(self) -> dict[str, Any]:
+        """The column as plain JSON values."""
+        fields = asdict(self)
+        return {**fields, "categories": list(self.categories), "sentinels": list(self.sentinels)}
+
+    @classmethod
+    def from_json(cls, fields: dict[str, Any]) -> Column:
+        """The inverse of `to_json`; raises `ModelError` for anything else."""
+        try:
+            lists = {name: tuple(fields[name]) for name in ("categories", "sentinels")}
+            column = cls(**{**fields, **lists})
+            numbers = (column.centre, column.spread, column.low, column.high, column.step)
+            sane = (
+                isinstance(column.name, str)
+                and isinstance(column.dtype, str)
+                and column.kind in get_args(Kind)
+                and (len(column.categories) > 0) == (column.kind == "category")
+                and len(column.categories) <= MOST_CATEGORIES
+                and all(isinstance(value, str | int | float) for value in column.categories + column.sentinels)
+                and len(set(column.categories)) == len(column.categories)
+                and all(type(number) in (int, float) and math.isfinite(number) for number in numbers)
+                and column.spread > 0
+                and column.low <= column.high
+                and column.step >= 0
+                and (column.kind != "category" or (column.low, column.high) == (0, len(column.categories) - 1))
+                and (column.kind != "boolean" or 0 <= column.low <= column.high <= 1)
+            )
+        except (KeyError, TypeError) as error:
+            raise ModelError(f"the model's schema is damaged: {error!r}") from None
+        if not sane:
+            raise ModelError(f"the model's schema is damaged: column {str(fields)[:_MOST_TEXT]}")
+        return column
 
 
 @dataclass(frozen=True)
@@ -70,7 +183,7 @@ class TableSchema:
         with np.errstate(over="ignore"):
             scaled = np.arcsinh((values[..., 0] - at["centre"]) / at["spread"])
         unit = np.where(at["classes"] > 0, values[..., 0] / np.maximum(at["classes"] - 1, 1), (scaled - low) / extent)
-        return np.clip(unit, -_FARTHEST, 1 + _FARTHEST).astype(np.float32)[..., None]
+        return np.asarray(np.clip(unit, -_FARTHEST, 1 + _FARTHEST), np.float32)[..., None]
 
     def from_unit(self, unit: np.ndarray, dtype: np.dtype | str | None = None) -> np.ndarray:
         """The inverse, within the ranges met in the fit: classes and whole numbers are rounded to what can be.
@@ -88,7 +201,7 @@ class TableSchema:
     def snap(self, values: np.ndarray) -> np.ndarray:
         """Encoded cells `(…, columns, 1)` at the columns' steps, as the cells of real rows are."""
         at = self._scales[0]
-        return np.clip(_round(values[..., 0], at["step"]), at["low"], at["high"])[..., None]
+        return np.asarray(np.clip(_round(values[..., 0], at["step"]), at["low"], at["high"]))[..., None]
 
     @cached_property
     def support(self) -> tuple[np.ndarray, ...]:
@@ -128,7 +241,7 @@ class TableSchema:
     def to_json(self) -> dict[str, Any]:
         """The schema as plain JSON values."""
         columns = [column.to_json() for column in self.columns]
-        return {"kind": self.kind, "columns": columns, "carried": [list(each) for each in self.carried]}
+        return {"kind": self.kind, "columns": columns, "carried": [list(pair) for pair in self.carried]}
 
     @classmethod
     def from_json(cls, fields: dict[str, Any]) -> TableSchema:
@@ -139,13 +252,13 @@ class TableSchema:
             names = [*schema.names, *(name for name, _ in carried)]
             sane = (
                 0 < len(schema.columns) <= _MOST_COLUMNS
-                and all(isinstance(text, str) for each in carried for text in each)
+                and all(isinstance(text, str) for pair in carried for text in pair)
                 and len(set(names)) == len(names)
             )
         except (KeyError, TypeError, ValueError) as error:
             raise ModelError(f"the model's schema is damaged: {error!r}") from None
         if not sane:
-            raise ModelError("the model's schema is damaged: its columns must be some, and have names of their own")
+            raise ModelError("the model's schema is damaged: it must have columns, and those names of their own")
         return schema
 
 

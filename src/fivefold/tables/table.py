@@ -1,21 +1,23 @@
-"""Tables, seen as columns: to encoded cells, and back to a table of the same kind."""
+"""Tables in memory, of whatever library: seen as Arrow columns, turned to encoded cells, and back to one of the same kind."""
 
 from __future__ import annotations
 
 import warnings
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
-from typing import Any
+from typing import Any, Literal
 
+import narwhals as nw
 import numpy as np
 import pyarrow as pa
+from pyarrow import types as pt
 
 from fivefold.errors import DataError
 from fivefold.items import Items
-from fivefold.tables import frames as table_frames
-from fivefold.tables.cells import FITTED, decode_column, decode_type, encode_column
-from fivefold.tables.frames import TableKind
+from fivefold.tables.cells import FITTED, arrow_type, decode_column, encode_column
 from fivefold.tables.schema import TableSchema
+
+TableKind = Literal["pandas", "polars", "arrow", "numpy"]
 
 
 @dataclass(frozen=True)
@@ -43,26 +45,24 @@ class Table:
 
         Raises `DataError` for anything else, for columns of mixed types, and for columns of one name.
         """
-        kind = table_frames.kind_of(data, source)
-        return cls(data, table_frames.to_arrow(data, kind, source), kind, source, first)
+        kind = _kind_of(data, source)
+        return cls(data, _to_arrow(data, kind, source), kind, source, first)
 
     def __len__(self) -> int:
-        return self.arrow.num_rows
+        return int(self.arrow.num_rows)
 
     @property
     def names(self) -> tuple[str, ...]:
         """Of all columns."""
         return tuple(self.arrow.column_names)
 
-    def take(self, rows: slice | np.ndarray) -> Table:
-        """The table of some rows, by number or by a mask `(n,)`."""
-        start = rows.indices(len(self))[0] if isinstance(rows, slice) else 0
-        return replace(
-            self,
-            native=table_frames.take(self.native, self.kind, rows),
-            arrow=table_frames.take(self.arrow, "arrow", rows),
-            first=self.first + start,
-        )
+    def part(self, start: int, rows: int) -> Table:
+        """At most so many rows from number `start` on; a view."""
+        if self.kind == "arrow":
+            native = self.native.slice(start, rows)
+        else:
+            native = (self.native.iloc if self.kind == "pandas" else self.native)[start : start + rows]
+        return replace(self, native=native, arrow=self.arrow.slice(start, rows), first=self.first + start)
 
     def cells(self, schema: TableSchema) -> np.ndarray:
         """The schema's columns as encoded cells `(n, d)`, float64; NaN is missing.
@@ -99,19 +99,25 @@ class Table:
             rows = where[:, number] & known
             if rows.any():
                 new[at] = rows, decode_column(column, cells[rows, number], self.arrow.schema.field(at).type)
-        return table_frames.put(self.native, self.kind, new)
+        return _put(self.native, self.kind, new)
 
     def exact(self, schema: TableSchema) -> tuple[TableKind, pa.Table]:
         """Its kind, and all that it holds: NaN as they are, the index of pandas; the schema's columns by their names."""
-        arrow = table_frames.to_exact(self.native, self.kind, self.arrow)
+        arrow = self.arrow
+        if self.kind == "pandas":
+            arrow = _exact_pandas(self.native)
+        elif self.kind == "numpy":
+            arrow = pa.table([pa.array(column) for column in self.native.T], arrow.column_names)
         names = arrow.column_names
         for column, at in zip(schema.columns, self.places(schema), strict=True):
             names[at] = column.name
         return self.kind, arrow.rename_columns(names).replace_schema_metadata(arrow.schema.metadata)
 
-    def like(self, columns: Mapping[str, np.ndarray]) -> Any:
-        """A new table of the same kind and index of these columns `(n,)`; for NumPy a 2-D array of float64."""
-        return table_frames.like(self.native, self.kind, columns)
+    def beside(self, schema: TableSchema, numbers: np.ndarray, where: np.ndarray) -> Any:
+        """A table of the same kind and index of `numbers` `(n, d)` of the modelled cells, float64; NaN where not `where`."""
+        columns = np.where(where, numbers, np.nan).astype(np.float64).T
+        new = as_native(pa.table(list(columns), list(schema.names)), self.kind)
+        return new.set_index(self.native.index) if self.kind == "pandas" else new
 
     def places(self, schema: TableSchema) -> list[int]:
         """Where the schema's columns are; raises `DataError` if any lacks."""
@@ -138,7 +144,9 @@ class Table:
 
 def decode_rows(schema: TableSchema, cells: np.ndarray) -> pa.Table:
     """Encoded cells `(n, d)` as new rows, of the Arrow types that were fitted."""
-    columns = [decode_column(column, cells[:, at], decode_type(column)) for at, column in enumerate(schema.columns)]
+    columns = [
+        decode_column(column, cells[:, at], arrow_type(column.dtype)) for at, column in enumerate(schema.columns)
+    ]
     return pa.table(columns, list(schema.names))
 
 
@@ -151,3 +159,158 @@ def _list(names: list[str] | tuple[str, ...], most: int = 12) -> str:
     shown = ", ".join(map(repr, names[:most]))
     more = f" and {len(names) - most} more" if len(names) > most else ""
     return f"column{'s' if len(names) > 1 else ''} {shown}{more}"
+
+
+def _kind_of(data: Any, source: str) -> TableKind:
+    """Which kind of table this is; raises `DataError` for anything else."""
+    if nw.dependencies.is_pandas_dataframe(data):
+        return "pandas"
+    if nw.dependencies.is_polars_dataframe(data):
+        return "polars"
+    if isinstance(data, pa.Table):
+        return "arrow"
+    if isinstance(data, np.ndarray) and data.ndim == 2 and data.dtype.kind in "buifO":
+        return "numpy"
+    got = f"an array {data.shape} of {data.dtype}" if isinstance(data, np.ndarray) else type(data).__name__
+    raise DataError(
+        f"{source}: must be a pandas or polars DataFrame, a pyarrow Table or a 2-D NumPy array of numbers or objects, "
+        f"got {got}"
+    )
+
+
+def _to_arrow(data: Any, kind: TableKind, source: str) -> pa.Table:
+    """The table as Arrow's, its columns named by text; NaN of pandas and NumPy become null.
+
+    Raises `DataError` for columns of mixed types, and for columns of one name.
+    """
+    if kind == "numpy":
+        names = [f"x{at}" for at in range(data.shape[1])]
+    else:
+        names = [str(name) for name in (data.column_names if kind == "arrow" else data.columns)]
+    if twice := [name for name in dict.fromkeys(names) if names.count(name) > 1]:
+        raise DataError(
+            f"{source}: columns must have names of their own, got {twice[0]!r} {names.count(twice[0])} times"
+        )
+    if kind == "polars":
+        try:
+            data = data.to_arrow()
+        except pa.ArrowException as error:
+            raise DataError(f"{source}: can't be turned into Arrow columns: {_line(error)}") from None
+    if kind in ("arrow", "polars"):
+        return data.cast(pa.schema([_computable(field) for field in data.schema], data.schema.metadata))
+    columns = [data.iloc[:, at] if kind == "pandas" else data[:, at] for at in range(len(names))]
+    arrays = [_array(column, name, source) for column, name in zip(columns, names, strict=True)]
+    if not names:
+        return pa.table({"": pa.nulls(len(data))}).select([])
+    return pa.table(arrays, names)
+
+
+def _exact_pandas(data: Any) -> pa.Table:
+    """With the index, and floats whose NaN are NaN, not null."""
+    data = data.copy(deep=False)
+    for at in range(data.shape[1]):
+        if _is_sparse(data.iloc[:, at]):
+            data.isetitem(at, data.iloc[:, at].sparse.to_dense())
+    table = pa.Table.from_pandas(data)
+    for at, dtype in enumerate(data.dtypes):
+        if getattr(dtype, "kind", "") == "f" and not hasattr(dtype, "construct_array_type"):
+            field = table.schema.field(at)
+            table = table.set_column(at, field, pa.array(data.iloc[:, at].to_numpy(), field.type))
+    return table
+
+
+def _put(data: Any, kind: TableKind, columns: Mapping[int, tuple[np.ndarray, pa.Array]]) -> Any:
+    """A copy in which the columns by place have new values: `(n,)` bool where, and as many values, none of them null."""
+    if kind == "numpy":
+        copy = data.copy()
+        for at, (where, values) in columns.items():
+            copy[where, at] = values.to_pylist() if data.dtype == object else values.to_numpy(zero_copy_only=False)
+        return copy
+    if kind == "pandas":
+        return _put_pandas(data, columns)
+    if kind == "polars":
+        return _put_polars(data, columns)
+    for at, (where, values) in columns.items():
+        data = data.set_column(at, data.schema.field(at), _put_arrow(data.column(at), where, values))
+    return data
+
+
+def as_native(arrow: pa.Table, kind: str) -> Any:
+    """An Arrow table as one of the given kind: `pandas`, `polars`, `arrow` or `numpy`.
+
+    A NumPy array is of objects if not all columns are numbers or all are booleans.
+    """
+    if kind == "pandas":
+        return arrow.to_pandas()
+    if kind == "polars":
+        import polars as pl
+
+        return pl.from_arrow(arrow)
+    if kind == "numpy":
+        columns = [column.to_numpy() for column in arrow.columns]
+        kinds = {column.dtype.kind for column in columns}
+        objects = not (kinds <= set("iuf") or kinds == {"b"})
+        return np.column_stack([column.astype(object) if objects else column for column in columns])
+    return arrow
+
+
+def _array(column: Any, name: str, source: str) -> pa.Array | pa.ChunkedArray:
+    try:
+        return pa.array(column.sparse.to_dense() if _is_sparse(column) else column, from_pandas=True)
+    except (pa.ArrowInvalid, pa.ArrowTypeError, pa.ArrowNotImplementedError, OverflowError) as error:
+        types = list(dict.fromkeys(type(cell).__name__ for cell in column if cell is not None and cell == cell))
+        if len(types) > 1:
+            raise DataError(f"{source}: column {name!r} must be of one type, got {types[0]} and {types[1]}") from None
+        raise DataError(f"{source}: column {name!r} can't be read: {_line(error)}") from None
+
+
+def _is_sparse(column: Any) -> bool:
+    return str(column.dtype).startswith("Sparse[")
+
+
+def _line(error: Exception) -> str:
+    return str(error).splitlines()[0] if str(error) else type(error).__name__
+
+
+def _put_pandas(data: Any, columns: Mapping[int, tuple[np.ndarray, pa.Array]]) -> Any:
+    frame = data.copy(deep=False)
+    for at, (where, values) in columns.items():
+        series = data.iloc[:, at].copy()
+        new = values.to_pandas().array
+        if _is_sparse(series):
+            series = series.sparse.to_dense()
+        if series.dtype == "category":
+            have = series.cat.categories
+            series = series.cat.add_categories([level for level in dict.fromkeys(new) if level not in have])
+        series.iloc[np.flatnonzero(where)] = list(new) if series.dtype in (object, "category") else new
+        frame.isetitem(at, series.astype(data.dtypes.iloc[at]) if _is_sparse(data.iloc[:, at]) else series)
+    return frame
+
+
+def _put_polars(data: Any, columns: Mapping[int, tuple[np.ndarray, pa.Array]]) -> Any:
+    import polars as pl
+
+    for at, (where, values) in columns.items():
+        old = data.to_series(at)
+        place = np.zeros(len(where), np.uint32)
+        place[where] = np.arange(len(values))
+        new = pl.Series(pl.from_arrow(values)).cast(old.dtype).gather(place)
+        data = data.with_columns(new.zip_with(pl.Series(where), old).alias(old.name))
+    return data
+
+
+def _put_arrow(old: pa.ChunkedArray, where: np.ndarray, values: pa.Array) -> pa.ChunkedArray:
+    """By taking from the old and the new values in a row, which works for any type."""
+    rows = np.arange(len(old))
+    rows[where] = len(old) + np.arange(len(values))
+    joined = pa.chunked_array([*old.chunks, values.cast(old.type)], old.type)
+    if pt.is_dictionary(old.type):
+        joined = joined.unify_dictionaries()
+    elif pt.is_string_view(old.type):
+        joined = joined.cast(pa.large_string())
+    return joined.take(pa.array(rows)).cast(old.type)
+
+
+def _computable(field: pa.Field) -> pa.Field:
+    """Arrow can't compute with `string_view` yet."""
+    return field.with_type(pa.large_string()) if pt.is_string_view(field.type) else field

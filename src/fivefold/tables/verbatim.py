@@ -20,7 +20,7 @@ from fivefold.archive.layers import DamagedLayerError, check_same
 from fivefold.codec.numbers import NumberBins
 from fivefold.errors import DataError
 from fivefold.tables.cells import encode_column, plain
-from fivefold.tables.columns import Column
+from fivefold.tables.schema import Column
 
 _LEVEL = 19  # of zstd
 _SIZE = struct.Struct("<Q")  # of the layer, inflated
