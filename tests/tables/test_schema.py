@@ -68,8 +68,8 @@ def test_what_a_schema_says():
     assert (SCHEMA.shape, SCHEMA.size, SCHEMA.dtype) == ((1, 7, 1), 7, "float64")
     assert SCHEMA.describe() == "7 columns (3 real, 1 integer, 1 datetime, 1 boolean, 1 category)"
     assert [column.classes for column in COLUMNS] == [0, 0, 0, 0, 2, 4, 0]
-    assert COLUMNS[2].describe() == "whole: integer in [100, 90000]"
-    assert COLUMNS[5].describe() == "cut: category of 3 (a, b, c)"
+    assert COLUMNS[2].describe() == "integer in [100, 90000]"
+    assert COLUMNS[5].describe() == "category of 3 (a, b, c)"
 
 
 def test_json_round_trip():
