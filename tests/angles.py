@@ -9,11 +9,12 @@ import numpy as np
 import torch
 from torch import nn
 
-from fivefold.archive.layers import RAW
+from fivefold.archive.layers import RAW, Encoding
 from fivefold.config import FitConfig, NetworkConfig, TrainingConfig
-from fivefold.items import Items, ItemSet
+from fivefold.dataset import ItemSet
+from fivefold.items import Items
 from fivefold.jobs.generate import Generated, draw_items
-from fivefold.modality import Encoding, Words
+from fivefold.modality import Words
 from fivefold.model.calibrations import FittedPrior, JointScore
 from fivefold.model.context import assemble
 from fivefold.model.likelihoods import Gaussian

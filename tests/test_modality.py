@@ -10,9 +10,9 @@ import pytest
 import torch
 from scipy.sparse import csr_array
 
+from fivefold.dataset import ItemSet, open_data
 from fivefold.errors import DataError, ModelError, UsageError
 from fivefold.images.dataset import make_items
-from fivefold.items import ItemSet, open_data
 from fivefold.modality import MODALITIES, modality_for, modality_of, options_of, schema_from_json
 from fivefold.series.dataset import read_series
 from fivefold.tables import dataset as tables

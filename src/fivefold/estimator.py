@@ -18,8 +18,8 @@ from sklearn.base import (
 from sklearn.utils import check_random_state
 from sklearn.utils.validation import check_is_fitted, validate_data
 
+from fivefold.dataset import open_data
 from fivefold.errors import UsageError
-from fivefold.items import open_data
 from fivefold.modality import Dataset, modality_for
 from fivefold.progress import silenced
 

@@ -1,19 +1,62 @@
-"""Items in memory, and datasets of them: what is cut into blocks for the jobs, and put together again. No torch here."""
+"""Items of a schema in memory, the blocks that jobs work on, and what collects their results. No torch here."""
 
 from __future__ import annotations
 
 import dataclasses
 from abc import ABC, abstractmethod
-from collections.abc import Iterable, Iterator, Mapping
-from dataclasses import dataclass, field
-from typing import Any, Protocol, Self, final
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import Any, ClassVar, Protocol, Self, final
 
 import numpy as np
 
 from fivefold.errors import DataError
-from fivefold.findings import Check
-from fivefold.modality import Dataset, Place, Schema, modality_of
 from fivefold.seeds import derive_seed
+
+
+class Schema(Protocol):
+    """What an item is; travels inside the model.
+
+    An item is an array `shape` `(h, w, c)`; networks see its elements on the unit scale, float32.
+
+    Attributes
+    ----------
+    kind : what the modality is called on disk
+    dtype : of items' values
+    levels : how many equidistant values an element can have; None if that is not known, or differs
+    """
+
+    kind: ClassVar[str]
+
+    @property
+    def shape(self) -> tuple[int, int, int]: ...
+
+    @property
+    def size(self) -> int: ...
+
+    @property
+    def dtype(self) -> str: ...
+
+    @property
+    def levels(self) -> int | None: ...
+
+    @property
+    def numbers(self) -> np.ndarray:
+        """Which elements are numbers, not classes: bool, broadcastable to `shape`."""
+
+    def to_unit(self, values: np.ndarray) -> np.ndarray: ...
+
+    def from_unit(self, unit: np.ndarray, dtype: np.dtype | str | None = None) -> np.ndarray: ...
+
+    def snap(self, values: np.ndarray) -> np.ndarray:
+        """Values as those of real items are: at the steps, and within the range, that were met in the fit."""
+
+    def describe(self) -> str: ...
+
+    def findings(self) -> dict[str, str]:
+        """What is known of single columns or channels, by name."""
+
+    def to_json(self) -> dict[str, Any]: ...
 
 
 class Origin(Protocol):
@@ -23,7 +66,6 @@ class Origin(Protocol):
 
     def hold_out(self, share: float, rng: np.random.Generator, source: str) -> tuple[np.ndarray, np.ndarray] | None:
         """Item numbers to train on, and those held out, so that the two have nothing in common; None: any will do."""
-        ...
 
 
 @dataclass(frozen=True)
@@ -147,115 +189,6 @@ class Numbers:
     def result(self) -> tuple[np.ndarray, None]:
         """`(n,)`; items that are not cut from longer data have no windows."""
         return np.concatenate(self._parts), None
-
-
-@dataclass(frozen=True)
-class ItemSet:
-    """Items in memory as a dataset of one block; results are arrays like theirs, or go to `places`."""
-
-    items: Items
-    places: Mapping[str, Place] = field(default_factory=dict)
-
-    @property
-    def schema(self) -> Schema:
-        """Of the items."""
-        return self.items.schema
-
-    @property
-    def source(self) -> str:
-        """What to call the set in messages."""
-        return self.items.source
-
-    def __len__(self) -> int:
-        return len(self.items)
-
-    @property
-    def summary(self) -> str:
-        """See `Dataset`."""
-        return f"{self.source}: {len(self):,} of {self.schema.describe()}"
-
-    def check(self) -> Check:
-        """See `Dataset`."""
-        return Check(self.summary)
-
-    def blocks(self, doing: str) -> Iterator[Block]:
-        """All items at once."""
-        yield Block(self.items)
-
-    def all_items(self) -> Items:
-        """See `Dataset`."""
-        return self.items
-
-    examples = all_items
-
-    def collector(self, role: str = "", *, replace: bool = True) -> Collector | None:
-        """See `Dataset`."""
-        if not self.places:
-            return _ArrayCollector()
-        return _ItemFileCollector(self.items, self.places[role], replace) if role in self.places else None
-
-    def scores(self) -> Numbers:
-        """See `Dataset`."""
-        return Numbers()
-
-    def in_form(self, scores: np.ndarray) -> np.ndarray:
-        """As they are."""
-        return scores
-
-    def events(self, score: np.ndarray, p_value: np.ndarray, anomaly: np.ndarray) -> None:
-        """None: items stand for themselves."""
-
-    def report(
-        self, scores: Mapping[str, np.ndarray], windows: Any = None, events: Any = None
-    ) -> dict[str, Iterable[Any]]:
-        """A row per item, by its name or number."""
-        import pyarrow as pa
-
-        names = [self.items.name(index) for index in range(len(self.items))]
-        return {"": [pa.table({"item": names, **scores})]}
-
-    def to(self, places: Mapping[str, Any]) -> ItemSet:
-        """See `Dataset`."""
-        return dataclasses.replace(self, places=places)
-
-
-class _ArrayCollector(Collector):
-    def _put(self, block: Block, values: np.ndarray, where: np.ndarray) -> int:
-        self._values = values
-        return int(where.sum())
-
-    def result(self) -> np.ndarray:
-        return self._values
-
-
-@final
-class _ItemFileCollector(Collector):
-    def __init__(self, items: Items, place: Place, replace: bool) -> None:
-        self._items, self._place, self._replace = items, place, replace
-
-    def _put(self, block: Block, values: np.ndarray, where: np.ndarray) -> int:
-        self._place.put(self._items, values, self._replace)
-        return int(where.sum())
-
-    def result(self) -> Any:
-        return self._place.path
-
-
-def open_data(source: Any, schema: Schema, **reading: Any) -> Dataset:
-    """Data of a model's schema: items as they are, a dataset, or whatever the modality can read.
-
-    Raises
-    ------
-    DataError : if they can't be read, or don't fit
-    UsageError : for what the modality does not take
-    """
-    if isinstance(source, Items):
-        source = ItemSet(source)
-    given = {name: value for name, value in reading.items() if value is not None}
-    if hasattr(source, "blocks") and source.schema == schema and not given:
-        dataset: Dataset = source
-        return dataset
-    return modality_of(schema).data.open(source, schema, **given)
 
 
 def split_rows(items: Items, share: float, seed: int) -> tuple[np.ndarray, np.ndarray]:

@@ -1,80 +1,28 @@
 """What a kind of data must be: one narrow protocol per layer, and the registry of modalities. No torch here.
 
 A modality is a package whose rooms are modules of fixed names. Data load and archives decode without torch, so each room is
-imported when it is first asked for, and what the rest of the package knows of it is its protocol.
+imported when it is first asked for, and what the rest of the package knows of it is its protocol. Models and recipes lie above
+this page, so they are `Any` here; the protocol of `coding.py` is in `archive/layers.py`.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
 from functools import cached_property
 from importlib import import_module
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, ClassVar, Protocol, cast
+from typing import TYPE_CHECKING, Any, Protocol, cast
 
 from fivefold.config import FitConfig, ModalityConfig
 from fivefold.errors import DataError, ModelError, UsageError
 from fivefold.findings import Check
+from fivefold.items import Block, Collector, Items, Schema
 
 if TYPE_CHECKING:
     import numpy as np
     import torch
     from torch import nn
-
-    from fivefold.archive.container import ArchiveReader, Limits
-    from fivefold.items import Block, Items
-    from fivefold.model.fitted import FittedModel
-    from fivefold.storage import StoredModel
-    from fivefold.training.recipe import Recipe
-
-
-class Schema(Protocol):
-    """What an item is; travels inside the model.
-
-    An item is an array `shape` `(h, w, c)`; networks see its elements on the unit scale, float32.
-
-    Attributes
-    ----------
-    kind : what the modality is called on disk
-    dtype : of items' values
-    levels : how many equidistant values an element can have; None if that is not known, or differs
-    """
-
-    kind: ClassVar[str]
-
-    @property
-    def shape(self) -> tuple[int, int, int]: ...
-
-    @property
-    def size(self) -> int: ...
-
-    @property
-    def dtype(self) -> str: ...
-
-    @property
-    def levels(self) -> int | None: ...
-
-    @property
-    def numbers(self) -> np.ndarray:
-        """Which elements are numbers, not classes: bool, broadcastable to `shape`."""
-        ...
-
-    def to_unit(self, values: np.ndarray) -> np.ndarray: ...
-
-    def from_unit(self, unit: np.ndarray, dtype: np.dtype | str | None = None) -> np.ndarray: ...
-
-    def snap(self, values: np.ndarray) -> np.ndarray:
-        """Values as those of real items are: at the steps, and within the range, that were met in the fit."""
-        ...
-
-    def describe(self) -> str: ...
-
-    def findings(self) -> dict[str, str]:
-        """What is known of single columns or channels, by name."""
-        ...
-
-    def to_json(self) -> dict[str, Any]: ...
 
 
 @dataclass(frozen=True)
@@ -103,25 +51,9 @@ class Settings(Protocol):
 
     def split_reading(self, settings: Mapping[str, Any]) -> tuple[dict[str, Any], dict[str, Any]]:
         """What a user says of a fit, as how the data are to be read, and the settings of the fit."""
-        ...
 
     def describe_context(self, config: FitConfig) -> str:
         """What an element sees through the context decoder."""
-        ...
-
-
-class Collector(Protocol):
-    """Takes what a job gives for each block, and gives it back in the form in which the data came."""
-
-    changed: int
-
-    def __enter__(self) -> Collector: ...
-
-    def __exit__(self, *error: object) -> None: ...
-
-    def add(self, block: Block, values: np.ndarray, where: np.ndarray | None = None) -> None: ...
-
-    def result(self) -> Any: ...
 
 
 class ScoreCollector(Protocol):
@@ -131,7 +63,6 @@ class ScoreCollector(Protocol):
 
     def result(self) -> tuple[np.ndarray, np.ndarray | None]:
         """Scores `(len,)`; and the worst of each window, where items are windows of steps."""
-        ...
 
 
 class Place(Protocol):
@@ -142,11 +73,9 @@ class Place(Protocol):
 
     def put(self, items: Items, values: np.ndarray, replace: bool) -> None:
         """Results `(n, h, w, c)` like `items`, or numbers of their own if they don't `replace` values."""
-        ...
 
     def write_new(self, schema: Any, values: np.ndarray, labels: Mapping[str, np.ndarray]) -> None:
         """New items `(n, h, w, c)`, encoded; `labels` `(n,)` go beside them where an item takes several rows."""
-        ...
 
 
 class Dataset(Protocol):
@@ -165,57 +94,45 @@ class Dataset(Protocol):
 
     def __len__(self) -> int:
         """What results are counted in: images, rows, steps."""
-        ...
 
     @property
     def summary(self) -> str:
         """What the data are, in a line."""
-        ...
 
     def check(self) -> Check:
         """What was understood of the data, and what is doubtful."""
-        ...
 
     def blocks(self, doing: str) -> Iterator[Block]:
         """All items, as many at once as memory is to hold; a progress bar says `doing` what."""
-        ...
 
     def all_items(self) -> Items:
         """All items at once."""
-        ...
 
     def examples(self) -> Items:
         """What a fit learns from."""
-        ...
 
     def collector(self, role: str = "", *, replace: bool = True) -> Collector | None:
         """For results like the data; without `replace` for numbers of their own, beside the data.
 
         If results go to places, only roles that have one are collected; None for others.
         """
-        ...
 
     def scores(self) -> ScoreCollector:
         """For numbers per item or step."""
-        ...
 
     def in_form(self, scores: np.ndarray) -> Any:
         """One number per item or step `(len,)`, as the data came."""
-        ...
 
     def events(self, score: np.ndarray, p_value: np.ndarray, anomaly: np.ndarray) -> Any:
         """What flagged steps make up, where items are windows of steps."""
-        ...
 
     def report(
         self, scores: Mapping[str, np.ndarray], windows: Any = None, events: Any = None
     ) -> dict[str, Iterable[Any]]:
         """Scores as Arrow tables that say what each is of, by role; also those of windows and events, where there are some."""
-        ...
 
     def to(self, places: Mapping[str, Any]) -> Dataset:
         """The same, with results going to `places` by role."""
-        ...
 
 
 class Data(Protocol):
@@ -226,17 +143,14 @@ class Data(Protocol):
 
     def recognises(self, source: Any) -> bool:
         """Whether `source` is data of this modality, if it is not said to be of another."""
-        ...
 
     def open(self, source: Any, schema: Any = None, **reading: Any) -> Dataset: ...
 
     def place(self, path: Path, force: bool, role: str = "") -> Place:
         """Where results of a role go; raises `UsageError`."""
-        ...
 
     def new(self, schema: Any, values: np.ndarray, form: str | None = None) -> Any:
         """New items `(n, h, w, c)` in the form of the data of the fit."""
-        ...
 
 
 class Jobs(Protocol):
@@ -247,91 +161,14 @@ class Jobs(Protocol):
 
     def statistics(self, model: Any, items: Items) -> np.ndarray:
         """By which normal items are told from strange ones: `(n, k)`, or of windows `(n, t, k)`."""
-        ...
 
     def denoise(self, model: Any, items: Items, *, seed: int, **how: Any) -> Mapping[str, tuple[np.ndarray, Any]]:
         """Clean items, and what `BESIDES` says; each with where it counts."""
-        ...
 
     def generate(self, model: Any, n: int, seed: int, *, temperature: float, **how: Any) -> Any: ...
 
     def draw(self, model: Any, codes: np.ndarray, seed: int) -> np.ndarray:
         """Items `(n, h, w, c)` for codes `(n, latent_dim)`, drawn element by element."""
-        ...
-
-
-class BlockCodec(Protocol):
-    """Encodes and decodes an archive's blocks under one model; goes to each worker process once, so without torch."""
-
-    def encode(self, *task: Any) -> tuple[int, int, list[bytes]]:
-        """The number of items of a block, its method (see `archive/layers.py`), and its two layers: codes, and exact."""
-        ...
-
-    def decode(self, items: int, method: int, layers: list[bytes], lossy: bool) -> Any:
-        """Values with a length, `nbytes` and slices, such as an array `(items, …)`; or what is wrong with it, as text."""
-        ...
-
-
-@dataclass(frozen=True)
-class Encoding:
-    """Data on their way into an archive.
-
-    Attributes
-    ----------
-    codec
-    tasks : arguments of `codec.encode`, block by block
-    facts : from the model's fingerprint to the facts of the header, plain JSON values. It has `model`, the fingerprint, and
-        `kind` or `schema`; it is called, and tasks are taken, when the worker processes have been started
-    elements : of an item
-    nbytes : of the data
-    items, blocks : how many there will be; None if that is not known
-    attachments : by name
-    """
-
-    codec: BlockCodec
-    tasks: Iterator[tuple[Any, ...]]
-    facts: Callable[[str], dict[str, Any]]
-    elements: int
-    nbytes: int
-    items: int | None = None
-    blocks: int | None = None
-    attachments: Mapping[str, bytes] = field(default_factory=dict)
-
-
-class Decoding(Protocol):
-    """What the header of an open archive says of its items."""
-
-    def codec(self, model: StoredModel, lossy: bool) -> BlockCodec:
-        """For the archive's blocks; raises `ArchiveError` if the header does not fit the model, `UsageError` for `lossy`."""
-        ...
-
-    def restore(self, parts: Iterator[Any], rows: range) -> Any:
-        """Decoded values, block by block, as one in the form in which the data came; `rows` are the items' numbers."""
-        ...
-
-    def output(self, path: Path, force: bool) -> Callable[[Iterator[Any], range], None]:
-        """Writes what `restore` takes to a file; raises `UsageError` if `path` exists (without `force`) or is of another kind."""
-        ...
-
-    def describe(self, items: int, sizes: Sequence[int]) -> dict[str, str]:
-        """For people; `sizes` are the layers' bytes."""
-        ...
-
-
-class Coding(Protocol):
-    """`coding.py`: from data to an archive's blocks, and back; without torch but for what chooses codes."""
-
-    @property
-    def encoding(self) -> Callable[..., Encoding]:
-        """`encoding(model, stored, source, options, **reading)` of a model, fitted and as stored, and `ArchiveOptions`.
-
-        Raises `DataError` if `source` can't be read or held, `ModelError` if the model can't do it.
-        """
-        ...
-
-    def decoding(self, reader: ArchiveReader, limits: Limits) -> Decoding:
-        """Raises what a damaged header leads to: `ArchiveError`, or errors of values, types and look-ups."""
-        ...
 
 
 class Networks(Protocol):
@@ -351,23 +188,18 @@ class Networks(Protocol):
 
     def build(self, schema: Any, config: FitConfig, seed: int) -> nn.ModuleDict:
         """Freshly initialised networks: `vae`, and `context` if the configuration has one."""
-        ...
 
     def prepare(self, networks: nn.ModuleDict, items: Items, train: np.ndarray, held_out: np.ndarray) -> None:
         """What is fitted in closed form before training; of the items numbered `train` and `held_out`."""
-        ...
 
-    def recipe(self, schema: Any, config: FitConfig) -> Recipe:
-        """How the networks are trained."""
-        ...
+    def recipe(self, schema: Any, config: FitConfig) -> Any:
+        """The `Recipe` by which the networks are trained."""
 
-    def calibrate(self, model: FittedModel, items: Items, train: np.ndarray, held_out: np.ndarray) -> None:
+    def calibrate(self, model: Any, items: Items, train: np.ndarray, held_out: np.ndarray) -> None:
         """Fit `model.calibrations` to the results of trained networks; all but the prior, which is there."""
-        ...
 
-    def count_statistics(self, model: FittedModel) -> int:
+    def count_statistics(self, model: Any) -> int:
         """How many statistics the model's anomaly score is of."""
-        ...
 
 
 class Modality:
@@ -390,45 +222,39 @@ class Modality:
     @cached_property
     def settings(self) -> Settings:
         """What can be chosen; without torch."""
-        return cast(Settings, self._room("settings"))
-
-    @cached_property
-    def schema(self) -> Any:
-        """The module of the schema, which is called `SCHEMA` there; without torch."""
-        return self._room("schema")
+        return cast(Settings, self.room("settings"))
 
     @cached_property
     def data(self) -> Data:
         """What reads and writes; without torch."""
-        return cast(Data, self._room("dataset"))
+        return cast(Data, self.room("dataset"))
 
     @cached_property
     def networks(self) -> Networks:
         """What is trained, and how."""
-        return cast(Networks, self._room("networks"))
+        return cast(Networks, self.room("networks"))
 
     @cached_property
     def jobs(self) -> Jobs:
         """The mathematics of jobs that differs."""
-        return cast(Jobs, self._room("jobs"))
+        return cast(Jobs, self.room("jobs"))
 
-    @cached_property
-    def coding(self) -> Coding:
-        """What archives hold; without torch."""
-        return cast(Coding, self._room("coding"))
+    def room(self, name: str) -> Any:
+        """The module `name` of the package."""
+        return import_module(f"{self.package}.{name}")
 
     def refuse(self, verb: str, **options: object) -> None:
         """Raise `UsageError` for options of a verb that are given, and that this modality doesn't take."""
-        for name, value in options.items():
-            if value is None or value is False or name in self.settings.OPTIONS.get(verb, frozenset()):
-                continue
-            takers = [each.name for each in MODALITIES.values() if name in each.settings.OPTIONS.get(verb, frozenset())]
+        for name in (name for name, value in options.items() if value is not None and value is not False):
+            takers = [modality.name for modality in MODALITIES.values() if name in modality.options(verb)]
             if not takers:
                 raise UsageError(f"`{name}` is no option of {verb}")
-            raise UsageError(f"`{name}` goes with {' and '.join(takers)}, not with {self.name}")
+            if self.name not in takers:
+                raise UsageError(f"`{name}` goes with {' and '.join(takers)}, not with {self.name}")
 
-    def _room(self, name: str) -> object:
-        return import_module(f"{self.package}.{name}")
+    def options(self, verb: str) -> frozenset[str]:
+        """Those that this modality takes, and not all do."""
+        return self.settings.OPTIONS.get(verb, frozenset())
 
 
 MODALITIES: dict[str, Modality] = {
@@ -447,7 +273,9 @@ def modality_for(source: Any, kind: str | None = None, options: Mapping[str, Any
         for modality in MODALITIES.values():
             if kind == modality.name:
                 return modality
-        raise UsageError(f"`kind` must be one of {', '.join(each.name for each in MODALITIES.values())}; got {kind!r}")
+        raise UsageError(
+            f"`kind` must be one of {', '.join(modality.name for modality in MODALITIES.values())}; got {kind!r}"
+        )
     given = {name for name, value in (options or {}).items() if value is not None}
     for modality in reversed(MODALITIES.values()):
         if given & modality.settings.IMPLIED_BY or modality.data.recognises(source):
@@ -457,7 +285,7 @@ def modality_for(source: Any, kind: str | None = None, options: Mapping[str, Any
 
 def options_of(verb: str) -> frozenset[str]:
     """Those that not all modalities take."""
-    return frozenset().union(*(each.settings.OPTIONS.get(verb, frozenset()) for each in MODALITIES.values()))
+    return frozenset().union(*(modality.options(verb) for modality in MODALITIES.values()))
 
 
 def modality_of(schema: Schema) -> Modality:
@@ -472,5 +300,5 @@ def schema_from_json(fields: Any) -> Schema:
         raise ModelError(
             f"the model's schema is damaged: its kind must be one of {', '.join(MODALITIES)}, got {kind!r}"
         )
-    schema: Schema = MODALITIES[kind].schema.SCHEMA.from_json(fields)
+    schema: Schema = MODALITIES[kind].room("schema").SCHEMA.from_json(fields)
     return schema

@@ -5,7 +5,8 @@ from __future__ import annotations
 from typing import Any, Protocol
 
 from fivefold.config import FitConfig
-from fivefold.modality import Schema, modality_of
+from fivefold.items import Schema
+from fivefold.modality import modality_of
 
 _FEWEST = 2  # items that a variance can be taken over
 

@@ -20,7 +20,8 @@ from safetensors import SafetensorError
 from fivefold.atomic import atomic_folder, check_free
 from fivefold.config import FitConfig
 from fivefold.errors import ModelError, UsageError
-from fivefold.modality import Modality, Schema, modality_of, schema_from_json
+from fivefold.items import Schema
+from fivefold.modality import Modality, modality_of, schema_from_json
 from fivefold.modelcard import render_card
 
 if TYPE_CHECKING:

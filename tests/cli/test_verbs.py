@@ -15,7 +15,7 @@ import pandas as pd
 import pytest
 
 import fivefold
-from fivefold.items import open_data
+from fivefold.dataset import open_data
 
 GOLDEN = Path(__file__).parents[1] / "golden"
 SEED = 3

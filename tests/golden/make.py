@@ -16,7 +16,7 @@ import pandas as pd
 import torch
 
 import fivefold
-from fivefold.items import open_data
+from fivefold.dataset import open_data
 from fivefold.jobs.codes import decode_items
 from fivefold.jobs.generate import draw_items, morph_items, new_items
 from fivefold.modality import modality_of

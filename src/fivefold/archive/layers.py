@@ -1,19 +1,91 @@
-"""A block's layers as bytes: hints, then the state of an entropy coder. No torch here."""
+"""How modalities code an archive's blocks; and blocks' layers: hints, then the state of an entropy coder. No torch here."""
 
 from __future__ import annotations
 
 import struct
 import zlib
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, Protocol
 
 import numpy as np
 
+from fivefold.archive.container import ArchiveReader, Limits
 from fivefold.codec.rans import Distributions, EmptyCoderError, Rans
 from fivefold.codec.rounding import pack_hints, unpack_hints
 from fivefold.errors import ArchiveLimitError
+from fivefold.storage import StoredModel
 
 RAW, CODED = 0, 1  # a block's method: values verbatim in the exact layer, or coded by the model
 _HINT_BYTES = 10  # of one, at most
 _HEAD = struct.Struct("<HI")  # lanes, bytes of hints
+
+
+class BlockCodec(Protocol):
+    """Encodes and decodes an archive's blocks under one model; goes to each worker process once, so without torch."""
+
+    def encode(self, *task: Any) -> tuple[int, int, list[bytes]]:
+        """The number of items of a block, its method (`RAW` or `CODED`), and its two layers: codes, and exact."""
+
+    def decode(self, items: int, method: int, layers: list[bytes], lossy: bool) -> Any:
+        """Values with a length, `nbytes` and slices, such as an array `(items, …)`; or what is wrong with it, as text."""
+
+
+@dataclass(frozen=True)
+class Encoding:
+    """Data on their way into an archive.
+
+    Attributes
+    ----------
+    codec
+    tasks : arguments of `codec.encode`, block by block
+    facts : from the model's fingerprint to the facts of the header, plain JSON values. It has `model`, the fingerprint, and
+        `kind` or `schema`; it is called, and tasks are taken, when the worker processes have been started
+    elements : of an item
+    nbytes : of the data
+    items, blocks : how many there will be; None if that is not known
+    attachments : by name
+    """
+
+    codec: BlockCodec
+    tasks: Iterator[tuple[Any, ...]]
+    facts: Callable[[str], dict[str, Any]]
+    elements: int
+    nbytes: int
+    items: int | None = None
+    blocks: int | None = None
+    attachments: Mapping[str, bytes] = field(default_factory=dict)
+
+
+class Decoding(Protocol):
+    """What the header of an open archive says of its items."""
+
+    def codec(self, model: StoredModel, lossy: bool) -> BlockCodec:
+        """For the archive's blocks; raises `ArchiveError` if the header does not fit the model, `UsageError` for `lossy`."""
+
+    def restore(self, parts: Iterator[Any], rows: range) -> Any:
+        """Decoded values, block by block, as one in the form in which the data came; `rows` are the items' numbers."""
+
+    def output(self, path: Path, force: bool) -> Callable[[Iterator[Any], range], None]:
+        """Writes what `restore` takes to a file; raises `UsageError` if `path` exists (without `force`) or is of another kind."""
+
+    def describe(self, items: int, sizes: Sequence[int]) -> dict[str, str]:
+        """For people; `sizes` are the layers' bytes."""
+
+
+class Coding(Protocol):
+    """`coding.py`: from data to an archive's blocks, and back; without torch but for what chooses codes."""
+
+    @property
+    def encoding(self) -> Callable[..., Encoding]:
+        """`encoding(model, stored, source, options, **reading)` of a model, fitted and as stored, and `ArchiveOptions`.
+
+        Raises `DataError` if `source` can't be read or held, `ModelError` if the model can't do it.
+        """
+
+    def decoding(self, reader: ArchiveReader, limits: Limits) -> Decoding:
+        """Raises what a damaged header leads to: `ArchiveError`, or errors of values, types and look-ups."""
 
 
 class DamagedLayerError(ValueError):

@@ -9,11 +9,11 @@ from dataclasses import dataclass
 from typing import IO, TYPE_CHECKING, Any
 
 from fivefold.archive.container import LAYERS, ArchiveReader, Block, Limits
-from fivefold.archive.layers import CODED
+from fivefold.archive.layers import CODED, BlockCodec, Coding, Decoding
 from fivefold.archive.models import model_for
 from fivefold.archive.pool import Pool
 from fivefold.errors import DamagedArchiveError, FivefoldError, ModelError, UsageError
-from fivefold.modality import MODALITIES, BlockCodec, Decoding, Modality
+from fivefold.modality import MODALITIES, Modality
 from fivefold.progress import Rate, progress_bar
 
 if TYPE_CHECKING:
@@ -135,7 +135,8 @@ def open_archive(file: IO[bytes], limits: Limits = Limits()) -> Archive:  # noqa
     try:
         modality = MODALITIES[facts["kind"] if "kind" in facts else facts["schema"]["kind"]]
         sane = isinstance(facts["model"], str) and reader.items > 0
-        decoding = modality.coding.decoding(reader, limits)
+        coding: Coding = modality.room("coding")
+        decoding = coding.decoding(reader, limits)
     except _NONSENSE as error:
         raise DamagedArchiveError(f"the archive's header is damaged: {error}") from None
     if not sane:

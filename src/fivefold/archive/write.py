@@ -7,10 +7,11 @@ from dataclasses import dataclass
 from typing import IO, TYPE_CHECKING, Any
 
 from fivefold.archive.container import ArchiveWriter, Limits
+from fivefold.archive.layers import BlockCodec, Coding
 from fivefold.archive.models import checked, model_files
 from fivefold.archive.pool import Pool
 from fivefold.errors import UsageError
-from fivefold.modality import BlockCodec, modality_of
+from fivefold.modality import modality_of
 from fivefold.progress import Rate, progress_bar
 from fivefold.storage import fingerprint
 
@@ -99,7 +100,8 @@ def write_archive(
     modality.refuse("compress", lossy=options.lossy, step=options.step, **reading)
     reading = {name: value for name, value in reading.items() if value is not None}
     stored = checked(model)
-    encoding = modality.coding.encoding(model, stored, data, options, **reading)
+    coding: Coding = modality.room("coding")
+    encoding = coding.encoding(model, stored, data, options, **reading)
     pool = Pool(encoding.codec, options.workers, options.workers if encoding.blocks is None else encoding.blocks)
     with pool, progress_bar("compress", encoding.items or 0) as bar:
         facts = encoding.facts(fingerprint(stored))  # while the pool's processes start

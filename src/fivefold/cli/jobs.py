@@ -297,7 +297,7 @@ def detect(
 
 def _write_nearest(place: Any, fitted: FittedModel, values: np.ndarray, known: Items) -> dict[str, Any]:
     """The nearest known item of each new one; which place they went to, and how near the nearest is."""
-    from fivefold.items import open_data
+    from fivefold.dataset import open_data
     from fivefold.jobs.generate import nearest_items
 
     index, distance = nearest_items(open_data(values, fitted.schema).all_items(), known)
@@ -323,7 +323,7 @@ def _open_data(
     """The data, whose results are to go to `places`."""
     reading["resize"] = options.parse_size(reading["resize"])
     modality.refuse(verb, **reading)
-    from fivefold.items import open_data
+    from fivefold.dataset import open_data
 
     return open_data(data, fitted.schema, **reading).to(places)
 

@@ -121,7 +121,7 @@ def demo(
     """Fit MNIST, do the five jobs, compare with the autoencoder and the GAN."""
     _prepare(output, seed, force, quiet)
     start = time.monotonic()
-    from fivefold.items import open_data
+    from fivefold.dataset import open_data
     from fivefold.storage import check_model_path, save
     from fivefold.training.fit import fit
 

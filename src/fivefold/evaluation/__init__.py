@@ -5,7 +5,8 @@ from __future__ import annotations
 from importlib import import_module
 from types import ModuleType
 
-from fivefold.modality import Schema, modality_of
+from fivefold.items import Schema
+from fivefold.modality import modality_of
 
 
 def evaluation_of(schema: Schema) -> ModuleType:

@@ -6,11 +6,11 @@ import time
 from collections.abc import Sequence
 from typing import Any
 
+from fivefold.dataset import open_data
 from fivefold.evaluation import evaluation_of
 from fivefold.evaluation.contest import Section
 from fivefold.evaluation.rivals import require
-from fivefold.items import open_data
-from fivefold.modality import Schema
+from fivefold.items import Schema
 from fivefold.model.fitted import FittedModel
 from fivefold.progress import progress_bar
 from fivefold.system import environment

@@ -12,11 +12,11 @@ from typing import Any
 import numpy as np
 from jinja2 import Environment, PackageLoader, StrictUndefined
 
+from fivefold.dataset import open_data
 from fivefold.evaluation import evaluation_of
 from fivefold.evaluation.contest import Picture, Section, Table
 from fivefold.evaluation.drawing import figure
 from fivefold.evaluation.material import Material
-from fivefold.items import open_data
 from fivefold.model.fitted import FittedModel
 from fivefold.model.scoring import evaluate_elbo
 from fivefold.modelcard import describe_units, figure_rows

@@ -17,7 +17,18 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from fivefold.archive.container import ArchiveReader, Limits
-from fivefold.archive.layers import CODED, RAW, DamagedLayerError, check_empty, check_same, inflate, pack, pop, unpack
+from fivefold.archive.layers import (
+    CODED,
+    RAW,
+    DamagedLayerError,
+    Encoding,
+    check_empty,
+    check_same,
+    inflate,
+    pack,
+    pop,
+    unpack,
+)
 from fivefold.archive.models import has_context
 from fivefold.codec.mixtures import MOST_SYMBOLS, Mixtures, even_edges, to_mixtures
 from fivefold.codec.rounding import HintedRounder, HintingRounder, Rounder
@@ -34,7 +45,6 @@ from fivefold.images.exact import (
 from fivefold.images.output import Output
 from fivefold.images.schema import ImageSchema
 from fivefold.items import Items
-from fivefold.modality import Encoding
 from fivefold.model.calibrations import FittedPrior
 
 if TYPE_CHECKING:

@@ -10,11 +10,12 @@ from typing import Any, Literal
 import numpy as np
 
 from fivefold.arrays import count_axes, read_array_file
+from fivefold.dataset import ItemSet
 from fivefold.errors import DataError, UsageError
 from fivefold.images.files import IMAGE_ENDINGS, IMAGE_OR, Pictures, read_folder, read_images, read_mask
 from fivefold.images.output import Output
 from fivefold.images.schema import ImageSchema, infer_schema
-from fivefold.items import Items, ItemSet
+from fivefold.items import Items
 
 Mask = str | Path | np.ndarray | None
 Split = Literal["train", "test"]

@@ -7,8 +7,8 @@ from typing import Any
 import numpy as np
 import torch
 
+from fivefold.dataset import open_data
 from fivefold.errors import DataError
-from fivefold.items import open_data
 from fivefold.modality import modality_of
 from fivefold.model.fitted import FittedModel
 from fivefold.model.scoring import encode_items

@@ -5,8 +5,9 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Any
 
+from fivefold.dataset import open_data
 from fivefold.errors import UsageError
-from fivefold.items import Block, open_data
+from fivefold.items import Block
 from fivefold.jobs import Results, collect
 from fivefold.modality import modality_of
 from fivefold.model.fitted import FittedModel

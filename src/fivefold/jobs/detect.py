@@ -11,8 +11,9 @@ import numpy as np
 import torch
 
 from fivefold.config import Conditioning
+from fivefold.dataset import open_data
 from fivefold.errors import ModelError, UsageError
-from fivefold.items import Items, open_data
+from fivefold.items import Items
 from fivefold.jobs import collect
 from fivefold.modality import Dataset, modality_of
 from fivefold.model.conditional import Conditional

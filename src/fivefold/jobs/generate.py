@@ -10,8 +10,9 @@ import numpy as np
 import torch
 
 from fivefold.config import Conditioning, PriorName
+from fivefold.dataset import open_data
 from fivefold.errors import ModelError, UsageError
-from fivefold.items import Items, open_data
+from fivefold.items import Items
 from fivefold.jobs.codes import decode_items, encode
 from fivefold.modality import modality_of
 from fivefold.model.conditional import Conditional

@@ -12,8 +12,9 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from fivefold.config import Conditioning
+from fivefold.dataset import open_data
 from fivefold.errors import UsageError
-from fivefold.items import Block, Items, open_data
+from fivefold.items import Block, Items
 from fivefold.jobs import Results, collect
 from fivefold.modality import modality_of
 from fivefold.model.conditional import Conditional

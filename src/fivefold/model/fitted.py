@@ -11,8 +11,9 @@ import torch
 from torch import Tensor, nn
 
 from fivefold.config import Conditioning, FitConfig
-from fivefold.items import Items, open_data
-from fivefold.modality import Schema, modality_of
+from fivefold.dataset import open_data
+from fivefold.items import Items, Schema
+from fivefold.modality import modality_of
 from fivefold.model.calibrations import AnomalyScore, FittedPrior, IntervalCalibration
 from fivefold.model.context import ContextDecoder
 from fivefold.model.vae import VAE

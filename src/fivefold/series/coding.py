@@ -17,12 +17,11 @@ import numpy as np
 import pyarrow as pa
 
 from fivefold.archive.container import ArchiveReader, Limits
-from fivefold.archive.layers import DamagedLayerError, check_empty, unpack
+from fivefold.archive.layers import DamagedLayerError, Encoding, check_empty, unpack
 from fivefold.codec.numbers import NumberBins
 from fivefold.codec.residuals import ResidualBins
 from fivefold.codec.rounding import HintedRounder, Rounder
 from fivefold.errors import DamagedArchiveError
-from fivefold.modality import Encoding
 from fivefold.series.exact import ExactSteps, StepChain
 from fivefold.series.rows import SeriesOutput, SeriesRows
 from fivefold.series.schema import SeriesSchema

@@ -13,9 +13,10 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from fivefold.arrays import read_npy, read_npz
+from fivefold.dataset import ItemSet
 from fivefold.errors import DataError, UsageError
 from fivefold.findings import Check
-from fivefold.items import Block, Items, ItemSet
+from fivefold.items import Block, Items
 from fivefold.progress import progress_bar
 from fivefold.series.events import Events, find_events
 from fivefold.series.results import SeriesCollector, SeriesPlace, StepScores, channel_table, report

@@ -16,7 +16,17 @@ import pyarrow as pa
 from pyarrow import types as pt
 
 from fivefold.archive.container import ArchiveReader, Limits
-from fivefold.archive.layers import CODED, DamagedLayerError, check_empty, inflate, pack, pop, unpack
+from fivefold.archive.layers import (
+    CODED,
+    BlockCodec,
+    DamagedLayerError,
+    Encoding,
+    check_empty,
+    inflate,
+    pack,
+    pop,
+    unpack,
+)
 from fivefold.archive.models import has_context
 from fivefold.codec import PRECISION
 from fivefold.codec.alphabets import Classes, to_classes
@@ -26,7 +36,6 @@ from fivefold.codec.rans import EmptyCoderError
 from fivefold.codec.residuals import Intervals
 from fivefold.codec.rounding import HintedRounder, HintingRounder, Rounder
 from fivefold.errors import DamagedArchiveError, DataError, ModelError
-from fivefold.modality import BlockCodec, Encoding
 from fivefold.tables import verbatim
 from fivefold.tables.cells import decode_column
 from fivefold.tables.dataset import listed, open_rows

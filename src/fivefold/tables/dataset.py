@@ -13,9 +13,10 @@ import numpy as np
 import pyarrow as pa
 
 from fivefold.arrays import count_axes, read_npy
+from fivefold.dataset import ItemSet
 from fivefold.errors import DataError
 from fivefold.findings import Check
-from fivefold.items import Block, Collector, Items, ItemSet, Numbers
+from fivefold.items import Block, Collector, Items, Numbers
 from fivefold.progress import progress_bar
 from fivefold.tables.files import TableOutput, TableReader, is_table_path
 from fivefold.tables.inference import infer_table_schema

@@ -20,8 +20,9 @@ from lightning.pytorch.callbacks import Checkpoint
 from lightning.pytorch.loggers import CSVLogger, Logger, TensorBoardLogger
 
 from fivefold.config import FitConfig, LoggerName
+from fivefold.dataset import ItemSet, open_data
 from fivefold.errors import UsageError
-from fivefold.items import Items, ItemSet, open_data, split_rows
+from fivefold.items import Items, split_rows
 from fivefold.modality import modality_for, modality_of, options_of
 from fivefold.model.calibrations import FittedPrior, fit_prior
 from fivefold.model.fitted import FittedModel
