@@ -31,7 +31,7 @@ from results_file import read_result, write_result
 
 import archive
 import fivefold
-from fivefold.evaluation.evaluate import evaluate
+from fivefold.evaluation.report import evaluate
 from fivefold.images.dataset import read_items
 from fivefold.items import Items
 from fivefold.model.fitted import FittedModel

@@ -14,7 +14,7 @@ from results_file import read_result, write_result
 from series_data import LOADERS
 
 from fivefold import fit, load, save
-from fivefold.evaluation.series import SERIES_COMPARISONS
+from fivefold.evaluation.series import COMPARISONS
 from fivefold.evaluation.series.material import SeriesMaterial
 from fivefold.series.dataset import read_series
 from fivefold.system import environment
@@ -25,7 +25,7 @@ def main() -> None:
     options = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     options.add_argument("models", type=Path)
     options.add_argument("sets", nargs="*", default=[])
-    options.add_argument("--jobs", default=",".join(SERIES_COMPARISONS))
+    options.add_argument("--jobs", default=",".join(COMPARISONS))
     given = options.parse_args()
     if unknown := set(given.sets) - LOADERS.keys():
         options.error(f"SET must be one of {', '.join(LOADERS)}; got {sorted(unknown)[0]}")
@@ -40,7 +40,7 @@ def main() -> None:
         material = SeriesMaterial(model, series, known, Path(), against=True)
         entry = {"items": model.schema.describe(), "fit_seconds": model.record["train_seconds"]}
         for job in given.jobs.split(","):
-            section = SERIES_COMPARISONS[job](material)
+            section = COMPARISONS[job](material)
             entry[job] = section.figures
             print(
                 name,

@@ -14,7 +14,7 @@ if TYPE_CHECKING:
     from fivefold.estimator import VAE as VAE
     from fivefold.estimator import VAEImputer as VAEImputer
     from fivefold.estimator import VAEOutlierDetector as VAEOutlierDetector
-    from fivefold.evaluation.evaluate import evaluate as evaluate
+    from fivefold.evaluation.report import evaluate as evaluate
     from fivefold.jobs.check import check as check
     from fivefold.jobs.codes import decode as decode
     from fivefold.jobs.codes import encode as encode
@@ -41,7 +41,7 @@ _HOMES = {
     "denoise": "jobs.denoise",
     "detect": "jobs.detect",
     "encode": "jobs.codes",
-    "evaluate": "evaluation.evaluate",
+    "evaluate": "evaluation.report",
     "fit": "training.fit",
     "generate": "jobs.generate",
     "impute": "jobs.impute",

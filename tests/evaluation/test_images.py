@@ -13,10 +13,9 @@ import pytest
 from fivefold.errors import UsageError
 from fivefold.evaluation import rivals
 from fivefold.evaluation.contest import OURS
-from fivefold.evaluation.evaluate import check_rivals, evaluate
-from fivefold.evaluation.images import COMPARISONS, Material, generate
-from fivefold.evaluation.images import denoise as denoising
+from fivefold.evaluation.images import COMPARISONS, Material, generate, restoration
 from fivefold.evaluation.metrics import psnr, root_mean_square
+from fivefold.evaluation.report import check_rivals, evaluate
 from fivefold.images.builtin import load_mnist
 from fivefold.images.dataset import make_items
 from fivefold.items import Items
@@ -211,9 +210,9 @@ def contested(small_settings):
     train, test = (make_items(values[rows, ::4, ::4], labels=labels[rows]) for rows in (slice(0, 60), slice(600, 608)))
     model = fit(train, **small_settings)
     quick = dataclasses.replace(model, record=model.record | {"train_seconds": 0.3})
-    kinds = {kind: (damage, levels[1:2]) for kind, (damage, levels) in denoising._NOISE.items()}
+    kinds = {kind: (damage, levels[1:2]) for kind, (damage, levels) in restoration._NOISE.items()}
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(denoising, "_NOISE", kinds)
+        patch.setattr(restoration, "_NOISE", kinds)
         return evaluate(quick, test, ["denoise", "impute"], train=train, against=True)
 
 

@@ -9,14 +9,13 @@ import numpy as np
 import pytest
 
 from fivefold.evaluation.contest import OURS
-from fivefold.evaluation.evaluate import evaluate
-from fivefold.evaluation.report import make_report
+from fivefold.evaluation.report import evaluate, make_report
 from fivefold.evaluation.rivals.denoisers import FILTERS, filter_series
 from fivefold.evaluation.rivals.detectors import SERIES_DETECTORS, score_steps
 from fivefold.evaluation.rivals.imputers import SERIES_IMPUTERS, impute_steps
 from fivefold.evaluation.series import COMPARISONS, events
+from fivefold.evaluation.series.comparisons import add_noise, hide_at_random, hide_gaps
 from fivefold.evaluation.series.events import EVENTS, inject
-from fivefold.evaluation.series.steps import add_noise, hide_at_random, hide_gaps
 from fivefold.series.dataset import read_series
 
 pytestmark = pytest.mark.filterwarnings("ignore:with .* held-out:UserWarning")

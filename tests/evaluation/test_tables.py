@@ -11,13 +11,12 @@ import pytest
 from fivefold.errors import UsageError
 from fivefold.evaluation import rivals
 from fivefold.evaluation.contest import OURS
-from fivefold.evaluation.evaluate import check_rivals, evaluate
-from fivefold.evaluation.report import make_report
+from fivefold.evaluation.report import check_rivals, evaluate, make_report
 from fivefold.evaluation.rivals.detectors import TABLE_DETECTORS, score_rows
 from fivefold.evaluation.rivals.imputers import TABLE_IMPUTERS, impute_matrix
 from fivefold.evaluation.tables import COMPARISONS, Material
+from fivefold.evaluation.tables.comparisons import column_shapes
 from fivefold.evaluation.tables.material import Matrices
-from fivefold.evaluation.tables.rows import column_shapes
 
 pytestmark = pytest.mark.filterwarnings("ignore:with .* held-out items:UserWarning")
 

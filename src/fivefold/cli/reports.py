@@ -95,7 +95,7 @@ def evaluate(
         if json.suffix.lower() != ".json":
             raise UsageError(f"--json must be a .json file, got {json}")
         check_free(json, force)
-    from fivefold.evaluation.evaluate import evaluate
+    from fivefold.evaluation.report import evaluate
     from fivefold.storage import load
 
     fitted = load(model)
@@ -156,7 +156,7 @@ def _check_against(against: str | None) -> None:
 
 
 def _check_rivals(jobs: Sequence[str], fitted: FittedModel, train: Dataset | None) -> None:
-    from fivefold.evaluation.evaluate import check_rivals
+    from fivefold.evaluation.report import check_rivals
 
     check_rivals(jobs, fitted.schema)
     if train is None:

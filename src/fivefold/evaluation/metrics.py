@@ -20,7 +20,7 @@ NEIGHBOURS = 5  # of the manifolds that `manifold_overlap` compares
 def psnr(truth: np.ndarray, estimate: np.ndarray, seen: np.ndarray) -> np.ndarray:
     """Peak signal-to-noise ratio of each item over its visible elements, in decibels, `(n,)`; 100 dB for a copy."""
     error = np.square(truth - estimate).mean(axis=(1, 2, 3), dtype=np.float64, where=seen)
-    return -10 * np.log10(np.maximum(error, _LEAST_ERROR))
+    return np.asarray(-10 * np.log10(np.maximum(error, _LEAST_ERROR)))
 
 
 def ssim(truth: np.ndarray, estimate: np.ndarray, seen: np.ndarray) -> np.ndarray:
@@ -96,7 +96,7 @@ def manifold_overlap(real: np.ndarray, generated: np.ndarray, neighbours: int = 
 
 def _radii(features: np.ndarray, neighbours: int) -> np.ndarray:
     fitted = NearestNeighbors(n_neighbors=neighbours + 1).fit(features)  # the first neighbour is the item itself
-    return fitted.kneighbors(features)[0][:, -1]
+    return np.asarray(fitted.kneighbors(features)[0])[:, -1]
 
 
 def sharpness(images: np.ndarray) -> float:

@@ -5,13 +5,22 @@ from __future__ import annotations
 from collections.abc import Callable
 
 from fivefold.evaluation.contest import Section
-from fivefold.evaluation.images import compress, denoise, detect, generate, impute
+from fivefold.evaluation.images import compress, detect, generate, restoration
 from fivefold.evaluation.images.material import ImageMaterial as Material
 
-_JOBS = {"compress": compress, "denoise": denoise, "detect": detect, "generate": generate, "impute": impute}
-COMPARISONS: dict[str, Callable[[Material], Section]] = {name: job.compare for name, job in _JOBS.items()}
+COMPARISONS: dict[str, Callable[[Material], Section]] = {
+    "compress": compress.compare,
+    "denoise": restoration.compare_denoising,
+    "detect": detect.compare,
+    "generate": generate.compare,
+    "impute": restoration.compare_imputation,
+}
 SECTIONS: dict[str, Callable[[Material], Section | None]] = {
-    **{name: _JOBS[name].report for name in ("compress", "generate", "denoise", "detect", "impute")},
+    "compress": compress.report,
+    "generate": generate.report,
+    "denoise": restoration.report_denoising,
+    "detect": detect.report,
+    "impute": restoration.report_imputation,
     "autoencoder": compress.report_autoencoder,
     "GAN": generate.report_gan,
 }

@@ -15,7 +15,7 @@ import torch
 from torch import Tensor
 
 from fivefold.config import Conditioning, ContextConfig, PriorName
-from fivefold.evaluation.material import Material
+from fivefold.evaluation import Material
 from fivefold.evaluation.metrics import NEIGHBOURS, ManifoldOverlap, frechet_distance, manifold_overlap
 from fivefold.evaluation.rivals.networks import BatchDamage, Classifier, FittedUNet, fit_classifier, fit_unet
 from fivefold.images.dataset import make_items
@@ -144,7 +144,7 @@ class ImageMaterial(Material[Items]):
 
     def generate(self, prior: PriorName = "standard", sharp: bool = False) -> np.ndarray:
         """As many new images as there are test items: `(n, h, w, c)`."""
-        return generate(self.model, len(self.items), self.seed, prior=prior, sharp=sharp)
+        return np.asarray(generate(self.model, len(self.items), self.seed, prior=prior, sharp=sharp))
 
     def denoise(self, noisy: Items) -> np.ndarray:
         """Images without their noise, in [0, 1]."""

@@ -29,7 +29,7 @@ def _non_local_means(image: np.ndarray) -> np.ndarray:
     denoised = require("skimage.restoration").denoise_nl_means(
         image, patch_size=5, patch_distance=6, h=0.8 * sigma, sigma=sigma, fast_mode=True, channel_axis=-1
     )
-    return denoised.reshape(image.shape)  # which drops an only channel's axis
+    return np.reshape(denoised, image.shape)  # which drops an only channel's axis
 
 
 def _bm3d(image: np.ndarray) -> np.ndarray:
@@ -53,13 +53,13 @@ def _bm3d(image: np.ndarray) -> np.ndarray:
     else:
         planes = [bm3d.bm3d(padded[..., channel], sigma, profile) for channel in range(channels)]
         denoised = np.stack([plane.reshape(padded.shape[:2]) for plane in planes], axis=-1)
-    return denoised[:height, :width]
+    return np.asarray(denoised)[:height, :width]
 
 
 def _has_colour(image: np.ndarray) -> bool:
     """Whether both colour differences vary: the library divides by their range."""
     red, green, blue = np.moveaxis(image, -1, 0)
-    return min(np.ptp(red - blue), np.ptp(red - 2 * green + blue)) > _LEAST_SIGMA
+    return bool(min(np.ptp(red - blue), np.ptp(red - 2 * green + blue)) > _LEAST_SIGMA)
 
 
 def _estimate_sigma(image: np.ndarray) -> float:
@@ -108,7 +108,7 @@ def _wavelets(values: np.ndarray, parameter: tuple[str, float]) -> np.ndarray:
     noise = np.median(np.abs(details[-1])) / 0.6745
     threshold = factor * noise * np.sqrt(2 * np.log(len(values)))
     shrunk = [pywt.threshold(detail, threshold, "soft") for detail in details]
-    return pywt.waverec([coarse, *shrunk], name, mode="symmetric")[: len(values)]
+    return np.asarray(pywt.waverec([coarse, *shrunk], name, mode="symmetric"))[: len(values)]
 
 
 _WIDTHS, _FACTORS = (5, 7, 9, 13, 17, 25, 35, 51), (0.2, 0.4, 0.6, 0.8, 1.0)

@@ -33,7 +33,8 @@ def score_rows(name: str, train: np.ndarray, test: np.ndarray, seed: int) -> np.
     """How strange rows are, `(n,)` float64, to one of `TABLE_DETECTORS` fitted to `train`: higher = stranger."""
     with seeded(seed, name):
         settings = {"random_state": seed} if name in ("IForest", "PCA") else {}
-        return np.nan_to_num(_detector(name, **settings).fit(train).decision_function(test))
+        scores: np.ndarray = np.nan_to_num(_detector(name, **settings).fit(train).decision_function(test))
+    return scores
 
 
 def fit_image_detector(name: str, train: np.ndarray, *, minutes: float, seed: int) -> Scorer:
@@ -59,7 +60,7 @@ def fit_image_detector(name: str, train: np.ndarray, *, minutes: float, seed: in
         step = max(1, _MOST_ELEMENTS // items.shape[1])
         with seeded(seed, name):
             parts = [detector.decision_function(items[start : start + step]) for start in range(0, len(items), step)]
-        return np.concatenate(parts).astype(np.float64)
+        return np.concatenate(parts, dtype=np.float64)
 
     return score
 
@@ -69,37 +70,38 @@ def _detector(name: str, minutes: float | None = None, **settings: Any) -> Any:
     if name not in TABLE_DETECTORS:
         raise UsageError(f"the detector must be one of {', '.join(TABLE_DETECTORS)}, got {name!r}")
     kind = getattr(require(f"pyod.models.{_MODULES.get(name, name.lower())}"), name)
-    if name in _NETWORKS:
-        kind, settings = kind if minutes is None else _limited(kind, minutes), {**settings, "verbose": 0}
-    return kind(**settings)
+    if name not in _NETWORKS:
+        return kind(**settings)
+    network = kind(**settings, verbose=0)
+    if minutes is not None:
+        _limit(network, minutes)
+    return network
 
 
 def _part(name: str, train: np.ndarray, seed: int) -> np.ndarray:
     if name not in _MOST_ROWS:
         return train
     most = max(_FEWEST_ROWS, min(_MOST_ROWS[name], _MOST_ELEMENTS // train.shape[1]))
-    if len(train) <= most:
-        return train
     rng = np.random.default_rng(derive_seed(seed, "detector's items"))
-    return train[np.sort(rng.choice(len(train), most, replace=False))]
+    return train if len(train) <= most else train[np.sort(rng.choice(len(train), most, replace=False))]
 
 
-def _limited(kind: Any, minutes: float) -> Any:
-    """A class of PyOD's networks, with a limit on the time that it trains."""
+def _limit(network: Any, minutes: float) -> None:
+    """Have one of PyOD's networks end its training after so many minutes, in the middle of an epoch."""
+    train, training_forward = network.train, network.training_forward
 
-    class Limited(kind):
-        def train(self, train_loader: Any) -> None:
-            self.deadline = time.monotonic() + 60 * minutes
-            with suppress(TimeUpError):
-                super().train(train_loader)
+    def train_until(train_loader: Any) -> None:
+        network.deadline = time.monotonic() + 60 * minutes
+        with suppress(TimeUpError):
+            train(train_loader)
 
-        def training_forward(self, batch_data: Any) -> float:
-            loss = super().training_forward(batch_data)
-            if time.monotonic() > self.deadline:
-                raise TimeUpError
-            return loss
+    def forward_until(batch_data: Any) -> Any:
+        loss = training_forward(batch_data)
+        if time.monotonic() > network.deadline:
+            raise TimeUpError
+        return loss
 
-    return Limited
+    network.train, network.training_forward = train_until, forward_until
 
 
 def _matrix_profile(known: np.ndarray, series: np.ndarray, width: int, seed: int) -> np.ndarray:
@@ -111,7 +113,7 @@ def _matrix_profile(known: np.ndarray, series: np.ndarray, width: int, seed: int
         )[:, 0].astype(np.float64)
         for at in range(series.shape[1])
     ]
-    distance = np.mean(channels, axis=0)
+    distance: np.ndarray = np.mean(channels, axis=0)
     finite = np.isfinite(distance)
     return np.where(finite, distance, np.nanmax(np.where(finite, distance, -np.inf), initial=0.0))
 
@@ -119,7 +121,8 @@ def _matrix_profile(known: np.ndarray, series: np.ndarray, width: int, seed: int
 def _on_windows(model: Any, known: np.ndarray, series: np.ndarray, width: int) -> np.ndarray:
     """The scores of a detector of scikit-learn's, fitted to at most 5,000 of the known windows."""
     windows = _windows(known, width)
-    return -model.fit(windows[:: -(-len(windows) // _MOST_WINDOWS)]).score_samples(_windows(series, width))
+    fitted = model.fit(windows[:: -(-len(windows) // _MOST_WINDOWS)])
+    return -np.asarray(fitted.score_samples(_windows(series, width)))
 
 
 SERIES_DETECTORS: dict[str, WindowDetector] = {

@@ -18,7 +18,7 @@ from torch import Tensor, nn
 
 from fivefold.errors import DataError, UsageError
 from fivefold.evaluation.rivals import TimeUpError, require, seeded, short_seed
-from fivefold.evaluation.rivals.networks import train_network
+from fivefold.evaluation.rivals.networks import descend, train_network
 from fivefold.images.networks import ConvDecoder, ConvEncoder
 from fivefold.images.schema import ImageSchema
 from fivefold.items import Items
@@ -94,17 +94,17 @@ def _build_autoencoder(name: str, shape: tuple[int, ...], latent_dim: int, convo
 
 def _train(model: Any, images: Tensor, minutes: float, seed: int) -> None:
     """Train in place, with Pythae's trainer but without its bars, copies and saved models."""
-    callback: Any = require("pythae.trainers.training_callbacks").TrainingCallback
+    callback = require("pythae.trainers.training_callbacks").TrainingCallback()
 
-    class Limit(callback):
-        def on_train_step_end(self, training_config: Any, **_: Any) -> None:
-            if time.monotonic() > deadline:
-                raise TimeUpError
+    def end_in_time(training_config: Any, **_: Any) -> None:
+        if time.monotonic() > deadline:
+            raise TimeUpError
 
+    callback.on_train_step_end = end_in_time
     with tempfile.TemporaryDirectory() as folder:
         trainer = _trainer(model, images, folder, seed)
         trainer.prepare_training()
-        trainer.callback_handler.callbacks = [Limit()]
+        trainer.callback_handler.callbacks = [callback]
         deadline = time.monotonic() + 60 * minutes
         with suppress(TimeUpError):
             for epoch in range(_EPOCHS):
@@ -161,7 +161,7 @@ class FittedGAN:
         """`n` items decoded from normal noise: `(n, h, w, c)` in the data's dtype."""
         draws = np.random.default_rng(derive_seed(seed, "gan")).standard_normal((n, self.like.latent_dim))
         z = torch.from_numpy(draws.astype(np.float32)).to(self.like.device)
-        return np.concatenate([self.like.values(self.generator(part)) for part in z.split(self.like.batch_size)])
+        return np.concatenate([self.like.values(self.generator(part)) for part in torch.split(z, self.like.batch_size)])
 
 
 def fit_gan(
@@ -184,14 +184,9 @@ def fit_gan(
             return
         fake = generator(torch.randn((len(x), like.latent_dim), generator=random, device=x.device))
         loss = F.softplus(-discriminator(x)).mean() + F.softplus(discriminator(fake.detach())).mean()
-        train_discriminator.zero_grad()
-        loss.backward()
-        train_discriminator.step()
+        descend(train_discriminator, loss)
         discriminator.requires_grad_(False)
-        loss = F.softplus(-discriminator(fake)).mean()
-        train_generator.zero_grad()
-        loss.backward()
-        train_generator.step()
+        descend(train_generator, F.softplus(-discriminator(fake)).mean())
         discriminator.requires_grad_(True)
 
     limit = {"minutes": minutes} if epochs is None else {"epochs": epochs}

@@ -57,7 +57,7 @@ def _regressions(train: np.ndarray, holey: np.ndarray, seed: int) -> np.ndarray:
     train = _sample(train, seed)
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
-        return imputer.fit_transform(np.concatenate([train, holey]))[len(train) :]
+        return np.asarray(imputer.fit_transform(np.concatenate([train, holey])))[len(train) :]
 
 
 def _sample(rows: np.ndarray, seed: int) -> np.ndarray:
@@ -111,7 +111,8 @@ def _inpaint(completed: np.ndarray, values: np.ndarray, visible: np.ndarray) -> 
 def _linear(known: np.ndarray, holey: np.ndarray) -> np.ndarray:
     """Straight lines between the known values of one channel, `(t,)`."""
     seen = np.flatnonzero(~np.isnan(holey))
-    return np.interp(np.arange(len(holey)), seen, holey[seen])
+    filled: np.ndarray = np.interp(np.arange(len(holey)), seen, holey[seen])
+    return filled
 
 
 def _spline(known: np.ndarray, holey: np.ndarray) -> np.ndarray:

@@ -86,7 +86,7 @@ def fit_autoencoder(like: FittedModel, items: Items, *, epochs: int, seed: int =
     schedule = torch.optim.lr_scheduler.CosineAnnealingLR(optimizer, epochs * -(-len(items) // training.batch_size))
 
     def step(x: Tensor, visible: Tensor, rows: np.ndarray, generator: torch.Generator, passed: float) -> None:
-        _descend(optimizer, -vae.likelihood(vae.posterior(x, visible).mu).item_log_prob(x, visible).mean())
+        descend(optimizer, -vae.likelihood(vae.posterior(x, visible).mu).item_log_prob(x, visible).mean())
         schedule.step()
 
     settings = {"epochs": epochs, "batch_size": training.batch_size}
@@ -94,9 +94,10 @@ def fit_autoencoder(like: FittedModel, items: Items, *, epochs: int, seed: int =
     return FittedModel(vae.eval(), like.schema, like.config), seconds
 
 
-def _descend(optimizer: torch.optim.Optimizer, loss: Tensor) -> None:
+def descend(optimizer: torch.optim.Optimizer, loss: Tensor) -> None:
+    """One step down the loss's gradient."""
     optimizer.zero_grad()
-    loss.backward()
+    torch.autograd.backward(loss)
     optimizer.step()
 
 
@@ -144,7 +145,7 @@ def fit_unet(items: Items, *, like: FittedModel, damage: BatchDamage, minutes: f
         rise = min(1.0, (passed + 0.1 * _WARM_UP) / _WARM_UP)
         for group in optimizer.param_groups:  # then half a cosine to 0 (Loshchilov & Hutter 2017, arXiv:1608.03983)
             group["lr"] = _UNET_RATE * rise * 0.5 * (1 + math.cos(math.pi * passed))
-        _descend(optimizer, error.square().sum() / there.sum())
+        descend(optimizer, error.square().sum() / there.sum())
 
     seconds = train_network("U-Net", items, step, minutes=minutes, seed=seed, device=device)
     return FittedUNet(network.eval(), like, seconds)
@@ -174,7 +175,8 @@ class _UNet(nn.Module):
         full = self.into_full(x)
         half = self.into_half(self.halve(full))
         up = self.back_to_half(_join(self.into_quarter(self.halve(half)), half))
-        return self.back_to_full(_join(up, full))
+        restored: Tensor = self.back_to_full(_join(up, full))
+        return restored
 
 
 def _join(coarse: Tensor, fine: Tensor) -> Tensor:
@@ -202,7 +204,8 @@ class Classifier:
         """The most likely class of each item: `(n,)`."""
         features = torch.from_numpy(self.features(items)).to(self._like.device)
         with torch.inference_mode():
-            return self.classes[self._head(features).argmax(dim=1).cpu().numpy()]
+            likeliest = self._head(features).argmax(dim=1).cpu().numpy()
+        return np.asarray(self.classes[likeliest])
 
 
 def fit_classifier(items: Items, *, like: FittedModel, epochs: int, seed: int) -> Classifier:
@@ -232,7 +235,7 @@ def fit_classifier(items: Items, *, like: FittedModel, epochs: int, seed: int) -
     def step(x: Tensor, visible: Tensor, rows: np.ndarray, generator: torch.Generator, passed: float) -> None:
         if len(x) < 2:  # too few to normalise over
             return
-        _descend(optimizer, F.cross_entropy(head(body(x)), labels[torch.from_numpy(rows).to(device)]))
+        descend(optimizer, F.cross_entropy(head(body(x)), labels[torch.from_numpy(rows).to(device)]))
         schedule.step()
 
     train_network("classifier", items, step, epochs=epochs, seed=seed, device=device)

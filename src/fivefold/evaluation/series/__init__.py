@@ -5,22 +5,23 @@ from __future__ import annotations
 from collections.abc import Callable
 
 from fivefold.evaluation.contest import Section
-from fivefold.evaluation.series import events, steps, windows
+from fivefold.evaluation.series import comparisons as of
+from fivefold.evaluation.series import events
 from fivefold.evaluation.series.material import SeriesMaterial as Material
 
 COMPARISONS: dict[str, Callable[[Material], Section]] = {
-    "compress": windows.compare_compression,
-    "denoise": steps.compare_denoising,
+    "compress": of.compare_compression,
+    "denoise": of.compare_denoising,
     "detect": events.compare_detection,
-    "generate": windows.compare_generation,
-    "impute": steps.compare_imputation,
+    "generate": of.compare_generation,
+    "impute": of.compare_imputation,
 }
 SECTIONS: dict[str, Callable[[Material], Section]] = {
-    "codes": windows.report_codes,
-    "compress": windows.compare_compression,
-    "generate": windows.report_generation,
-    "denoise": steps.report_denoising,
+    "codes": of.report_codes,
+    "compress": of.compare_compression,
+    "generate": of.report_generation,
+    "denoise": of.report_denoising,
     "detect": events.report_detection,
-    "impute": steps.report_imputation,
+    "impute": of.report_imputation,
 }
 NEEDED = {"compress": ("pcodec", "soundfile"), "denoise": ("pywt",), "detect": ("stumpy",)}

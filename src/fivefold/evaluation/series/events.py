@@ -36,7 +36,8 @@ def _wrong_frequency(values: np.ndarray, spread: float, rng: np.random.Generator
 def _missing_beat(values: np.ndarray, spread: float, rng: np.random.Generator) -> np.ndarray:
     """What happens is left out: a straight line from the first value to the last, with the same small noise."""
     line = np.linspace(values[0], values[-1], len(values))
-    return line + np.std(np.diff(values, 2)) / np.sqrt(6) * rng.standard_normal(len(values))
+    noise = np.std(np.diff(values, 2)) / np.sqrt(6)
+    return np.asarray(line + noise * rng.standard_normal(len(values)))
 
 
 EVENTS: dict[str, Event] = {

@@ -9,7 +9,7 @@ from typing import cast
 
 import numpy as np
 
-from fivefold.evaluation.material import Material
+from fivefold.evaluation import Material
 from fivefold.evaluation.rivals.imputers import Attention
 from fivefold.items import Items
 from fivefold.jobs.denoise import denoise
@@ -81,7 +81,7 @@ class SeriesMaterial(Material[SeriesSet]):
 
     def denoise(self, values: np.ndarray) -> np.ndarray:
         """The test series with other values, without their noise."""
-        return denoise(self.model, self._with(values)).data
+        return np.asarray(denoise(self.model, self._with(values)).data)
 
     def impute(
         self, values: np.ndarray, n_draws: int = 0

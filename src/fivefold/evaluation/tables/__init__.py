@@ -5,22 +5,22 @@ from __future__ import annotations
 from collections.abc import Callable
 
 from fivefold.evaluation.contest import Section
-from fivefold.evaluation.tables import cells, rows
+from fivefold.evaluation.tables import comparisons as of
 from fivefold.evaluation.tables.material import TableMaterial as Material
 
 COMPARISONS: dict[str, Callable[[Material], Section]] = {
-    "compress": rows.compare_compression,
-    "denoise": cells.compare_denoising,
-    "detect": rows.compare_detection,
-    "generate": rows.compare_generation,
-    "impute": cells.compare_imputation,
+    "compress": of.compare_compression,
+    "denoise": of.compare_denoising,
+    "detect": of.compare_detection,
+    "generate": of.compare_generation,
+    "impute": of.compare_imputation,
 }
 SECTIONS: dict[str, Callable[[Material], Section]] = {
-    "codes": rows.report_codes,
-    "compress": rows.compare_compression,
-    "generate": rows.report_generation,
-    "denoise": cells.report_denoising,
-    "detect": rows.report_detection,
-    "impute": cells.report_imputation,
+    "codes": of.report_codes,
+    "compress": of.compare_compression,
+    "generate": of.report_generation,
+    "denoise": of.report_denoising,
+    "detect": of.report_detection,
+    "impute": of.report_imputation,
 }
 NEEDED = {"detect": ("pyod",)}

@@ -12,8 +12,8 @@ from typing import cast
 import numpy as np
 from matplotlib.axes import Axes
 
+from fivefold.evaluation import Material
 from fivefold.evaluation.drawing import figure
-from fivefold.evaluation.material import Material
 from fivefold.items import Items
 from fivefold.jobs.detect import Detection, detect
 from fivefold.jobs.generate import new_items
