@@ -17,8 +17,8 @@ class DataError(FivefoldError, ValueError):
     """The data can't be read, or doesn't fit the model."""
 
 
-class ModelError(FivefoldError):
-    """A model folder is damaged, foreign, or from a newer version."""
+class ModelError(FivefoldError, ValueError):
+    """A model folder is damaged, foreign, or from a newer version; or the model was fitted without what a job needs."""
 
 
 class TrainingError(FivefoldError):

@@ -1,13 +1,16 @@
-"""The scikit-learn face: one fitted VAE for tables, images and series, with the five jobs as methods."""
+"""Estimators in the manner of scikit-learn: one fitted VAE, with the five jobs as methods."""
 
 from __future__ import annotations
 
 import tempfile
 import warnings
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Self
 
+import narwhals as nw
 import numpy as np
+import pyarrow as pa
 from sklearn.base import (
     BaseEstimator,
     ClassNamePrefixFeaturesOutMixin,
@@ -30,8 +33,8 @@ if TYPE_CHECKING:
 _FILES = ("config.json", "model.safetensors", "README.md")
 
 
-class _Model(BaseEstimator):
-    """What all three estimators share: their parameters, `fit`, and how data become items."""
+class _Model(BaseEstimator):  # type: ignore[misc]  # scikit-learn has no types
+    """Parameters, `fit` and validation of all estimators."""
 
     def __init__(
         self,
@@ -67,8 +70,10 @@ class _Model(BaseEstimator):
 
         Parameters
         ----------
-        X : a table: a pandas or polars DataFrame, a pyarrow Table, or an array `(n, d)`, with NaN, None, … where cells are
-            missing; or images: an array `(n, h, w)` or `(n, h, w, c)`; or, with `kind="series"`, what `read_series` takes
+        X : a table: a pandas or polars DataFrame, a pyarrow Table, an array `(n, d)`, a list of rows or a dict of columns, with
+            NaN, None, … where cells are missing; or images: an array `(n, h, w)` or `(n, h, w, c)`; or, with `kind="series"`, an
+            array `(n, t)` or `(n, t, channels)`, a list of arrays `(t,)` or `(t, channels)`, or, with `time`, a table with a
+            row per step; or the path of a file of those
         y : ignored
 
         Raises
@@ -109,13 +114,16 @@ class _Model(BaseEstimator):
         save(self.model_, path, force=force)
 
     def _checked(self, X: Any, kind: str, reset: bool = False) -> Any:
-        """Tables as scikit-learn checks and remembers them; other data as they are."""
-        if kind != "table":
+        """Arrays of rows as scikit-learn checks them; of frames the fit remembers the columns, which then go by their names."""
+        if kind != "table" or isinstance(X, str | Path):
             return X
-        if hasattr(X, "columns") or hasattr(X, "column_names"):
-            validate_data(self, X, reset=reset, skip_check_array=True)
-            return X
-        return validate_data(self, X, reset=reset, dtype=None, ensure_all_finite=False)
+        if not isinstance(X, Mapping) and not hasattr(X, "columns") and not hasattr(X, "column_names"):
+            return validate_data(self, X, reset=reset, dtype=None, ensure_all_finite=False)
+        if reset:
+            validate_data(
+                self, pa.table({name: [] for name in X}) if isinstance(X, Mapping) else X, skip_check_array=True
+            )
+        return X
 
     def _open(self, X: Any) -> Dataset:
         """Data of the fit's kind."""
@@ -150,11 +158,12 @@ class _Model(BaseEstimator):
         tags.input_tags.string = True
         tags.input_tags.categorical = True
         tags.input_tags.three_d_array = True
+        tags.no_validation = True  # of the order of columns, which go by their names
         return tags
 
 
 class _Imputes(_Model):
-    """Those that fill in what is missing."""
+    """Imputation."""
 
     def impute(self, X: Any, n_draws: int | None = None) -> Any:
         """`X` with its missing cells filled in, in its own kind, types and index; what was there is untouched.
@@ -182,25 +191,25 @@ class _Imputes(_Model):
             return impute(self.model_, data, seed=self.seed_, **options)
 
 
-class _Scores(OutlierMixin, _Model):
-    """Those that tell normal items from strange ones."""
+class _Scores(OutlierMixin, _Model):  # type: ignore[misc]
+    """Anomaly scores by comparison with held-out items."""
 
-    def score_samples(self, X: Any) -> np.ndarray:
-        """How normal each item is, `(n,)` float64, nats; higher is more normal.
+    def score_samples(self, X: Any) -> Any:
+        """How normal each item is, `(n,)` float64, nats; higher is more normal, NaN where nothing is visible.
 
-        Of series each step: of a table one number per row, of an array `(n, t)`.
+        Of series each step: of a table one number per row, of an array `(n, t)`, of a list a list of arrays `(t,)`.
         """
         return self._detect(X).score
 
-    def decision_function(self, X: Any) -> np.ndarray:
+    def decision_function(self, X: Any) -> Any:
         """`score_samples` less `offset_`: negative for anomalies at `false_alarm_rate`."""
-        return self.score_samples(X) - self.offset_
+        return _per_part(lambda score: score - self.offset_, self.score_samples(X))
 
-    def predict(self, X: Any) -> np.ndarray:
+    def predict(self, X: Any) -> Any:
         """1 for normal items, -1 for anomalies; of normal items about `false_alarm_rate` are called anomalies."""
-        return np.where(self.decision_function(X) >= 0, 1, -1)
+        return _per_part(lambda margin: np.where(margin < 0, -1, 1), self.decision_function(X))
 
-    def p_values(self, X: Any) -> np.ndarray:
+    def p_values(self, X: Any) -> Any:
         """How often a normal item scores as low, like `score_samples`, by comparison with items held out in the fit."""
         return self._detect(X).p_value
 
@@ -213,19 +222,37 @@ class _Scores(OutlierMixin, _Model):
             return detect(self.model_, data, false_alarm_rate=self.false_alarm_rate)
 
 
-class VAEImputer(OneToOneFeatureMixin, TransformerMixin, _Imputes):
-    """Fills in missing values, as a step of a pipeline."""
+class VAEImputer(OneToOneFeatureMixin, TransformerMixin, _Imputes):  # type: ignore[misc]
+    """Imputation of missing values, as a step of a pipeline; parameters and attributes are those of `VAE`.
+
+    >>> imputer = fivefold.VAEImputer(epochs=1, random_state=0, settings={"shortest_epoch": 8})
+    >>> imputer.fit_transform(trees[["height", "girth"]]).isna().sum().sum()
+    np.int64(0)
+    """
 
     def transform(self, X: Any) -> Any:
-        """See `impute`."""
-        return self.impute(X)
+        """`impute`, with the columns of the fit: further ones are left out, and carried ones that are absent are missing."""
+        filled = self.impute(X)
+        names = getattr(self, "feature_names_in_", None)
+        if names is None or not hasattr(filled, "columns") or list(filled.columns) == list(names):
+            return filled
+        frame = nw.from_native(filled)
+        return frame.select(
+            nw.col(name) if name in frame.columns else nw.lit(None).alias(name) for name in names
+        ).to_native()
 
 
 class VAEOutlierDetector(_Scores):
-    """Finds anomalies: `predict`, `score_samples`, `p_values`."""
+    """Anomaly detection: `predict`, `score_samples`, `p_values`; parameters and attributes are those of `VAE`.
+
+    >>> detector = fivefold.VAEOutlierDetector(epochs=1, random_state=0, settings={"shortest_epoch": 8})
+    >>> strange = trees[["height", "girth"]].assign(girth=900.0)
+    >>> detector.fit(trees[["height", "girth"]]).predict(strange[1:4])
+    array([-1, -1, -1])
+    """
 
 
-class VAE(ClassNamePrefixFeaturesOutMixin, TransformerMixin, _Scores, _Imputes):
+class VAE(ClassNamePrefixFeaturesOutMixin, TransformerMixin, _Scores, _Imputes):  # type: ignore[misc]
     """One variational autoencoder for five jobs on a table, on images, or on series.
 
     Parameters
@@ -235,7 +262,7 @@ class VAE(ClassNamePrefixFeaturesOutMixin, TransformerMixin, _Scores, _Imputes):
         the data look like
     time, ids : of series in a table, the columns that say when a step is, and of which series
     epochs, max_minutes : how long to train, at most
-    schema : what the columns of a table are, where it is not as inferred; see `infer_table_schema`
+    schema : what the columns of a table are, where it is not as inferred: `{"columns": {name: {"kind": …, "missing": […]}}}`
     settings : further settings of a fit by name; see `fivefold.fit`
     false_alarm_rate : share of normal items that `predict` may call anomalies
     accelerator : where to train: `auto`, `cpu`, `gpu`, …
@@ -247,6 +274,21 @@ class VAE(ClassNamePrefixFeaturesOutMixin, TransformerMixin, _Scores, _Imputes):
     model_ : the fitted model, for the functions of the package
     offset_ : score below which `predict` calls an item an anomaly
     n_features_in_, feature_names_in_ : of a table
+
+    Examples
+    --------
+    >>> rows = trees[["kind", "height", "girth"]]
+    >>> vae = fivefold.VAE(latent_dim=2, epochs=1, random_state=0, settings={"shortest_epoch": 8}).fit(rows)
+    >>> vae.transform(rows).shape
+    (300, 2)
+    >>> int(rows["height"].isna().sum()), int(vae.impute(rows)["height"].isna().sum())
+    (18, 0)
+    >>> vae.p_values(rows).shape
+    (300,)
+    >>> list(vae.sample(2).columns)
+    ['kind', 'height', 'girth']
+    >>> fivefold.decompress(vae.compress(rows), vae.model_).equals(rows)
+    True
     """
 
     def transform(self, X: Any) -> np.ndarray:
@@ -290,3 +332,8 @@ class VAE(ClassNamePrefixFeaturesOutMixin, TransformerMixin, _Scores, _Imputes):
 
         check_is_fitted(self)
         return compress(self.model_, self._checked(X, self.model_.schema.kind), **options)
+
+
+def _per_part(function: Callable[[Any], Any], scores: Any) -> Any:
+    """`function` of scores, or of those of each of several series."""
+    return [function(part) for part in scores] if isinstance(scores, list) else function(scores)
