@@ -21,6 +21,7 @@ from sklearn.base import (
 from sklearn.utils import check_random_state
 from sklearn.utils.validation import check_is_fitted, validate_data
 
+from fivefold.arrays import count_axes
 from fivefold.dataset import open_data
 from fivefold.errors import UsageError
 from fivefold.modality import Dataset, modality_for
@@ -33,7 +34,7 @@ if TYPE_CHECKING:
 _FILES = ("config.json", "model.safetensors", "README.md")
 
 
-class _Model(BaseEstimator):  # type: ignore[misc]  # scikit-learn has no types
+class _Model(BaseEstimator):
     """Parameters, `fit` and validation of all estimators."""
 
     def __init__(
@@ -117,12 +118,11 @@ class _Model(BaseEstimator):  # type: ignore[misc]  # scikit-learn has no types
         """Arrays of rows as scikit-learn checks them; of frames the fit remembers the columns, which then go by their names."""
         if kind != "table" or isinstance(X, str | Path):
             return X
-        if not isinstance(X, Mapping) and not hasattr(X, "columns") and not hasattr(X, "column_names"):
+        columns = isinstance(X, Mapping) and count_axes(X) is None  # a sparse array may be a mapping
+        if not columns and not hasattr(X, "columns") and not hasattr(X, "column_names"):
             return validate_data(self, X, reset=reset, dtype=None, ensure_all_finite=False)
         if reset:
-            validate_data(
-                self, pa.table({name: [] for name in X}) if isinstance(X, Mapping) else X, skip_check_array=True
-            )
+            validate_data(self, pa.table({str(name): [] for name in X}) if columns else X, skip_check_array=True)
         return X
 
     def _open(self, X: Any) -> Dataset:
@@ -158,7 +158,6 @@ class _Model(BaseEstimator):  # type: ignore[misc]  # scikit-learn has no types
         tags.input_tags.string = True
         tags.input_tags.categorical = True
         tags.input_tags.three_d_array = True
-        tags.no_validation = True  # of the order of columns, which go by their names
         return tags
 
 
@@ -191,7 +190,7 @@ class _Imputes(_Model):
             return impute(self.model_, data, seed=self.seed_, **options)
 
 
-class _Scores(OutlierMixin, _Model):  # type: ignore[misc]
+class _Scores(OutlierMixin, _Model):
     """Anomaly scores by comparison with held-out items."""
 
     def score_samples(self, X: Any) -> Any:
@@ -222,7 +221,7 @@ class _Scores(OutlierMixin, _Model):  # type: ignore[misc]
             return detect(self.model_, data, false_alarm_rate=self.false_alarm_rate)
 
 
-class VAEImputer(OneToOneFeatureMixin, TransformerMixin, _Imputes):  # type: ignore[misc]
+class VAEImputer(OneToOneFeatureMixin, TransformerMixin, _Imputes):
     """Imputation of missing values, as a step of a pipeline; parameters and attributes are those of `VAE`.
 
     >>> imputer = fivefold.VAEImputer(epochs=1, random_state=0, settings={"shortest_epoch": 8})
@@ -252,7 +251,7 @@ class VAEOutlierDetector(_Scores):
     """
 
 
-class VAE(ClassNamePrefixFeaturesOutMixin, TransformerMixin, _Scores, _Imputes):  # type: ignore[misc]
+class VAE(ClassNamePrefixFeaturesOutMixin, TransformerMixin, _Scores, _Imputes):
     """One variational autoencoder for five jobs on a table, on images, or on series.
 
     Parameters
