@@ -15,14 +15,13 @@ import numpy as np
 
 from fivefold.archive.container import ArchiveReader, Block
 from fivefold.archive.layers import DamagedLayerError
-from fivefold.archive.models import checked
 from fivefold.archive.write import ArchiveOptions, write_archive
 from fivefold.images.coding import ImageCodec
 from fivefold.images.exact import ExactCodeFeatures, ExactDecoder, LatentGrid
 from fivefold.items import Items
 from fivefold.model.calibrations import FittedPrior
 from fivefold.model.fitted import FittedModel
-from fivefold.storage import save
+from fivefold.storage import as_stored, save
 from fivefold.system import environment
 
 _ITEMS, _BLOCK = 2_048, 512
@@ -69,7 +68,7 @@ def measure(model: FittedModel, test: Items, train: Items) -> dict[str, Any]:
             reader = ArchiveReader(file)
             hints = sum(_HEAD.unpack_from(reader.layer(b, layer))[1] for b in reader.blocks for layer in (0, 1))
             grid = LatentGrid(np.array(reader.facts["steps"]))
-            foreign = _foreign(ImageCodec.of(checked(model), grid, items.values.dtype.name))
+            foreign = _foreign(ImageCodec.of(as_stored(model), grid, items.values.dtype.name))
             with_hints = [_same(foreign, reader, block, items.values, hints=True) for block in reader.blocks]
             without = [_same(foreign, reader, block, items.values, hints=False) for block in reader.blocks]
         size = (folder / "items.ff").stat().st_size

@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 import hypothesis
+import make
 import numpy as np
 import pandas as pd
 import pytest
@@ -203,26 +204,7 @@ TABLE_SETTINGS = {
 @pytest.fixture(scope="session")
 def trees() -> pd.DataFrame:
     """400 rows of all kinds of columns that hang together; `id` is to be carried, some cells are missing."""
-    random = np.random.default_rng(0)
-    n = 400
-    kind = random.choice(["oak", "elm", "ash"], n, p=[0.5, 0.3, 0.2])
-    height = pd.Series(kind).map({"oak": 20.0, "elm": 14.0, "ash": 9.0}).to_numpy() + random.normal(0, 0.8, n)
-    girth = 8 * height + random.normal(0, 3, n)
-    age = np.rint(girth / 3 + random.normal(0, 2, n)).astype(int)
-    frame = pd.DataFrame(
-        {
-            "id": [f"tree-{number:04d}" for number in range(n)],
-            "kind": kind,
-            "height": height.round(2),
-            "girth": girth,
-            "age": age,
-            "planted": pd.Timestamp("2020-01-01") - pd.to_timedelta(age * 365, unit="D"),
-            "healthy": age < 40,
-        }
-    )
-    frame.loc[::17, "height"] = np.nan
-    frame.loc[5::23, "kind"] = None
-    return frame
+    return make.rows(400, seed=0)
 
 
 @pytest.fixture(scope="session")

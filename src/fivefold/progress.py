@@ -5,21 +5,25 @@ from __future__ import annotations
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from rich.progress import Progress, TaskID
 
 _silenced = False
 
 
 class Bar:
-    """A running bar."""
+    """A running bar, or none."""
 
-    def __init__(self, progress, task) -> None:  # noqa: ANN001  (rich is imported late)
-        self._progress, self._task = progress, task
+    def __init__(self, shown: tuple[Progress, TaskID] | None) -> None:
+        self._shown = shown
 
     def advance(self, text: str | None = None, steps: float = 1) -> None:
         """Move on, and show `text` in the place of the description."""
-        if self._progress is not None:
-            change = {} if text is None else {"description": text}
-            self._progress.update(self._task, advance=steps, **change)
+        if self._shown is not None:
+            progress, task = self._shown
+            progress.update(task, advance=steps, description=text)
 
 
 class Rate:
@@ -41,19 +45,13 @@ def progress_bar(description: str, total: float) -> Iterator[Bar]:
 
     console = Console(stderr=True)
     if _silenced or not console.is_terminal:
-        yield Bar(None, None)
+        yield Bar(None)
         return
     from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
 
-    columns = (
-        TextColumn("{task.description}"),
-        BarColumn(),
-        TimeElapsedColumn(),
-        TextColumn("/"),
-        TimeRemainingColumn(),
-    )
+    columns = TextColumn("{task.description}"), BarColumn(), TimeElapsedColumn(), TextColumn("/"), TimeRemainingColumn()
     with Progress(*columns, console=console, refresh_per_second=2) as progress:
-        yield Bar(progress, progress.add_task(description, total=total))
+        yield Bar((progress, progress.add_task(description, total=total)))
 
 
 @contextmanager

@@ -9,6 +9,7 @@ import dataclasses
 import hashlib
 import json
 import shutil
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -31,7 +32,8 @@ if TYPE_CHECKING:
 
 FORMAT = "fivefold-model"
 FORMAT_VERSION = 2
-_CONFIG, _WEIGHTS, _CARD = "config.json", "model.safetensors", "README.md"
+MODEL_FILES = _CONFIG, _WEIGHTS = "config.json", "model.safetensors"
+_CARD = "README.md"
 _NETWORKS = ("vae", "context")
 
 
@@ -45,6 +47,10 @@ class StoredModel:
     schema, config, record : as `FittedModel` has them
     weights : of the networks by name, float32 as they were trained
     calibrations : arrays by name, of each of `FittedModel.calibrations`
+
+    Raises
+    ------
+    ModelError : if weights are not all finite numbers
     """
 
     path: Path
@@ -54,6 +60,11 @@ class StoredModel:
     weights: dict[str, np.ndarray]
     calibrations: dict[str, dict[str, np.ndarray]]
 
+    def __post_init__(self) -> None:
+        for name, weight in self.weights.items():
+            if not np.isfinite(weight).all():
+                raise ModelError(f"the model is damaged: {name} is not all finite numbers")
+
     @property
     def parameters(self) -> int:
         """Number of trained weights."""
@@ -61,14 +72,31 @@ class StoredModel:
         return sum(weight.size for name, weight in self.weights.items() if not name.startswith(buffers))
 
     @property
-    def arrays(self) -> dict[str, np.ndarray]:
-        """All arrays by the names that they have in the file."""
+    def has_context(self) -> bool:
+        """Whether there is a context decoder."""
+        return any(name.startswith("context.") for name in self.weights)
+
+    @property
+    def files(self) -> dict[str, bytes]:
+        """The files that hold all of it, by name."""
         parts = self.calibrations.items()
-        return self.weights | {f"{part}.{name}": array for part, arrays in parts for name, array in arrays.items()}
+        arrays = self.weights | {f"{part}.{name}": array for part, arrays in parts for name, array in arrays.items()}
+        content = safetensors.numpy.save({name: np.ascontiguousarray(array) for name, array in arrays.items()})
+        config = {
+            "format": FORMAT,
+            "version": FORMAT_VERSION,
+            "weights_sha256": hashlib.sha256(content).hexdigest(),
+            "schema": self.schema.to_json(),
+            "fit": self.config.to_json(),
+            "record": self.record,
+        }
+        return {_CONFIG: json.dumps(config, indent=1).encode(), _WEIGHTS: content}
 
 
-def as_stored(model: FittedModel) -> StoredModel:
-    """A fitted model as it is stored."""
+def as_stored(model: FittedModel | StoredModel) -> StoredModel:
+    """A model as it is stored; raises `ModelError` if its weights are not all finite numbers."""
+    if isinstance(model, StoredModel):
+        return model
     weights = {name: weight.cpu().float().numpy() for name, weight in model.networks.state_dict().items()}
     calibrations = {
         part: {field.name: getattr(calibration, field.name) for field in dataclasses.fields(calibration)}
@@ -80,7 +108,7 @@ def as_stored(model: FittedModel) -> StoredModel:
 
 def fingerprint(model: FittedModel | StoredModel) -> str:
     """SHA-256, in hexadecimal, of what a model is: schema, configuration, weights, prior."""
-    stored = model if isinstance(model, StoredModel) else as_stored(model)
+    stored = as_stored(model)
     about = {"schema": stored.schema.to_json(), "fit": stored.config.to_json()}
     digest = hashlib.sha256(json.dumps(about, sort_keys=True).encode())
     prior = stored.calibrations.get("prior", {})
@@ -107,19 +135,9 @@ def save(model: FittedModel, path: str | Path, *, force: bool = False, training:
     Raises `UsageError` if `path` exists (with `force`: and is no model).
     """
     path, stored = check_model_path(path, force), as_stored(model)
-    arrays = {name: np.ascontiguousarray(array) for name, array in stored.arrays.items()}
     with atomic_folder(path, merge=False) as folder:
-        content = safetensors.numpy.save(arrays)
-        (folder / _WEIGHTS).write_bytes(content)
-        config = {
-            "format": FORMAT,
-            "version": FORMAT_VERSION,
-            "weights_sha256": hashlib.sha256(content).hexdigest(),
-            "schema": stored.schema.to_json(),
-            "fit": stored.config.to_json(),
-            "record": stored.record,
-        }
-        (folder / _CONFIG).write_text(json.dumps(config, indent=1), encoding="utf-8")
+        for name, content in stored.files.items():
+            (folder / name).write_bytes(content)
         (folder / _CARD).write_text(render_card(stored), encoding="utf-8")
         if training is not None:
             shutil.copytree(training, folder / "training")
@@ -133,11 +151,26 @@ def read(path: str | Path) -> StoredModel:
     ModelError : if it is damaged, foreign, or newer than this version of the package
     """
     path = Path(path)
-    config = _read_config(path)
+    if not path.is_dir():
+        raise ModelError(f"{path}: no such model folder")
+    files = dict[str, bytes]()
+    for name in MODEL_FILES:
+        try:
+            files[name] = (path / name).read_bytes()  # not mapped: it may be replaced while the model is in use
+        except FileNotFoundError:
+            raise ModelError(f"{path} is not a model folder: it has no {name}") from None
+        except OSError as error:
+            raise ModelError(f"{path / name} can't be read: {error.strerror or error}") from None
+    return parse(files, path)
+
+
+def parse(files: Mapping[str, bytes], path: Path) -> StoredModel:
+    """A model from the content of its `MODEL_FILES`, which are in `path`; raises `ModelError` likewise."""
+    config = _parse_config(files[_CONFIG], path)
     schema = schema_from_json(config["schema"])
     fit_config = FitConfig.from_json(config["fit"], modality_of(schema).settings.CONFIG)
     weights, calibrations = dict[str, np.ndarray](), dict[str, dict[str, np.ndarray]]()
-    for name, array in _read_arrays(path, config["weights_sha256"]).items():
+    for name, array in _parse_arrays(files[_WEIGHTS], config["weights_sha256"], path / _WEIGHTS).items():
         part, _, rest = name.partition(".")
         if part in _NETWORKS:
             weights[name] = array
@@ -203,26 +236,20 @@ def _calibration(modality: Modality, part: str, arrays: dict[str, np.ndarray]) -
         raise ModelError(f"the model's {part} is damaged: {error}") from None
 
 
-def _read_arrays(path: Path, sha256: object) -> dict[str, np.ndarray]:
-    """All arrays of the file with the checksum `sha256`, in hexadecimal."""
-    weights = path / _WEIGHTS
+def _parse_arrays(content: bytes, sha256: object, path: Path) -> dict[str, np.ndarray]:
+    """All arrays of a file with the checksum `sha256`, in hexadecimal."""
+    if hashlib.sha256(content).hexdigest() != sha256:
+        raise ModelError(f"{path} is damaged: its SHA-256 is not the one that {_CONFIG} states")
     try:
-        content = weights.read_bytes()  # not mapped: the file may be replaced while the model is in use
-        if hashlib.sha256(content).hexdigest() != sha256:
-            raise ModelError(f"{weights} is damaged: its SHA-256 is not the one that {_CONFIG} states")
         return safetensors.numpy.load(content)
-    except (SafetensorError, OSError, KeyError) as error:
-        raise ModelError(f"{weights} is damaged: {str(error).splitlines()[0]}") from None
+    except (SafetensorError, KeyError) as error:
+        raise ModelError(f"{path} is damaged: {str(error).splitlines()[0]}") from None
 
 
-def _read_config(path: Path) -> dict[str, Any]:
-    if not path.is_dir():
-        raise ModelError(f"{path}: no such model folder")
+def _parse_config(content: bytes, path: Path) -> dict[str, Any]:
     try:
-        config = json.loads((path / _CONFIG).read_text(encoding="utf-8"))
-    except FileNotFoundError:
-        raise ModelError(f"{path} is not a model folder: it has no {_CONFIG}") from None
-    except (ValueError, OSError, RecursionError) as error:
+        config = json.loads(content.decode())
+    except (ValueError, RecursionError) as error:
         raise ModelError(f"{path / _CONFIG} is damaged: {error}") from None
     if not isinstance(config, dict) or config.get("format") != FORMAT:
         raise ModelError(f"{path} is not a model folder: its {_CONFIG} is of another program")

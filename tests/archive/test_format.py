@@ -22,7 +22,6 @@ import pandas as pd
 import pyarrow as pa
 import pytest
 
-from fivefold.archive.models import checked
 from fivefold.archive.read import decompress
 from fivefold.archive.write import ArchiveOptions, compress, write_archive
 from fivefold.codec import rounding
@@ -32,7 +31,7 @@ from fivefold.images.exact import LatentGrid
 from fivefold.images.settings import configure
 from fivefold.modality import modality_of
 from fivefold.model.fitted import FittedModel
-from fivefold.storage import load, save
+from fivefold.storage import as_stored, load, save
 from fivefold.training.fit import fit
 
 GOLDEN = Path(__file__).parents[1] / "golden" / "images"
@@ -440,7 +439,7 @@ def test_other_networks(case, steps):
     networks = modality_of(schema).networks.build(schema, config, 0).eval()
     grid = None if steps is None else LatentGrid(np.array(steps))
     model = FittedModel(schema=schema, config=config, **dict(networks.named_children()))
-    codec = ImageCodec.of(checked(model), grid, schema.dtype)
+    codec = ImageCodec.of(as_stored(model), grid, schema.dtype)
     symbols = None if grid is None else grid.nearest(np.random.default_rng(1).standard_normal((2, 2)))
     tensors = {name: (each.flatten().tolist(), list(each.shape)) for name, each in networks.state_dict().items()}
     plain, z = Networks({"schema": schema.to_json(), "fit": config.to_json()}, tensors), [None, None]

@@ -35,9 +35,9 @@ def items() -> np.ndarray:
     return smooth
 
 
-def rows() -> pd.DataFrame:
-    """300 trees: a key, a class, two reals, an integer, a date and a boolean that hang together; some cells are missing."""
-    rng, n = np.random.default_rng(1), 300
+def rows(n: int = 300, seed: int = 1) -> pd.DataFrame:
+    """Trees: a key, a class, two reals, an integer, a date and a boolean that hang together; some cells are missing."""
+    rng = np.random.default_rng(seed)
     kind = rng.choice(["oak", "elm", "ash"], n, p=[0.5, 0.3, 0.2])
     height = np.select([kind == "oak", kind == "elm"], [20.0, 14.0], 9.0) + rng.normal(0, 0.8, n)
     girth = 8 * height + rng.normal(0, 3, n)

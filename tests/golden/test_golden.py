@@ -3,12 +3,11 @@
 from __future__ import annotations
 
 import hashlib
-import importlib.util
 import io
 import json
-import sys
 from pathlib import Path
 
+import make
 import numpy as np
 import pytest
 
@@ -25,16 +24,6 @@ SHA256 = {
 ITEMS = "27c8e6b6eb0b1cade4c467032680b510f0d9cbe8ce7a650d1c08fc3ece3600ca"
 
 
-def _make():
-    """golden/make.py."""
-    spec = importlib.util.spec_from_file_location("make", HERE / "make.py")
-    module = importlib.util.module_from_spec(spec)
-    sys.modules["make"] = module
-    spec.loader.exec_module(module)
-    return module
-
-
-make = _make()
 CASES = {case.name: case for case in make.cases()}
 
 

@@ -15,12 +15,12 @@ from hypothesis import strategies as st
 
 import fivefold
 from fivefold.archive.container import ArchiveReader, ArchiveWriter
-from fivefold.archive.models import checked
 from fivefold.archive.read import open_archive
 from fivefold.codec import rounding
 from fivefold.errors import ArchiveError, DamagedArchiveError, DataError, UsageError, WrongModelError
 from fivefold.series.coding import codec_of
 from fivefold.series.exact import StepChain
+from fivefold.storage import as_stored
 from fivefold.tables.verbatim import to_bytes
 from fivefold.training.fit import fit
 
@@ -223,7 +223,7 @@ def test_damage_is_told(series_model, archive, data):
 @given(st.data())
 def test_layers_that_no_writer_wrote_end_in_words_or_values(series_model, decimals, data):
     table = pa.table({series_model.schema.channels.names[0]: decimals[0, :200]})
-    codec = codec_of(checked(series_model), table.schema)
+    codec = codec_of(as_stored(series_model), table.schema)
     n, method, layers = codec.encode(table, verify=True)
     which = data.draw(st.integers(0, 1))
     damaged = bytearray(layers[which])

@@ -15,7 +15,6 @@ from hypothesis import strategies as st
 
 import fivefold
 from fivefold.archive.container import ArchiveReader, ArchiveWriter, Limits
-from fivefold.archive.models import checked
 from fivefold.archive.read import open_archive
 from fivefold.codec import rounding
 from fivefold.errors import (
@@ -26,6 +25,7 @@ from fivefold.errors import (
     UsageError,
     WrongModelError,
 )
+from fivefold.storage import as_stored
 from fivefold.tables.coding import codec_of, row_blocks
 from fivefold.tables.exact import RowChain
 from fivefold.tables.verbatim import to_bytes
@@ -61,7 +61,7 @@ def test_a_frame_comes_back_with_its_index_and_every_bit(table_model, frame, arc
 
 def test_cells_are_coded_by_the_model(table_model, trees):
     table = pa.Table.from_pandas(trees[300:], preserve_index=False)
-    codec = codec_of(checked(table_model), table.schema)
+    codec = codec_of(as_stored(table_model), table.schema)
     count, _, layers = codec.encode(table, verify=True)
     assert count == len(table)
     raw = sum(map(len, bits(table)))
@@ -125,7 +125,7 @@ def test_zeros_keep_their_sign_where_cells_are_coded(table_model, trees):
     frame.iloc[::9, frame.columns.get_loc("height")] = -0.0
     frame.iloc[4, frame.columns.get_loc("height")] = 1e9  # a multiple of the step, but beyond the grid
     table = pa.Table.from_pandas(frame, preserve_index=False)
-    codec = codec_of(checked(table_model), table.schema)
+    codec = codec_of(as_stored(table_model), table.schema)
     _, method, layers = codec.encode(table, verify=False)
     assert bits(codec.decode(len(table), method, layers)) == bits(table)
 

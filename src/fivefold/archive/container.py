@@ -214,7 +214,7 @@ class ArchiveReader:
 
 def _parse(header: bytes) -> dict[str, Any]:
     try:
-        facts = json.loads(header)
+        facts: dict[str, Any] = json.loads(header)
         sizes = facts["attachments"].values()
         sane = all(type(size) is int and size >= 0 for size in sizes)
     except (ValueError, KeyError, TypeError, AttributeError, RecursionError):

@@ -6,19 +6,19 @@ import io
 import zlib
 from collections.abc import Generator, Iterator
 from dataclasses import dataclass
+from pathlib import Path
 from typing import IO, TYPE_CHECKING, Any
 
 from fivefold.archive.container import LAYERS, ArchiveReader, Block, Limits
 from fivefold.archive.layers import CODED, BlockCodec, Coding, Decoding
-from fivefold.archive.models import model_for
 from fivefold.archive.pool import Pool
-from fivefold.errors import DamagedArchiveError, FivefoldError, ModelError, UsageError
+from fivefold.errors import DamagedArchiveError, FivefoldError, ModelError, UsageError, WrongModelError
 from fivefold.modality import MODALITIES, Modality
 from fivefold.progress import Rate, progress_bar
+from fivefold.storage import MODEL_FILES, StoredModel, as_stored, fingerprint, parse
 
 if TYPE_CHECKING:
     from fivefold.model.fitted import FittedModel
-    from fivefold.storage import StoredModel
 
 _MISFITS = (LookupError, TypeError, ValueError, ArithmeticError)
 _NONSENSE = (*_MISFITS, SyntaxError, RecursionError, OSError, zlib.error, ModelError)
@@ -49,6 +49,20 @@ class Archive:
             raise UsageError("`items` must be consecutive")
         return range(first, max(first, last))
 
+    def model(self, given: FittedModel | StoredModel | None = None) -> StoredModel:
+        """The model given, or the embedded one.
+
+        Raises `UsageError` if there is none, `WrongModelError` if the archive was written with another.
+        """
+        if given is None and not self.reader.attachments.issuperset(MODEL_FILES):
+            raise UsageError("the archive has no model embedded; name it with `model`")
+        if given is None:
+            given = parse({name: self.reader.attachment(name) for name in MODEL_FILES}, Path("archive"))
+        stored = as_stored(given)
+        if fingerprint(stored) != self.reader.facts["model"]:
+            raise WrongModelError("the archive was written with another model")
+        return stored
+
     def blocks(self, rows: range) -> Iterator[tuple[Block, slice]]:
         """The blocks in which these items are, and where in them."""
         for block in self.reader.blocks:
@@ -78,7 +92,7 @@ class Archive:
         """
         self.modality.refuse("decompress", lossy=lossy)
         rows = self.rows(items)
-        codec = self._codec(model_for(self.reader, model), lossy)
+        codec = self._codec(self.model(model), lossy)
         wanted = list(self.blocks(rows))
         tasks = (self._task(block, lossy) for block, _ in wanted)
         with progress_bar("decompress", len(rows)) as bar, Pool(codec, workers, len(wanted)) as pool:

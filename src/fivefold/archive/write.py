@@ -8,12 +8,11 @@ from typing import IO, TYPE_CHECKING, Any
 
 from fivefold.archive.container import ArchiveWriter, Limits
 from fivefold.archive.layers import BlockCodec, Coding
-from fivefold.archive.models import checked, model_files
 from fivefold.archive.pool import Pool
 from fivefold.errors import UsageError
 from fivefold.modality import modality_of
 from fivefold.progress import Rate, progress_bar
-from fivefold.storage import fingerprint
+from fivefold.storage import as_stored, fingerprint
 
 if TYPE_CHECKING:
     from fivefold.model.fitted import FittedModel
@@ -99,13 +98,13 @@ def write_archive(
     modality = modality_of(model.schema)
     modality.refuse("compress", lossy=options.lossy, step=options.step, **reading)
     reading = {name: value for name, value in reading.items() if value is not None}
-    stored = checked(model)
+    stored = as_stored(model)
     coding: Coding = modality.room("coding")
     encoding = coding.encoding(model, stored, data, options, **reading)
     pool = Pool(encoding.codec, options.workers, options.workers if encoding.blocks is None else encoding.blocks)
     with pool, progress_bar("compress", encoding.items or 0) as bar:
         facts = encoding.facts(fingerprint(stored))  # while the pool's processes start
-        attachments = {**encoding.attachments, **(model_files(model) if options.embed_model else {})}
+        attachments = {**encoding.attachments, **(stored.files if options.embed_model else {})}
         for content in attachments.values():
             Limits().check("attachment_bytes", len(content))
         writer, items, rate = ArchiveWriter(file, facts, attachments), 0, Rate()

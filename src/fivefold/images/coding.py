@@ -29,7 +29,6 @@ from fivefold.archive.layers import (
     pop,
     unpack,
 )
-from fivefold.archive.models import has_context
 from fivefold.codec.mixtures import MOST_SYMBOLS, Mixtures, even_edges, to_mixtures
 from fivefold.codec.rounding import HintedRounder, HintingRounder, Rounder
 from fivefold.errors import DamagedArchiveError, DataError, ModelError, UsageError
@@ -238,7 +237,7 @@ def encoding(
     items = read_items(source, schema, resize=resize)
     if (most := Limits().block_elements // schema.size) == 0:
         raise DataError(f"{items.source}: items of {schema.size:,} elements are too large for an archive")
-    if not options.lossy and (not has_context(stored) or schema.levels is None):
+    if not options.lossy and (not stored.has_context or schema.levels is None):
         raise ModelError(
             "exact archives need a model of integers with a context decoder; this one has none: give `lossy`"
         )
@@ -309,7 +308,7 @@ class ImageDecoding:
             raise DamagedArchiveError("the archive's header is damaged: its schema is not the model's")
         if self.grid is not None and len(self.grid.steps) != model.config.network.latent_dim:
             raise DamagedArchiveError("the archive's header is damaged: its codes are not the model's")
-        if not lossy and (not has_context(model) or self.schema.levels is None):
+        if not lossy and (not model.has_context or self.schema.levels is None):
             raise DamagedArchiveError("the archive's header is damaged: its model can't hold exact items")
         return ImageCodec.of(model, self.grid, self.dtype.name)
 

@@ -27,7 +27,6 @@ from fivefold.archive.layers import (
     pop,
     unpack,
 )
-from fivefold.archive.models import has_context
 from fivefold.codec import PRECISION
 from fivefold.codec.alphabets import Classes, to_classes
 from fivefold.codec.mixtures import LOCATION_STEPS, Mixtures, to_mixtures, without_ends
@@ -316,7 +315,7 @@ def codec_of(model: StoredModel, columns: pa.Schema, most: int = Limits().block_
 
 def check_context(model: StoredModel) -> None:
     """Raise `ModelError` if a model has no context decoder."""
-    if not has_context(model):
+    if not model.has_context:
         raise ModelError("these archives need a model with a context decoder, this one was fitted with `window` 0")
 
 

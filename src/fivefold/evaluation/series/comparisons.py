@@ -13,7 +13,6 @@ from matplotlib.axes import Axes
 from sklearn.ensemble import ExtraTreesClassifier
 from sklearn.neighbors import NearestNeighbors
 
-from fivefold.archive.models import model_files
 from fivefold.archive.read import open_archive
 from fivefold.archive.write import compress
 from fivefold.evaluation.contest import OURS, Measure, Picture, Section, contest
@@ -24,6 +23,7 @@ from fivefold.evaluation.rivals.denoisers import FILTERS, filter_series
 from fivefold.evaluation.rivals.imputers import SERIES_IMPUTERS, impute_steps
 from fivefold.evaluation.series.material import SeriesMaterial
 from fivefold.series.dataset import SeriesSet
+from fivefold.storage import as_stored
 from fivefold.tables.table import decode_rows
 
 _SHUFFLED = "training windows' steps, shuffled"
@@ -48,7 +48,7 @@ def compare_compression(material: SeriesMaterial) -> Section:
         name: {codec: 8 * size / values.size for codec, size in row.items()} for name, row in sizes.items()
     }
     compared, losses = contest(Measure("bits per value", digits=2, higher_is_better=False), bits)
-    size = sum(map(len, model_files(model).values()))
+    size = sum(map(len, as_stored(model).files.values()))
     sentences = [
         f"{len(values):,} steps of {values.dtype}, {values.shape[1]} channel(s). All come back bit for bit.",
         f"{OURS}'s archive has the shape, types and names besides, and takes the model ({size:,} bytes) beside it.",
