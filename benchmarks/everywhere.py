@@ -37,7 +37,6 @@ _SETTINGS: tuple[dict[str, str], ...] = (
     *({"OPENBLAS_CORETYPE": each} for each in ("Prescott", "Nehalem", "Sandybridge", "Haswell", "SkylakeX", "Zen")),
     {"NPY_DISABLE_CPU_FEATURES": "X86_V3 X86_V4 AVX512_ICL AVX512_SPR"},
 )
-_WITHOUT_NUMBA = "import sys; sys.modules['numba'] = None"
 _READ = """
 import hashlib, sys
 from fivefold.archive.read import open_archive
@@ -59,7 +58,6 @@ def measure(model: FittedModel, test: Items, train: Items) -> dict[str, Any]:
         with (folder / "items.ff").open("wb") as file:
             write_archive(model, items, file, ArchiveOptions(step=_STEP, block_items=_BLOCK, verify=False))
         same = {" ".join(map("=".join, each.items())): _read(folder, each) == right for each in _SETTINGS}
-        same["without numba"] = _read(folder, {}, before=_WITHOUT_NUMBA) == right
         same["2 processes"] = _read(folder, {}, workers=2) == right
         third = items.values[2 * _BLOCK : 3 * _BLOCK]
         alone = _read(folder, {}, items=(2 * _BLOCK, 3 * _BLOCK))
@@ -89,11 +87,9 @@ def measure(model: FittedModel, test: Items, train: Items) -> dict[str, Any]:
     }
 
 
-def _read(
-    folder: Path, settings: dict[str, str], workers: int = 1, items: tuple[int, ...] = (), before: str = ""
-) -> str:
+def _read(folder: Path, settings: dict[str, str], workers: int = 1, items: tuple[int, ...] = ()) -> str:
     """SHA-256 of the items as another process reads them."""
-    command = [sys.executable, "-c", before + _READ, "items.ff", "model", str(workers), *map(str, items)]
+    command = [sys.executable, "-c", _READ, "items.ff", "model", str(workers), *map(str, items)]
     done = subprocess.run(command, cwd=folder, env=os.environ | settings, capture_output=True, text=True, check=True)
     return done.stdout.strip()
 

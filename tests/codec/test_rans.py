@@ -27,8 +27,9 @@ def mixtures(n: int, symbols: int, seed: int = 0, k: int = 3, shape="logistic") 
 
 
 def draw(distributions: Mixtures, seed: int = 0) -> np.ndarray:
-    slots = np.random.default_rng(seed).integers(0, 1 << PRECISION, len(distributions)).astype(np.uint64)
-    return distributions.find(slots)
+    """Symbols as likely as the distributions say: random bits, decoded."""
+    heads = np.random.default_rng(seed).integers(LOWEST_HEAD, 1 << 63, len(distributions) + 1, np.uint64)
+    return Rans.resume(heads, np.zeros(len(distributions), np.uint32)).pop(distributions)
 
 
 @given(
@@ -47,6 +48,30 @@ def test_round_trip(lanes, sizes, symbols, seed):
     for batch, values in zip(batches, drawn, strict=True):
         np.testing.assert_array_equal(coder.pop(batch), values)
     assert coder.is_empty
+
+
+def below(batch: Mixtures, i: int, symbol: int) -> int:
+    """P(X < symbol) of the i-th distribution as the format's description says, in Python's integers."""
+    edges, weights, locations, inverses, farthest, cells = (table.tolist() for table in batch.tables())
+    symbols, most = len(edges) - 1, 24 * 64 << 16
+    if symbol in (0, symbols):
+        return symbol and 1 << 28
+    total, inside = sum(weights[i]), weights[i][-2] << 30
+    for weight, location, inverse, far in zip(weights[i], locations[i], inverses[i], farthest[i], strict=False):
+        place = max(-far, min(far, edges[symbol] - location)) * inverse >> 16
+        cell, rest = divmod(max(-most, min(most - 1, place)) + most, 1 << 16)
+        inside += weight * (cells[cell] + ((cells[cell + 1] - cells[cell]) * rest >> 16))
+    return (inside // total * ((1 << 28) - symbols) >> 30) + symbol
+
+
+@pytest.mark.parametrize("shape", ["logistic", "normal"])
+def test_intervals_are_what_the_definition_says(shape):
+    batch = mixtures(300, 1000, shape=shape)
+    values = np.random.default_rng(0).integers(0, 1000, 300)
+    starts, frequencies = batch.interval(values)
+    expected = [(below(batch, i, value), below(batch, i, value + 1)) for i, value in enumerate(values.tolist())]
+    assert starts.tolist() == [start for start, _ in expected]
+    assert frequencies.tolist() == [end - start for start, end in expected]
 
 
 def push_one_by_one(lanes: int, symbols: list[int], starts: list[int], frequencies: list[int]):

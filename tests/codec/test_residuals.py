@@ -9,9 +9,8 @@ from hypothesis import strategies as st
 from scipy.special import expit
 
 from fivefold.codec import PRECISION
-from fivefold.codec.numbers import NumberBins
+from fivefold.codec.numbers import NumberBins, ResidualBins
 from fivefold.codec.rans import Rans
-from fivefold.codec.residuals import ResidualBins
 from fivefold.codec.rounding import HintedRounder, HintingRounder
 
 

@@ -8,6 +8,7 @@ import numpy as np
 
 from fivefold.codec import PRECISION
 from fivefold.codec.mixtures import LOG_WEIGHT_STEPS, NO_WEIGHT, weight_table
+from fivefold.codec.rans import Intervals
 from fivefold.codec.rounding import Rounder
 
 _TOTAL = 1 << PRECISION
@@ -24,25 +25,17 @@ class Classes:
 
     starts: np.ndarray
 
-    def __len__(self) -> int:
-        return len(self.starts)
-
-    def interval(self, symbols: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    def interval(self, symbols: np.ndarray) -> Intervals:
         """See `rans.Distributions`."""
-        rows = np.arange(len(self))
+        rows = np.arange(len(self.starts))
         start, end = self.starts[rows, symbols], self.starts[rows, symbols + 1]
         return start.astype(np.uint64), (end - start).astype(np.uint64)
 
-    def find(self, slots: np.ndarray) -> np.ndarray:
+    def pop(self, heads: np.ndarray, words: np.ndarray, count: int) -> tuple[np.ndarray, int]:
         """See `rans.Distributions`."""
-        return (self.starts[:, 1:] <= slots.astype(np.int64)[:, None]).sum(1)
+        from fivefold.codec import kernels
 
-    def part(self, rows: slice) -> Classes:
-        """The distributions of these rows."""
-        return Classes(self.starts[rows])
-
-    def pop_all(self, heads: np.ndarray, words: np.ndarray, count: int) -> None:
-        """None: there is no compiled code."""
+        return kernels.pop_classes(heads, words, count, self.starts)
 
 
 def to_classes(log_probabilities: np.ndarray, rounder: Rounder) -> Classes:
@@ -65,21 +58,13 @@ class Even:
 
     sizes: np.ndarray
 
-    def __len__(self) -> int:
-        return len(self.sizes)
-
-    def interval(self, symbols: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    def interval(self, symbols: np.ndarray) -> Intervals:
         """See `rans.Distributions`."""
         start, end = symbols * _TOTAL // self.sizes, (symbols + 1) * _TOTAL // self.sizes
         return start.astype(np.uint64), (end - start).astype(np.uint64)
 
-    def find(self, slots: np.ndarray) -> np.ndarray:
+    def pop(self, heads: np.ndarray, words: np.ndarray, count: int) -> tuple[np.ndarray, int]:
         """See `rans.Distributions`."""
-        return (slots.astype(np.int64) + 1) * self.sizes - 1 >> PRECISION
+        from fivefold.codec import kernels
 
-    def part(self, rows: slice) -> Even:
-        """The distributions of these rows."""
-        return Even(self.sizes[rows])
-
-    def pop_all(self, heads: np.ndarray, words: np.ndarray, count: int) -> None:
-        """None: there is no compiled code."""
+        return kernels.pop_even(heads, words, count, self.sizes)

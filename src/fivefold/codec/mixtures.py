@@ -6,12 +6,12 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from decimal import ROUND_HALF_EVEN, Context, Decimal, localcontext
 from functools import cache
-from typing import Any, Literal
+from typing import Literal
 
 import numpy as np
 
-from fivefold.codec import PRECISION
-from fivefold.codec.rans import kernels
+from fivefold.arrays import Floats, Ints
+from fivefold.codec.rans import Intervals
 from fivefold.codec.rounding import Rounder
 
 Shape = Literal["logistic", "normal"]
@@ -27,11 +27,11 @@ MOST_SYMBOLS = 1 << 16  # with more, a step of a location would be finer than wh
 _FARTHEST = 2.0**24  # on the line, that a location may be from 0
 NO_WEIGHT = 299  # steps below 0 at which a weight is 0
 _WEIGHT_BITS = 24
-_CDF_BITS = 30
+CDF_BITS = 30
 _REACH = 24  # scales; beyond, a cumulative probability is 0 or 1
-_CELL_BITS, _CELLS_PER_SCALE = 16, 64
-_INVERSE_BITS = 32
-_FULL_REACH = _REACH * _CELLS_PER_SCALE << _CELL_BITS
+CELL_BITS, _CELLS_PER_SCALE = 16, 64
+INVERSE_BITS = 32
+FULL_REACH = _REACH * _CELLS_PER_SCALE << CELL_BITS
 _EXACT = Context(prec=40)  # decimal arithmetic is the same everywhere, unlike a platform's exp
 _NOTHING = Decimal("1e-20")
 _PI = Decimal("3.14159265358979323846264338327950288419716939937510582097494")
@@ -70,67 +70,38 @@ class Mixtures:
         """The number of symbols."""
         return len(self.edges) - 1
 
-    def part(self, rows: slice) -> Mixtures:
-        """The distributions of these rows."""
-        return Mixtures(self.log_weights[rows], self.locations[rows], self.log_scales[rows], self.edges, self.shape)
+    def interval(self, symbols: np.ndarray) -> Intervals:
+        """See `rans.Distributions`."""
+        from fivefold.codec import kernels
 
-    def interval(self, symbols: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-        """Where each distribution's symbol starts, and its frequency: `(n,)` uint64."""
-        if (compiled := kernels()) is not None:
-            return compiled.intervals(symbols, self.tables())
-        starts = self.below(symbols)
-        return starts.astype(np.uint64), (self.below(symbols + 1) - starts).astype(np.uint64)
+        return kernels.intervals(symbols, self.tables())
 
-    def find(self, slots: np.ndarray) -> np.ndarray:
-        """The symbols in whose intervals the slots lie, by bisection."""
-        slots = slots.astype(np.int64)
-        low, high = np.zeros(len(self), np.int64), np.full(len(self), self.symbols - 1, np.int64)
-        for _ in range(int(self.symbols - 1).bit_length()):
-            middle = (low + high + 1) >> 1
-            above = self.below(middle) > slots
-            low, high = np.where(above, low, middle), np.where(above, middle - 1, high)
-        return low
+    def pop(self, heads: np.ndarray, words: np.ndarray, count: int) -> tuple[np.ndarray, int]:
+        """See `rans.Distributions`."""
+        from fivefold.codec import kernels
 
-    def pop_all(self, heads: np.ndarray, words: np.ndarray, count: int) -> tuple[np.ndarray, int] | None:
-        """The symbols at the top of a coder, whose heads are changed, and how many words are left (−1: too few)."""
-        if (compiled := kernels()) is None:
-            return None
-        popped = np.empty(len(self), np.int64)
-        return popped, compiled.pop(heads, words, count, popped, self.tables())
+        return kernels.pop_mixtures(heads, words, count, self.tables())
 
-    def tables(self) -> tuple[Any, ...]:
-        """The arguments of the compiled loops."""
-        numbers = _CDF_BITS, _CELL_BITS, _INVERSE_BITS
-        weights, *scales = self._looked_up()
-        return self.edges, weights, self.locations, *scales, _cells(self.shape), _FULL_REACH, numbers
-
-    def _looked_up(self) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-        """The weights, the scales' inverses, and the distances at which those reach the last cell, from the tables."""
-        weights = weight_table()[np.clip(-self.log_weights, 0, len(weight_table()) - 1)]
+    def tables(self) -> tuple[np.ndarray, ...]:
+        """For the compiled loops: edges, weights, locations, inverses of scales, how far those reach, cumulative cells."""
+        weights = weight_table()[np.clip(-self.log_weights, 0, NO_WEIGHT)]
         scales = np.clip(self.log_scales - LOWEST_LOG_SCALE * LOG_SCALE_STEPS, 0, len(_inverse_scales()) - 1)
-        return weights, _inverse_scales()[scales], _farthest_distances()[scales]
-
-    def below(self, symbols: np.ndarray) -> np.ndarray:
-        """2 ** PRECISION · P(X < symbol), at least `symbol`: `(n,)` int64; symbols `(n,)` from 0 to `self.symbols`."""
-        weights, inverse, farthest = self._looked_up()
-        distance = np.clip(self.edges[symbols][:, None] - self.locations, -farthest, farthest)
-        cumulative = _look_up(_cells(self.shape), distance, inverse)
-        inside = (weights[:, :-2] * cumulative).sum(1) + (weights[:, -2] << _CDF_BITS)
-        share = inside // weights.sum(1)  # of 2 ** _CDF_BITS
-        spread = (share * ((1 << PRECISION) - self.symbols) >> _CDF_BITS) + symbols
-        return np.where(symbols <= 0, 0, np.where(symbols >= self.symbols, 1 << PRECISION, spread))
+        inverses, farthest = _inverse_scales()[scales], _farthest_distances()[scales]
+        return self.edges, weights, self.locations, inverses, farthest, _cells(self.shape)
 
 
-def sigmoid(x: np.ndarray) -> np.ndarray:
-    """1 / (1 + e⁻ˣ), in float64."""
+def sigmoid(x: Floats) -> Floats:
+    """1 / (1 + e⁻ˣ)."""
     with np.errstate(over="ignore"):
-        return 1 / (1 + np.exp(-x))
+        exponential: Floats = np.exp(-x)
+    return 1 / (1 + exponential)
 
 
-def log_softmax(logits: np.ndarray) -> np.ndarray:
-    """Normalised log weights, along the last axis, in float64."""
-    shifted = logits - logits.max(-1, keepdims=True)
-    return shifted - np.log(np.exp(shifted).sum(-1, keepdims=True))
+def log_softmax(logits: Floats) -> Floats:
+    """Normalised log weights, along the last axis."""
+    shifted: Floats = logits - logits.max(-1, keepdims=True)
+    total: Floats = np.exp(shifted).sum(-1, keepdims=True)
+    return shifted - np.log(total)
 
 
 def without_ends(log_weights: np.ndarray) -> np.ndarray:
@@ -168,41 +139,33 @@ def to_mixtures(
     return Mixtures(weights, places, scales, edges, shape)
 
 
-def _look_up(cells: np.ndarray, distance: np.ndarray, inverse: np.ndarray) -> np.ndarray:
-    """F(distance · inverse), linear between the cells' corners, in 2 ** -_CDF_BITS."""
-    place = distance * inverse >> _INVERSE_BITS - _CELL_BITS  # in cells of 2 ** -_CELL_BITS
-    place = np.clip(place, -_FULL_REACH, _FULL_REACH - 1) + _FULL_REACH
-    cell, rest = place >> _CELL_BITS, place & ((1 << _CELL_BITS) - 1)
-    return cells[cell] + ((cells[cell + 1] - cells[cell]) * rest >> _CELL_BITS)
-
-
 @cache
-def weight_table() -> np.ndarray:
+def weight_table() -> Ints:
     """Weights by minus their logarithm's steps: 2 ** 24 · exp(−i / 16), int64, down to 0."""
     return _rounded([2**_WEIGHT_BITS * _decimal(-i, LOG_WEIGHT_STEPS).exp(_EXACT) for i in range(NO_WEIGHT + 1)])
 
 
 @cache
-def _inverse_scales() -> np.ndarray:
+def _inverse_scales() -> Ints:
     """Cells per step of a location, in 2 ** -32, by log scale."""
     lowest, highest = LOWEST_LOG_SCALE * LOG_SCALE_STEPS, HIGHEST_LOG_SCALE * LOG_SCALE_STEPS
-    unit = _decimal(_CELLS_PER_SCALE << _INVERSE_BITS, LOCATION_STEPS)
+    unit = _decimal(_CELLS_PER_SCALE << INVERSE_BITS, LOCATION_STEPS)
     return _rounded([unit * _decimal(-i, LOG_SCALE_STEPS).exp(_EXACT) for i in range(lowest, highest + 1)])
 
 
 @cache
-def _farthest_distances() -> np.ndarray:
+def _farthest_distances() -> Ints:
     """Steps of a location, by log scale, beyond which nothing changes: cut there, a product can't overflow."""
-    return (_FULL_REACH << _INVERSE_BITS - _CELL_BITS) // _inverse_scales() + 1
+    return (FULL_REACH << INVERSE_BITS - CELL_BITS) // _inverse_scales() + 1
 
 
 @cache
-def _cells(shape: Shape) -> np.ndarray:
+def _cells(shape: Shape) -> Ints:
     """F at the corners of the cells, from −24 scales to 24, in 2 ** -30."""
     corners = [_decimal(i, _CELLS_PER_SCALE) for i in range(_REACH * _CELLS_PER_SCALE + 1)]
     cumulative = _logistic if shape == "logistic" else _normal
-    upper = _rounded([2**_CDF_BITS * cumulative(x) for x in corners])
-    return np.concatenate(((1 << _CDF_BITS) - upper[:0:-1], upper))
+    upper = _rounded([2**CDF_BITS * cumulative(x) for x in corners])
+    return np.concatenate(((1 << CDF_BITS) - upper[:0:-1], upper))
 
 
 def _logistic(x: Decimal) -> Decimal:
@@ -229,5 +192,5 @@ def _decimal(numerator: int, denominator: int) -> Decimal:
         return Decimal(numerator) / denominator
 
 
-def _rounded(values: Iterable[Decimal]) -> np.ndarray:
+def _rounded(values: Iterable[Decimal]) -> Ints:
     return np.array([int(value.to_integral_value(ROUND_HALF_EVEN)) for value in values], np.int64)

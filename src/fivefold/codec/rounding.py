@@ -11,14 +11,16 @@ from typing import Protocol
 
 import numpy as np
 
+from fivefold.arrays import Floats, Ints
+
 GUARD = 1e-6
 
 
 class Rounder(Protocol):
     """Rounds arrays, in the order in which they come."""
 
-    def __call__(self, values: np.ndarray) -> np.ndarray:
-        """`values`, finite float64 of any shape, as int64."""
+    def __call__(self, values: Floats) -> Ints:
+        """`values`, finite, of any shape."""
         ...
 
 
@@ -34,7 +36,7 @@ class HintingRounder:
         self.count = 0
         self._hints: list[np.ndarray] = []
 
-    def __call__(self, values: np.ndarray) -> np.ndarray:
+    def __call__(self, values: Floats) -> Ints:
         """Raises `ValueError` if a number is not finite."""
         if not np.isfinite(values).all():
             raise ValueError("there are no numbers to round")
@@ -58,7 +60,7 @@ class HintedRounder:
         self._count = 0
         self._places, self._odd = hints >> 1, hints & 1
 
-    def __call__(self, values: np.ndarray) -> np.ndarray:
+    def __call__(self, values: Floats) -> Ints:
         with np.errstate(invalid="ignore"):  # a foreign model's; the symbols then are nonsense, but no harm is done
             rounded = np.rint(values).astype(np.int64)
         first, last = np.searchsorted(self._places, (self._count, self._count + values.size))

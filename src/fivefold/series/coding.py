@@ -18,8 +18,7 @@ import pyarrow as pa
 
 from fivefold.archive.container import ArchiveReader, Limits
 from fivefold.archive.layers import DamagedLayerError, Encoding, check_empty, unpack
-from fivefold.codec.numbers import NumberBins
-from fivefold.codec.residuals import ResidualBins
+from fivefold.codec.numbers import NumberBins, ResidualBins
 from fivefold.codec.rounding import HintedRounder, Rounder
 from fivefold.errors import DamagedArchiveError
 from fivefold.series.exact import ExactSteps, StepChain
