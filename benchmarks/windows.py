@@ -15,8 +15,8 @@ from torch import Tensor, nn
 
 from fivefold.config import configure
 from fivefold.evaluation.rivals.networks import train_network
-from fivefold.images.code_length import code_length
 from fivefold.images.context import ContextDecoder
+from fivefold.images.jobs import code_length
 from fivefold.items import Items, split_rows
 from fivefold.model.corruption import Corrupted
 from fivefold.model.fitted import FittedModel

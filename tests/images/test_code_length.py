@@ -11,8 +11,8 @@ import torch
 from scipy.stats import norm
 
 from fivefold.config import Conditioning
-from fivefold.images.code_length import code_length
 from fivefold.images.dataset import make_items
+from fivefold.images.jobs import code_length
 from fivefold.model.calibrations import FittedPrior
 from fivefold.model.conditional import Conditional
 

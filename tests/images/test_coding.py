@@ -9,10 +9,10 @@ import pytest
 
 from fivefold.archive.layers import DamagedLayerError
 from fivefold.codec import rounding
-from fivefold.images.code_length import code_length
 from fivefold.images.coding import ImageCodec
 from fivefold.images.dataset import make_items
 from fivefold.images.exact import ExactCodeFeatures, ExactDecoder, LatentGrid
+from fivefold.images.jobs import code_length
 from fivefold.images.schema import ImageSchema
 from fivefold.images.settings import configure
 from fivefold.modality import modality_of

@@ -4,9 +4,8 @@ import numpy as np
 import pytest
 
 from fivefold.errors import DataError, UsageError
-from fivefold.images import output as write
-from fivefold.images.files import list_images, read_image
-from fivefold.images.output import Output, make_sheet
+from fivefold.images import files
+from fivefold.images.files import Output, list_images, make_sheet, read_image
 
 VALUES = np.random.default_rng(0).integers(0, 255, (3, 4, 5, 1), np.uint8)
 ENDINGS = ["", ".npy", ".npz", ".png", ".NPY", ".NPZ", ".PNG"]
@@ -22,6 +21,10 @@ def stored(path):
     return loaded if ending == ".npy" else loaded["images"]
 
 
+def write(path, values, low=0.0, high=255.0, names=None, force=False):
+    Output.at(path, force=force).write([values], values.shape, values.dtype, low, high, names)
+
+
 def names_in(folder):
     return sorted(path.relative_to(folder).as_posix() for path in folder.rglob("*") if path.is_file())
 
@@ -29,7 +32,7 @@ def names_in(folder):
 @pytest.mark.parametrize("ending", ENDINGS)
 def test_each_ending(tmp_path, ending):
     target = tmp_path / "deep" / f"out{ending}"
-    Output.at(target).write(VALUES, 0.0, 255.0)
+    write(target, VALUES)
     expected = make_sheet(VALUES) if ending.lower() == ".png" else VALUES
     np.testing.assert_array_equal(stored(target), expected)
     assert names_in(tmp_path) == (
@@ -41,7 +44,7 @@ def test_each_ending(tmp_path, ending):
 @pytest.mark.parametrize("dtype", ["float64", "int16", "bool", "uint16"])
 def test_arrays_are_kept_as_they_are(tmp_path, ending, dtype):
     values = (VALUES / 2).astype(dtype)
-    Output.at(tmp_path / f"out{ending}").write(values, 0.0, 1.0)
+    write(tmp_path / f"out{ending}", values, 0.0, 1.0)
     read = stored(tmp_path / f"out{ending}")
     assert read.dtype == values.dtype
     np.testing.assert_array_equal(read, values)
@@ -59,7 +62,7 @@ def test_arrays_are_kept_as_they_are(tmp_path, ending, dtype):
     ],
 )
 def test_pngs_hold_integers_as_they_are_and_others_scaled(tmp_path, values, low, high, expected):
-    Output.at(tmp_path / "out").write(values.reshape(1, 1, -1, 1), low, high)
+    write(tmp_path / "out", values.reshape(1, 1, -1, 1), low, high)
     pixels = stored(tmp_path / "out")
     assert pixels.dtype == (np.uint16 if values.dtype == np.uint16 else np.uint8)
     assert pixels.ravel().tolist() == expected
@@ -77,7 +80,7 @@ def test_existing_output_needs_force(tmp_path, ending):
     target.touch() if ending else target.mkdir()
     with pytest.raises(UsageError, match="exists; give `force`"):
         Output.at(target)
-    Output.at(target, force=True).write(VALUES, 0.0, 255.0)
+    write(target, VALUES, force=True)
     assert stored(target).size >= VALUES.size
 
 
@@ -93,14 +96,14 @@ def test_folder_keeps_its_other_files(tmp_path):
     (tmp_path / "sub").mkdir()
     for name in ("notes.txt", "1.png", "7.png", "sub/0.png"):
         (tmp_path / name).write_text("old")
-    Output.at(tmp_path, force=True).write(VALUES, 0.0, 255.0)
+    write(tmp_path, VALUES, force=True)
     assert names_in(tmp_path) == ["0.png", "1.png", "2.png", "7.png", "notes.txt", "sub/0.png"]
     np.testing.assert_array_equal(read_image(tmp_path / "1.png"), VALUES[1])
     assert {(tmp_path / name).read_text() for name in ("notes.txt", "7.png", "sub/0.png")} == {"old"}
 
 
 @pytest.mark.parametrize(
-    ("names", "files"),
+    ("names", "expected"),
     [
         (("b.jpg", "sub/a.tif", "c.png"), ("b.png", "sub/a.png", "c.png")),
         (("b", "a.v2.png", "c"), ("b.png", "a.v2.png", "c.png")),
@@ -111,16 +114,16 @@ def test_folder_keeps_its_other_files(tmp_path):
         (("A.png", "a.png", "b.png"), ("A.png.png", "a.png.2.png", "b.png")),
     ],
 )
-def test_file_names(tmp_path, names, files):
-    Output.at(tmp_path / "out").write(VALUES, 0.0, 255.0, names)
-    assert names_in(tmp_path / "out") == sorted(files)
-    for file, values in zip(files, VALUES, strict=True):
+def test_file_names(tmp_path, names, expected):
+    write(tmp_path / "out", VALUES, names=names)
+    assert names_in(tmp_path / "out") == sorted(expected)
+    for file, values in zip(expected, VALUES, strict=True):
         np.testing.assert_array_equal(read_image(tmp_path / "out" / file), values)
 
 
 @pytest.mark.parametrize(("n", "first", "last"), [(1, "0", "0"), (10, "0", "9"), (11, "00", "10")])
 def test_numbers_are_padded(tmp_path, n, first, last):
-    Output.at(tmp_path / "out").write(np.zeros((n, 1, 1, 1), np.uint8), 0.0, 255.0)
+    write(tmp_path / "out", np.zeros((n, 1, 1, 1), np.uint8))
     files = names_in(tmp_path / "out")
     assert (len(files), files[0], files[-1]) == (n, f"{first}.png", f"{last}.png")
 
@@ -130,9 +133,9 @@ def test_numbers_are_padded(tmp_path, n, first, last):
 def test_failure_leaves_nothing_half_written(tmp_path, monkeypatch, target, existing):
     path = tmp_path / target
     if existing:
-        Output.at(path).write(VALUES[:1] // 2, 0.0, 255.0)
+        write(path, VALUES[:1] // 2)
     before = {name: (tmp_path / name).read_bytes() for name in names_in(tmp_path)}
-    encode, calls = write.encode_png, []
+    encode, calls = files.encode_png, []
 
     def fail_late(*args, **_):
         calls.append(args)
@@ -140,19 +143,19 @@ def test_failure_leaves_nothing_half_written(tmp_path, monkeypatch, target, exis
             raise OSError("disk full")
         return encode(*args)
 
-    monkeypatch.setattr(write, "encode_png", fail_late)
+    monkeypatch.setattr(files, "encode_png", fail_late)
     monkeypatch.setattr(np.lib.format, "write_array_header_1_0", fail_late)
     with pytest.raises(OSError, match="disk full"):
-        Output.at(path, force=True).write(VALUES, 0.0, 255.0)
+        write(path, VALUES, force=True)
     assert {name: (tmp_path / name).read_bytes() for name in names_in(tmp_path)} == before
     assert len(list(tmp_path.iterdir())) == existing
 
 
 @pytest.mark.parametrize("target", ["out", "out.png", "out.npy", "out.npz"])
 def test_parts_are_written_as_the_whole_would_be(tmp_path, target):
-    Output.at(tmp_path / "whole" / target).write(VALUES, 0.0, 255.0)
+    write(tmp_path / "whole" / target, VALUES)
     parts = (VALUES[rows] for rows in (slice(0, 1), slice(1, None)))
-    Output.at(tmp_path / "parts" / target).write_parts(parts, VALUES.shape, VALUES.dtype, 0.0, 255.0)
+    Output.at(tmp_path / "parts" / target).write(parts, VALUES.shape, VALUES.dtype, 0.0, 255.0)
     files = names_in(tmp_path / "whole")
     assert files == names_in(tmp_path / "parts")
     assert all((tmp_path / "whole" / name).read_bytes() == (tmp_path / "parts" / name).read_bytes() for name in files)
@@ -165,20 +168,20 @@ def test_parts_that_end_in_an_error_leave_nothing(tmp_path, target):
         raise ValueError("damaged")
 
     with pytest.raises(ValueError, match="damaged"):
-        Output.at(tmp_path / target).write_parts(parts(), VALUES.shape, VALUES.dtype, 0.0, 255.0)
+        Output.at(tmp_path / target).write(parts(), VALUES.shape, VALUES.dtype, 0.0, 255.0)
     assert not list(tmp_path.iterdir())
 
 
 @pytest.mark.parametrize("name", ["../up.png", "a/../../up.png", "/up.png", "", ".", "a\0b"])
 def test_names_that_lead_out_of_the_folder(tmp_path, name):
     with pytest.raises(DataError, match="folder"):
-        Output.at(tmp_path / "out").write(VALUES[:1], 0.0, 255.0, (name,))
+        write(tmp_path / "out", VALUES[:1], names=(name,))
     assert not list(tmp_path.iterdir())
 
 
 def test_many_like_names_are_told_apart(tmp_path):
     names = tuple(f"x.{ending}" for ending in ("jpg", "png", "tiff")) + ("x.jpg",) * 1000
-    Output.at(tmp_path / "out").write(np.zeros((1003, 1, 1, 1), np.uint8), 0.0, 255.0, names)
+    write(tmp_path / "out", np.zeros((1003, 1, 1, 1), np.uint8), names=names)
     found = names_in(tmp_path / "out")
     assert len(found) == 1003
     assert {"x.jpg.png", "x.png.png", "x.tiff.png", "x.jpg.1001.png"} <= set(found)

@@ -10,7 +10,7 @@ import torch
 
 from fivefold.config import Conditioning
 from fivefold.images.dataset import make_items
-from fivefold.images.statistics import item_statistics
+from fivefold.images.jobs import statistics
 from fivefold.model.calibrations import FittedPrior
 from fivefold.model.conditional import Conditional
 from fivefold.model.scoring import reconstruction_scores
@@ -22,27 +22,27 @@ def items(model, digits):
 
 
 def score(model, values, **settings):
-    return model.normality.score(item_statistics(model, make_items(values, model.schema, **settings)))
+    return model.normality.score(statistics(model, make_items(values, model.schema, **settings)))
 
 
 def test_an_items_statistics_do_not_depend_on_its_batch(model, items, monkeypatch):
-    together = item_statistics(model, items)
-    alone = np.concatenate([item_statistics(model, items.select(slice(i, i + 1))) for i in range(10)])
+    together = statistics(model, items)
+    alone = np.concatenate([statistics(model, items.select(slice(i, i + 1))) for i in range(10)])
     np.testing.assert_allclose(alone, together[:10], rtol=1e-5, atol=1e-6)
     monkeypatch.setattr(type(model), "batch_size", 7)
-    np.testing.assert_allclose(item_statistics(model, items), together, rtol=1e-5, atol=1e-6)
+    np.testing.assert_allclose(statistics(model, items), together, rtol=1e-5, atol=1e-6)
 
 
 def test_their_number_depends_on_the_model_alone(model, items, digits):
-    k = item_statistics(model, items).shape[1]
+    k = statistics(model, items).shape[1]
     assert model.normality.centre.shape == (k,)
     holes = np.zeros((28, 28), bool)
     holes[::2] = True
     for n in (1, 5):
         other = make_items(255 - digits[:n], model.schema, masks=[holes])
-        assert item_statistics(model, other).shape == (n, k)
+        assert statistics(model, other).shape == (n, k)
     for without in ({"context": None}, {"calibrations": {}}, {"context": None, "calibrations": {}}):
-        assert 0 < item_statistics(dataclasses.replace(model, **without), items).shape[1] < k
+        assert 0 < statistics(dataclasses.replace(model, **without), items).shape[1] < k
 
 
 def test_statistics_are_finite_with_holes_of_any_size(model, digits):
@@ -53,7 +53,7 @@ def test_statistics_are_finite_with_holes_of_any_size(model, digits):
         mask.flat[index] = False
     values = digits[:20].copy()
     values[3], values[4] = 0, 255
-    found = item_statistics(model, make_items(values, model.schema, masks=[masks]))
+    found = statistics(model, make_items(values, model.schema, masks=[masks]))
     assert found.dtype == np.float64
     assert np.isfinite(found).all()
     assert np.isfinite(model.normality.score(found)).all()
@@ -62,7 +62,7 @@ def test_statistics_are_finite_with_holes_of_any_size(model, digits):
 def test_what_stands_at_hidden_elements_does_not_matter(model, digits):
     mask = np.random.default_rng(0).random((10, 28, 28, 1)) < 0.4
     one, other = (
-        item_statistics(model, make_items(values, model.schema, masks=[mask]))
+        statistics(model, make_items(values, model.schema, masks=[mask]))
         for values in (digits[:10], np.where(mask, 255 - digits[:10], digits[:10]))
     )
     np.testing.assert_array_equal(one, other)
@@ -81,7 +81,7 @@ def is_among(expected, statistics) -> bool:
 def test_the_error_is_that_of_the_reconstruction(model, items, with_holes):
     """One of the statistics is the publication's score, per visible element."""
     for each in (items, with_holes):
-        assert is_among(-reconstruction_scores(model, each) / 784, item_statistics(model, each))
+        assert is_among(-reconstruction_scores(model, each) / 784, statistics(model, each))
 
 
 def test_the_worst_patch_is_of_visible_elements(model, with_holes):
@@ -93,7 +93,7 @@ def test_the_worst_patch_is_of_visible_elements(model, with_holes):
         max(image[row : row + 7, column : column + 7].mean() for row in range(22) for column in range(22))
         for image in square
     ]
-    assert is_among(np.log(worst), item_statistics(model, with_holes))
+    assert is_among(np.log(worst), statistics(model, with_holes))
 
 
 @pytest.mark.parametrize("with_z", [True, False])
@@ -103,13 +103,13 @@ def test_the_surprise_of_each_element_given_those_before(model, with_holes, with
         z = model.vae.posterior(x, visible).mu if with_z else None
         log_prob = Conditional(model, Conditioning.CAUSAL, x, visible, z).log_prob(x)
     expected = -(log_prob * visible).sum(dim=(1, 2, 3)) / visible.sum(dim=(1, 2, 3))
-    assert is_among(expected.numpy(), item_statistics(model, with_holes))
+    assert is_among(expected.numpy(), statistics(model, with_holes))
 
 
 def test_an_improbable_code_shows(model, items):
     far = FittedPrior(np.ones(1), np.full((1, 4), 50.0), np.eye(4)[None])
     other = dataclasses.replace(model, calibrations=model.calibrations | {"prior": far})
-    near, strange = (item_statistics(fitted, items) for fitted in (model, other))
+    near, strange = (statistics(fitted, items) for fitted in (model, other))
     changed = (near != strange).any(axis=0)
     assert changed.sum() == 1
     assert (strange[:, changed] > near[:, changed] + 100).all()
@@ -145,6 +145,6 @@ def test_normal_items_get_p_values_all_over(model, digits):
 
 def test_several_channels_and_no_normality(untrained):
     values = np.random.default_rng(0).integers(0, 256, (5, *untrained.schema.shape), np.uint8)
-    found = item_statistics(untrained, make_items(values, untrained.schema))
+    found = statistics(untrained, make_items(values, untrained.schema))
     assert found.shape[0] == 5
     assert np.isfinite(found).all()

@@ -14,9 +14,8 @@ from hypothesis import strategies as st
 from fivefold.errors import ModelError, UsageError
 from fivefold.images import jobs as images_jobs
 from fivefold.images.builtin import load_mnist
-from fivefold.images.code_length import code_length
 from fivefold.images.dataset import make_items
-from fivefold.images.statistics import item_statistics
+from fivefold.images.jobs import code_length, statistics
 from fivefold.jobs.detect import Detection, benjamini_hochberg, detect, surprise
 from fivefold.model.calibrations import JointScore
 from fivefold.model.scoring import reconstruction_scores
@@ -131,7 +130,7 @@ def test_digits_are_more_normal_than_what_is_none(model, digits):
 def test_p_values_of_held_out_digits_are_uniform(model, digits):
     """Calibrated on 200, seen with 300: shares flagged are as asked for, within what chance explains."""
     values = load_mnist("test")[0][900:1300]
-    normality = JointScore.fit(item_statistics(model, make_items(values, model.schema)))
+    normality = JointScore.fit(statistics(model, make_items(values, model.schema)))
     found = detect(
         dataclasses.replace(model, calibrations=model.calibrations | {"normality": normality}),
         digits[600:],

@@ -16,8 +16,8 @@ import torch
 from fivefold.config import Conditioning
 from fivefold.errors import DataError, ModelError, TrainingError, UsageError
 from fivefold.images.dataset import make_items
+from fivefold.images.jobs import statistics
 from fivefold.images.settings import configure
-from fivefold.images.statistics import item_statistics
 from fivefold.items import split_rows
 from fivefold.jobs.generate import generate
 from fivefold.modality import modality_of
@@ -203,14 +203,14 @@ def test_the_context_decoder_beats_the_vae(digits, small_settings):
 def test_normality_is_of_the_held_out_items(whole, digits):
     """Half of them shape it, the others calibrate; no training item has a part in it."""
     _, held_out = split_rows(make_items(digits[:100]), 0.1, 0)
-    statistics = item_statistics(whole, make_items(digits[held_out], whole.schema))
-    scores = whole.normality.score(statistics)
+    found = statistics(whole, make_items(digits[held_out], whole.schema))
+    scores = whole.normality.score(found)
     assert whole.normality.calibration.shape == (5,)
     nearest = np.abs(scores[:, None] - whole.normality.calibration).argmin(axis=0)
     np.testing.assert_allclose(scores[nearest], whole.normality.calibration, rtol=1e-3, atol=1e-3)
     assert len(set(nearest)) == 5
     shaping = np.setdiff1d(np.arange(10), nearest)
-    np.testing.assert_allclose(whole.normality.centre, statistics[shaping].mean(axis=0), rtol=1e-3, atol=1e-5)
+    np.testing.assert_allclose(whole.normality.centre, found[shaping].mean(axis=0), rtol=1e-3, atol=1e-5)
     assert set(nearest) != set(range(5, 10)), "held-out items are to be taken in random order"
 
 

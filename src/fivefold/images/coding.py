@@ -35,13 +35,12 @@ from fivefold.errors import DamagedArchiveError, DataError, ModelError, UsageErr
 from fivefold.images.dataset import read_items
 from fivefold.images.exact import (
     CausalFields,
-    ExactCodeFeatures,
     ExactDecoder,
     LatentDistributions,
     LatentGrid,
     mixture_parameters,
 )
-from fivefold.images.output import Output
+from fivefold.images.files import Output
 from fivefold.images.schema import ImageSchema
 from fivefold.items import Items
 from fivefold.model.calibrations import FittedPrior
@@ -61,12 +60,8 @@ _NAME_BYTES = 4096  # on average, of a name and what is around it
 class ImageCodec:
     """Both layers of blocks of images of one model.
 
-    Attributes
-    ----------
-    decoder : evaluates the networks
-    prior : of the codes; None: the standard normal
-    grid : of the codes; None: there are none, and the elements do without
-    dtype : name of the images' type
+    Without a `grid` there are no codes, and the elements do without; `prior` None is the standard normal. `dtype` names the
+    images' type.
     """
 
     decoder: ExactDecoder
@@ -85,15 +80,9 @@ class ImageCodec:
     def encode(
         self, grid: LatentGrid | None, values: np.ndarray, symbols: np.ndarray | None, lossy: bool, verify: bool
     ) -> tuple[int, int, list[bytes]]:
-        """Number of items, method, layers.
+        """Number of items, method, layers of `values` `(n, h, w, c)`, and of `symbols` `(n, latent_dim)` of their codes.
 
-        Parameters
-        ----------
-        grid : chosen after the codec was shared with the processes; it takes the place of its own
-        values : `(n, h, w, c)` of any numeric type
-        symbols : of the codes on the grid, `(n, latent_dim)`; None: there are none
-        lossy : only the codes
-        verify : decode, and compare
+        The `grid`, chosen after the codec was shared with the processes, takes the place of its own.
         """
         codec = dataclasses.replace(self, grid=grid)
         codes = b"" if symbols is None else codec.encode_codes(symbols)
@@ -141,10 +130,9 @@ class ImageCodec:
     def decode_codes(self, layer: bytes, n: int) -> np.ndarray:
         """The inverse; raises `DamagedLayerError`."""
         assert self.grid is not None
-        distributions = self._latent(n)
-        coder, hints = unpack(layer, n * len(self.grid.steps) * distributions.parameters)
+        distributions, symbols = self._latent(n), np.empty((n, len(self.grid.steps)), np.int64)
+        coder, hints = unpack(layer, symbols.size * distributions.parameters)
         rounder = HintedRounder(hints)
-        symbols = np.empty((n, len(self.grid.steps)), np.int64)
         for number in range(symbols.shape[1]):
             symbols[:, number] = pop(coder, distributions.distribution(number, rounder))
             distributions.observe(number, symbols[:, number])
@@ -163,13 +151,11 @@ class ImageCodec:
 
     def decode_elements(self, layer: bytes, n: int, symbols: np.ndarray | None) -> np.ndarray:
         """The inverse; raises `DamagedLayerError`."""
-        schema = self.decoder.schema
-        coder, hints = unpack(layer, n * schema.size * self.decoder.parameters)
-        rounder = HintedRounder(hints)
-        levels = np.zeros((n, *schema.shape), np.int64)
+        levels = np.zeros((n, *self.decoder.schema.shape), np.int64)
         flat = levels.reshape(n, -1)
-        fields = self._fields(np.zeros(levels.shape), symbols)
-        for element in range(schema.size):
+        coder, hints = unpack(layer, levels.size * self.decoder.parameters)
+        rounder, fields = HintedRounder(hints), self._fields(np.zeros(levels.shape), symbols)
+        for element in range(flat.shape[1]):
             flat[:, element] = pop(coder, self._distributions(fields, element, rounder))
             fields.observe(element, self._unit(flat[:, element]))
         check_empty(coder)
@@ -191,10 +177,9 @@ class ImageCodec:
         return levels / (self.decoder.schema.levels - 1)
 
     def _fields(self, unit: np.ndarray, symbols: np.ndarray | None) -> CausalFields:
-        features: ExactCodeFeatures | None = None
-        if symbols is not None and self.grid is not None:
-            features = self.decoder.code_features(self.grid.codes(symbols))
-        return CausalFields(unit, features, self.decoder)
+        if symbols is None or self.grid is None:
+            return CausalFields(unit, None, self.decoder)
+        return CausalFields(unit, self.decoder.code_features(self.grid.codes(symbols)), self.decoder)
 
     def _distributions(self, fields: CausalFields, element: int, rounder: Rounder) -> Mixtures:
         levels = self.decoder.schema.levels
@@ -204,9 +189,7 @@ class ImageCodec:
 
 
 def _levels(values: np.ndarray, schema: ImageSchema) -> np.ndarray | None:
-    """The values counted from the lowest; None if they are not whole numbers within the model's range, bit for bit, or
-    have too many levels to code.
-    """
+    """The values counted from the lowest; None if they are not whole numbers in range, bit for bit, or have too many levels."""
     assert schema.levels is not None
     if schema.levels > MOST_SYMBOLS:
         return None
@@ -220,21 +203,11 @@ def _values(levels: np.ndarray, schema: ImageSchema, dtype: np.dtype) -> np.ndar
     return (levels + schema.low).astype(dtype)
 
 
-def encoding(
-    model: FittedModel,
-    stored: StoredModel,
-    source: Any,
-    options: ArchiveOptions,
-    *,
-    resize: tuple[int, int] | None = None,
-) -> Encoding:
-    """Images on their way into an archive; see `read_items` for `source` and `resize`.
-
-    Raises `DataError` if elements are missing, or images are too large; `ModelError` if the model can't do it.
-    """
+def encoding(model: FittedModel, stored: StoredModel, source: Any, options: ArchiveOptions, **reading: Any) -> Encoding:
+    """Images on their way into an archive; see `read_items` for `source` and `reading`, and `modality.Coding`."""
     schema = stored.schema
     assert isinstance(schema, ImageSchema)
-    items = read_items(source, schema, resize=resize)
+    items = read_items(source, schema, **reading)
     if (most := Limits().block_elements // schema.size) == 0:
         raise DataError(f"{items.source}: items of {schema.size:,} elements are too large for an archive")
     if not options.lossy and (not stored.has_context or schema.levels is None):
@@ -245,7 +218,7 @@ def encoding(
     for rows in items.batches(size):
         if not items.visible(rows).all():
             raise DataError(f"{items.source}: elements are missing, which an archive can't hold; impute them first")
-    from fivefold.images.code_length import choose_grid
+    from fivefold.images.jobs import choose_grid
 
     dtype, grid = items.values.dtype.name, cache(partial(choose_grid, model, items, options.step, options.lossy))
 
@@ -254,16 +227,10 @@ def encoding(
         about = {"schema": schema.to_json(), "dtype": dtype, "model": fingerprint, "items": len(items)}
         return {**about, "lossy": options.lossy, "steps": steps}
 
-    return Encoding(
-        codec=ImageCodec.of(stored, None, dtype),
-        tasks=_tasks(model, items, size, grid, options),
-        facts=facts,
-        elements=schema.size,
-        nbytes=items.values.nbytes,
-        items=len(items),
-        blocks=-(-len(items) // size),
-        attachments={} if items.names is None else {_NAMES: zlib.compress(json.dumps(items.names).encode())},
-    )
+    attachments = {} if items.names is None else {_NAMES: zlib.compress(json.dumps(items.names).encode())}
+    codec, tasks = ImageCodec.of(stored, None, dtype), _tasks(model, items, size, grid, options)
+    n, blocks = len(items), -(-len(items) // size)
+    return Encoding(codec, tasks, facts, schema.size, items.values.nbytes, n, blocks, attachments)
 
 
 def _tasks(
@@ -280,16 +247,7 @@ def _tasks(
 
 @dataclass(frozen=True)
 class ImageDecoding:
-    """The header of an open archive of images.
-
-    Attributes
-    ----------
-    schema, dtype : of the images
-    grid : of the codes, or None
-    lossy : whether it has codes alone
-    names : of the images, or None
-    limits : what may be read
-    """
+    """The header of an open archive of images; `lossy` ones have codes alone."""
 
     schema: ImageSchema
     dtype: np.dtype
@@ -330,15 +288,14 @@ class ImageDecoding:
         def write(parts: Iterator[np.ndarray], rows: range) -> None:
             names = None if self.names is None else self.names[rows.start : rows.stop]
             shape = (len(rows), *self.schema.shape)
-            place.write_parts(parts, shape, self.dtype, self.schema.low, self.schema.high, names)
+            place.write(parts, shape, self.dtype, self.schema.low, self.schema.high, names)
 
         return write
 
     def describe(self, items: int, sizes: Sequence[int]) -> dict[str, str]:
         """The images, and the sizes of codes and exact layers."""
-        codes, exact = (
-            f"{size:,} bytes, {8 * size / (items * self.schema.size):.4f} bits per element" for size in sizes
-        )
+        bits = 8 / (items * self.schema.size)
+        codes, exact = (f"{size:,} bytes, {bits * size:.4f} bits per element" for size in sizes)
         return {"items": f"{items:,} of {self.schema.describe()}", "codes": codes, "exact": exact}
 
 

@@ -1,7 +1,7 @@
-"""The context decoder, p(xᵢ | z, what is around i): small networks, one per kind of window, that all elements share.
+"""The context decoder, p(xᵢ | z, what is around i): small networks, one per kind of conditioning, that all elements share.
 
-The VAE says what; the context decoder says exactly where. For an element it sees what the decoder makes of z there, a
-window of the neighbours with their visibility, of one of three kinds:
+The VAE says what; the context decoder says exactly where. For an element it sees what the decoder makes of z there, and a
+field of neighbours with their visibility, of one of three kinds:
 
 - causal: the elements that come earlier in raster order, channels last, as in PixelCNN (van den Oord et al. 2016,
   arXiv:1601.06759);
@@ -11,13 +11,12 @@ window of the neighbours with their visibility, of one of three kinds:
 
 from __future__ import annotations
 
-import math
-
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
 from fivefold.config import Conditioning, ContextConfig
+from fivefold.images.exact import waves
 from fivefold.images.schema import ImageSchema
 from fivefold.images.settings import FREQUENCIES, MAPS, MEAN_FIELD, TOPS
 from fivefold.model.context import (
@@ -33,14 +32,11 @@ from fivefold.model.likelihoods import DiscretizedLogisticMixture, Gaussian, Num
 from fivefold.model.vae import CodeFeatures
 
 _SQUARED_ERROR = 50.0  # nats; where E[x] is asked for, it is learnt for its own sake too
-_WITHOUT_Z = 0.25  # of the causal windows: z must pay for itself, so there must be code lengths without it
+_WITHOUT_Z = 0.25  # of the causal fields: z must pay for itself, so there must be code lengths without it
 
 
 class ImageSurroundings(Surroundings):
-    """A batch of images with borders, from which the windows of single elements are cut; see `Surroundings`.
-
-    `x` and `visible` `(n, c, h, w)` are as the windows are to show them, and `side` is the windows'.
-    """
+    """A batch of images with borders, from which the fields of single elements, squares of `side`, are cut."""
 
     def __init__(
         self,
@@ -54,8 +50,7 @@ class ImageSurroundings(Surroundings):
         super().__init__(x, visible, conditioning, guide, guided)
         _, self.channels, self.height, self.width = x.shape
         self._side = side
-        visible = visible.to(x.dtype)
-        maps = torch.cat([visible * part for part in _describe(x)], dim=1)
+        maps = torch.cat([visible.to(x.dtype) * part for part in _describe(x)], dim=1)
         self._maps = _bordered(maps, side // 2)
         self._mask = _mask(conditioning, side, self.channels, x)
         self._coarse = self._mean = None
@@ -64,7 +59,7 @@ class ImageSurroundings(Surroundings):
             switch = self.known.repeat_interleave(self.codes)[:, None, None, None]
             self._coarse = (guide.coarse * switch).permute(0, 2, 3, 1).contiguous()
             self._mean = _bordered(guide.mean * switch, MEAN_FIELD // 2)
-        self._rows, self._columns = (_waves(size, x) for size in (self.height, self.width))
+        self._rows, self._columns = (torch.from_numpy(waves(size)).to(x) for size in (self.height, self.width))
 
     def place(self, elements: Tensor) -> tuple[Tensor, Tensor, Tensor]:
         """Row, column and channel of elements by number."""
@@ -100,14 +95,6 @@ class ImageSurroundings(Surroundings):
         mean = _cut(self._mean, (MEAN_FIELD, MEAN_FIELD), codes, row, column)
         return torch.cat((coarse, mean), dim=1).view(len(items), self.codes, -1)
 
-    @staticmethod
-    def count_features(conditioning: Conditioning, side: int, channels: int, coarse_channels: int) -> int:
-        """How many numbers `features` and `code_features` give per element."""
-        around = _rows_shown(conditioning, side) * side * MAPS * channels
-        of_code = coarse_channels + MEAN_FIELD**2 * channels
-        waves = 2 * (1 + 2 * len(FREQUENCIES))
-        return around + 1 + waves + (channels if channels > 1 else 0) + of_code
-
 
 class ImageContext(ContextDecoder):
     """Surroundings and numbers of elements → `Likelihood` of those elements, as tensors `(m, 1, codes, 1)`.
@@ -120,12 +107,8 @@ class ImageContext(ContextDecoder):
         self.side = config.window
         self._levels = schema.levels
         self._family = Gaussian if schema.levels is None else DiscretizedLogisticMixture
-        outputs = self._family.parameters_per_element
-        inputs = [
-            ImageSurroundings.count_features(kind, config.window, schema.channels, coarse_channels)
-            for kind in Conditioning
-        ]
-        self.layers = nn.ModuleList(_perceptron(size, config, outputs) for size in inputs)
+        sizes = (_count_features(kind, self.side, schema.channels, coarse_channels) for kind in Conditioning)
+        self.layers = nn.ModuleList(_perceptron(n, config, self._family.parameters_per_element) for n in sizes)
 
     def surroundings(
         self,
@@ -152,7 +135,7 @@ class ImageContext(ContextDecoder):
     def loss(self, batch: TrainingBatch) -> Tensor:
         """Mean loss over `positions` random elements per image, nats: a number; see `ContextDecoder`.
 
-        It is minus the log probability; for missing and noisy windows, whose use is the expected value, plus 50 times the
+        It is minus the log probability; for missing and noisy fields, whose use is the expected value, plus 50 times the
         squared error of that. Both are least for the true distribution.
 
         The conditioning follows from what was done to the image: nothing: causal; elements hidden: missing, and the hidden
@@ -186,10 +169,17 @@ class ImageContext(ContextDecoder):
     def parameter_groups(self, peak: float) -> list[ParameterGroup]:
         """The matrices between inputs and outputs, the last layers' not among them, are hidden ones."""
         layers = [layer for network in self.layers for layer in list(network.children())[:-1]]
-        hidden = [layer.weight for layer in layers if isinstance(layer, nn.Linear)]
-        chosen = {id(weight) for weight in hidden}
-        others = [weight for weight in self.parameters() if id(weight) not in chosen]
-        return [ParameterGroup(others, peak), ParameterGroup(hidden, peak, hidden=True)]
+        hidden = {layer.weight: None for layer in layers if isinstance(layer, nn.Linear)}
+        others = [weight for weight in self.parameters() if weight not in hidden]
+        return [ParameterGroup(others, peak), ParameterGroup(list(hidden), peak, hidden=True)]
+
+
+def _count_features(conditioning: Conditioning, side: int, channels: int, coarse_channels: int) -> int:
+    """How many numbers `features` and `code_features` give per element."""
+    around = _rows_shown(conditioning, side) * side * MAPS * channels
+    of_code = coarse_channels + MEAN_FIELD**2 * channels
+    waves = 2 * (1 + 2 * len(FREQUENCIES))
+    return around + 1 + waves + (channels if channels > 1 else 0) + of_code
 
 
 def _perceptron(inputs: int, config: ContextConfig, outputs: int) -> nn.Sequential:
@@ -203,7 +193,7 @@ def _perceptron(inputs: int, config: ContextConfig, outputs: int) -> nn.Sequenti
 
 
 def _describe(values: Tensor) -> list[Tensor]:
-    """Features of visible elements in a window: value, visible, at the low end, and how far in the range's highest parts.
+    """Features of visible elements in a field: value, visible, at the low end, and how far in the range's highest parts.
 
     An image's brightest values are few and its own; the value alone would hardly tell 253 from 254.
     """
@@ -217,9 +207,9 @@ def _bordered(maps: Tensor, border: int) -> Tensor:
 
 
 def _cut(bordered: Tensor, size: tuple[int, int], items: Tensor, row: Tensor, column: Tensor) -> Tensor:
-    """Windows of `size`, rows and columns, with their first corners at places `(m,)`: `(m, rows * columns * c)`.
+    """Fields of `size`, rows and columns, with their first corners at places `(m,)`: `(m, rows * columns * c)`.
 
-    The cells of a window's row lie side by side in memory, so whole runs are copied.
+    The cells of a field's row lie side by side in memory, so whole runs are copied.
     """
     n, height, width, c = bordered.shape
     rows, columns = size
@@ -230,12 +220,12 @@ def _cut(bordered: Tensor, size: tuple[int, int], items: Tensor, row: Tensor, co
 
 
 def _rows_shown(conditioning: Conditioning, side: int) -> int:
-    """A causal window ends with the row of the element."""
+    """A causal field ends with the row of the element."""
     return side // 2 + 1 if conditioning is Conditioning.CAUSAL else side
 
 
 def _mask(conditioning: Conditioning, side: int, channels: int, like: Tensor) -> Tensor | None:
-    """The mask of a window, for an element of each channel: `(channels, cells * maps)`, 0 or 1; None: all."""
+    """The mask of a field, for an element of each channel: `(channels, cells * maps)`, 0 or 1; None: all."""
     if conditioning is Conditioning.NOISY:
         return None
     middle = side * side // 2
@@ -246,13 +236,3 @@ def _mask(conditioning: Conditioning, side: int, channels: int, like: Tensor) ->
     if conditioning is Conditioning.CAUSAL:
         shown[:, middle + 1 :] = 0
     return shown.repeat(1, 1, MAPS).flatten(1)
-
-
-def _waves(size: int, like: Tensor) -> Tensor:
-    """Where an element is along one axis, smoothly, and whether its number is odd: `(size, 1 + 2 frequencies)`."""
-    place = torch.arange(size, device=like.device)
-    along = math.pi * place / max(size - 1, 1)
-    parts = [(place % 2).to(like.dtype)]
-    for frequency in FREQUENCIES:
-        parts += [torch.sin(frequency * along), torch.cos(frequency * along)]
-    return torch.stack(parts, dim=1).to(like.dtype)

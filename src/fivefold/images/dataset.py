@@ -12,8 +12,7 @@ import numpy as np
 from fivefold.arrays import count_axes, read_array_file
 from fivefold.dataset import ItemSet
 from fivefold.errors import DataError, UsageError
-from fivefold.images.files import IMAGE_ENDINGS, IMAGE_OR, Pictures, read_folder, read_images, read_mask
-from fivefold.images.output import Output
+from fivefold.images.files import IMAGE_ENDINGS, IMAGE_OR, Output, Pictures, read_folder, read_images, read_mask
 from fivefold.images.schema import ImageSchema, infer_schema
 from fivefold.items import Items
 
@@ -78,9 +77,8 @@ def read_items(
         if schema in (None, source.schema) and mask is None and resize is None:
             return source
         if not isinstance(source.schema, ImageSchema):
-            raise DataError(
-                f"{source.source}: must be {schema.describe() if schema else 'images'}, got {source.schema.describe()}"
-            )
+            wanted = schema.describe() if schema else "images"
+            raise DataError(f"{source.source}: must be {wanted}, got {source.schema.describe()}")
         pictures, name = Pictures(source.values, source.labels, source.names, source.hidden), source.source
     elif isinstance(source, str | Path):
         name = str(source)
@@ -143,9 +141,8 @@ def make_items(
     """
     values = _as_images(np.asarray(values), schema, source)
     if schema is not None and values.shape[1:] != schema.shape:
-        raise DataError(
-            f"{source}: items must be {_by(schema.shape)} as the model was fitted, got {_by(values.shape[1:])}"
-        )
+        wanted, found = _by(schema.shape), _by(values.shape[1:])
+        raise DataError(f"{source}: items must be {wanted} as the model was fitted, got {found}")
     if labels is not None:
         if labels.size != len(values):
             raise DataError(f"{source}: there must be a label per item, got {labels.size} for {len(values)} items")
@@ -194,10 +191,9 @@ def _shape_mask(mask: np.ndarray, shape: tuple[int, ...]) -> np.ndarray:
         for candidate in candidates:
             fits = candidate.ndim == 4 and candidate.shape[1:3] == (h, w)
             if fits and candidate.shape[0] in (1, n) and candidate.shape[3] in (1, c):
-                return candidate != 0
-    raise DataError(
-        f"the mask must have the items' shape {_by(shape)} or one item's {_by(shape[1:])}, got {_by(mask.shape)}"
-    )
+                return candidate.astype(bool)
+    wanted = f"the items' shape {_by(shape)} or one item's {_by(shape[1:])}"
+    raise DataError(f"the mask must have {wanted}, got {_by(mask.shape)}")
 
 
 def _scan(
@@ -208,16 +204,15 @@ def _scan(
     low, high = np.inf, -np.inf
     for start in range(0, len(values), step):
         chunk = values[start : start + step]
-        seen = ~np.isnan(chunk) if chunk.dtype.kind == "f" else np.ones((len(chunk), 1, 1, 1), bool)
+        seen = np.invert(np.isnan(chunk)) if chunk.dtype.kind == "f" else np.ones((len(chunk), 1, 1, 1), bool)
         if hidden is not None:
             seen = seen & ~(hidden if len(hidden) == 1 else hidden[start : start + step])
-        blank = np.flatnonzero(~seen.any(axis=(1, 2, 3)))
-        if len(blank):
-            index = start + int(blank[0])
-            raise DataError(f"{source}: item {names[index] if names else index} has no visible value: all are missing")
-        if chunk.dtype.kind == "f" and (infinite := np.isinf(chunk) & seen).any():
-            index = start + int(np.flatnonzero(infinite.any(axis=(1, 2, 3)))[0])
-            raise DataError(f"{source}: item {names[index] if names else index} has infinite values")
+        blank = np.invert(seen.any(axis=(1, 2, 3)))
+        infinite = (np.isinf(chunk) & seen).any(axis=(1, 2, 3)) if chunk.dtype.kind == "f" else np.zeros_like(blank)
+        if len(bad := np.flatnonzero(blank | infinite)):
+            index = start + int(bad[0])
+            what = "no visible value: all are missing" if blank[bad[0]] else "infinite values"
+            raise DataError(f"{source}: item {names[index] if names else index} has {what}")
         if hidden is not None:
             chunk = chunk[np.broadcast_to(seen, chunk.shape)]
         low = min(low, float(np.nanmin(chunk)))

@@ -11,6 +11,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from fivefold.arrays import Floats, Ints
 from fivefold.codec.mixtures import (
     FEW_LEVELS,
     LOGISTIC_LOG_SCALES,
@@ -44,9 +45,7 @@ class ExactCodeFeatures:
 class ExactDecoder:
     """The VAE's decoder, h(z), and the context decoder, from an element's field to its distribution's parameters.
 
-    Parameters
-    ----------
-    weights : by name, as in the model's `model.safetensors`
+    `weights` are by name, as in the model's `model.safetensors`.
     """
 
     def __init__(self, weights: Mapping[str, np.ndarray], schema: ImageSchema, config: FitConfig) -> None:
@@ -81,10 +80,7 @@ class ExactDecoder:
         return coarse, self._mean(x)
 
     def context(self, hidden: np.ndarray) -> np.ndarray:
-        """The parameters of elements' distributions from what the first layer gives: `(m, width)` → `(m, p)`.
-
-        See `CausalFields.first_layer`; `hidden` is overwritten.
-        """
+        """Parameters `(m, p)` from what `CausalFields.first_layer` gives, `(m, width)`, which is overwritten."""
         for layer in range(1, self.config.context.context_depth + 1):
             hidden = self._linear(f"context.layers.0.{2 * layer}", np.maximum(hidden, 0, out=hidden))
         return hidden
@@ -104,7 +100,7 @@ class ExactDecoder:
         taps = (x.reshape(-1, inputs) @ kernel.reshape(inputs, -1)).reshape(*x.shape[:3], outputs, _KERNEL, _KERNEL)
         height, width = side
         padding = [output_padding(small, large) for small, large in zip(side, larger, strict=True)]
-        full = np.zeros((len(x), 2 * height + 1 + padding[0], 2 * width + 1 + padding[1], outputs))
+        full: Floats = np.zeros((len(x), 2 * height + 1 + padding[0], 2 * width + 1 + padding[1], outputs))
         for row in range(_KERNEL):
             for column in range(_KERNEL):
                 full[:, row : row + 2 * height : 2, column : column + 2 * width : 2] += taps[..., row, column]
@@ -163,7 +159,7 @@ class CausalFields:
             self._here[..., :channel], self._here[..., channel:] = pixel[..., :channel], 0
         if self._mean is not None:
             self._around_mean[:] = self._mean[:, row : row + MEAN_FIELD, column : column + MEAN_FIELD]
-        hidden = self._features @ self._moving
+        hidden: Floats = self._features @ self._moving
         hidden += self._place(row, column, channel)
         if self._code is not None:
             height, width = self._code.coarse.shape[1:3]
@@ -189,10 +185,10 @@ class CausalFields:
         field = field.reshape(-1, MAPS, c, width)[: self._cells]
         values = np.delete(field, _VISIBLE, axis=1).reshape(-1, width)
         self._of_visible = field[:, _VISIBLE]
-        waves = 2 * (1 + 2 * len(FREQUENCIES)) + (c if c > 1 else 0)
-        coarse = len(rest) - 1 - waves - MEAN_FIELD**2 * c
-        of_code, self._of_place, self._of_coarse, of_mean = np.split(rest, np.cumsum([1, waves, coarse]))
-        self._rows, self._columns = _waves(self._height), _waves(self._width)
+        place = 2 * (1 + 2 * len(FREQUENCIES)) + (c if c > 1 else 0)
+        coarse = len(rest) - 1 - place - MEAN_FIELD**2 * c
+        of_code, self._of_place, self._of_coarse, of_mean = np.split(rest, np.cumsum([1, place, coarse]))
+        self._rows, self._columns = waves(self._height), waves(self._width)
         if self._code is not None:
             values = np.concatenate((values, of_mean))
             self._bias = self._bias + of_code[0]
@@ -201,18 +197,15 @@ class CausalFields:
     def _place(self, row: int, column: int, channel: int) -> np.ndarray:
         """The share of the element's place and of the cells around it that are inside the image, `(width,)`: of all items."""
         border = self._border
-        inside = np.concatenate(
-            (
-                self._inside[row : row + border, column : column + self._side].ravel(),
-                self._inside[row + border, column : column + border],
-            )
-        )
+        above = self._inside[row : row + border, column : column + self._side].ravel()
+        inside = np.concatenate((above, self._inside[row + border, column : column + border]))
         hidden = self._bias + np.einsum("k,kcw->w", inside, self._of_visible[: len(inside)])
         parts = [self._rows[row], self._columns[column]]
         if self._channels > 1:
             parts.append(np.eye(self._channels)[channel])
             hidden += self._of_visible[-1, :channel].sum(0)
-        return hidden + np.concatenate(parts) @ self._of_place
+        share: Floats = hidden + np.concatenate(parts) @ self._of_place
+        return share
 
     def _locate(self, element: int) -> tuple[int, int, int]:
         pixel, channel = divmod(element, self._channels)
@@ -221,35 +214,27 @@ class CausalFields:
 
 @dataclass(frozen=True)
 class LatentGrid:
-    """The quantisation grid of codes: whole multiples of a step per dimension, up to 16 from 0.
+    """The quantisation grid of codes: whole multiples of `steps` `(latent_dim,)`, at least 1/2048, up to 16 from 0."""
 
-    Attributes
-    ----------
-    steps : `(latent_dim,)` float64, at least 1/2048
-    """
-
-    steps: np.ndarray
+    steps: Floats
 
     def __post_init__(self) -> None:
-        if not (
-            self.steps.ndim == 1
-            and np.isfinite(self.steps).all()
-            and (self.steps >= 2 * _FARTHEST / MOST_SYMBOLS).all()
-        ):
+        finest = 2 * _FARTHEST / MOST_SYMBOLS
+        if not (self.steps.ndim == 1 and np.isfinite(self.steps).all() and (self.steps >= finest).all()):
             raise ValueError("the steps of the codes' grid are out of range")
 
     @property
-    def reach(self) -> np.ndarray:
+    def reach(self) -> Ints:
         """The largest multiple, per dimension."""
         return np.ceil(_FARTHEST / self.steps).astype(np.int64)
 
-    def nearest(self, z: np.ndarray) -> np.ndarray:
-        """The symbols of codes `(n, latent_dim)`, int64 from 0."""
+    def nearest(self, z: np.ndarray) -> Ints:
+        """The symbols of codes `(n, latent_dim)`, from 0."""
         return np.clip(np.rint(z / self.steps), -self.reach, self.reach - 1).astype(np.int64) + self.reach
 
-    def codes(self, symbols: np.ndarray) -> np.ndarray:
-        """The inverse: float64."""
-        return (symbols - self.reach) * self.steps
+    def codes(self, symbols: Ints) -> Floats:
+        """The inverse."""
+        return (symbols - self.reach).astype(np.float64) * self.steps
 
 
 class LatentDistributions:
@@ -264,22 +249,16 @@ class LatentDistributions:
     @property
     def parameters(self) -> int:
         """The count of numbers that describe one distribution."""
-        return 3 * self._log_weights.shape[1] + 2
+        return 3 * len(self._means) + 2
 
     def distribution(self, number: int, rounder: Rounder) -> Mixtures:
         """That of z[number] given all before it, which have been observed."""
         step, reach = self._grid.steps[number], int(self._grid.reach[number])
         before, root = self._scaled[:, :, :number], self._roots[:, number, :number]
         self._centres = self._means[:, number] + np.einsum("nki,ki->nk", before, root)
-        log_scales = np.log(self._roots[:, number, number] / step)
-        return to_mixtures(
-            without_ends(self._log_weights),
-            self._centres / step + reach,
-            np.broadcast_to(log_scales, self._log_weights.shape),
-            even_edges(2 * reach),
-            "normal",
-            rounder,
-        )
+        log_scales = np.broadcast_to(np.log(self._roots[:, number, number] / step), self._log_weights.shape)
+        log_weights, locations = without_ends(self._log_weights), self._centres / step + reach
+        return to_mixtures(log_weights, locations, log_scales, even_edges(2 * reach), "normal", rounder)
 
     def observe(self, number: int, symbols: np.ndarray) -> None:
         """Condition on the symbols `(n,)` of z[number]; dimensions in turn."""
@@ -305,7 +284,8 @@ def mixture_mean(log_weights: np.ndarray, locations: np.ndarray, log_scales: np.
         inside = sum(beyond) / top
     else:
         inside = scales / top * (np.logaddexp(0, locations / scales) - np.logaddexp(0, (locations - top) / scales))
-    return (weights[..., :-2] * inside).sum(-1) + weights[..., -1]
+    mean: Floats = (weights[..., :-2] * inside).sum(-1) + weights[..., -1]
+    return mean
 
 
 def _describe(unit: np.ndarray) -> np.ndarray:
@@ -318,7 +298,7 @@ def _bordered(maps: np.ndarray, border: int) -> np.ndarray:
     return np.pad(maps, ((0, 0), (border, border), (border, border), (0, 0)))
 
 
-def _waves(size: int) -> np.ndarray:
+def waves(size: int) -> np.ndarray:
     """The encoding of an element's place along one axis: `(size, 1 + 2 frequencies)`."""
     place = np.arange(size)
     along = math.pi * place / max(size - 1, 1)

@@ -1,28 +1,46 @@
-"""The mathematics of jobs on images."""
+"""The mathematics of jobs on images: denoising, statistics for anomaly detection, code lengths and the codes' grid."""
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from typing import Any, cast
 
 import numpy as np
 import torch
+import torch.nn.functional as F
 from torch import Tensor
 
+from fivefold.arrays import Floats
 from fivefold.config import Conditioning, PriorName
+from fivefold.images.exact import LatentGrid
 from fivefold.images.schema import ImageSchema
-from fivefold.images.statistics import item_statistics as statistics
 from fivefold.items import Items
 from fivefold.jobs.generate import Generated, draw_items
 from fivefold.jobs.generate import draw_elements as draw
 from fivefold.model.conditional import Conditional
-from fivefold.model.fitted import FittedModel, standard_normal
+from fivefold.model.fitted import FittedModel, standard_normal, uniform
 from fivefold.model.likelihoods import Likelihood, NumberLikelihood
+from fivefold.model.scoring import encode_items
 from fivefold.seeds import derive_seed
 
 CODES_PER_ITEM = 10
 BESIDES = "std"
+STEPS = (1.0, 2.0, 4.0, 8.0)  # of the codes' grid, in posterior deviations
+_LOSSY_STEP = 1.0
+_SAMPLE = 256  # items that the grid's step is chosen on
+_PATCH = 7  # side of the squares among which the worst is looked for
 
-__all__ = ["BESIDES", "CODES_PER_ITEM", "denoise", "draw", "generate", "statistics"]
+__all__ = [
+    "BESIDES",
+    "CODES_PER_ITEM",
+    "STEPS",
+    "choose_grid",
+    "code_length",
+    "denoise",
+    "draw",
+    "generate",
+    "statistics",
+]
 
 
 @torch.inference_mode()
@@ -80,3 +98,116 @@ def generate(
     prior, sharp = prior or "standard", bool(sharp)
     drawn = draw_items(model, n, seed, prior=prior, sharp=sharp, like=like, temperature=temperature)
     return Generated(drawn, counts={"items": n})
+
+
+@torch.inference_mode()
+def statistics(model: FittedModel, items: Items) -> Floats:
+    """Few numbers per item, `(n, k)`, whose joint density tells the normal from the strange.
+
+    Errors are those at the posterior mean and per visible element, so that items with holes can be compared.
+    """
+    batches: list[np.ndarray] = []
+    for _, x, visible in model.batches(items):
+        posterior = model.vae.posterior(x, visible)
+        likelihood = model.vae.likelihood(posterior.mu)
+        assert isinstance(likelihood, NumberLikelihood)
+        square = (x - likelihood.mean).square()
+        columns = [
+            _mean(-likelihood.log_prob(x), visible),
+            _log(_mean(square, visible)),
+            _log(_worst(square, visible)),
+            _mean(square - likelihood.variance, visible),
+            posterior.kl_per_unit().sum(1).double(),
+        ]
+        if model.context is not None:
+            for z in (None, posterior.mu):
+                surprise = -Conditional(model, Conditioning.CAUSAL, x, visible, z).log_prob(x)
+                worst = _worst(surprise, visible)  # of a density it may be negative
+                columns += [_mean(surprise, visible), worst if model.schema.levels is None else _log(worst)]
+        if model.prior is not None:
+            columns.append(torch.from_numpy(-model.prior.log_prob(posterior.mu.cpu().numpy())))
+        batches.append(torch.stack([column.cpu().double() for column in columns], dim=1).numpy())
+    return np.concatenate(batches)
+
+
+def count_statistics(model: FittedModel) -> int:
+    """The k of `statistics`."""
+    return 5 + (4 if model.context is not None else 0) + (1 if model.prior is not None else 0)
+
+
+def _mean(values: Tensor, visible: Tensor) -> Tensor:
+    """Mean over the visible elements, `(n,)`."""
+    return torch.where(visible, values, 0).flatten(1).double().sum(1) / visible.flatten(1).sum(1)
+
+
+def _worst(values: Tensor, visible: Tensor) -> Tensor:
+    """The highest mean over a patch, hidden elements counting as 0: `(n,)`."""
+    side = min(_PATCH, *values.shape[2:])
+    patches = F.avg_pool2d(torch.where(visible, values, 0).mean(1, keepdim=True), side, stride=1)
+    return patches.flatten(1).amax(1)
+
+
+def _log(values: Tensor) -> Tensor:
+    return values.double().clamp_min(1e-12).log()
+
+
+@dataclass(frozen=True)
+class CodeLength:
+    """Nats per item, `(n,)`: of its visible elements, and of z."""
+
+    elements: Floats
+    z: Floats
+
+    @property
+    def total(self) -> float:
+        """Mean nats of an item."""
+        return float((self.elements + self.z).mean())
+
+
+@torch.inference_mode()
+def code_length(model: FittedModel, items: Items, step: float | None, seed: int = 0) -> CodeLength:
+    """The length of items of integer elements under an ideal coder, one after the other under the causal context decoder.
+
+    Parameters
+    ----------
+    step : z is rounded to a grid of so many posterior deviations and coded under the fitted prior (without one: the
+        standard normal); None: there is no z. The grid has a random offset, so that the rounding error is uniform
+        (Ballé et al. 2017, arXiv:1611.01704, section 3).
+    """
+    rng = np.random.default_rng(derive_seed(seed, "code length"))
+    elements, z_length = np.zeros((2, len(items)))
+    for rows, x, visible in model.batches(items):
+        z = None
+        if step is not None:
+            posterior = model.vae.posterior(x, visible)
+            z = posterior.at(step * (uniform(rng, (len(x), model.latent_dim), x.device) - 0.5))
+            codes = z.cpu().numpy()
+            density = _standard(codes) if model.prior is None else model.prior.log_prob(codes)
+            z_length[rows] = -(density + (step * posterior.std.double()).log().sum(1).cpu().numpy())
+        log_prob = Conditional(model, Conditioning.CAUSAL, x, visible, z).log_prob(x)
+        elements[rows] = -torch.where(visible, log_prob, 0).double().flatten(1).sum(1).cpu().numpy()
+    return CodeLength(elements, z_length)
+
+
+def _standard(z: np.ndarray) -> Floats:
+    density: Floats = -0.5 * (z.astype(np.float64) ** 2 + np.log(2 * np.pi)).sum(1)
+    return density
+
+
+def choose_grid(model: FittedModel, items: Items, step: float | None, lossy: bool) -> LatentGrid | None:
+    """The codes' grid, of a `step` in mean posterior deviations; None: no codes.
+
+    By default the step is the one with which a sample of the items is shortest; for `lossy` archives 1.
+    """
+    if step == 0:
+        return None
+    sample = items.select(slice(0, _SAMPLE))
+    if step is None and lossy:
+        step = _LOSSY_STEP
+    elif step is None:
+        candidates = (None, *STEPS)
+        step = min(candidates, key=lambda candidate: code_length(model, sample, candidate).total)
+        if step is None:
+            return None
+    deviations = encode_items(model, sample)[1].astype(np.float64).mean(axis=0)
+    return LatentGrid(np.round(np.clip(step * deviations, 1e-3, 16.0), 3))  # which is the same on all machines

@@ -5,6 +5,7 @@ For 28×28×1 with ReLU and without the visibility channel they are the publicat
 
 from __future__ import annotations
 
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -13,10 +14,10 @@ from torch import Tensor, nn
 
 from fivefold.config import FitConfig, NetworkConfig
 from fivefold.images.context import ImageContext
+from fivefold.images.jobs import count_statistics as count_statistics
+from fivefold.images.jobs import statistics
 from fivefold.images.schema import ImageSchema
 from fivefold.images.settings import output_padding, stages
-from fivefold.images.statistics import count_statistics as count_statistics
-from fivefold.images.statistics import item_statistics
 from fivefold.items import Items
 from fivefold.model.calibrations import FittedPrior, JointScore
 from fivefold.model.context import assemble, seeded
@@ -64,14 +65,9 @@ class ConvDecoder(nn.Module):
         self._family = FAMILIES[config.likelihood]
         self._levels = schema.levels
         channels, (height, width) = widths[-1], sides[-1]
-        flat = channels * height * width
-        layers: list[nn.Module] = [
-            nn.Linear(config.latent_dim, config.hidden),
-            activation(),
-            nn.Linear(config.hidden, flat),
-            activation(),
-            nn.Unflatten(1, (channels, height, width)),
-        ]
+        layers: list[nn.Module] = [nn.Linear(config.latent_dim, config.hidden), activation()]
+        layers += [nn.Linear(config.hidden, channels * height * width), activation()]
+        layers += [nn.Unflatten(1, (channels, height, width))]
         outputs = [*widths[-2::-1], schema.channels * self._family.parameters_per_element]
         for out, side, larger in zip(outputs, sides[:0:-1], sides[-2::-1], strict=True):
             padding = (output_padding(side[0], larger[0]), output_padding(side[1], larger[1]))
@@ -91,12 +87,8 @@ class ConvDecoder(nn.Module):
 
 def build(schema: ImageSchema, config: FitConfig, seed: int) -> nn.ModuleDict:
     """Freshly initialised networks for images of `schema`; see `assemble`."""
-    return assemble(
-        config,
-        seed,
-        lambda: _make_vae(schema, config.network),
-        lambda channels: ImageContext(schema, config.context, channels),
-    )
+    make_context = partial(ImageContext, schema, config.context)
+    return assemble(config, seed, lambda: _make_vae(schema, config.network), make_context)
 
 
 def build_vae(schema: ImageSchema, config: NetworkConfig, seed: int) -> VAE:
@@ -121,4 +113,4 @@ def calibrate(model: FittedModel, items: Items, train: np.ndarray, held_out: np.
     """A joint density of the held-out images' statistics."""
     if len(held_out):
         rows = calibration_rows(held_out, model.config.training.seed)
-        model.calibrations["normality"] = JointScore.fit(item_statistics(model, items.select(rows)))
+        model.calibrations["normality"] = JointScore.fit(statistics(model, items.select(rows)))

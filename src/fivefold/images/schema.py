@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from dataclasses import asdict, dataclass
-from dataclasses import fields as dataclass_fields
+import dataclasses
+from dataclasses import dataclass
 from typing import Any, ClassVar
 
 import numpy as np
@@ -53,7 +53,7 @@ class ImageSchema:
     def to_unit(self, values: np.ndarray) -> np.ndarray:
         """Scale `values` (any shape, the data's own range) to float32 in [0, 1]; outliers are clipped."""
         wide = np.result_type(values.dtype, np.float32).type  # float64 where float32 would round neighbours together
-        unit = (values.astype(wide) - wide(self.low)) / wide(self.high - self.low)
+        unit: np.ndarray = (values.astype(wide) - wide(self.low)) / wide(self.high - self.low)
         return np.clip(unit, 0.0, 1.0, out=unit).astype(np.float32, copy=False)
 
     def from_unit(self, unit: np.ndarray, dtype: np.dtype | str | None = None) -> np.ndarray:
@@ -63,7 +63,7 @@ class ImageSchema:
         """
         target = np.dtype(dtype or self.dtype)
         wide = np.float32 if target.itemsize <= 2 else np.float64
-        values = np.clip(unit, 0.0, 1.0).astype(wide) * wide(self.high - self.low) + wide(self.low)
+        values: np.ndarray = np.clip(unit, 0.0, 1.0).astype(wide) * wide(self.high - self.low) + wide(self.low)
         if target.kind in "iu":
             limits = np.iinfo(target)
             top = wide(limits.max)
@@ -84,16 +84,15 @@ class ImageSchema:
 
     def to_json(self) -> dict[str, Any]:
         """The schema as plain JSON values."""
-        return {"kind": self.kind, **asdict(self)}
+        return {"kind": self.kind, **dataclasses.asdict(self)}
 
     @classmethod
     def from_json(cls, fields: dict[str, Any]) -> ImageSchema:
         """The inverse of `to_json`; raises `ModelError` for anything else."""
         try:
-            kind, *rest = (fields[name] for name in ("kind", *(field.name for field in dataclass_fields(cls))))
-            schema = cls(*rest)
+            schema = cls(*(fields[field.name] for field in dataclasses.fields(cls)))
             sane = (
-                kind == "image"
+                fields["kind"] == cls.kind
                 and all(type(side) is int and 0 < side <= _MAX_SIDE for side in schema.shape)
                 and schema.channels <= 4
                 and isinstance(schema.dtype, str)

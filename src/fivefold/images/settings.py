@@ -86,7 +86,7 @@ def split_reading(settings: Mapping[str, Any]) -> tuple[dict[str, Any], dict[str
 
 def describe_context(config: FitConfig) -> str:
     """What an element sees through the context decoder."""
-    return f"windows of {config.context.window}×{config.context.window}"
+    return f"fields of {config.context.window}×{config.context.window}"
 
 
 def stages(schema: ImageSchema, config: NetworkConfig) -> tuple[list[tuple[int, int]], list[int]]:

@@ -15,7 +15,7 @@ from fivefold.evaluation.images.material import ImageMaterial, Likeness
 from fivefold.evaluation.metrics import psnr, ssim
 from fivefold.evaluation.rivals.compressors import image_sizes
 from fivefold.evaluation.rivals.networks import fit_autoencoder
-from fivefold.images.code_length import STEPS, code_length
+from fivefold.images.jobs import STEPS, code_length
 from fivefold.jobs.codes import decode, encode
 from fivefold.jobs.generate import generate, morph
 from fivefold.model.fitted import FittedModel
