@@ -18,7 +18,6 @@ from PIL import Image, ImageDraw, ImageFont
 from fivefold.arrays import read_idx
 from fivefold.errors import DataError
 
-MNIST_SPLITS = {"train": "train", "test": "t10k"}
 _SHA256 = {  # of the unpacked files
     "train-images-idx3-ubyte.gz": "ba891046e6505d7aadcbbe25680a0738ad16aec93bde7f9b65e87a2fc25776db",
     "train-labels-idx1-ubyte.gz": "65a50cbbf4e906d70832878ad85ccda5333a97f0f4c3dd2ef09a8a9eef7101c5",
@@ -30,21 +29,10 @@ SIDE = 28
 _BOX = 20  # MNIST: the glyph fits a 20×20 box …
 _CENTRE = (SIDE - 1) / 2  # … and its centre of mass lies in the centre of the field
 _RENDER_SIZE = 80
-_FONTS = (
-    "DejaVuSans",
-    "DejaVuSans-Bold",
-    "DejaVuSans-Oblique",
-    "DejaVuSansMono",
-    "DejaVuSerif",
-    "DejaVuSerif-Bold",
-    "DejaVuSerif-Italic",
-    "STIXGeneral",
-    "STIXGeneralBol",
-    "STIXGeneralItalic",
-    "cmr10",
-    "cmss10",
-    "cmtt10",
-)
+_FONTS = [
+    f"DejaVu{face}" for face in ("Sans", "Sans-Bold", "Sans-Oblique", "SansMono", "Serif", "Serif-Bold", "Serif-Italic")
+]
+_FONTS += ["STIXGeneral", "STIXGeneralBol", "STIXGeneralItalic", "cmr10", "cmss10", "cmtt10"]
 _SHEARS = (-0.2, 0.0, 0.2)
 
 
@@ -53,7 +41,7 @@ def load_mnist(split: str) -> tuple[np.ndarray, np.ndarray]:
 
     Raises `DataError` if the package's files are damaged.
     """
-    stem = MNIST_SPLITS[split]
+    stem = "train" if split == "train" else "t10k"
     return _read(f"{stem}-images-idx3-ubyte.gz")[..., None], _read(f"{stem}-labels-idx1-ubyte.gz")
 
 
@@ -86,9 +74,8 @@ def _draw(letter: str, font: ImageFont.FreeTypeFont, shear: float) -> Image.Imag
     canvas = Image.new("L", (2 * _RENDER_SIZE, 2 * _RENDER_SIZE))
     ImageDraw.Draw(canvas).text((_RENDER_SIZE // 2, _RENDER_SIZE // 2), letter, fill=255, font=font)
     middle = float(_RENDER_SIZE)
-    slanted = canvas.transform(
-        canvas.size, Image.Transform.AFFINE, (1, shear, -shear * middle, 0, 1, 0), Image.Resampling.BILINEAR
-    )
+    shearing = 1, shear, -shear * middle, 0, 1, 0
+    slanted = canvas.transform(canvas.size, Image.Transform.AFFINE, shearing, Image.Resampling.BILINEAR)
     return slanted.crop(slanted.getbbox())
 
 

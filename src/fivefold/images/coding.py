@@ -33,13 +33,7 @@ from fivefold.codec.mixtures import MOST_SYMBOLS, Mixtures, even_edges, to_mixtu
 from fivefold.codec.rounding import HintedRounder, HintingRounder, Rounder
 from fivefold.errors import DamagedArchiveError, DataError, ModelError, UsageError
 from fivefold.images.dataset import read_items
-from fivefold.images.exact import (
-    CausalFields,
-    ExactDecoder,
-    LatentDistributions,
-    LatentGrid,
-    mixture_parameters,
-)
+from fivefold.images.exact import CausalFields, ExactDecoder, LatentDistributions, LatentGrid, mixture_parameters
 from fivefold.images.files import Output
 from fivefold.images.schema import ImageSchema
 from fivefold.items import Items

@@ -63,8 +63,8 @@ class ExactDecoder:
         """The count of numbers that `context` gives per element."""
         return len(self.weights[f"context.layers.0.{2 * self.config.context.context_depth}.bias"])
 
-    def code_features(self, z: np.ndarray) -> ExactCodeFeatures:
-        """h(z) of codes `(n, latent_dim)` float64."""
+    def code_features(self, z: Floats) -> ExactCodeFeatures:
+        """h(z) of codes `(n, latent_dim)`."""
         parts = [self._code_features(z[first : first + _CHUNK]) for first in range(0, len(z), _CHUNK)]
         return ExactCodeFeatures(*(np.concatenate(maps) for maps in zip(*parts, strict=True)))
 

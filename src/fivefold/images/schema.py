@@ -91,15 +91,10 @@ class ImageSchema:
         """The inverse of `to_json`; raises `ModelError` for anything else."""
         try:
             schema = cls(*(fields[field.name] for field in dataclasses.fields(cls)))
-            sane = (
-                fields["kind"] == cls.kind
-                and all(type(side) is int and 0 < side <= _MAX_SIDE for side in schema.shape)
-                and schema.channels <= 4
-                and isinstance(schema.dtype, str)
-                and np.dtype(schema.dtype).kind in _NUMERIC_KINDS
-                and all(type(bound) in (int, float) and abs(bound) <= _MAX_VALUE for bound in (schema.low, schema.high))
-                and schema.low < schema.high
-            )
+            sane = fields["kind"] == cls.kind and schema.channels <= 4 and schema.low < schema.high
+            sane &= all(type(side) is int and 0 < side <= _MAX_SIDE for side in schema.shape)
+            sane &= all(type(bound) in (int, float) and abs(bound) <= _MAX_VALUE for bound in (schema.low, schema.high))
+            sane &= isinstance(schema.dtype, str) and np.dtype(schema.dtype).kind in _NUMERIC_KINDS
         except (KeyError, TypeError, ValueError, SyntaxError, AttributeError) as error:
             raise ModelError(f"the model's schema is damaged: {error!r}") from None
         if not sane:

@@ -5,14 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
-from fivefold.config import (
-    ContextConfig,
-    CorruptionConfig,
-    FitConfig,
-    ModalityConfig,
-    NetworkConfig,
-    TrainingConfig,
-)
+from fivefold.config import ContextConfig, CorruptionConfig, FitConfig, ModalityConfig, NetworkConfig, TrainingConfig
 from fivefold.errors import UsageError
 from fivefold.modality import Words
 
