@@ -31,8 +31,7 @@ from fivefold.codec import PRECISION
 from fivefold.codec.alphabets import Classes, to_classes
 from fivefold.codec.mixtures import LOCATION_STEPS, Mixtures, to_mixtures, without_ends
 from fivefold.codec.numbers import LARGEST_DIGIT, UNIT, NumberBins
-from fivefold.codec.rans import EmptyCoderError
-from fivefold.codec.residuals import Intervals
+from fivefold.codec.rans import EmptyCoderError, Intervals
 from fivefold.codec.rounding import HintedRounder, HintingRounder, Rounder
 from fivefold.errors import DamagedArchiveError, DataError, ModelError
 from fivefold.tables import verbatim
