@@ -12,8 +12,7 @@ from fivefold.errors import ModelError
 from fivefold.model.calibrations import IntervalCalibration, UpperTailScore
 from fivefold.tables import dataset
 from fivefold.tables.likelihood import Support
-from fivefold.tables.marginals import Marginals, fit_marginals
-from fivefold.tables.statistics import alone, row_statistics
+from fivefold.tables.statistics import Marginals, alone, fit_marginals, row_statistics
 
 
 def test_marginals_are_densities_of_their_columns(trees):

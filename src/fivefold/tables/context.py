@@ -16,9 +16,7 @@ from torch import Tensor, nn
 from fivefold.config import Conditioning, ContextConfig
 from fivefold.model.context import ContextDecoder, ElementLikelihood, ParameterGroup, Surroundings, TrainingBatch
 from fivefold.model.corruption import draw_strength
-from fivefold.model.vae import CodeFeatures
-from fivefold.tables.layers import Cells, ColumnHeads, MemberLinear
-from fivefold.tables.likelihood import ColumnLikelihood, Support
+from fivefold.tables.likelihood import Cells, ColumnHeads, ColumnLikelihood, MemberLinear, Support
 from fivefold.tables.schema import TableSchema
 from fivefold.tables.settings import LOG_NOISE, TableConfig
 
@@ -114,8 +112,8 @@ class TableContext(ContextDecoder):
         """
         guide, seen, x, generator = batch.guide, batch.seen, batch.x, batch.generator
         n, columns = len(x), x.shape[3]
-        first = batch.uniform(n, 1, 1, 1) * columns
-        causal = torch.arange(columns, device=x.device) < first.floor()
+        earlier = (batch.uniform(n, 1, 1, 1) * columns).floor()
+        causal = torch.arange(columns, device=x.device) < earlier
         strength = draw_strength("hide", n, generator).view(-1, 1, 1, 1)
         at_random = batch.uniform(*x.shape) >= strength
         guided = batch.uniform(n) >= _WITHOUT_Z
@@ -123,36 +121,12 @@ class TableContext(ContextDecoder):
         shown = seen.visible & torch.where(clean, causal, at_random | ~seen.noisy.view(-1, 1, 1, 1))
         kinds = Conditioning.MISSING * seen.hidden + Conditioning.NOISY * (seen.noisy & ~seen.hidden)
         asked = torch.randperm(columns, generator=generator, device=x.device)[: batch.positions]
-        dropout = generator if self.training else None
-        likelihood = self.explain(seen.x, shown, kinds, guide, guided, asked, dropout)
-        members = len(likelihood.locations) // n
-        targets, wanted = (part[..., asked].repeat(members, 1, 1, 1) for part in (x, batch.visible & ~shown))
+        first, shift = self._first(seen.x, shown, kinds, guide.coarse.view(n, 1, -1), guided.to(x.dtype))
+        hidden = self._later(first, generator if self.training else None)
+        likelihood = self.heads(hidden.squeeze(2), asked, shift)
+        targets, wanted = (part[..., asked].repeat(self._members, 1, 1, 1) for part in (x, batch.visible & ~shown))
         loss = likelihood.error(targets).square() - likelihood.log_prob(targets)
         return torch.where(wanted, loss, 0.0).sum() / wanted.sum().clamp_min(1)
-
-    def explain(
-        self,
-        x: Tensor,
-        shown: Tensor,
-        kinds: Tensor,
-        guide: CodeFeatures,
-        guided: Tensor,
-        columns: Tensor,
-        generator: torch.Generator | None,
-    ) -> ColumnLikelihood:
-        """Each member's distributions of c columns' cells, one member's after the other's: `(members * n, ·, 1, c)`.
-
-        Parameters
-        ----------
-        x, shown : rows `(n, 1, 1, d)`, and which of their cells the members see
-        kinds : `(n,)` int64, the `Conditioning` of each row
-        guide, guided : h(z) of each row, and whether it counts, `(n,)` bool
-        columns : `(c,)` int64, their numbers
-        generator : of dropout; None: without
-        """
-        coarse = guide.coarse.view(len(x), 1, -1)
-        hidden, shift = self._hidden(x, shown, kinds, coarse, guided.to(x.dtype), generator)
-        return self.heads(hidden.squeeze(2), columns, shift)
 
     def every(self, around: TableSurroundings) -> Iterator[ElementLikelihood]:
         """The distributions of all cells, column by column.
@@ -180,7 +154,8 @@ class TableContext(ContextDecoder):
             shown = around.shown(items, elements)
         kinds = torch.full_like(rows, around.conditioning)
         coarse = None if around.coarse is None else around.coarse[rows]
-        hidden, shift = self._hidden(around.x[rows], shown, kinds, coarse, around.known[rows])
+        first, shift = self._first(around.x[rows], shown, kinds, coarse, around.known[rows])
+        hidden = self._later(first)
         parts = []
         for column in torch.unique(elements).tolist():
             asked = (elements == column).nonzero()[:, 0]
@@ -199,39 +174,17 @@ class TableContext(ContextDecoder):
         members = [ColumnLikelihood.of(member.transpose(1, 2).unsqueeze(3), support) for member in parameters]
         return ColumnLikelihood.mixture(members)
 
-    def _hidden(
-        self,
-        x: Tensor,
-        shown: Tensor,
-        kinds: Tensor,
-        coarse: Tensor | None,
-        known: Tensor,
-        generator: torch.Generator | None = None,
-    ) -> tuple[Tensor, Tensor | None]:
-        """The last hidden layer `(members, n, codes, width)`, and how far the factors move each cell `(n, d)`."""
-        features, shift = self._features(x, shown, kinds, coarse, known)
-        hidden = self.first(features.flatten(0, 1).expand(self._members, -1, -1))
-        return self._deeper(hidden.unflatten(1, features.shape[:2]), generator), shift
-
-    def _deeper(self, hidden: Tensor, generator: torch.Generator | None = None) -> Tensor:
-        """From the first layer, before its activation, to the last."""
-        shape = hidden.shape[1:3]
-        hidden = self._activate(hidden.flatten(1, 2), generator)
-        for layer in self.later:
-            hidden = self._activate(layer(hidden), generator)
-        return hidden.unflatten(1, shape)
-
-    def _activate(self, hidden: Tensor, generator: torch.Generator | None) -> Tensor:
-        hidden = F.silu(hidden)
-        if generator is not None and self._dropout:
-            units = torch.rand(hidden.shape, generator=generator, device=hidden.device) >= self._dropout
-            hidden = hidden * units / (1 - self._dropout)
-        return hidden
-
-    def _features(
+    def _first(
         self, x: Tensor, shown: Tensor, kinds: Tensor, coarse: Tensor | None, known: Tensor
     ) -> tuple[Tensor, Tensor | None]:
-        """What the first layer sees, `(n, codes, features)`, and how far the factors move each cell `(n, d)`."""
+        """The first layer before its activation, `(members, n, codes, width)`, and how far the factors move cells, `(n, d)`.
+
+        Parameters
+        ----------
+        x, shown : rows `(n, 1, 1, d)`, and which of their cells the members see
+        kinds : `(n,)` int64, the `Conditioning` of each row
+        coarse, known : h(z) of each row's codes, `(n, codes, features)`, and whether they count, `(n,)`, 0 or 1
+        """
         parts, shift = [self.cells(x, shown), F.one_hot(kinds, len(Conditioning)).to(x.dtype)], None
         if self.factors is not None:
             expected, factors = self.factors(self.cells.scaled(x), shown.flatten(1)[:, self.cells.numbers].to(x.dtype))
@@ -241,7 +194,23 @@ class TableContext(ContextDecoder):
         coarse = x.new_zeros((len(x), 1, self._coarse)) if coarse is None else coarse
         switch = known.view(-1, 1, 1).expand(-1, coarse.shape[1], 1)
         common = torch.cat(parts, dim=1).unsqueeze(1).expand(-1, coarse.shape[1], -1)
-        return torch.cat((common, coarse * switch, switch), dim=2), shift
+        features = torch.cat((common, coarse * switch, switch), dim=2)
+        hidden = self.first(features.flatten(0, 1).expand(self._members, -1, -1))
+        return hidden.unflatten(1, features.shape[:2]), shift
+
+    def _later(self, first: Tensor, dropout: torch.Generator | None = None) -> Tensor:
+        """From the first layer to the last hidden one; `dropout` is its generator in training."""
+        hidden = self._activate(first.flatten(1, 2), dropout)
+        for layer in self.later:
+            hidden = self._activate(layer(hidden), dropout)
+        return hidden.unflatten(1, first.shape[1:3])
+
+    def _activate(self, hidden: Tensor, generator: torch.Generator | None) -> Tensor:
+        hidden = F.silu(hidden)
+        if generator is not None and self._dropout:
+            units = torch.rand(hidden.shape, generator=generator, device=hidden.device) >= self._dropout
+            hidden = hidden * units / (1 - self._dropout)
+        return hidden
 
 
 class _Observed:
@@ -252,8 +221,7 @@ class _Observed:
         kinds = torch.full((len(x),), around.conditioning, device=x.device)
         self._seen = context.cells(torch.where(visible, x, 0.0), visible)
         self._scaled, self._visible = context.cells.scaled(x), visible.flatten(1).to(x.dtype)
-        features, _ = context._features(x, torch.zeros_like(visible), kinds, around.coarse, around.known)
-        self._hidden = context.first(features.flatten(0, 1).expand(context._members, -1, -1)).unflatten(1, (len(x), -1))
+        self._hidden, _ = context._first(x, torch.zeros_like(visible), kinds, around.coarse, around.known)
         f = context._factor_count
         self._of_factors = context.first.weight[:, context.cells.features + len(Conditioning) :][:, :f]
         self._sums = [x.new_zeros(len(x), f, f), x.new_zeros(len(x), f)]
@@ -285,4 +253,4 @@ class _Observed:
             expected, factors = self._context.factors.expect(*self._sums)
             hidden = hidden + (factors @ self._of_factors).unsqueeze(2)
             shift = expected[:, numbers.index(column)] if column in numbers else None
-        return self._context._column(self._context._deeper(hidden), column, shift)
+        return self._context._column(self._context._later(hidden), column, shift)

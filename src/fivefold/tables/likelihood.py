@@ -1,4 +1,4 @@
-"""p(cell | …) for the columns of a table, whatever their kinds."""
+"""Rows to networks and back: features of cells, and from hidden units the likelihood p(cell | …) of columns of any kind."""
 
 from __future__ import annotations
 
@@ -10,11 +10,11 @@ from typing import final
 import numpy as np
 import torch
 import torch.nn.functional as F
-from torch import Tensor
+from torch import Tensor, nn
 
 from fivefold.model.likelihoods import Likelihood, bisect, logistic_nodes
 from fivefold.tables.schema import TableSchema
-from fivefold.tables.settings import COMPONENTS, LOG_SCALES
+from fivefold.tables.settings import COMPONENTS, FARTHEST_CELL, KNOTS, LOG_SCALES, feature_places
 
 FINEST = 1 / 64  # of a column's spread: nearer numbers are distinguished only if its step does
 _NARROWEST = 1e-4
@@ -123,26 +123,26 @@ class ColumnLikelihood(Likelihood):
             log_classes = F.log_softmax(classes.masked_fill(none, -math.inf), dim=1)
         return ColumnLikelihood(F.log_softmax(logits, dim=1), locations, scales, log_classes, support)
 
+    @property
+    def parameters(self) -> tuple[Tensor, Tensor, Tensor, Tensor | None]:
+        """Log weights, locations, scales, log probabilities of classes."""
+        return self.log_weights, self.locations, self.scales, self.log_classes
+
     @staticmethod
     def mixture(parts: Sequence[ColumnLikelihood]) -> ColumnLikelihood:
         """The even mixture of distributions of the same cells."""
         share = math.log(len(parts))
-        logistics = (torch.cat([getattr(p, name) for p in parts], 1) for name in ("log_weights", "locations", "scales"))
-        log_weights, locations, scales = logistics
-        classes = [part.log_classes for part in parts if part.log_classes is not None]
-        log_classes = torch.logsumexp(torch.stack(classes), dim=0) - share if classes else None
-        return ColumnLikelihood(log_weights - share, locations, scales, log_classes, parts[0].support)
+        log_weights, locations, scales, classes = zip(*(part.parameters for part in parts), strict=True)
+        log_classes = None if classes[0] is None else torch.logsumexp(torch.stack(classes), dim=0) - share
+        logistics = torch.cat(log_weights, 1) - share, torch.cat(locations, 1), torch.cat(scales, 1)
+        return ColumnLikelihood(*logistics, log_classes, parts[0].support)
 
     @staticmethod
     def scattered(parts: Sequence[tuple[Tensor, ColumnLikelihood]], support: Support) -> ColumnLikelihood:
         """Of single elements, from their numbers and distributions, part by part."""
         order = torch.cat([numbers for numbers, _ in parts]).argsort()
-
-        def gather(name: str) -> Tensor:
-            return torch.cat([getattr(part, name) for _, part in parts])[order]
-
-        classes = None if parts[0][1].log_classes is None else gather("log_classes")
-        return ColumnLikelihood(gather("log_weights"), gather("locations"), gather("scales"), classes, support)
+        groups = zip(*(part.parameters for _, part in parts), strict=True)
+        return ColumnLikelihood(*(None if group[0] is None else torch.cat(group)[order] for group in groups), support)
 
     def smoothed(self, width: float) -> ColumnLikelihood:
         """The same with numbers spread by `width` of their columns' spreads."""
@@ -153,11 +153,8 @@ class ColumnLikelihood(Likelihood):
         def choose(tensor: Tensor) -> Tensor:
             return tensor.flatten(2)[items, :, elements[:, None]].transpose(1, 2).unsqueeze(3)
 
-        log_weights, locations, scales = (
-            choose(parameters) for parameters in (self.log_weights, self.locations, self.scales)
-        )
-        classes = None if self.log_classes is None else choose(self.log_classes)
-        return ColumnLikelihood(log_weights, locations, scales, classes, self.support.at(elements))
+        chosen = (None if part is None else choose(part) for part in self.parameters)
+        return ColumnLikelihood(*chosen, self.support.at(elements))
 
     def log_prob(self, x: Tensor) -> Tensor:
         lower, upper = ((edge - self.locations) / self.scales for edge in self.support.edges(x))
@@ -212,3 +209,96 @@ class ColumnLikelihood(Likelihood):
     def error(self, x: Tensor) -> Tensor:
         """How far the best single number is from `x`, on its column's scale; 0 for classes."""
         return (x - self.point()) * self.support.extent * (self.support.classes == 0)
+
+
+class Cells(nn.Module):
+    """Features of rows, `(n, features)`: what is visible; of numbers how large they are, piecewise linearly (Gorishniy et
+    al. 2022, arXiv:2203.05556); of classes which one, one-hot. All 0 where hidden.
+    """
+
+    def __init__(self, schema: TableSchema) -> None:
+        super().__init__()
+        self._schema, self.columns = schema, schema.columns
+        classes = [column.classes for column in schema.columns]
+        self.numbers = [place for place, count in enumerate(classes) if not count]
+        self._classes = [place for place, count in enumerate(classes) if count]
+        self.places, self.features = feature_places(classes)
+        self._total = sum(classes)
+
+    def forward(self, x: Tensor, visible: Tensor) -> Tensor:
+        """`x` on the unit scale and `visible`, both `(n, 1, 1, d)`."""
+        seen, support = visible.flatten(1), Support.of(self._schema, x)
+        parts = [seen.to(x.dtype)]
+        if self.numbers:
+            scaled = self.scaled(x).unsqueeze(2)
+            knots = torch.tensor(KNOTS, dtype=x.dtype, device=x.device)
+            pieces = ((scaled - knots[:-1]) / knots.diff()).clamp(0, 1)
+            shown = torch.cat((scaled, pieces), dim=2) * seen[:, self.numbers].unsqueeze(2)
+            parts.append(shown.flatten(1))
+        if self._classes:
+            before = self.features - self._total
+            first = torch.tensor([self.places[column].start - before for column in self._classes], device=x.device)
+            shown = torch.zeros((len(x), self._total), dtype=x.dtype, device=x.device)
+            codes = support.codes(x)[:, 0, 0, self._classes] + first
+            parts.append(shown.scatter_(1, codes, seen[:, self._classes].to(x.dtype)))
+        return torch.cat(parts, dim=1)
+
+    def scaled(self, x: Tensor) -> Tensor:
+        """The numbers of `x`, whether visible or not, on their columns' scale: `(n, numbers)`."""
+        support = Support.of(self._schema, x)
+        return support.scaled(x)[:, 0, 0, self.numbers].clamp(-FARTHEST_CELL, FARTHEST_CELL)
+
+
+class MemberLinear(nn.Module):
+    """As many linear layers as there are members, side by side: `(members, n, inputs)` → `(members, n, outputs)`."""
+
+    def __init__(self, members: int, inputs: int, outputs: int) -> None:
+        super().__init__()
+        bound = 1 / math.sqrt(inputs)
+        self.weight = nn.Parameter(torch.empty(members, inputs, outputs).uniform_(-bound, bound))
+        self.bias = nn.Parameter(torch.empty(members, 1, outputs).uniform_(-bound, bound))
+
+    def forward(self, x: Tensor) -> Tensor:
+        return torch.baddbmm(self.bias, x, self.weight)
+
+
+class ColumnHeads(nn.Module):
+    """Hidden units `(members, n, width)` → the cells' likelihood, of each member by itself."""
+
+    def __init__(self, schema: TableSchema, width: int, members: int = 1) -> None:
+        super().__init__()
+        self._schema, self._columns = schema, len(schema.columns)
+        self._per_cell = ColumnLikelihood.count_parameters(schema)
+        self.linear = MemberLinear(members, width, self._per_cell * self._columns)
+        with torch.no_grad():
+            self.linear.weight.mul_(0.1)
+            bias = self.linear.bias.zero_().view(members, self._columns, self._per_cell)
+            bias[..., COMPONENTS : 2 * COMPONENTS] = torch.linspace(-1.2, 1.2, COMPONENTS)
+            bias[..., 2 * COMPONENTS : 3 * COMPONENTS] = -1.0
+
+    def forward(self, hidden: Tensor, columns: Tensor | None = None, shift: Tensor | None = None) -> ColumnLikelihood:
+        """Of c columns (default: all), one member's rows after the other's: `(members * n, ·, 1, c)`.
+
+        `shift` `(n, d)` moves the locations.
+        """
+        support = Support.of(self._schema, hidden)
+        weight, bias = (part.unflatten(2, (self._columns, -1)) for part in (self.linear.weight, self.linear.bias))
+        if columns is not None:
+            weight, bias = weight[:, :, columns], bias[:, :, columns]
+            support, shift = support.columns(columns), None if shift is None else shift[:, columns]
+        parameters = torch.baddbmm(bias.flatten(2), hidden, weight.flatten(2)).unflatten(2, (-1, self._per_cell))
+        parameters = self._shifted(parameters, None if shift is None else shift.unsqueeze(2))
+        return ColumnLikelihood.of(parameters.flatten(0, 1).transpose(1, 2).unsqueeze(2), support)
+
+    def column(self, hidden: Tensor, column: int, shift: Tensor | None = None) -> Tensor:
+        """Parameters of one column's cells, `(members, n, p)`; `shift` `(n,)`."""
+        place = slice(column * self._per_cell, (column + 1) * self._per_cell)
+        parameters = torch.baddbmm(self.linear.bias[..., place], hidden, self.linear.weight[..., place])
+        return self._shifted(parameters, None if shift is None else shift.unsqueeze(1))
+
+    @staticmethod
+    def _shifted(parameters: Tensor, shift: Tensor | None) -> Tensor:
+        if shift is None:
+            return parameters
+        before, locations, after = parameters.tensor_split((COMPONENTS, 2 * COMPONENTS), dim=-1)
+        return torch.cat((before, locations + shift, after), dim=-1)

@@ -16,13 +16,11 @@ from fivefold.model.fitted import FittedModel
 from fivefold.model.scoring import calibration_rows, fit_intervals
 from fivefold.model.vae import ACTIVATIONS, VAE, CodeFeatures, Posterior
 from fivefold.tables.context import TableContext
-from fivefold.tables.layers import Cells, ColumnHeads
-from fivefold.tables.likelihood import ColumnLikelihood
-from fivefold.tables.marginals import Marginals, fit_marginals
+from fivefold.tables.likelihood import Cells, ColumnHeads, ColumnLikelihood
 from fivefold.tables.schema import TableSchema
 from fivefold.tables.settings import table_config
+from fivefold.tables.statistics import Marginals, fit_marginals, row_statistics
 from fivefold.tables.statistics import count_statistics as count_statistics
-from fivefold.tables.statistics import row_statistics
 from fivefold.training.recipe import Recipe
 
 CALIBRATIONS: dict[str, type[Any]] = {

@@ -1,7 +1,8 @@
-"""Statistics of rows for anomaly detection."""
+"""Statistics of a table: marginal densities and quantiles of its columns; what anomaly detection compares of its rows."""
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from typing import cast
 
 import numpy as np
@@ -9,15 +10,102 @@ import torch
 from torch import Tensor
 
 from fivefold.config import Conditioning
+from fivefold.errors import ModelError
 from fivefold.items import Items
 from fivefold.model.conditional import Conditional
-from fivefold.model.context import by_element, column
+from fivefold.model.context import by_element
 from fivefold.model.fitted import FittedModel
 from fivefold.model.likelihoods import Likelihood
 from fivefold.tables.likelihood import ColumnLikelihood, Support
 from fivefold.tables.schema import TableSchema
 
-_WIDTH = 0.6  # of a column's spread
+_REACH, _PLACES = 12.0, 1537  # of the grid, on the columns' scale
+_KERNEL_WIDTH = 0.4  # of a logistic: its tails are what is far beyond all that was met
+_BATCH = 1 << 16
+_LEVELS, _MOST_ROWS = 257, 100_000  # of the quantiles, and of those they are taken from
+_SMOOTHED = 0.6  # of a column's spread
+
+
+@dataclass(frozen=True)
+class Marginals:
+    """A smooth density of each column of numbers, its quantiles, and how frequent classes are.
+
+    Attributes
+    ----------
+    density : `(d, places)` float64: log density of numbers at places from -12 to 12 of their column's scale, per unit of
+        it; of classes the log probability of each in turn
+    quantiles : `(d, levels)` float64, ascending: of the encoded cells, from the least to the greatest
+    """
+
+    density: np.ndarray
+    quantiles: np.ndarray
+
+    def __post_init__(self) -> None:
+        d = len(self.density)
+        if not (self.density.shape == (d, _PLACES) and np.isfinite(self.density).all()):
+            raise ModelError("the densities of the columns are damaged")
+        if not (self.quantiles.shape == (d, _LEVELS) and (np.diff(self.quantiles) >= 0).all()):
+            raise ModelError("the quantiles of the columns are damaged")
+
+    def log_prob(self, schema: TableSchema, x: Tensor) -> Tensor:
+        """Log probability of each cell of rows `(n, 1, 1, d)` on the unit scale, nats, as of `ColumnLikelihood`."""
+        support = Support.of(schema, x)
+        places = _places(support, x).flatten(0, 2).cpu().double().numpy()
+        log_densities = [
+            np.interp(cells, np.arange(_PLACES), log_density)
+            for cells, log_density in zip(places.T, self.density, strict=True)
+        ]
+        density = torch.from_numpy(np.stack(log_densities, axis=1)).to(x).view(x.shape)
+        return density + support.log_width(x)
+
+    def calibrated(self, schema: TableSchema, cells: np.ndarray, drawn: np.ndarray, chance: np.ndarray) -> np.ndarray:
+        """Encoded cells `(n, d)` mapped from the quantiles of `drawn` `(m, d)`, of the same kind, to those of the fit's columns.
+
+        Numbers move to the quantiles that they are among those drawn; ties are broken by `chance` `(n, d)`.
+        """
+        moved, levels = cells.copy(), np.linspace(0, 1, _LEVELS)
+        for number, column in enumerate(schema.columns):
+            if not column.classes:
+                order, values = np.sort(drawn[:, number]), cells[:, number]
+                below, upto = (np.searchsorted(order, values, side) for side in ("left", "right"))
+                level = (below + chance[:, number] * (upto - below)) / len(order)
+                moved[:, number] = np.interp(level, levels, self.quantiles[number])
+        return moved
+
+
+def fit_marginals(items: Items) -> Marginals:
+    """From rows of a table; a column's hidden cells are left out."""
+    schema = items.schema
+    assert isinstance(schema, TableSchema)
+    counts = np.zeros((schema.size, _PLACES))
+    for rows in items.batches(_BATCH):
+        unit, visible = (torch.from_numpy(part[:, 0, :, 0]) for part in items.unit(rows))
+        x = unit.double()[:, None, None]
+        places = _places(Support.of(schema, x), x).round().long().flatten(0, 2)
+        for column, count in enumerate(counts):
+            count += torch.bincount(places[visible[:, column], column], minlength=_PLACES).numpy()
+    grid = np.linspace(-_REACH, _REACH, _PLACES)
+    kernel = 0.25 / _KERNEL_WIDTH / np.cosh((grid[:, None] - grid) / (2 * _KERNEL_WIDTH)) ** 2
+    density = np.empty_like(counts)
+    for column, count in enumerate(counts):
+        classes = schema.columns[column].classes
+        share = (count + (np.arange(_PLACES) < classes)) / max(count.sum() + classes, 1)
+        density[column] = np.log(np.maximum(share if classes else share @ kernel, 1e-300))
+    return Marginals(density, np.stack([_quantiles(items, number) for number in range(schema.size)]))
+
+
+def _quantiles(items: Items, number: int) -> np.ndarray:
+    """Of a column's visible cells; of its centre, where there are none."""
+    assert isinstance(items.schema, TableSchema)
+    rows = slice(0, None, -(-len(items) // _MOST_ROWS))
+    cells = items.values[rows, 0, number, 0][items.visible(rows)[:, 0, number, 0]]
+    return np.quantile(cells if len(cells) else [items.schema.columns[number].centre], np.linspace(0, 1, _LEVELS))
+
+
+def _places(support: Support, x: Tensor) -> Tensor:
+    """Where on the grid cells are."""
+    numbers = (support.scaled(x).clamp(-_REACH, _REACH) + _REACH) * ((_PLACES - 1) / (2 * _REACH))
+    return torch.where(support.classes > 0, support.codes(x), numbers)
 
 
 @torch.inference_mode()
@@ -36,7 +124,7 @@ def row_statistics(model: FittedModel, items: Items) -> np.ndarray:
 
         def measure(likelihood: Likelihood, items: Tensor, elements: Tensor, values: Tensor = values) -> Tensor:
             assert isinstance(likelihood, ColumnLikelihood)
-            return likelihood.smoothed(_WIDTH).log_prob(column(values[items, elements])).view(-1, 1)
+            return likelihood.smoothed(_SMOOTHED).log_prob(values[items, elements].view(-1, 1, 1, 1)).view(-1, 1)
 
         z = None if model.has_learnt(conditioning) else model.vae.posterior(x, visible).mu
         given = Conditional(model, conditioning, x, visible, z).map(measure)[0]
