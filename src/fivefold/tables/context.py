@@ -168,7 +168,7 @@ class TableContext(ContextDecoder):
         """Of one column's cells, from the last hidden layer `(members, n, codes, width)`; `shift` `(n,)`."""
         codes = hidden.shape[2]
         moved = None if shift is None else shift.repeat_interleave(codes)
-        parameters = self.heads.column(hidden.flatten(1, 2), column, moved).unflatten(1, (-1, codes))
+        parameters = torch.unflatten(self.heads.column(hidden.flatten(1, 2), column, moved), 1, (-1, codes))
         number = torch.full((hidden.shape[1],), column, device=hidden.device)
         support = Support.of(self.schema, hidden).at(number)
         members = [ColumnLikelihood.of(member.transpose(1, 2).unsqueeze(3), support) for member in parameters]
@@ -196,14 +196,14 @@ class TableContext(ContextDecoder):
         common = torch.cat(parts, dim=1).unsqueeze(1).expand(-1, coarse.shape[1], -1)
         features = torch.cat((common, coarse * switch, switch), dim=2)
         hidden = self.first(features.flatten(0, 1).expand(self._members, -1, -1))
-        return hidden.unflatten(1, features.shape[:2]), shift
+        return torch.unflatten(hidden, 1, features.shape[:2]), shift
 
     def _later(self, first: Tensor, dropout: torch.Generator | None = None) -> Tensor:
         """From the first layer to the last hidden one; `dropout` is its generator in training."""
         hidden = self._activate(first.flatten(1, 2), dropout)
         for layer in self.later:
             hidden = self._activate(layer(hidden), dropout)
-        return hidden.unflatten(1, first.shape[1:3])
+        return torch.unflatten(hidden, 1, first.shape[1:3])
 
     def _activate(self, hidden: Tensor, generator: torch.Generator | None) -> Tensor:
         hidden = F.silu(hidden)

@@ -41,7 +41,7 @@ class ExactRows:
             if name.startswith("context.")
         }
         self.numbers = [at for at, column in enumerate(schema.columns) if not column.classes]
-        self.per_cell = self.weights["heads.linear.bias"].shape[2] // len(schema.columns)
+        self.per_cell: int = self.weights["heads.linear.bias"].shape[2] // len(schema.columns)
         self._places, self.inputs = feature_places([column.classes for column in schema.columns])
         self.factors = len(self.weights["factors.weights"][0]) if "factors.weights" in self.weights else 0
 
@@ -77,9 +77,8 @@ class ExactRows:
             hidden = hidden @ self.weights[f"later.{layer}.weight"] + self.weights[f"later.{layer}.bias"]
             hidden = hidden * sigmoid(hidden)
         outputs = slice(column * self.per_cell, (column + 1) * self.per_cell)
-        return (
-            hidden @ self.weights["heads.linear.weight"][..., outputs] + self.weights["heads.linear.bias"][..., outputs]
-        )
+        weight, bias = (self.weights[f"heads.linear.{name}"][..., outputs] for name in ("weight", "bias"))
+        return np.asarray(hidden @ weight + bias)
 
 
 class RowChain:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import final
 
@@ -114,7 +114,7 @@ class ColumnLikelihood(Likelihood):
     def of(parameters: Tensor, support: Support, log_scales: tuple[float, float] = LOG_SCALES) -> ColumnLikelihood:
         """From parameters `(n, p, h, w)` as networks give them, and the bounds of log scales."""
         k = COMPONENTS
-        logits, locations, logs, classes = parameters.split((k, k, k, parameters.shape[1] - 3 * k), dim=1)
+        logits, locations, logs, classes = parameters.tensor_split((k, 2 * k, 3 * k), dim=1)
         scales = torch.exp(logs.clamp(*log_scales))
         log_classes = None
         if classes.shape[1]:
@@ -123,26 +123,21 @@ class ColumnLikelihood(Likelihood):
             log_classes = F.log_softmax(classes.masked_fill(none, -math.inf), dim=1)
         return ColumnLikelihood(F.log_softmax(logits, dim=1), locations, scales, log_classes, support)
 
-    @property
-    def parameters(self) -> tuple[Tensor, Tensor, Tensor, Tensor | None]:
-        """Log weights, locations, scales, log probabilities of classes."""
-        return self.log_weights, self.locations, self.scales, self.log_classes
-
     @staticmethod
     def mixture(parts: Sequence[ColumnLikelihood]) -> ColumnLikelihood:
         """The even mixture of distributions of the same cells."""
         share = math.log(len(parts))
-        log_weights, locations, scales, classes = zip(*(part.parameters for part in parts), strict=True)
-        log_classes = None if classes[0] is None else torch.logsumexp(torch.stack(classes), dim=0) - share
-        logistics = torch.cat(log_weights, 1) - share, torch.cat(locations, 1), torch.cat(scales, 1)
-        return ColumnLikelihood(*logistics, log_classes, parts[0].support)
+        log_weights = torch.cat([part.log_weights for part in parts], dim=1) - share
+        locations, scales = (torch.cat([getattr(p, name) for p in parts], dim=1) for name in ("locations", "scales"))
+        classes = [part.log_classes for part in parts if part.log_classes is not None]
+        log_classes = torch.logsumexp(torch.stack(classes), dim=0) - share if classes else None
+        return ColumnLikelihood(log_weights, locations, scales, log_classes, parts[0].support)
 
     @staticmethod
     def scattered(parts: Sequence[tuple[Tensor, ColumnLikelihood]], support: Support) -> ColumnLikelihood:
         """Of single elements, from their numbers and distributions, part by part."""
         order = torch.cat([numbers for numbers, _ in parts]).argsort()
-        groups = zip(*(part.parameters for _, part in parts), strict=True)
-        return ColumnLikelihood(*(None if group[0] is None else torch.cat(group)[order] for group in groups), support)
+        return parts[0][1]._map(lambda name: torch.cat([getattr(part, name) for _, part in parts])[order], support)
 
     def smoothed(self, width: float) -> ColumnLikelihood:
         """The same with numbers spread by `width` of their columns' spreads."""
@@ -150,11 +145,16 @@ class ColumnLikelihood(Likelihood):
         return ColumnLikelihood(self.log_weights, self.locations, scales, self.log_classes, self.support)
 
     def at(self, items: Tensor, elements: Tensor) -> ColumnLikelihood:
-        def choose(tensor: Tensor) -> Tensor:
+        def choose(name: str) -> Tensor:
+            tensor: Tensor = getattr(self, name)
             return tensor.flatten(2)[items, :, elements[:, None]].transpose(1, 2).unsqueeze(3)
 
-        chosen = (None if part is None else choose(part) for part in self.parameters)
-        return ColumnLikelihood(*chosen, self.support.at(elements))
+        return self._map(choose, self.support.at(elements))
+
+    def _map(self, change: Callable[[str], Tensor], support: Support) -> ColumnLikelihood:
+        """With each parameter changed, by its name."""
+        log_classes = None if self.log_classes is None else change("log_classes")
+        return ColumnLikelihood(change("log_weights"), change("locations"), change("scales"), log_classes, support)
 
     def log_prob(self, x: Tensor) -> Tensor:
         lower, upper = ((edge - self.locations) / self.scales for edge in self.support.edges(x))
@@ -282,11 +282,14 @@ class ColumnHeads(nn.Module):
         `shift` `(n, d)` moves the locations.
         """
         support = Support.of(self._schema, hidden)
-        weight, bias = (part.unflatten(2, (self._columns, -1)) for part in (self.linear.weight, self.linear.bias))
+        weight, bias = (
+            torch.unflatten(part, 2, (self._columns, -1)) for part in (self.linear.weight, self.linear.bias)
+        )
         if columns is not None:
             weight, bias = weight[:, :, columns], bias[:, :, columns]
             support, shift = support.columns(columns), None if shift is None else shift[:, columns]
-        parameters = torch.baddbmm(bias.flatten(2), hidden, weight.flatten(2)).unflatten(2, (-1, self._per_cell))
+        parameters = torch.baddbmm(bias.flatten(2), hidden, weight.flatten(2))
+        parameters = torch.unflatten(parameters, 2, (-1, self._per_cell))
         parameters = self._shifted(parameters, None if shift is None else shift.unsqueeze(2))
         return ColumnLikelihood.of(parameters.flatten(0, 1).transpose(1, 2).unsqueeze(2), support)
 

@@ -59,15 +59,13 @@ class RowDecoder(nn.Module):
         self.heads = ColumnHeads(schema, config.hidden)
 
     def forward(self, z: Tensor) -> ColumnLikelihood:
-        return self._explain(self.layers(z))
+        return self.guided(z)[0]
 
     def guided(self, z: Tensor) -> tuple[ColumnLikelihood, CodeFeatures]:
         """The likelihood, and z's features for the context decoder; no gradient flows back through the latter."""
         hidden = self.layers(z)
-        return self._explain(hidden), CodeFeatures(hidden.detach()[..., None, None], None)
-
-    def _explain(self, hidden: Tensor) -> ColumnLikelihood:
-        return self.heads(hidden.unsqueeze(0))
+        likelihood: ColumnLikelihood = self.heads(hidden.unsqueeze(0))
+        return likelihood, CodeFeatures(hidden.detach()[..., None, None], None)
 
 
 def _perceptron(inputs: int, config: NetworkConfig) -> nn.Sequential:

@@ -99,7 +99,8 @@ def _quantiles(items: Items, number: int) -> np.ndarray:
     assert isinstance(items.schema, TableSchema)
     rows = slice(0, None, -(-len(items) // _MOST_ROWS))
     cells = items.values[rows, 0, number, 0][items.visible(rows)[:, 0, number, 0]]
-    return np.quantile(cells if len(cells) else [items.schema.columns[number].centre], np.linspace(0, 1, _LEVELS))
+    cells = cells if len(cells) else np.array([items.schema.columns[number].centre])
+    return np.asarray(np.quantile(cells, np.linspace(0, 1, _LEVELS)))
 
 
 def _places(support: Support, x: Tensor) -> Tensor:

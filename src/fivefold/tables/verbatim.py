@@ -46,33 +46,28 @@ def cells_of(array: pa.Array, column: Column) -> np.ndarray:
 
 def same_cells(array: pa.Array, decoded: pa.Array) -> np.ndarray:
     """Where values are the same, bit for bit; nulls are not."""
-    given = plain(pa.chunked_array([array])).combine_chunks()
-    decoded = plain(pa.chunked_array([decoded])).combine_chunks()
+    given, decoded = _values(array), _values(decoded)
     if pt.is_float16(given.type):  # which Arrow can't compare
-        given, decoded = (array.cast(pa.float32()) for array in (given, decoded))
-    same = pc.fill_null(pc.equal(given, decoded), False).to_numpy(zero_copy_only=False)
-    if pt.is_floating(given.type):
-        signs = (np.signbit(_numbers(values)) for values in (given, decoded))
-        same &= np.equal(*signs)  # −0 equals 0; NaN equals nothing
+        given, decoded = given.cast(pa.float32()), decoded.cast(pa.float32())
+    same = pc.fill_null(pc.equal(given, decoded), False)
+    if pt.is_floating(given.type):  # −0 equals 0; NaN equals nothing
+        signs = [np.signbit(values.cast(pa.float64()).to_numpy(zero_copy_only=False)) for values in (given, decoded)]
+        same = pc.and_(same, pa.array(signs[0] == signs[1]))
     if pt.is_dictionary(array.type):  # which may hold a value twice
-        first = pc.index_in(given, value_set=_plain_dictionary(array))
-        same &= pc.fill_null(pc.equal(first, array.indices.cast(pa.int32())), False).to_numpy(zero_copy_only=False)
-    return same
+        first = pc.index_in(given, value_set=_values(array.dictionary))
+        same = pc.and_(same, pc.fill_null(pc.equal(first, array.indices.cast(pa.int32())), False))
+    return np.asarray(same.to_numpy(zero_copy_only=False), bool)
 
 
-def _numbers(array: pa.Array) -> np.ndarray:
-    return array.cast(pa.float64()).to_numpy(zero_copy_only=False)
-
-
-def _plain_dictionary(array: pa.DictionaryArray) -> pa.Array:
-    return plain(pa.chunked_array([array.dictionary])).combine_chunks()
+def _values(array: pa.Array) -> pa.Array:
+    """Without dictionary or extension type."""
+    return plain(pa.chunked_array([array])).combine_chunks()
 
 
 def merge(verbatim: pa.Array, coded: pa.Array, where: np.ndarray) -> pa.Array:
     """A column of the `coded` cells at `where` and the `verbatim` ones elsewhere, in order."""
     if pt.is_dictionary(verbatim.type):
-        values = plain(pa.chunked_array([coded])).combine_chunks()
-        places = pc.index_in(values, value_set=_plain_dictionary(verbatim))
+        places = pc.index_in(_values(coded), value_set=_values(verbatim.dictionary))
         if places.null_count:
             raise DamagedLayerError("a class is not in its dictionary")
         indices = merge(verbatim.indices, places.cast(verbatim.type.index_type), where)
@@ -90,35 +85,34 @@ def verbatim_part(array: pa.Array, coded: np.ndarray | None) -> bytes:
         content, form = to_bytes(array.take(pa.array([], pa.int64()))), _ALL_CODED
     else:
         rest = array.take(pa.array(np.flatnonzero(~coded)))
-        content, form = np.packbits(coded, bitorder="little").tobytes() + to_bytes(rest), _SOME_CODED
+        content, form = _packed(coded) + to_bytes(rest), _SOME_CODED
     return _PART.pack(form, len(content)) + content
 
 
 def _shorter(array: pa.Array) -> tuple[bytes, int]:
     """A whole column, or the differences of its numbers if those are shorter when deflated."""
     content = to_bytes(array)
-    if _has_differences(array.type) and not array.null_count:
-        numbers = np.frombuffer(content, _unsigned(array.type), offset=_HEAD)
+    if (dtype := _unsigned(array.type)) is not None and not array.null_count:
+        numbers = np.frombuffer(content, dtype, offset=_HEAD)
         differences = content[:_HEAD] + np.diff(numbers, prepend=numbers[:1] * 0).tobytes()
         if len(deflate(differences)) < len(deflate(content)):
             return differences, _DIFFERENCES
     return content, _VERBATIM
 
 
-def _has_differences(kind: pa.DataType) -> bool:
-    return (pt.is_integer(kind) or pt.is_temporal(kind)) and not pt.is_interval(kind) and kind.bit_width in (32, 64)
-
-
-def _unsigned(kind: pa.DataType) -> np.dtype:
-    return np.dtype(f"<u{kind.bit_width // 8}")
+def _unsigned(kind: pa.DataType) -> np.dtype | None:
+    """Of which a type's numbers are differences; None if there are none."""
+    whole = (pt.is_integer(kind) or pt.is_temporal(kind)) and not pt.is_interval(kind)
+    return np.dtype(f"<u{kind.bit_width // 8}") if whole and kind.bit_width in (32, 64) else None
 
 
 def _sums(content: bytes, kind: pa.DataType) -> bytes:
     """Numbers from their differences."""
-    if not _has_differences(kind) or len(content[_HEAD:]) % (kind.bit_width // 8):
+    dtype = _unsigned(kind)
+    if dtype is None or len(content[_HEAD:]) % dtype.itemsize:
         raise DamagedLayerError("a column is stored as differences that has none")
-    differences = np.frombuffer(content, _unsigned(kind), offset=min(_HEAD, len(content)))
-    return content[:_HEAD] + np.cumsum(differences, dtype=differences.dtype).tobytes()
+    differences = np.frombuffer(content, dtype, offset=min(_HEAD, len(content)))
+    return content[:_HEAD] + np.cumsum(differences, dtype=dtype).tobytes()
 
 
 def pack_verbatim(parts: Sequence[bytes], most: int) -> bytes:
@@ -138,16 +132,14 @@ def unpack_verbatim(
     """
     content, coded, arrays = memoryview(_inflate(layer, most)), [], []
     for kind in columns.types:
-        if len(content) < _PART.size:
-            raise DamagedLayerError("its columns end too early")
-        form, size = _PART.unpack_from(content)
-        part, content = bytes(content[_PART.size : _PART.size + size]), content[_PART.size + size :]
+        head, content = _cut(content, _PART.size)
+        form, size = _PART.unpack(head)
+        part, content = bytes(content[:size]), content[size:]
         where = np.full(n, form == _ALL_CODED)
         if form == _SOME_CODED:
-            bits, part = part[: -(-n // 8)], part[-(-n // 8) :]
-            if len(bits) < -(-n // 8):
-                raise DamagedLayerError("its columns end too early")
-            where = np.unpackbits(np.frombuffer(bits, np.uint8), count=n, bitorder="little").astype(bool)
+            bits, rest = _cut(memoryview(part), -(-n // 8))
+            part = bytes(rest)
+            where = _unpacked(bits, n)
         elif form == _DIFFERENCES:
             part = _sums(part, kind)
         elif form not in (_VERBATIM, _ALL_CODED):
@@ -163,18 +155,13 @@ def unpack_verbatim(
 
 def compare(decoded: Any, arrays: Sequence[pa.Array]) -> None:
     """Raise `RuntimeError` if a block did not come back as these columns."""
-    check_same(
-        not isinstance(decoded, str)
-        and all(
-            to_bytes(whole_column(column)) == to_bytes(array)
-            for column, array in zip(decoded.columns, arrays, strict=True)
-        )
-    )
+    columns = [] if isinstance(decoded, str) else map(whole_column, decoded.columns)
+    check_same(list(map(to_bytes, columns)) == list(map(to_bytes, arrays)))
 
 
 def deflate(content: bytes) -> bytes:
     """The content compressed by zstd."""
-    return pa.Codec("zstd", _LEVEL).compress(content, asbytes=True)
+    return bytes(pa.Codec("zstd", _LEVEL).compress(content, asbytes=True))
 
 
 def _inflate(layer: bytes, most: int) -> bytes:
@@ -189,27 +176,22 @@ def _inflate(layer: bytes, most: int) -> bytes:
         raise DamagedLayerError(f"it can't be inflated ({str(error).splitlines()[0]})") from None
     if len(content) != size:
         raise DamagedLayerError("it inflates to another size than it says")
-    return content
+    return bytes(content)
 
 
 def whole_column(column: Any) -> pa.Array:
     """A column as one array."""
-    if isinstance(column, pa.ChunkedArray):
-        if pt.is_dictionary(column.type):
-            column = column.unify_dictionaries()
-        column = column.combine_chunks()
-        return column.chunk(0) if isinstance(column, pa.ChunkedArray) else column
-    return column
+    if not isinstance(column, pa.ChunkedArray):
+        return column
+    whole = (column.unify_dictionaries() if pt.is_dictionary(column.type) else column).combine_chunks()
+    return whole.chunk(0) if isinstance(whole, pa.ChunkedArray) else whole
 
 
 def check_type(kind: pa.DataType, name: str, source: str) -> None:
     """Raise `DataError` if arrays of this type can't be turned into bytes here."""
-    if not (_is_plain(kind) or (pt.is_dictionary(kind) and _is_plain(kind.value_type))):
+    values = kind.value_type if pt.is_dictionary(kind) else kind
+    if not (pt.is_null(values) or _is_long(values) or _width(values)):
         raise DataError(f"{source}: column {name!r} of {kind} can't go into an archive: it is no number, text or time")
-
-
-def _is_plain(kind: pa.DataType) -> bool:
-    return pt.is_null(kind) or _is_long(kind) or _width(kind) > 0
 
 
 def _is_long(kind: pa.DataType) -> bool:
@@ -230,8 +212,7 @@ def to_bytes(array: pa.Array) -> bytes:
     if pt.is_dictionary(kind):
         values = array.dictionary
         return _COUNT.pack(len(values)) + to_bytes(values) + to_bytes(array.indices)
-    there = array.is_valid().to_numpy(zero_copy_only=False)
-    head = b"\0" if there.all() else b"\1" + np.packbits(there, bitorder="little").tobytes()
+    head = b"\1" + _packed(array.is_valid()) if array.null_count else b"\0"
     array = array.drop_null()
     if pt.is_null(kind):
         return head
@@ -243,12 +224,20 @@ def to_bytes(array: pa.Array) -> bytes:
         body = b"" if data is None or not len(array) else data[int(offsets[0]) : int(offsets[-1])].to_pybytes()
         return head + np.diff(offsets).astype("<u4").tobytes() + body
     if pt.is_boolean(kind):
-        return head + np.packbits(array.to_numpy(zero_copy_only=False), bitorder="little").tobytes()
-    width = _width(kind) // 8
-    buffer = array.buffers()[1]
-    return head + (
-        buffer[array.offset * width : (array.offset + len(array)) * width].to_pybytes() if len(array) else b""
-    )
+        return head + _packed(array)
+    if not len(array):
+        return head
+    width, buffer = _width(kind) // 8, memoryview(array.buffers()[1])
+    return head + bytes(buffer[array.offset * width : (array.offset + len(array)) * width])
+
+
+def _packed(booleans: Any) -> bytes:
+    """As bits, the lowest first."""
+    return np.packbits(np.asarray(booleans), bitorder="little").tobytes()
+
+
+def _unpacked(bits: Any, n: int) -> np.ndarray:
+    return np.unpackbits(np.frombuffer(bits, np.uint8), count=n, bitorder="little").astype(bool)
 
 
 def from_bytes(content: bytes, kind: pa.DataType, n: int) -> pa.Array:
@@ -273,7 +262,7 @@ def _take(content: memoryview, kind: pa.DataType, n: int) -> tuple[pa.Array, mem
     there = np.ones(n, bool)
     if flag[0]:
         bits, content = _cut(content, -(-n // 8))
-        there = np.unpackbits(np.frombuffer(bits, np.uint8), count=n, bitorder="little").astype(bool)
+        there = _unpacked(bits, n)
     count = int(there.sum())
     if pt.is_null(kind):
         return pa.nulls(n), content
