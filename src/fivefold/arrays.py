@@ -2,10 +2,8 @@
 
 from __future__ import annotations
 
-import gzip
 import math
 import struct
-import zlib
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -14,6 +12,7 @@ import numpy as np
 import numpy.typing as npt
 
 from fivefold.errors import DataError
+from fivefold.inputs import check_expansion, check_file, open_input
 
 Floats = npt.NDArray[np.float64]
 Ints = npt.NDArray[np.int64]
@@ -33,6 +32,7 @@ def count_axes(source: Any) -> int | None:
 
 def read_npy(path: Path) -> np.ndarray:
     """The array, memory-mapped. Raises `DataError`."""
+    check_file(path)
     try:
         return np.lib.format.open_memmap(path, mode="r")
     except Exception as error:  # NumPy raises all kinds of errors on damaged headers
@@ -45,6 +45,7 @@ def read_npz(path: Path, image_names: Sequence[str] = _IMAGE_NAMES) -> tuple[np.
     The images are the only array, or the first called one of `image_names`; labels `labels`, `y` or `y_train`. Raises
     `DataError`.
     """
+    check_file(path)
     try:
         with path.open("rb") as file, np.load(file, allow_pickle=False) as archive:
             by_name = {name.lower(): name for name in archive.files}
@@ -57,6 +58,8 @@ def read_npz(path: Path, image_names: Sequence[str] = _IMAGE_NAMES) -> tuple[np.
                 raise DataError(
                     f"{path}: one array must be called {' or '.join(image_names)}; got {', '.join(archive.files)}"
                 )
+            sizes = {entry.filename.removesuffix(".npy"): entry.file_size for entry in archive.zip.infolist()}
+            check_expansion(path, sizes[image_name] + sizes.get(label_name, 0))
             return archive[image_name], archive[label_name] if label_name else None
     except DataError:
         raise
@@ -65,19 +68,19 @@ def read_npz(path: Path, image_names: Sequence[str] = _IMAGE_NAMES) -> tuple[np.
 
 
 def read_idx(path: Path) -> np.ndarray:
-    """An IDX file, plain or gzip (http://yann.lecun.com/exdb/mnist). Raises `DataError`."""
+    """An IDX file, plain or compressed (http://yann.lecun.com/exdb/mnist). Raises `DataError`."""
     try:
-        with gzip.open(path) if path.suffix.lower() == ".gz" else path.open("rb") as file:
+        with open_input(path) as file:
             zeros, code, ndim = struct.unpack(">HBB", file.read(4))
             if zeros != 0 or code not in _IDX_TYPES or not 1 <= ndim <= 4:
                 raise DataError(f"{path}: isn't an IDX file")
             shape = struct.unpack(f">{ndim}I", file.read(4 * ndim))
             dtype = np.dtype(_IDX_TYPES[code])
             expected = math.prod(shape) * dtype.itemsize
-            content = bytearray()
+            content = bytearray()  # read piece by piece: the header may promise anything
             while chunk := file.read(min(_READ_CHUNK, expected + 1 - len(content))):
                 content += chunk
-    except (OSError, EOFError, struct.error, zlib.error) as error:
+    except (OSError, struct.error) as error:
         raise DataError(f"{path}: can't be read as an IDX file ({error})") from None
     if len(content) != expected:
         found = "more" if len(content) > expected else str(len(content))
