@@ -77,7 +77,7 @@ def _ecg() -> np.ndarray:
 
 def _speech() -> Parts:
     """Spoken words, 16 bits, 48 kHz: Debian's package alsa-utils has them."""
-    from fivefold.series.sound import read_wave
+    from fivefold.series.readers import read_wave
 
     folder = Path("/usr/share/sounds/alsa")
     if not folder.is_dir():

@@ -9,7 +9,7 @@ import torch
 from fivefold.config import Conditioning
 from fivefold.model.conditional import Conditional
 from fivefold.model.context import by_element
-from fivefold.series.statistics import _doubting
+from fivefold.series.jobs import _doubting
 
 
 @pytest.fixture

@@ -108,3 +108,16 @@ def test_covariances_are_learnt():
     weights = np.linalg.solve(covariance[:31, :31], covariance[:31, 31])
     assert weights[-1] == pytest.approx(1.6, abs=0.15)
     assert weights[-2] == pytest.approx(-0.8, abs=0.2)
+
+
+def test_covariances_that_rounding_leaves_singular_are_no_trouble():
+    model = LinearPredictor(read_series(np.random.default_rng(0).normal(size=(1, 400)), window=16).schema)
+    for at in range(1, 16):
+        model.regression[0, at, at - 1] = 1.0
+    model.own[0, 1:], model.noise[:] = 1e-20, 1e-20  # every value is the one before
+    x, visible = torch.ones((3, 1, 16, 1)), torch.rand((3, 1, 16, 1), generator=torch.Generator().manual_seed(0)) < 0.8
+    for predict in (model.causal, model.missing, model.noisy):
+        predicted = predict(x, visible)
+        assert torch.allclose(predicted.mean[:, 0, 8:], torch.ones(1), atol=1e-3)
+        assert torch.isfinite(predicted.std).all()
+    assert torch.isfinite(model.correlated(x)).all()

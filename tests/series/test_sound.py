@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from fivefold.errors import DataError
-from fivefold.series.sound import Sound, read_wave, write_wave
+from fivefold.series.readers import Sound, read_wave, write_wave
 
 
 @pytest.mark.parametrize(

@@ -20,16 +20,19 @@ from fivefold.archive.container import ArchiveReader, Limits
 from fivefold.archive.layers import DamagedLayerError, Encoding, check_empty, unpack
 from fivefold.codec.numbers import NumberBins, ResidualBins
 from fivefold.codec.rounding import HintedRounder, Rounder
-from fivefold.errors import DamagedArchiveError
+from fivefold.errors import DamagedArchiveError, DataError
+from fivefold.series.dataset import is_tabular
 from fivefold.series.exact import ExactSteps, StepChain
-from fivefold.series.rows import SeriesOutput, SeriesRows
+from fivefold.series.readers import Flat, flattened
+from fivefold.series.results import SeriesPlace
 from fivefold.series.schema import SeriesSchema
 from fivefold.tables.cells import decode_column
-from fivefold.tables.coding import CodedColumn, ColumnCodec, RowDecoding, check_context, pack_cells
+from fivefold.tables.coding import CodedColumn, ColumnCodec, ExactTables, RowDecoding, check_context, pack_cells
 from fivefold.tables.coding import decoding as rows_decoding
 from fivefold.tables.files import is_table_path
+from fivefold.tables.schema import TableSchema
 from fivefold.tables.settings import COMPONENTS
-from fivefold.tables.table import as_native
+from fivefold.tables.table import TableKind, as_native
 from fivefold.tables.verbatim import number_bins, same_cells
 
 if TYPE_CHECKING:
@@ -44,6 +47,7 @@ _FINEST = 2.0**-52
 _TINY = 1e-300
 _FARTHEST = 9.0  # beyond the range met in the fit, in units of it, that networks are shown
 _BLOCK_STEPS = 1 << 16
+_NUMBER = "series"  # column that says of which series a row of an array is
 
 
 @dataclass(frozen=True)
@@ -197,24 +201,57 @@ def _channel(codec: StepCodec, number: int, array: pa.Array, cells: np.ndarray) 
 
 def _with_channel(hints: np.ndarray, channel: int, channels: int) -> np.ndarray:
     """Hints whose places are numbered through all channels."""
-    return ((hints >> 1) * channels + channel) << 1 | (hints & 1)
+    places: np.ndarray = (hints >> 1) * channels + channel
+    return places << 1 | (hints & 1)
 
 
 def _of_channel(hints: np.ndarray, channel: int, channels: int) -> np.ndarray:
     """The inverse."""
-    own = hints[(hints >> 1) % channels == channel]
+    own: np.ndarray = hints[(hints >> 1) % channels == channel]
     return (own >> 1) // channels << 1 | (own & 1)
 
 
 def encoding(model: Any, stored: StoredModel, source: Any, options: ArchiveOptions) -> Encoding:
-    """Steps of series on their way into an archive; see `SeriesRows.of` for `source`."""
+    """Steps of series on their way into an archive; see `read_series` for `source`.
+
+    Raises `DataError` if they can't be read, or have other channels.
+    """
     schema = stored.schema
     assert isinstance(schema, SeriesSchema)
     steps = options.items_per_block(_BLOCK_STEPS, Limits().block_rows)
-    series = SeriesRows.of(source, schema, steps)
-    facts = {"kind": "series", "ids": series.ids, **series.form}
-    codec = partial(codec_of, stored, ids=series.ids)
-    return series.tables.encoding(codec, facts, schema.channels.size, steps, options)
+    form: dict[str, Any] = {}
+    if is_tabular(source):
+        tables = ExactTables.of(source, schema.channels, steps)
+        ids = schema.ids if schema.ids in tables.names else None
+    else:
+        tables, ids, form = _array_rows(flattened(source), schema.channels, steps)
+    facts = {"kind": "series", "ids": ids, **form}
+    return tables.encoding(partial(codec_of, stored, ids=ids), facts, schema.channels.size, steps, options)
+
+
+def _array_rows(series: Flat, channels: TableSchema, rows: int) -> tuple[ExactTables, str, dict[str, Any]]:
+    """Rows of tables, `rows` of a part; the column that says of which series each is; and what they are to become again:
+    `shape` of an array, or None for a list of arrays; `sound`: its rate and width."""
+    if series.flat.shape[1] != channels.size:
+        raise DataError(
+            f"{series.source}: must have {channels.size} channel(s) as the model was fitted, got {series.flat.shape[1]}"
+        )
+    name = _NUMBER
+    while name in channels.names:
+        name += "_"
+    parts = _numbered(series.flat, series.lengths, (name, *channels.names), rows)
+    tables = ExactTables(parts, len(series.flat), series.flat.nbytes, (name, *channels.names))
+    return tables, name, {"shape": series.shape, "sound": series.sound}
+
+
+def _numbered(
+    flat: np.ndarray, lengths: np.ndarray, names: Sequence[str], rows: int
+) -> Iterator[tuple[TableKind, pa.Table]]:
+    ends = np.cumsum(lengths)
+    for first in range(0, len(flat), rows):
+        part = flat[first : first + rows]
+        number = np.searchsorted(ends, np.arange(first, first + len(part)), side="right").astype(np.uint32)
+        yield "numpy", pa.table([number, *np.ascontiguousarray(part.T)], list(names))
 
 
 def codec_of(
@@ -269,8 +306,8 @@ class StepDecoding:
         """A table's file; of series that came as arrays also `.npy`, of sound also `.wav`."""
         if self.form is None or is_table_path(path):
             return self.rows.output(path, force)
-        place = SeriesOutput.at(path, self.form["sound"], force)
-        return lambda parts, rows: place.write(self._as_arrays(parts))
+        place = SeriesPlace.at(path, force, sound=self.form["sound"])
+        return lambda parts, rows: place.save(self._as_arrays(parts))
 
     def describe(self, items: int, sizes: Sequence[int]) -> dict[str, str]:
         """See `RowDecoding.describe`."""

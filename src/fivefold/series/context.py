@@ -6,20 +6,23 @@ convolutions over how far off such predictions were, and over what the decoder m
 
 from __future__ import annotations
 
+import math
+
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
 from fivefold.config import Conditioning, ContextConfig
 from fivefold.model.context import ContextDecoder, Surroundings, TrainingBatch, code_rows
-from fivefold.model.vae import CodeFeatures
-from fivefold.series.layers import StepHeads, Temporal, as_likelihood, step_support, waves
+from fivefold.model.vae import ACTIVATIONS, CodeFeatures
 from fivefold.series.linear import LinearPredictor, Predicted
 from fivefold.series.schema import SPREADS, SeriesSchema
-from fivefold.series.settings import FARTHEST_OFF, SeriesConfig
-from fivefold.tables.likelihood import ColumnLikelihood
+from fivefold.series.settings import FARTHEST_OFF, LOG_SCALES, WAVES, SeriesConfig, dilations
+from fivefold.tables.likelihood import ColumnLikelihood, Support
+from fivefold.tables.settings import COMPONENTS
 
 _WITHOUT_Z = 0.25  # of the windows: z must pay for itself
+FINEST = 1 / 2048  # of a channel's scale: nearer numbers are distinguished only if its step does
 
 
 class SeriesSurroundings(Surroundings):
@@ -110,3 +113,69 @@ class SeriesContext(ContextDecoder):
         off = ((scaled - predicted.mean) / predicted.std).clamp(-FARTHEST_OFF, FARTHEST_OFF) * around.visible
         parts = off, around.visible.to(scaled.dtype), (SPREADS * predicted.std).log()
         return torch.cat(parts, dim=3)[:, 0].transpose(1, 2)
+
+
+def step_support(schema: SeriesSchema, like: Tensor) -> Support:
+    """Where values of the channels can lie."""
+    return Support.of(schema.channels, like, FINEST)
+
+
+class Temporal(nn.Module):
+    """Residual convolutions whose reach doubles from layer to layer (Bai et al. 2018, arXiv:1803.01271).
+
+    `(n, inputs, t)` → `(n, width, t)`. A causal one's outputs depend on inputs up to their own step.
+    """
+
+    def __init__(self, inputs: int, width: int, reach: int, activation: str, causal: bool = False) -> None:
+        super().__init__()
+        self._causal, self._activation = causal, ACTIVATIONS[activation]()
+        self._dilations = dilations(reach)
+        self.first = nn.Conv1d(inputs, width, 1)
+        self.layers = nn.ModuleList(nn.Conv1d(width, width, 3, dilation=dilation) for dilation in self._dilations)
+
+    def forward(self, x: Tensor) -> Tensor:
+        hidden = self.first(x)
+        for layer, dilation in zip(self.layers, self._dilations, strict=True):
+            padding = (2 * dilation, 0) if self._causal else (dilation, dilation)
+            hidden = hidden + layer(F.pad(self._activation(hidden), padding))
+        output: Tensor = self._activation(hidden)
+        return output
+
+
+class StepHeads(nn.Module):
+    """Hidden units `(n, width, t)` → the parameters of each step's `ColumnLikelihood`, `(n, p, t, c)`.
+
+    At first logistics about 0; with `informative`, their locations depend on the hidden units from the start.
+    """
+
+    def __init__(self, schema: SeriesSchema, width: int, informative: bool = False) -> None:
+        super().__init__()
+        self._channels = schema.channels.size
+        self.linear = nn.Conv1d(width, 3 * COMPONENTS * self._channels, 1)
+        with torch.no_grad():
+            weight = self.linear.weight.view(self._channels, 3, COMPONENTS, width)
+            weight[:, 0::2].mul_(0.1)
+            weight[:, 1].mul_(1.0 if informative else 0.1)
+            assert self.linear.bias is not None
+            bias = self.linear.bias.zero_().view(self._channels, 3, COMPONENTS)
+            bias[:, 1] = torch.linspace(-1.2, 1.2, COMPONENTS)
+            bias[:, 2] = -1.0
+
+    def forward(self, hidden: Tensor) -> Tensor:
+        parameters: Tensor = self.linear(hidden)
+        return parameters.view(len(hidden), self._channels, -1, hidden.shape[2]).permute(0, 2, 3, 1)
+
+
+def as_likelihood(
+    parameters: Tensor, schema: SeriesSchema, shift: Tensor | float, scale: Tensor | float
+) -> ColumnLikelihood:
+    """Distributions from parameters `(n, p, t, c)` in units of `scale` around `shift`, which are `(n, 1, t, c)`."""
+    logits, locations, log_scales = torch.split(parameters, COMPONENTS, dim=1)
+    moved = shift + scale * locations, log_scales + torch.as_tensor(scale).log()
+    return ColumnLikelihood.of(torch.cat((logits, *moved), dim=1), step_support(schema, parameters), LOG_SCALES)
+
+
+def waves(steps: int, like: Tensor) -> Tensor:
+    """Where a step is in its window, smoothly: `(features, t)`."""
+    along = torch.linspace(0, math.pi, steps, dtype=like.dtype, device=like.device)
+    return torch.stack([part(times * along) for times in WAVES for part in (torch.sin, torch.cos)])

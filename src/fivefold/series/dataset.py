@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
-from functools import cached_property
+from functools import cached_property, partial
 from pathlib import Path
 from typing import Any
 
@@ -12,16 +12,14 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from fivefold.arrays import read_npy, read_npz
 from fivefold.dataset import ItemSet
 from fivefold.errors import DataError, UsageError
 from fivefold.findings import Check
 from fivefold.items import Block, Items
 from fivefold.progress import progress_bar
-from fivefold.series.events import Events, find_events
-from fivefold.series.results import SeriesCollector, SeriesPlace, StepScores, channel_table, report
+from fivefold.series.readers import flattened
+from fivefold.series.results import Events, SeriesCollector, SeriesPlace, StepIndex, StepScores, find_events, report
 from fivefold.series.schema import SeriesSchema, as_channel
-from fivefold.series.sound import read_wave
 from fivefold.series.stamps import Grid, arrange
 from fivefold.series.windows import Windows, choose_steps
 from fivefold.tables.files import TableReader, is_table_path
@@ -72,27 +70,21 @@ class SeriesSet:
         """The windows from which results are stitched."""
         return Windows.of(self.lengths, self.schema.steps, self.schema.stride)
 
-    @property
-    def numbers(self) -> np.ndarray:
-        """Of which series each step is, `(total,)`."""
-        return np.repeat(np.arange(len(self.lengths)), self.lengths)
-
-    @property
-    def steps(self) -> np.ndarray:
-        """Which of its series' steps each is, `(total,)`."""
-        return np.arange(len(self.values)) - np.repeat(np.cumsum(self.lengths) - self.lengths, self.lengths)
-
-    def stamps(self) -> pa.Array | pa.ChunkedArray | None:
-        """When each step is, as the table says it; where that has no row, by the steps around. None without time stamps."""
-        if self.table is None or self.grid is None or self.schema.time is None:
-            return None
-        given = self.table.arrow.column(self.schema.time).take(pa.array(_sources(self.grid), pa.int64()))
-        return pc.coalesce(given, self.grid.written())
+    @cached_property
+    def index(self) -> StepIndex:
+        """When each step is, as the table says it, or by the steps around where that has no row; and of which series."""
+        table, grid, schema, stamps, names = self.table, self.grid, self.schema, None, None
+        if table is not None and grid is not None:
+            names = grid.names
+            if schema.time is not None:
+                stamps = pc.coalesce(table.arrow.column(schema.time).take(grid.rows()), grid.written())
+        return StepIndex(self.lengths, stamps, names, schema.time, schema.ids)
 
     @property
     def visible(self) -> np.ndarray:
         """What is there, bool `(total, channels)`."""
-        return np.logical_not(np.isnan(self.values))
+        visible: np.ndarray = ~np.isnan(self.values)
+        return visible
 
     def items(self, windows: Windows | None = None, rows: slice | np.ndarray = slice(None)) -> Items:
         """Windows as items `(b, steps, channels, 1)`."""
@@ -139,11 +131,13 @@ class SeriesSet:
         """See `Dataset`."""
         if self.places and role not in self.places:
             return None
-        return SeriesCollector(self, replace, self.places.get(role))
+        values = self.values.copy() if replace else np.full(self.values.shape, np.nan)
+        finish = partial(self._write, self.places[role]) if self.places else self.in_own_form
+        return SeriesCollector(self.windows, values, partial(finish, replace=replace))
 
     def scores(self) -> StepScores:
         """See `Dataset`."""
-        return StepScores(self)
+        return StepScores(self.windows, self.schema.central)
 
     def in_form(self, scores: np.ndarray) -> Any:
         """One number per step, `(total,)`, as the series came: of a table one per row, of an array `(n, t)`, else a list."""
@@ -163,7 +157,11 @@ class SeriesSet:
         if self.encoded:
             return values
         if self.table is not None:
-            return self.as_table(values) if replace else as_native(channel_table(self, values), self.table.kind)
+            return (
+                self._completed(values)
+                if replace
+                else as_native(pa.concat_tables(self._beside(values)), self.table.kind)
+            )
         return np.split(values, np.cumsum(self.lengths)[:-1]) if self.shape is None else values.reshape(self.shape)
 
     def events(self, score: np.ndarray, p_value: np.ndarray, anomaly: np.ndarray) -> Events:
@@ -174,13 +172,28 @@ class SeriesSet:
         self, scores: Mapping[str, np.ndarray], windows: Any = None, events: Any = None
     ) -> dict[str, Iterable[pa.Table]]:
         """See `results.report`."""
-        return report(self, scores, windows, events)
+        return report(self.index, self.windows, scores, windows, events)
 
     def to(self, places: Mapping[str, Any]) -> SeriesSet:
         """See `Dataset`."""
         return replace(self, places=places)
 
-    def as_table(self, values: np.ndarray) -> Any:
+    def _write(self, place: SeriesPlace, values: np.ndarray, replace: bool) -> Path:
+        if place.table is None:
+            if self.shape is None:
+                raise UsageError(f"`output` must be a table for series from a table, got {place.path}")
+            place.save(values.reshape(self.shape))
+        elif self.table is not None and replace:
+            place.table.write([self._completed(values)])
+        else:
+            place.table.write(self._beside(values))
+        return place.path
+
+    def _beside(self, values: np.ndarray) -> Iterator[pa.Table]:
+        """Numbers `(total, channels)`, with a row per step that says which it is."""
+        return self.index.tables(dict(zip(self.schema.channels.names, values.T, strict=True)))
+
+    def _completed(self, values: np.ndarray) -> Any:
         """The table that the series are from with encoded `values` `(total, channels)` where it has nothing, in its own kind.
 
         Steps without a row get one, with time stamp and series.
@@ -191,9 +204,10 @@ class SeriesSet:
         changed = self.values != values  # NaN are not equal to anything
         if grid.is_whole:
             return table.replace(channels, values, changed)
-        arrow = table.arrow.take(pa.array(_sources(grid), pa.int64()))
-        names = None if grid.names is None else grid.names.take(pa.array(self.numbers))
-        for name, column in ((self.schema.time, self.stamps()), (self.schema.ids, names)):
+        arrow = table.arrow.take(grid.rows())
+        series = np.repeat(np.arange(len(self.lengths)), self.lengths)
+        names = None if grid.names is None else grid.names.take(pa.array(series))
+        for name, column in ((self.schema.time, self.index.stamps), (self.schema.ids, names)):
             if name is not None and column is not None:
                 at = arrow.column_names.index(name)
                 arrow = arrow.set_column(at, arrow.schema.field(at), column.cast(arrow.schema.field(at).type))
@@ -294,7 +308,7 @@ def _wander(series: SeriesSet) -> tuple[float, ...]:
         return (0.0,) * series.schema.channels.size
     windows = Windows.of(series.lengths, series.schema.steps, series.schema.steps)
     unit = series.schema.to_unit(windows.cut(series.values)[..., None])[..., 0].astype(np.float64)
-    known = np.asarray(~np.isnan(unit))
+    known: np.ndarray = ~np.isnan(unit)
     means = np.where(known, unit, 0).sum(axis=1) / np.maximum(known.sum(axis=1), 1)
     follows = np.flatnonzero((np.diff(windows.series) == 0) & np.asarray(known.any(axis=(1, 2)))[1:])
     if len(follows) < _FEWEST_MEANS:
@@ -302,7 +316,7 @@ def _wander(series: SeriesSet) -> tuple[float, ...]:
     before, after = (part - part.mean(axis=0) for part in (means[follows], means[follows + 1]))
     scale = np.sqrt((before**2).sum(axis=0) * (after**2).sum(axis=0))
     near = (before * after).sum(axis=0) > 0.5 * scale
-    return tuple(float(each) for each in np.where(near, 2 * means.std(axis=0), 0.0))
+    return tuple(np.where(near, 2 * means.std(axis=0), 0.0).tolist())
 
 
 def _fitting(series: SeriesSet) -> SeriesSet:
@@ -342,72 +356,12 @@ def _of_table(
     return SeriesSet(values, grid.lengths, about, table.source, table=table, grid=grid)
 
 
-@dataclass(frozen=True)
-class Flat:
-    """Arrays of series, one after the other: `(total, channels)`, as they came, in the machine's byte order.
-
-    Attributes
-    ----------
-    shape : of the array that they are from, or None
-    sound : the rate and the bytes of a sample of the sound that they are from, or None
-    """
-
-    flat: np.ndarray
-    lengths: np.ndarray
-    source: str
-    labels: np.ndarray | None = None
-    shape: tuple[int, ...] | None = None
-    sound: tuple[int, int] | None = None
-
-
-def flattened(source: Any) -> Flat:
-    """Arrays, or files of arrays; see `read_series`. Raises `DataError`."""
-    name, labels, sound = "series", None, None
-    if isinstance(source, str | Path):
-        name = str(source)
-        source, labels, sound = _read_file(Path(source))
-    if hasattr(source, "__array__"):
-        source = np.asarray(source)
-        shape = source.shape
-        source = source[None] if source.ndim == 1 else source
-        if source.ndim not in (2, 3) or source.dtype.kind not in "buif":
-            raise DataError(
-                f"{name}: must be numbers of shape (series, steps) or (series, steps, channels), got {source.dtype} {shape}"
-            )
-        if labels is not None and len(labels) != len(source):
-            raise DataError(f"{name}: there must be a label per series, got {len(labels)} for {len(source)}")
-        lengths = np.full(len(source), source.shape[1])
-        found = Flat(
-            source.reshape(-1, source.shape[2] if source.ndim == 3 else 1), lengths, name, labels, shape, sound
-        )
-    else:
-        found = Flat(*_joined(source, name), name)
-    if len(found.flat) == 0 or found.flat.shape[1] == 0:
-        raise DataError(f"{name}: there is nothing in it (shape {found.shape or found.flat.shape})")
-    return replace(found, flat=found.flat.astype(found.flat.dtype.newbyteorder("="), copy=False))
-
-
 def _of_arrays(source: Any, schema: SeriesSchema | None, overrides: Mapping[str, Any] | None) -> SeriesSet:
     found = flattened(source)
     table = Table.of(found.flat, found.source)
     channels = _channels(table, overrides) if schema is None else schema.channels
     about = schema or SeriesSchema(channels, 1, 1)
     return SeriesSet(table.cells(channels), found.lengths, about, found.source, found.labels, shape=found.shape)
-
-
-def _joined(source: Sequence[Any], name: str) -> tuple[np.ndarray, np.ndarray]:
-    """A list of series as one array `(total, c)`, and their lengths."""
-    if len(source) == 0:
-        raise DataError(f"{name}: must be some, got none")
-    parts = [np.asarray(each) for each in source]
-    parts = [part[:, None] if part.ndim == 1 else part for part in parts]
-    for number, part in enumerate(parts):
-        if part.ndim != 2 or part.dtype.kind not in "buif" or part.shape[1] != parts[0].shape[1] or len(part) == 0:
-            raise DataError(
-                f"{name}: each must be numbers (steps, channels) with as many channels as the first, "
-                f"got {part.dtype} {part.shape} for number {number}"
-            )
-    return np.concatenate(parts), np.array([len(part) for part in parts])
 
 
 def _channels(table: Table, overrides: Mapping[str, Any] | None) -> TableSchema:
@@ -420,27 +374,5 @@ def _channels(table: Table, overrides: Mapping[str, Any] | None) -> TableSchema:
         raise DataError(f"{table.source}: must have a column of numbers, got {names}")
     with np.errstate(over="ignore"):
         deviations = np.nan_to_num(np.nanstd(table.cells(TableSchema(tuple(kept))), axis=0), posinf=0)
-    channels = tuple(as_channel(column, float(each)) for column, each in zip(kept, deviations, strict=True))
+    channels = tuple(map(as_channel, kept, deviations.tolist()))
     return TableSchema(channels, found.carried + others)
-
-
-def _read_file(path: Path) -> tuple[np.ndarray, np.ndarray | None, tuple[int, int] | None]:
-    """Values, labels, and of sound its rate and the bytes of a sample."""
-    if not path.is_file():
-        raise DataError(f"{path}: {'is a folder' if path.is_dir() else 'no such file'}")
-    ending = path.suffix.lower()
-    if ending == ".npy":
-        return read_npy(path), None, None
-    if ending == ".npz":
-        return *read_npz(path), None
-    if ending == ".wav":
-        sound = read_wave(path)
-        return sound.samples[None], None, (sound.rate, sound.width)
-    raise DataError(f"{path}: must be a table (.csv, .parquet, …), .npy, .npz or .wav for series")
-
-
-def _sources(grid: Grid) -> np.ma.MaskedArray:
-    """The row of each step, masked where there is none."""
-    rows = np.ma.masked_all(grid.total, np.int64)
-    rows[grid.places] = np.arange(len(grid.places))
-    return rows

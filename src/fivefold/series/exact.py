@@ -101,7 +101,8 @@ class StepChain:
         number = step * width + place
         first = self._steps.earliest[group, number]
         weights = self._steps.regression[group, number, first * width : (step + 1) * width].reshape(-1, width)
-        return np.einsum("slc,sc->l", self._off_mean[first : step + 1, :lanes, channels], weights)
+        predicted: np.ndarray = np.einsum("slc,sc->l", self._off_mean[first : step + 1, :lanes, channels], weights)
+        return predicted
 
     def _show(self, step: int, channel: int, lanes: int, expected: np.ndarray) -> None:
         c, std = self._steps.schema.channels.size, self._steps.std[step, channel]
@@ -128,7 +129,7 @@ class StepChain:
     def _run(self, first: int, last: int, lanes: int) -> np.ndarray:
         """The convolutions' outputs `(last - first, lanes, width)` of steps of the window, after those before."""
         steps = self._steps
-        hidden = np.repeat(steps.base[first:last, None], lanes, axis=1)
+        hidden: np.ndarray = np.repeat(steps.base[first:last, None], lanes, axis=1)
         begin = max(first, 1)  # a step is shown those before it
         hidden[begin - first :] += self._shown[begin - 1 : last - 1, :lanes] @ steps.shown
         for active, taps, bias, dilation in zip(self._active, steps.taps, steps.biases, steps.dilations, strict=True):
@@ -138,4 +139,5 @@ class StepChain:
                 back = (_TAPS - 1 - tap) * dilation
                 if (begin := max(first, back)) < last:
                     hidden[begin - first :] += active[begin - back : last - back, :lanes] @ taps[tap]
-        return hidden * sigmoid(hidden)
+        hidden *= sigmoid(hidden)
+        return hidden

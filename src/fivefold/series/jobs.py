@@ -1,4 +1,4 @@
-"""The mathematics of jobs on series."""
+"""The mathematics of jobs on series: statistics of steps for anomaly detection, denoising, drawing."""
 
 from __future__ import annotations
 
@@ -6,6 +6,7 @@ from typing import Any, cast
 
 import numpy as np
 import torch
+import torch.nn.functional as F
 from torch import Tensor
 
 from fivefold.config import Conditioning
@@ -13,23 +14,25 @@ from fivefold.errors import ModelError, UsageError
 from fivefold.items import Items
 from fivefold.jobs.generate import Generated, draw_items
 from fivefold.model.conditional import Conditional
-from fivefold.model.context import by_element
+from fivefold.model.context import by_element, column
 from fivefold.model.fitted import FittedModel, standard_normal, uniform
 from fivefold.model.likelihoods import Likelihood
 from fivefold.progress import progress_bar
 from fivefold.seeds import derive_seed
-from fivefold.series.copula import draw_windows
+from fivefold.series.context import SeriesContext, step_support
 from fivefold.series.dataset import SeriesSet, read_series
 from fivefold.series.schema import SeriesSchema
-from fivefold.series.statistics import step_statistics as statistics
 from fivefold.tables.likelihood import ColumnLikelihood
 
 CODES_PER_ITEM = 2
 BESIDES = "std"
 _BLOCK = 256  # windows at once
 _KNOWN = 4  # share of a window that is drawn at once, as 1 / so much; the rest is known
-
-__all__ = ["BESIDES", "CODES_PER_ITEM", "continuations", "denoise", "draw", "generate", "statistics"]
+WIDTHS = (9, 33)  # steps over which squared deviations are averaged
+_SUSPECT = 8.0  # nats of surprise, about four deviations, above which a value is not to mislead what follows
+_TRIALS = 8  # values of a window that may be suspect
+_FAR, _COUNTED = 30.0, 16.0  # nats of one step's surprise, and its squared deviations in averages: more does not count
+_LEAST = 1e-4  # mean squared deviation
 
 
 @torch.inference_mode()
@@ -54,9 +57,10 @@ def _expected(likelihood: Likelihood, items: Tensor, elements: Tensor) -> Tensor
 def _as_spread(model: FittedModel, unit: Tensor, std: Tensor) -> np.ndarray:
     """Deviations on the channels' scales, `(n, 1, t, c)`, in the data's units: `(n, t, c, 1)`."""
     columns = cast(SeriesSchema, model.schema).channels.columns
-    spread, centre = (np.array([getattr(each, name) for each in columns])[:, None] for name in ("spread", "centre"))
+    spread, centre = (np.array([getattr(column, name) for column in columns])[:, None] for name in ("spread", "centre"))
     off = (model.values(unit) - centre) / spread
-    return spread * np.sqrt(1 + np.square(off)) * std.cpu().numpy().transpose(0, 2, 3, 1)
+    in_units: np.ndarray = spread * np.sqrt(1 + np.square(off)) * std.cpu().numpy().transpose(0, 2, 3, 1)
+    return in_units
 
 
 def generate(
@@ -90,13 +94,19 @@ def generate(
 
 @torch.inference_mode()
 def draw(model: FittedModel, codes: np.ndarray, seed: int) -> np.ndarray:
-    """Windows `(n, t, c, 1)`, all steps at once: a normal copula over the VAE's distributions; see `copula`."""
+    """Windows `(n, t, c, 1)`, all steps at once.
+
+    Values are to depend on each other as those of real windows do: a normal copula (Nelsen 2006, chapter 2) over the
+    distributions that the VAE has of each.
+    """
+    assert isinstance(model.context, SeriesContext)
     rng, parts = np.random.default_rng(derive_seed(seed, "sharp")), []
     steps, channels, _ = model.schema.shape
     for start in range(0, len(codes), model.batch_size):
         z = model.codes(codes[start : start + model.batch_size].astype(np.float32))
         noise = standard_normal(rng, (len(z), 1, steps, channels), model.device)
-        parts.append(model.values(draw_windows(model, z, noise)))
+        shares = torch.special.ndtr(model.context.residual.correlated(noise))
+        parts.append(model.values(model.vae.likelihood(z).quantile(shares)))
     return np.concatenate(parts)
 
 
@@ -150,3 +160,94 @@ def _draw_ahead(model: FittedModel, items: Items, count: int, rng: np.random.Gen
         given.put(rows, here, values[:, element])
     drawn = model.values(values.view(len(x), 1, -1, c))[:, -count:]
     return model.schema.snap(drawn)[..., 0]
+
+
+@torch.inference_mode()
+def statistics(model: FittedModel, items: Items) -> np.ndarray:
+    """Surprise of the visible values of each step, `(n, t, k)` float64, NaN where nothing is visible.
+
+    Given those before them, by the context decoder, and given the window's code, by the VAE: minus log density; and log mean
+    squared deviations over 9 and over 33 steps around, which are strange if they are small, too. Both are in units of the
+    deviation that was expected, so that steps of which more is known can be compared with others, and means over the channels.
+    Very surprising values are taken for wrong: predictions and codes do without.
+    """
+    batches = []
+    for _, x, visible in model.batches(items):
+        trusted, parts = visible, []
+        if model.has_learnt(Conditioning.CAUSAL):
+            surprise, trusted = _doubting(model, x, visible)
+            parts += [surprise]
+        level = _levelled(model, x, trusted)
+        likelihood = model.vae.likelihood(model.vae.posterior(_shown(level, trusted), trusted).mu)
+        parts += [_surprise(likelihood, level)]
+        steps, count = visible.any(3), visible.sum(3).clamp_min(1)
+        features = []
+        for surprise, square in parts:
+            features.append(torch.where(visible, surprise.clamp(max=_FAR), 0).sum(3) / count)
+            averaged = torch.where(visible, square.clamp(max=_COUNTED), 0).sum(3) / count
+            features += [_log_averaged(averaged, steps, width) for width in WIDTHS]
+        shown = torch.where(steps[:, 0, :, None], torch.stack(features, dim=3)[:, 0], torch.nan)
+        batches.append(shown.double().cpu().numpy())
+    return np.concatenate(batches)
+
+
+def _doubting(model: FittedModel, x: Tensor, visible: Tensor) -> tuple[Tensor, Tensor]:
+    """Surprise and squared deviation given those before, `(2, n, 1, t, c)`, and which values are to be trusted.
+
+    The first suspect value of a window can't be one that others mislead, so it is left out; then the next is looked for.
+    """
+    measured, trusted = _of_causal(model, x, visible), visible.clone()
+    rows = torch.arange(len(x), device=x.device)
+    for _ in range(_TRIALS):
+        suspect = ((measured[0, rows] > _SUSPECT) & trusted[rows]).flatten(1)
+        chosen = suspect.any(1)
+        rows, suspect = rows[chosen], suspect[chosen]
+        if len(rows) == 0:
+            break
+        first = suspect.to(torch.uint8).argmax(1)
+        trusted.view(len(x), -1)[rows, first] = False
+        measured[:, rows] = _of_causal(model, x[rows], trusted[rows])
+    return measured, trusted
+
+
+def _of_causal(model: FittedModel, x: Tensor, trusted: Tensor) -> Tensor:
+    values = by_element(x)
+
+    def measure(likelihood: Likelihood, items: Tensor, elements: Tensor) -> Tensor:
+        return _surprise(likelihood, column(values[items, elements])).flatten(1).T
+
+    return Conditional(model, Conditioning.CAUSAL, _shown(x, trusted), trusted, None).map(measure)
+
+
+def _levelled(model: FittedModel, x: Tensor, trusted: Tensor) -> Tensor:
+    """Windows whose channels' levels wander, moved to the middle of where they were in the fit."""
+    schema = cast(SeriesSchema, model.schema)
+    wanders = torch.tensor(schema.wander, device=x.device) > 0
+    middle = step_support(schema, x).unit(x.new_zeros(()))
+    mean = _shown(x, trusted).sum(2, keepdim=True) / trusted.sum(2, keepdim=True).clamp_min(1)
+    return torch.where(wanders, x - mean + middle, x)
+
+
+def _shown(x: Tensor, trusted: Tensor) -> Tensor:
+    return torch.where(trusted, x, 0.0)
+
+
+def count_statistics(model: FittedModel) -> int:
+    """The k of `statistics`."""
+    return (1 + len(WIDTHS)) * (2 if model.has_learnt(Conditioning.CAUSAL) else 1)
+
+
+def _surprise(likelihood: Likelihood, x: Tensor) -> Tensor:
+    """Minus log density, and squared deviation, of each value: `(2, n, 1, t, c)`."""
+    assert isinstance(likelihood, ColumnLikelihood)
+    mean, variance = likelihood.moments()
+    surprise = likelihood.support.log_width(x) - likelihood.log_prob(x) - 0.5 * variance.log()
+    return torch.stack((surprise, (likelihood.support.scaled(x) - mean).square() / variance))
+
+
+def _log_averaged(squares: Tensor, steps: Tensor, width: int) -> Tensor:
+    """Log means of `(n, 1, t)` over the known steps around; of fewer than `width` nearer to 0, as such means vary more."""
+    kernel = squares.new_ones(1, 1, width)
+    known = steps.to(squares.dtype)
+    sums, counts = (F.conv1d(values, kernel, padding=width // 2) for values in (squares * known, known))
+    return (sums / counts.clamp_min(1)).clamp_min(_LEAST).log() * (counts / width).sqrt()

@@ -24,6 +24,7 @@ _SHARES, _ORDERS, _RIDGES = (0.0, 0.3, 0.6, 0.9), (4, 16, 64), (1e-7, 1e-5, 1e-3
 _LEVEL = 3.0  # variances that a window's level may be off besides
 _JITTER = 1e-5  # of the variance
 _FLOOR = 1e-8
+_TRIES = 12  # of a decomposition
 _EXAMPLES = 600
 _CHUNK = 1 << 22  # numbers of all covariances at once
 
@@ -64,7 +65,7 @@ class LinearPredictor(nn.Module):
     def covariance(self, group: int) -> Tensor:
         """Between the values of a group `(size, size)`, float64, as their regressions have it."""
         rows, own = _wide(self.regression[group]), _wide(self.own[group])
-        root = torch.linalg.inv(torch.eye(len(rows), dtype=rows.dtype, device=rows.device) - rows) * own.sqrt()
+        root: Tensor = torch.linalg.inv(torch.eye(len(rows), dtype=rows.dtype, device=rows.device) - rows) * own.sqrt()
         return root @ root.T
 
     @torch.no_grad()
@@ -78,7 +79,7 @@ class LinearPredictor(nn.Module):
                 holey_mask, masks = (holey.cumsum(0) - 1)[mask_of[rest]], seen[holey]
                 k = self.covariance(group)
                 least = torch.finfo(k.dtype).eps ** 0.5
-                root = torch.linalg.cholesky(_shown(k, masks, least * _wide(self.noise[group])))
+                root = _root(k, masks, least * _wide(self.noise[group]))
                 across = torch.linalg.solve_triangular(root, k * masks.unsqueeze(2), upper=False).triu(1)
                 mean[rest] = _times(across.transpose(1, 2), holey_mask, _solve_lower(root, holey_mask, x[rest]))
                 variance[rest] = (k.diagonal() - across.square().sum(1))[holey_mask]
@@ -92,7 +93,7 @@ class LinearPredictor(nn.Module):
 
         def predict(x: Tensor, seen: Tensor, mask_of: Tensor, group: int) -> tuple[Tensor, Tensor]:
             k = self.covariance(group)
-            root = torch.linalg.cholesky(_shown(k, seen, _JITTER * _wide(self.noise[group])))
+            root = _root(k, seen, _JITTER * _wide(self.noise[group]))
             precision = torch.cholesky_inverse(root)
             weighed, own = _times(precision, mask_of, x), precision.diagonal(dim1=1, dim2=2)
             shown = k * seen.unsqueeze(1)
@@ -111,7 +112,7 @@ class LinearPredictor(nn.Module):
             k, noise = self.covariance(group), _wide(self.noise[group])
             evidence, means, variances = [], [], []
             for level in _LEVELS:
-                root = torch.linalg.cholesky(_shown(k, seen, noise * (level**2 + _JITTER)))
+                root = _root(k, seen, noise * (level**2 + _JITTER))
                 whitened = _solve_lower(root, mask_of, x)
                 size = root.diagonal(dim1=1, dim2=2).log().sum(1)[mask_of]
                 evidence.append(-0.5 * whitened.square().sum(1) - size)
@@ -133,8 +134,9 @@ class LinearPredictor(nn.Module):
         mean, variance = torch.empty_like(x), torch.empty_like(x)
         many = max(1, _CHUNK // x.shape[2] ** 2)
         for group in range(x.shape[1]):
-            for rows in torch.arange(len(x), device=x.device).split(many):
-                masks, mask_of = seen[rows, group].unique(dim=0, return_inverse=True)
+            for start in range(0, len(x), many):
+                rows = slice(start, start + many)
+                masks, mask_of = torch.unique(seen[rows, group], dim=0, return_inverse=True)
                 given = torch.where(seen[rows, group], x[rows, group], 0.0)
                 mean[rows, group], variance[rows, group] = predict(given, masks, mask_of, group)
         variance = torch.maximum(variance, _FLOOR * self.noise)
@@ -143,7 +145,8 @@ class LinearPredictor(nn.Module):
 
     def _ungrouped(self, values: Tensor) -> Tensor:
         """`(n, groups, size)` as `(n, 1, t, c)`."""
-        return values.unflatten(2, (self.steps, -1)).transpose(1, 2).flatten(2).unsqueeze(1)
+        n, groups, _ = values.shape
+        return values.view(n, groups, self.steps, -1).transpose(1, 2).reshape(n, 1, self.steps, -1)
 
     def _grouped(self, values: Tensor) -> Tensor:
         """`(n, t, c)` as `(n, groups, size)`, step after step."""
@@ -154,8 +157,9 @@ class LinearPredictor(nn.Module):
         """Standard normal numbers `(n, 1, t, c)` that depend on each other as the values do, from independent ones."""
         x, groups = self._grouped(_wide(noise[:, 0])), []
         for group in range(x.shape[1]):
-            k = self.covariance(group)
-            groups.append(x[:, group] @ torch.linalg.cholesky(k).T / k.diagonal().sqrt())
+            k, everything = self.covariance(group), torch.ones(1, x.shape[2], dtype=torch.bool, device=x.device)
+            root = _root(k, everything, torch.zeros_like(x[0, group]))[0]
+            groups.append(x[:, group] @ root.T / k.diagonal().sqrt())
         return self._ungrouped(torch.stack(groups, dim=1)).to(noise.dtype)
 
     @torch.no_grad()
@@ -276,10 +280,19 @@ def _wide(x: Tensor) -> Tensor:
     return x if x.device.type == "mps" else x.double()
 
 
-def _shown(covariance: Tensor, seen: Tensor, noise: Tensor) -> Tensor:
-    """Covariances of what each mask `(m, size)` shows, with noise; hidden values are of variance 1, and alone."""
-    pairs = seen.unsqueeze(2) & seen.unsqueeze(1)
-    return torch.where(pairs, covariance, 0.0) + torch.diag_embed(torch.where(seen, noise, 1.0))
+def _root(covariance: Tensor, seen: Tensor, noise: Tensor) -> Tensor:
+    """Cholesky factors of the covariances of what each mask `(m, size)` shows, with noise; hidden values are of variance 1, and
+    alone. Where rounding leaves no positive definite matrix, as of series without any noise, there is tenfold noise, and so on.
+    """
+    pairs, noise = seen.unsqueeze(2) & seen.unsqueeze(1), noise.expand(seen.shape)
+    least = torch.finfo(covariance.dtype).eps ** 0.5 * covariance.diagonal()
+    for _ in range(_TRIES):
+        shown = torch.where(pairs, covariance, 0.0) + torch.diag_embed(torch.where(seen, noise, 1.0))
+        root, failed = torch.linalg.cholesky_ex(shown)
+        if not failed.any():
+            break
+        noise = torch.where(failed.bool().unsqueeze(1), 10 * noise + least, noise)
+    return root
 
 
 def _times(matrices: Tensor, mask_of: Tensor, x: Tensor) -> Tensor:
@@ -291,6 +304,7 @@ def _times(matrices: Tensor, mask_of: Tensor, x: Tensor) -> Tensor:
 
 def _solve_lower(root: Tensor, mask_of: Tensor, x: Tensor) -> Tensor:
     """Each `x` `(n, size)` divided by its lower triangular matrix."""
-    if len(root) == 1:
-        return torch.linalg.solve_triangular(root[0], x.T, upper=False).T
-    return torch.linalg.solve_triangular(root[mask_of], x.unsqueeze(2), upper=False).squeeze(2)
+    alone = len(root) == 1
+    matrices, columns = (root[0], x.T) if alone else (root[mask_of], x.unsqueeze(2))
+    solved: Tensor = torch.linalg.solve_triangular(matrices, columns, upper=False)
+    return solved.T if alone else solved.squeeze(2)

@@ -17,14 +17,14 @@ from fivefold.model.corruption import draw_strength, hide_gaps
 from fivefold.model.fitted import FittedModel
 from fivefold.model.scoring import fit_intervals
 from fivefold.model.vae import ACTIVATIONS, VAE, CodeFeatures, Posterior
-from fivefold.series.context import SeriesContext
-from fivefold.series.copula import normal_residuals
-from fivefold.series.layers import Recurrent, StepHeads, Steps, Temporal, as_likelihood, waves
-from fivefold.series.linear import scaled_windows
+from fivefold.seeds import derive_seed
+from fivefold.series.context import SeriesContext, StepHeads, Temporal, as_likelihood, step_support, waves
+from fivefold.series.jobs import WIDTHS, statistics
+from fivefold.series.jobs import count_statistics as count_statistics
+from fivefold.series.linear import Windowed, scaled_windows, some_windows
 from fivefold.series.schema import SPREADS, SeriesSchema
 from fivefold.series.settings import WAVES, SeriesConfig, series_config
-from fivefold.series.statistics import count_statistics as count_statistics
-from fivefold.series.statistics import fit_step_score
+from fivefold.series.windows import Windows
 from fivefold.tables.likelihood import ColumnLikelihood
 from fivefold.training.recipe import Recipe, held_out_elbo
 
@@ -37,7 +37,42 @@ PRECISION = torch.float32
 _HELD_OUT = 500
 _LONGEST_GRADIENT = 1.0
 _LOUD = 5.0  # of the code's first weights: codes that say nothing at first may never come to say something
+_FADES = 8.0  # steps over which the last known value ages
+_SURE = 1e-3  # probabilities nearer to 0 or 1 are taken for that
+_FEWEST_RUNS, _MOST_WINDOWS = 8, 5000
 _COARSER = 4  # steps of a window to one of the networks'
+
+
+class Steps(nn.Module):
+    """Features of windows, `(n, 3 c, t)`: the last value known, whether it is this step's, and how old it is.
+
+    So what is missing is shown as missing, not as a value (Che et al. 2018, GRU-D, arXiv:1606.01865).
+    """
+
+    def __init__(self, schema: SeriesSchema) -> None:
+        super().__init__()
+        self._schema, self.features = schema, 3 * schema.channels.size
+
+    def forward(self, x: Tensor, visible: Tensor) -> Tensor:
+        """`x` on the unit scale and `visible`, both `(n, 1, t, c)`."""
+        values = SPREADS * step_support(self._schema, x).scaled(x)[:, 0]
+        seen, steps = visible[:, 0], torch.arange(x.shape[2], device=x.device)[:, None]
+        last = torch.where(seen, steps, -1).cummax(1).values
+        held = torch.where(last >= 0, values.gather(1, last.clamp_min(0)), 0.0)
+        age = torch.tanh((steps - last) / _FADES)
+        return torch.cat((held, seen.to(x.dtype), age), dim=2).transpose(1, 2)
+
+
+class Recurrent(nn.Module):
+    """An LSTM that reads both ways (Hochreiter & Schmidhuber 1997): `(n, inputs, t)` → `(n, width, t)`."""
+
+    def __init__(self, inputs: int, width: int) -> None:
+        super().__init__()
+        self.lstm = nn.LSTM(inputs, width // 2, batch_first=True, bidirectional=True)
+
+    def forward(self, x: Tensor) -> Tensor:
+        hidden: Tensor = self.lstm(x.transpose(1, 2))[0]
+        return hidden.transpose(1, 2)
 
 
 class StepEncoder(nn.Module):
@@ -156,3 +191,44 @@ def calibrate(model: FittedModel, items: Items, train: np.ndarray, held_out: np.
 
 def _hide_gaps(x: Tensor, generator: torch.Generator) -> Tensor:
     return ~hide_gaps(x, draw_strength("gap", len(x), generator), generator)
+
+
+@torch.inference_mode()
+def normal_residuals(model: FittedModel, items: Items) -> Windowed:
+    """Probability-integral-transform residuals of evenly chosen windows given their codes, as quantiles of the standard normal:
+    independent if codes said all."""
+    residuals, seen = [], []
+    for _, x, visible in model.batches(items.select(some_windows(len(items)))):
+        shares = model.vae.likelihood(model.vae.posterior(x, visible).mu).cdf(x).cpu().double()
+        residuals.append(torch.special.ndtri(shares.clamp(_SURE, 1 - _SURE))[:, 0])
+        seen.append(visible[:, 0].cpu())
+    known = torch.cat(seen)
+    return torch.where(known, torch.cat(residuals), 0.0), known
+
+
+def fit_step_score(model: FittedModel, items: Items, held_out: np.ndarray, seed: int) -> IndependentScore | None:
+    """From windows that were held out, each step once, as `detect` looks at it; None if there are too few.
+
+    If they are of fewer than 8 stretches, from those of the fit as well, since series vary from time to time. The networks may
+    know the latter too well: their statistics are moved by as much as they are less, in the median.
+    """
+    windows, every = cast(Windows, items.origin), np.arange(len(items))
+    rng = np.random.default_rng(derive_seed(seed, "normality"))
+    normal = _as_asked(model, items, held_out)
+    if windows.overlap and windows.select(held_out).runs()[-1] + 1 < _FEWEST_RUNS:
+        known = _as_asked(model, items, np.setdiff1d(every, held_out))
+        middles = (np.nanmedian(part, axis=(0, 1)) for part in (normal, known))
+        normal = np.concatenate((normal, known + np.maximum(np.subtract(*middles), 0)))
+    parts = normal.shape[2] // (1 + len(WIDTHS))
+    least = [0.0, *((2 / width) ** 0.5 for width in WIDTHS)]  # of log mean squares of normal numbers
+    two_sided = [0.0, *(1.0 for _ in WIDTHS)]
+    return IndependentScore.fit(rng.permutation(normal), np.tile(two_sided, parts), np.tile(least, parts))
+
+
+def _as_asked(model: FittedModel, items: Items, rows: np.ndarray) -> np.ndarray:
+    """Statistics `(n, t, k)` of the windows numbered `rows`, thinned, NaN but for the steps that they are asked for."""
+    windows = cast(Windows, items.origin)
+    chosen = rows[windows.select(rows).thinned(cast(SeriesSchema, model.schema).stride)][:_MOST_WINDOWS]
+    found = statistics(model, items.select(chosen))
+    found[~windows.select(chosen).answers()] = np.nan
+    return found

@@ -1,11 +1,11 @@
-"""What jobs give for series: stitched from windows, and put into the form in which the series came, or into files."""
+"""What jobs give for series: stitched from windows, as tables that say which step each is, as events, and as files."""
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, final
+from typing import Any, final
 
 import numpy as np
 import pyarrow as pa
@@ -13,54 +13,47 @@ import pyarrow as pa
 from fivefold.atomic import atomic_file, check_free
 from fivefold.errors import UsageError
 from fivefold.items import Block, Collector
-from fivefold.series.events import Events
+from fivefold.series.readers import Sound, write_wave
 from fivefold.series.schema import SeriesSchema
+from fivefold.series.windows import Windows
 from fivefold.tables.files import TableOutput, is_table_path
 from fivefold.tables.table import decode_rows
 
-if TYPE_CHECKING:
-    from fivefold.series.dataset import SeriesSet
-
 _ROWS = 1 << 18
+_JOINED = 4  # steps that may lie between flagged ones of one event
 
 
 @final
 class SeriesCollector(Collector):
-    """Values of windows, each step from the window in whose middle it is most.
+    """Values `(total, c)` of windows, each step from the window in whose middle it is most; where no window has any, `values`.
 
-    Without `replace`, values are not those of the series: what no window has is NaN.
+    `finish` makes the result of them.
     """
 
-    def __init__(self, series: SeriesSet, replace: bool, place: SeriesPlace | None) -> None:
-        self._series, self._replace, self._place = series, replace, place
-        self._values = series.values.copy() if replace else np.full(series.values.shape, np.nan)
+    def __init__(self, windows: Windows, values: np.ndarray, finish: Callable[[np.ndarray], Any]) -> None:
+        self._windows, self._values, self._finish = windows, values, finish
 
     def _put(self, block: Block, values: np.ndarray, where: np.ndarray) -> int:
-        windows = self._series.windows
-        answers = windows.answers(block.place)
-        places, chosen = windows.places(block.place)[0][answers], where[..., 0][answers]
+        answers = self._windows.answers(block.place)
+        places, chosen = self._windows.places(block.place)[0][answers], where[..., 0][answers]
         self._values[places] = np.where(chosen, values[..., 0][answers], self._values[places])
         return int(chosen.sum())
 
     def result(self) -> Any:
-        if self._place is None:
-            return self._series.in_own_form(self._values, self._replace)
-        self._place.write(self._series, self._values, self._replace)
-        return self._place.path
+        return self._finish(self._values)
 
 
 class StepScores:
-    """Collects one number per step, and the lowest in the middle of each window."""
+    """Collects one number per step, and the lowest among the `central` steps of each window."""
 
-    def __init__(self, series: SeriesSet) -> None:
-        self._series = series
-        self._scores = np.full(len(series.values), np.nan)
-        self._worst = np.full(len(series.windows), np.nan)
+    def __init__(self, windows: Windows, central: slice) -> None:
+        self._windows, self._central = windows, central
+        self._scores, self._worst = np.full(windows.lengths.sum(), np.nan), np.full(len(windows), np.nan)
 
     def add(self, block: Block, scores: np.ndarray) -> None:
         """Of a block's windows, `(b, t)`; NaN where nothing was visible."""
-        self._series.windows.stitch(self._scores, block.place, scores)
-        middle = scores[:, self._series.schema.central]
+        self._windows.stitch(self._scores, block.place, scores)
+        middle = scores[:, self._central]
         self._worst[block.place] = np.where(np.isnan(middle), np.inf, middle).min(axis=1)
 
     def result(self) -> tuple[np.ndarray, np.ndarray]:
@@ -69,97 +62,145 @@ class StepScores:
 
 
 @dataclass(frozen=True)
+class Events:
+    """Runs of strange steps, which are most likely one thing each; all `(e,)`.
+
+    Attributes
+    ----------
+    series : in which series, by number
+    start, end, peak : first and last step, and the strangest, counted from the series' start
+    score, p_value : of the strangest step
+    """
+
+    series: np.ndarray
+    start: np.ndarray
+    end: np.ndarray
+    peak: np.ndarray
+    score: np.ndarray
+    p_value: np.ndarray
+
+
+def find_events(lengths: np.ndarray, score: np.ndarray, p_value: np.ndarray, anomaly: np.ndarray) -> Events:
+    """Flagged steps `(total,)` of series of `lengths` `(s,)` as events: those at most 4 steps apart belong together."""
+    flagged = np.flatnonzero(anomaly)
+    firsts = np.concatenate(([0], np.cumsum(lengths)[:-1]))
+    series = np.searchsorted(firsts, flagged, side="right") - 1
+    new = (np.diff(flagged, prepend=-np.inf) > _JOINED + 1) | (np.diff(series, prepend=-1) != 0)
+    begins = np.flatnonzero(new)
+    run = np.cumsum(new) - 1
+    peaks = flagged[np.lexsort((score[flagged], run))[begins]]  # the lowest of each run comes first
+    start, end = flagged[begins], flagged[np.append(begins, len(flagged))[1:] - 1]
+    owner = series[begins]
+    first = firsts[owner]
+    return Events(owner, start - first, end - first, peaks - first, score[peaks], p_value[peaks])
+
+
+@dataclass(frozen=True)
+class StepIndex:
+    """Which series and which of its steps a row is about, as columns of tables.
+
+    Attributes
+    ----------
+    lengths : `(s,)` steps of each series
+    stamps : `(total,)` when each step is; None without time stamps
+    names : `(s,)` what series are called, or None
+    time, ids : what the columns are called
+    """
+
+    lengths: np.ndarray
+    stamps: pa.Array | pa.ChunkedArray | None
+    names: pa.Array | None
+    time: str | None
+    ids: str | None
+
+    def columns(self, series: np.ndarray, steps: np.ndarray, name: str | None = None) -> dict[str, pa.Array]:
+        """Of steps `(n,)` of series `(n,)`: the time stamp, if there are any, else the number; it is called `name`, if given."""
+        columns: dict[str, Any] = {}
+        if self.names is not None:
+            columns[self.ids or "series"] = self.names.take(pa.array(series))
+        elif len(self.lengths) > 1:
+            columns["series"] = pa.array(series)
+        if self.stamps is None:
+            columns[name or "step"] = pa.array(steps)
+        else:
+            firsts = np.cumsum(self.lengths) - self.lengths
+            columns[name or self.time or "time"] = self.stamps.take(pa.array(firsts[series] + steps))
+        return columns
+
+    def tables(self, columns: Mapping[str, np.ndarray]) -> Iterator[pa.Table]:
+        """Columns `(total,)` with a row per step, so many at once that tables need little memory beside them."""
+        ends, total = np.cumsum(self.lengths), int(self.lengths.sum())
+        for first in range(0, total, _ROWS):
+            rows = np.arange(first, min(first + _ROWS, total))
+            series = np.searchsorted(ends, rows, side="right")
+            steps = self.columns(series, rows - (ends - self.lengths)[series])
+            yield _joined(steps, {name: column[rows] for name, column in columns.items()})
+
+
+def report(
+    index: StepIndex, cut: Windows, scores: Mapping[str, np.ndarray], windows: Mapping[str, np.ndarray], events: Events
+) -> dict[str, Iterable[pa.Table]]:
+    """Tables of the steps, of the windows, and of what the flagged steps make up."""
+    last = np.minimum(cut.starts + cut.steps, cut.lengths[cut.series]) - 1
+    spans = {**index.columns(cut.series, cut.starts, "start"), **index.columns(cut.series, last, "end")}
+    places: dict[str, pa.Array] = {}
+    for name in ("start", "end", "peak"):
+        places |= index.columns(events.series, getattr(events, name), name)
+    strength = {"steps": events.end - events.start + 1, "score": events.score, "p_value": events.p_value}
+    return {"": index.tables(scores), "windows": [_joined(spans, windows)], "events": [_joined(places, strength)]}
+
+
+def _joined(index: Mapping[str, Any], columns: Mapping[str, np.ndarray]) -> pa.Table:
+    return pa.table({**index, **{name: pa.array(column, from_pandas=True) for name, column in columns.items()}})
+
+
+@dataclass(frozen=True)
 class SeriesPlace:
-    """Where series go, checked before any work is done: a table, or an array."""
+    """Where series go, checked before any work is done: a table, an array, or sound.
+
+    Attributes
+    ----------
+    table : if it is one
+    sound : rate and bytes of a sample, or None
+    """
 
     path: Path
     table: TableOutput | None
+    sound: Sequence[int] | None = None
 
     @classmethod
-    def at(cls, path: Path, force: bool = False, flag: str = "output") -> SeriesPlace:
+    def at(
+        cls, path: Path, force: bool = False, flag: str = "output", sound: Sequence[int] | None = None
+    ) -> SeriesPlace:
         """Raises `UsageError`, which names `flag`, if `path` exists (without `force`) or can't be written by its ending."""
         if is_table_path(path):
             return cls(path, TableOutput.at(path, force, flag))
-        if path.suffix.lower() != ".npy":
-            raise UsageError(f"`{flag}` must be .npy or a table (.csv, .parquet, …) for series, got {path}")
+        endings = (".npy", ".wav") if sound else (".npy",)
+        if path.suffix.lower() not in endings:
+            raise UsageError(
+                f"`{flag}` must be {' or '.join(endings)} or a table (.csv, .parquet, …) for series, got {path}"
+            )
         check_free(path, force)
-        return cls(path, None)
+        return cls(path, None, sound)
 
-    def write(self, series: SeriesSet, values: np.ndarray, replace: bool) -> None:
-        """Values `(total, c)` as the series came; without `replace`, in a table of their own."""
-        if self.table is None:
-            if series.shape is None:
-                raise UsageError(f"`output` must be a table for series from a table, got {self.path}")
-            self._save(values.reshape(series.shape))
-        elif series.table is not None and replace:
-            self.table.write([series.as_table(values)])
-        else:
-            self.table.write([channel_table(series, values)])
+    def save(self, values: Any) -> None:
+        """An array, to a file of one or of sound; raises `UsageError` for a list of arrays of unequal length."""
+        if isinstance(values, list):
+            raise UsageError(f"`output` must be a table for series of unequal length, got {self.path}")
+        if self.path.suffix.lower() == ".wav":
+            assert self.sound is not None
+            write_wave(self.path, Sound(values.reshape(-1, values.shape[-1]), *self.sound))
+            return
+        with atomic_file(self.path) as temporary, temporary.open("wb") as file:
+            np.save(file, values)
 
     def write_new(self, schema: SeriesSchema, values: np.ndarray, labels: Mapping[str, np.ndarray]) -> None:
         """New windows `(n, t, c, 1)`; in a table with a row per step, and the `labels` `(n,)` of each window."""
         n, steps, c, _ = values.shape
         if self.table is None:
-            self._save(values[..., 0])
+            self.save(values[..., 0])
             return
         columns = {name: pa.array(np.repeat(label, steps)) for name, label in labels.items()}
         rows = decode_rows(schema.channels, values.reshape(-1, c))
         columns |= {"step": pa.array(np.tile(np.arange(steps), n))}
         self.table.write([pa.table({**columns, **dict(zip(rows.column_names, rows.columns, strict=True))})])
-
-    def _save(self, values: np.ndarray) -> None:
-        with atomic_file(self.path) as temporary, temporary.open("wb") as file:
-            np.save(file, values)
-
-
-def channel_table(series: SeriesSet, values: np.ndarray) -> pa.Table:
-    """Numbers `(total, c)` of the channels, with a row per step that says which it is."""
-    channels = dict(zip(series.schema.channels.names, map(pa.array, values.T), strict=True))
-    return pa.table({**_labels(series, series.numbers, series.steps), **channels})
-
-
-def report(
-    series: SeriesSet, scores: Mapping[str, np.ndarray], windows: Mapping[str, np.ndarray], events: Events
-) -> dict[str, Iterable[pa.Table]]:
-    """Tables of the steps, of the windows, and of what the flagged steps make up."""
-    cut = series.windows
-    last = np.minimum(cut.starts + cut.steps, series.lengths[cut.series]) - 1
-    spans = {**_labels(series, cut.series, cut.starts, "start"), **_labels(series, cut.series, last, "end")}
-    ends = [_labels(series, events.series, getattr(events, name), name) for name in ("start", "end", "peak")]
-    places = {name: column for labels in ends for name, column in labels.items()}
-    strength = {"steps": events.end - events.start + 1, "score": events.score, "p_value": events.p_value}
-    return {
-        "": _step_by_step(series, scores),
-        "windows": [_joined(spans, windows)],
-        "events": [_joined(places, strength)],
-    }
-
-
-def _labels(series: SeriesSet, number: np.ndarray, steps: np.ndarray, name: str | None = None) -> dict[str, pa.Array]:
-    """Columns that say which series and which of its steps: the time stamp, if there are some, else a number."""
-    grid, schema, columns = series.grid, series.schema, dict[str, Any]()
-    if grid is not None and grid.names is not None:
-        columns[schema.ids or "series"] = grid.names.take(pa.array(number))
-    elif len(series.lengths) > 1:
-        columns["series"] = pa.array(number)
-    stamps = series.stamps()
-    if stamps is None:
-        columns[name or "step"] = pa.array(steps)
-    else:
-        firsts = np.concatenate(([0], np.cumsum(series.lengths)[:-1]))
-        columns[name or schema.time or "time"] = stamps.take(pa.array(firsts[number] + steps))
-    return columns
-
-
-def _step_by_step(series: SeriesSet, columns: Mapping[str, np.ndarray]) -> Iterator[pa.Table]:
-    """A row per step, so many at once that tables need little memory beside the columns."""
-    ends = np.cumsum(series.lengths)
-    for first in range(0, len(series.values), _ROWS):
-        rows = np.arange(first, min(first + _ROWS, len(series.values)))
-        number = np.searchsorted(ends, rows, side="right")
-        labels = _labels(series, number, rows - (ends - series.lengths)[number])
-        yield _joined(labels, {name: column[rows] for name, column in columns.items()})
-
-
-def _joined(labels: Mapping[str, Any], columns: Mapping[str, np.ndarray]) -> pa.Table:
-    return pa.table({**labels, **{name: pa.array(column, from_pandas=True) for name, column in columns.items()}})

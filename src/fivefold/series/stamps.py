@@ -51,6 +51,12 @@ class Grid:
         """Whether there is a row for each step."""
         return self.total == len(self.places)
 
+    def rows(self) -> pa.Array:
+        """The row of each step, `(total,)`; null where there is none."""
+        rows, lacking = np.zeros(self.total, np.int64), np.ones(self.total, bool)
+        rows[self.places], lacking[self.places] = np.arange(len(self.places)), False
+        return pa.array(rows, mask=lacking)
+
     def written(self) -> pa.Array | None:
         """The time stamps of all steps, as a column of the type that was read."""
         if self.stamps is None or self.time is None:

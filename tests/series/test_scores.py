@@ -10,8 +10,8 @@ import torch
 
 from fivefold.errors import ModelError
 from fivefold.model.calibrations import IndependentScore
-from fivefold.series import statistics as step_statistics
-from fivefold.series.statistics import _levelled
+from fivefold.series import networks
+from fivefold.series.jobs import _levelled
 
 
 @pytest.mark.parametrize(
@@ -42,8 +42,8 @@ def test_what_networks_know_too_well_is_moved_to_where_the_rest_is(series_model,
         found = np.random.default_rng(0).normal(size=(len(some), 32, 6))
         return found - 5 * known_to_networks[rows, None, None]
 
-    monkeypatch.setattr(step_statistics, "step_statistics", statistics)
-    found = step_statistics.fit_step_score(series_model, items, held_out, 0)
+    monkeypatch.setattr(networks, "statistics", statistics)
+    found = networks.fit_step_score(series_model, items, held_out, 0)
     assert found is not None
     assert np.abs(np.median(found.knots, axis=1)).max() < 0.5
 

@@ -8,9 +8,10 @@ import torch
 from scipy.special import ndtri
 
 from fivefold.jobs.generate import generate
-from fivefold.series.copula import draw_windows, normal_residuals
 from fivefold.series.dataset import read_series
+from fivefold.series.jobs import draw
 from fivefold.series.linear import LinearPredictor
+from fivefold.series.networks import normal_residuals
 
 
 def test_correlated_numbers_are_standard_normal_and_correlated():
@@ -27,11 +28,11 @@ def test_correlated_numbers_are_standard_normal_and_correlated():
 
 
 def test_each_value_is_distributed_as_the_vae_has_it(series_model):
-    z = torch.zeros((4000, series_model.latent_dim))
-    noise = torch.randn((4000, 1, 32, 1), generator=torch.Generator().manual_seed(0))
+    codes = np.zeros((4000, series_model.latent_dim))
+    drawn = torch.from_numpy(series_model.schema.to_unit(draw(series_model, codes, 0))).transpose(1, 3)
     with torch.inference_mode():
-        drawn = draw_windows(series_model, z, noise)
-        shares = series_model.vae.likelihood(z).cdf(drawn)[:, 0, 7, 0].sort().values
+        likelihood = series_model.vae.likelihood(torch.from_numpy(codes).float())
+        shares = likelihood.cdf(drawn.transpose(2, 3))[:, 0, 7, 0].sort().values
     even = (torch.arange(4000) + 0.5) / 4000
     assert (shares - even).abs().max() < 0.03  # Kolmogorov and Smirnov's distance
 
