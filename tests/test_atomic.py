@@ -1,9 +1,11 @@
 import os
+from contextlib import nullcontext
 from pathlib import Path
 
 import pytest
 
-from fivefold.atomic import atomic_file, atomic_folder, check_free
+from fivefold import atomic
+from fivefold.atomic import MODEL_FILES, atomic_file, atomic_folder, check_free, locked, recover
 from fivefold.errors import UsageError
 
 
@@ -162,6 +164,117 @@ def test_failed_rename_of_a_folder_leaves_all_as_it_was(tmp_path, monkeypatch, f
         return rename(self, target)
 
     monkeypatch.setattr(Path, "rename", sometimes)
+    monkeypatch.setattr(atomic, "_exchange", lambda *_: False)
     with pytest.raises(Failure), atomic_folder(tmp_path / "out", merge=False) as temporary:
         write_new(temporary)
     assert everything(tmp_path) == OLD
+
+
+class Killed(BaseException):
+    pass
+
+
+@pytest.mark.situation(
+    "a run killed while it replaces a model", "the old or the new one is whole, and the next run tidies up"
+)
+@pytest.mark.parametrize("renames", [0, 1, 2])
+@pytest.mark.parametrize("reading", [False, True])
+def test_folder_is_brought_back_after_a_kill_between_two_renames(tmp_path, monkeypatch, renames, reading):
+    lay_old(tmp_path)
+    rename, calls = Path.rename, []
+
+    def until_killed(self, target):
+        if len(calls) >= renames:
+            raise Killed
+        calls.append(target)
+        return rename(self, target)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(Path, "rename", until_killed)
+        patch.setattr(atomic, "_exchange", lambda *_: False)
+        patch.setattr(atomic, "_remove", lambda _: None)
+        with pytest.raises(Killed), atomic_folder(tmp_path / "out", merge=False) as temporary:
+            write_new(temporary)
+    assert (tmp_path / "out").exists() == (renames != 1)
+    after = {"out": None, "out/sub": None, "out/sub/both.txt": "new"} if renames == 2 else OLD
+    if reading:
+        recover(tmp_path / "out")
+        assert everything(tmp_path).items() >= after.items()
+    with atomic_file(tmp_path / "other") as temporary:
+        temporary.write_text("new")
+    assert everything(tmp_path) == {**after, "other": "new"}
+
+
+def test_two_folders_change_places_in_one_step(tmp_path):
+    lay_old(tmp_path)
+    (tmp_path / "new").mkdir()
+    if atomic._exchange(tmp_path / "out", tmp_path / "new"):
+        assert everything(tmp_path / "out") == {}
+        assert (tmp_path / "new" / "keep.txt").read_text() == "old"
+    assert not atomic._exchange(tmp_path / "out", tmp_path / "missing")
+
+
+def test_what_killed_runs_left_goes_with_the_next_and_what_others_write_stays(tmp_path, monkeypatch):
+    with monkeypatch.context() as patch:
+        patch.setattr(atomic, "_remove", lambda _: None)
+        for context in (atomic_file(tmp_path / "a.txt"), atomic_folder(tmp_path / "out", merge=True)):
+            with pytest.raises(Killed), context:
+                raise Killed
+    (tmp_path / ".a.txt.mine").write_text("mine")
+    assert len(everything(tmp_path)) == 3
+    with atomic_file(tmp_path / "b.txt") as first, atomic_folder(tmp_path / "c", merge=False) as second:
+        assert everything(tmp_path).keys() == {first.name, second.name, ".a.txt.mine"}
+        with atomic_file(tmp_path / "d.txt"):
+            pass
+        assert first.exists()
+        assert second.exists()
+    assert everything(tmp_path) == {".a.txt.mine": "mine", "b.txt": "", "c": None, "d.txt": ""}
+
+
+def test_a_temporary_file_that_was_tidied_up_too_early_is_made_anew(tmp_path, monkeypatch):
+    claimed, early = atomic._claimed, [True]
+
+    def late(path, **how):
+        if early and path.is_file():
+            early.clear()
+            path.unlink()
+            return nullcontext()
+        return claimed(path, **how)
+
+    monkeypatch.setattr(atomic, "_claimed", late)
+    with atomic_file(tmp_path / "a.txt") as temporary:
+        temporary.write_text("new")
+    assert everything(tmp_path) == {"a.txt": "new"}
+
+
+def test_links_are_followed(tmp_path):
+    lay_old(tmp_path)
+    (tmp_path / "link").symlink_to(tmp_path / "out")
+    with atomic_folder(tmp_path / "link", merge=False) as temporary:
+        write_new(temporary)
+    assert (tmp_path / "link").is_symlink()
+    assert everything(tmp_path / "out") == {"sub": None, "sub/both.txt": "new"}
+
+
+@pytest.mark.situation("two fits that write to the same folder", "refused in one line")
+def test_only_one_process_works_on_a_place(tmp_path):
+    with locked(tmp_path / "model"):
+        with locked(tmp_path / "other"):
+            pass
+        with pytest.raises(UsageError, match=r"another process is writing .*model"), locked(tmp_path / "model"):
+            pytest.fail("must not begin")
+    with locked(tmp_path / "model"):
+        pass
+    assert everything(tmp_path) == {}
+
+
+@pytest.mark.situation("an output inside a model's folder, or in its place", "refused in one line")
+def test_nothing_is_written_into_the_folder_of_a_model(tmp_path):
+    for name in MODEL_FILES:
+        (tmp_path / name).touch()
+    for path in (tmp_path, tmp_path / "a.csv", tmp_path / "deep" / "folder"):
+        with pytest.raises(UsageError, match="is a model's folder; choose another place"):
+            check_free(path, force=True)
+    check_free(tmp_path, force=True, model=True)
+    with pytest.raises(UsageError, match="is a model's folder; choose another place"):
+        check_free(tmp_path / "model", force=True, model=True)

@@ -10,10 +10,10 @@ from __future__ import annotations
 import doctest
 import importlib
 import shutil
-import sys
 from pathlib import Path
 from typing import Any
 
+import make
 import numpy as np
 import pandas as pd
 import pytest
@@ -31,19 +31,9 @@ MODULES = [
 
 
 @pytest.fixture(scope="module")
-def golden() -> Any:
-    """golden/make.py, which makes the data."""
-    spec = importlib.util.spec_from_file_location("make", GOLDEN / "make.py")
-    module = importlib.util.module_from_spec(spec)
-    sys.modules["make"] = module
-    spec.loader.exec_module(module)
-    return module
-
-
-@pytest.fixture(scope="module")
-def names(golden) -> dict[str, Any]:
+def names() -> dict[str, Any]:
     """What examples take for granted."""
-    data = {"images": golden.items(), "trees": golden.rows(), "loads": golden.steps()}
+    data = {"images": make.items(), "trees": make.rows(), "loads": make.steps()}
     folders = {"image_model": "images", "tree_model": "tables", "load_model": "series"}
     models = {name: fivefold.load(GOLDEN / folder / "model", "cpu") for name, folder in folders.items()}
     return {"np": np, "pd": pd, "fivefold": fivefold, **data, **models}

@@ -18,7 +18,7 @@ import numpy as np
 import safetensors.numpy
 from safetensors import SafetensorError
 
-from fivefold.atomic import atomic_folder, check_free
+from fivefold.atomic import MODEL_FILES, atomic_folder, check_free, recover
 from fivefold.config import FitConfig
 from fivefold.errors import ModelError, UsageError
 from fivefold.items import Schema
@@ -32,7 +32,7 @@ if TYPE_CHECKING:
 
 FORMAT = "fivefold-model"
 FORMAT_VERSION = 2
-MODEL_FILES = _CONFIG, _WEIGHTS = "config.json", "model.safetensors"
+_CONFIG, _WEIGHTS = MODEL_FILES
 _CARD = "README.md"
 _NETWORKS = ("vae", "context")
 
@@ -122,8 +122,8 @@ def fingerprint(model: FittedModel | StoredModel) -> str:
 def check_model_path(path: str | Path, force: bool = False) -> Path:
     """Raise `UsageError` if a model can't be saved at `path`; only another model is ever replaced."""
     path = Path(path)
-    check_free(path, force)
-    is_model = all((path / name).is_file() for name in (_CONFIG, _WEIGHTS))
+    check_free(path, force, model=True)
+    is_model = all((path / name).is_file() for name in MODEL_FILES)
     if path.exists() and not is_model and (not path.is_dir() or any(path.iterdir())):
         raise UsageError(f"{path} exists and is not a model; `force` overwrites models only")
     return path
@@ -133,6 +133,10 @@ def save(model: FittedModel, path: str | Path, *, force: bool = False, training:
     """Write the model folder, whole or not at all; a folder `training` (state and logs) is copied into it.
 
     Raises `UsageError` if `path` exists (with `force`: and is no model).
+
+    >>> fivefold.save(tree_model, "saved")
+    >>> fivefold.load("saved").schema == tree_model.schema
+    True
     """
     path, stored = check_model_path(path, force), as_stored(model)
     with atomic_folder(path, merge=False) as folder:
@@ -151,6 +155,7 @@ def read(path: str | Path) -> StoredModel:
     ModelError : if it is damaged, foreign, or newer than this version of the package
     """
     path = Path(path)
+    recover(path)
     if not path.is_dir():
         raise ModelError(f"{path}: no such model folder")
     files = dict[str, bytes]()
@@ -195,6 +200,10 @@ def load(path: str | Path, device: str = "auto") -> FittedModel:
     ------
     ModelError : if it is damaged, foreign, or newer than this version of the package
     UsageError : if there is no such device
+
+    >>> model = fivefold.load("image-model", device="cpu")
+    >>> model.latent_dim, model.schema.describe()
+    (3, '8×6×3 uint8 in [0, 255]')
     """
     from fivefold.model.fitted import FittedModel
 

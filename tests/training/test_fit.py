@@ -27,8 +27,9 @@ from fivefold.model.likelihoods import Likelihood
 from fivefold.model.scoring import encode_items, evaluate_elbo
 from fivefold.model.vae import VAE, Posterior
 from fivefold.training import fit as fit_module
-from fivefold.training.fit import STATE_FILE, fit, fit_items
+from fivefold.training.fit import fit, fit_items
 from fivefold.training.module import VAETraining
+from fivefold.training.recipe import STATE_FILE
 
 
 @pytest.fixture(scope="module")

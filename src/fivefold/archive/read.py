@@ -12,10 +12,11 @@ from typing import IO, TYPE_CHECKING, Any
 from fivefold.archive.container import LAYERS, ArchiveReader, Block, Limits
 from fivefold.archive.layers import CODED, BlockCodec, Coding, Decoding
 from fivefold.archive.pool import Pool
+from fivefold.atomic import MODEL_FILES
 from fivefold.errors import DamagedArchiveError, FivefoldError, ModelError, UsageError, WrongModelError
 from fivefold.modality import MODALITIES, Modality
 from fivefold.progress import Rate, progress_bar
-from fivefold.storage import MODEL_FILES, StoredModel, as_stored, fingerprint, parse
+from fivefold.storage import StoredModel, as_stored, fingerprint, parse
 
 if TYPE_CHECKING:
     from fivefold.model.fitted import FittedModel
@@ -167,7 +168,14 @@ def decompress(
     limits: Limits = Limits(),  # noqa: B008  (frozen)
     workers: int = 1,
 ) -> Any:
-    """The items of an archive in the form in which they came; see `Archive.read` and `Archive.parts`."""
+    """The items of an archive in the form in which they came; see `Archive.read` and `Archive.parts`.
+
+    >>> archive = fivefold.compress(tree_model, trees, embed_model=True)
+    >>> fivefold.decompress(archive).equals(trees)
+    True
+    >>> fivefold.decompress(archive, items=slice(10, 12))["id"].to_list()
+    ['tree-0010', 'tree-0011']
+    """
     return open_archive(io.BytesIO(archive), limits).read(model, lossy=lossy, items=items, workers=workers)
 
 

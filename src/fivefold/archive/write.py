@@ -70,7 +70,12 @@ class Written:
 
 
 def compress(model: FittedModel, data: Any, **options: Any) -> bytes:
-    """Data of the model's modality as an archive; see `ArchiveOptions` for `options`, `write_archive` for errors."""
+    """Data of the model's modality as an archive; see `ArchiveOptions` for `options`, `write_archive` for errors.
+
+    >>> archive = fivefold.compress(image_model, images, block_items=4)
+    >>> len(archive) < images.nbytes
+    True
+    """
     file = io.BytesIO()
     write_archive(model, data, file, ArchiveOptions(**options))
     return file.getvalue()

@@ -11,6 +11,7 @@ import typer
 from fivefold import __version__
 
 _FLAGS = {"ids": "id", "n_draws": "draws", "overrides": "schema", "series_network": "network"}  # called otherwise here
+_CONTROLS = re.compile(r"[\x00-\x1f\x7f-\x9f\u200e\u200f\u202a-\u202e\u2066-\u2069]")  # C0, C1, directions of writing
 
 app = typer.Typer(
     name="fivefold",
@@ -45,7 +46,13 @@ def present(figures: dict[str, Any], json: bool, quiet: bool = False) -> None:
     elif not quiet:
         width = max(len(name) for name in figures)
         for name, value in figures.items():
-            print(f"{name.replace('_', ' '):<{width}}  {f'{value:.4g}' if isinstance(value, float) else value}")
+            text = f"{value:.4g}" if isinstance(value, float) else printable(str(value))
+            print(f"{name.replace('_', ' '):<{width}}  {text}")
+
+
+def printable(text: str) -> str:
+    """Text whose control characters are escaped: names of files and columns are not to steer the terminal."""
+    return _CONTROLS.sub(lambda found: found[0].encode("unicode_escape").decode(), text)
 
 
 def with_flags(message: str) -> str:

@@ -12,12 +12,14 @@ from typing import Annotated, Any, Literal, get_origin, get_type_hints
 
 import typer
 
+from fivefold.atomic import locked
 from fivefold.cli import options
-from fivefold.cli.app import app, present, with_flags
+from fivefold.cli.app import app, present, printable, with_flags
 from fivefold.config import ContextConfig, LoggerName, NetworkConfig, TrainingConfig
 from fivefold.errors import UsageError
 from fivefold.modality import MODALITIES, Dataset, modality_for, options_of
 from fivefold.progress import silence
+from fivefold.training.recipe import STATE_FILE
 
 _TRAINING = "training"  # in the model folder: state and logs
 _CORRUPTION = "Shares of items to train on corrupted: hide, block, uniform, gaussian, salt_and_pepper; or none."
@@ -99,13 +101,13 @@ def check(data: options.Data, *, json: options.Json = False, **settings: Any) ->
         doubts = [dataclasses.asdict(doubt) for doubt in found.doubts]
         present({"data": found.summary, "doubts": doubts, "findings": dict(found.findings)}, json)
         return
-    print(found.summary)
+    print(printable(found.summary))
     for title, lines in (
         ("doubts", [with_flags(str(doubt)) for doubt in found.doubts]),
         ("taken for", [f"{name}: {text}" for name, text in found.findings.items()]),
     ):
         if lines:
-            print(f"\n{title}", *lines, sep="\n  ")
+            print(f"\n{title}", *map(printable, lines), sep="\n  ")
 
 
 @app.command()
@@ -138,21 +140,16 @@ def fit(
     if quiet:
         silence()
     workdir = output.with_name(output.name + ".fitting")
-    dataset, others = _open(data, preset, settings, output, workdir, force, resume)
-    for doubt in dataset.check().doubts:
-        warnings.warn(str(doubt), stacklevel=1)
-    how: dict[str, Any] = {
-        "preset": preset,
-        "test": test,
-        "accelerator": accelerator,
-        "logger": logger,
-        "resume": resume,
-    }
-    model = _train(dataset, output, workdir, **how, **others)
-    from fivefold.storage import save
+    how: dict[str, Any] = {"preset": preset, "test": test, "accelerator": accelerator, "logger": logger}
+    with locked(output):
+        dataset, others = _open(data, preset, settings, output, workdir, force, resume)
+        for doubt in dataset.check().doubts:
+            warnings.warn(str(doubt), stacklevel=1)
+        model = _train(dataset, output, workdir, resume=resume, **how, **others)
+        from fivefold.storage import save
 
-    save(model, output, force=True, training=workdir)
-    shutil.rmtree(workdir)
+        save(model, output, force=True, training=workdir)
+        shutil.rmtree(workdir)
     present({"data": dataset.summary, **_figures(model, output)}, json, quiet)
 
 
@@ -169,7 +166,7 @@ def _open(
     from fivefold.storage import check_model_path
 
     check_model_path(output, force or resume)
-    if workdir.exists() and not (resume or force):
+    if (workdir / STATE_FILE).exists() and not (resume or force):
         raise UsageError(f"{workdir} holds an interrupted fit: continue it with --resume, or drop it with --force")
     return modality.data.open(data, **reading), others
 
@@ -188,7 +185,7 @@ def _train(dataset: Dataset, output: Path, workdir: Path, *, resume: bool, **set
     copied = resume and not workdir.exists() and (output / _TRAINING).is_dir()
     if copied:
         shutil.copytree(output / _TRAINING, workdir)
-    from fivefold.training.fit import STATE_FILE, fit
+    from fivefold.training.fit import fit
 
     try:
         return fit(dataset, workdir=workdir, resume=resume, **settings)

@@ -9,7 +9,7 @@ from typing import Any
 import torch
 from lightning.pytorch.plugins.io import CheckpointIO
 from safetensors import SafetensorError, safe_open
-from safetensors.torch import save_file
+from safetensors.torch import save
 
 from fivefold.atomic import atomic_file
 from fivefold.errors import ModelError
@@ -24,7 +24,7 @@ class SafetensorsCheckpointIO(CheckpointIO):
         tensors: dict[str, torch.Tensor] = {}
         tree = json.dumps(_detach(checkpoint, tensors))
         with atomic_file(Path(path)) as temporary:
-            save_file(tensors, temporary, {_TREE: tree})
+            temporary.write_bytes(save(tensors, {_TREE: tree}))  # not `save_file`, whose errors are all of one kind
 
     def load_checkpoint(self, path: str | Path, map_location: Any = None, weights_only: bool | None = None) -> dict:
         try:

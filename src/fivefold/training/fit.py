@@ -33,8 +33,8 @@ from fivefold.system import environment
 from fivefold.training.batches import make_loader
 from fivefold.training.checkpoint import SafetensorsCheckpointIO
 from fivefold.training.module import VAETraining
+from fivefold.training.recipe import STATE_FILE
 
-STATE_FILE = "state.safetensors"
 _MOST_CODES = 20_000
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
+STATE_FILE = "state.safetensors"  # in the folder that a fit works in
 _MOST_LOOKS = 20
 
 
