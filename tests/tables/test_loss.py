@@ -10,7 +10,7 @@ from fivefold.model.corruption import Corrupted, corrupt_for_training
 from fivefold.model.fitted import channels_first
 from fivefold.tables import dataset
 from fivefold.tables.settings import configure
-from fivefold.training.batches import make_loader
+from fivefold.training.fit import make_loader
 
 
 def setting(trees):

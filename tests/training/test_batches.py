@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 
 from fivefold.images.dataset import make_items
 from fivefold.items import Items
-from fivefold.training.batches import make_loader
+from fivefold.training.fit import make_loader
 
 
 def numbered(n: int) -> Items:

@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 from safetensors.torch import save_file
 
 from fivefold.errors import ModelError
-from fivefold.training.checkpoint import SafetensorsCheckpointIO
+from fivefold.training.trainer import SafetensorsCheckpointIO
 
 STATE = {
     "epoch": 3,

@@ -26,7 +26,6 @@ from fivefold.model.fitted import FittedModel
 from fivefold.model.likelihoods import Likelihood
 from fivefold.model.scoring import encode_items, evaluate_elbo
 from fivefold.model.vae import VAE, Posterior
-from fivefold.training import fit as fit_module
 from fivefold.training.fit import fit, fit_items
 from fivefold.training.module import VAETraining
 from fivefold.training.recipe import STATE_FILE
@@ -577,7 +576,7 @@ def test_tensorboard_missing(fit_small, tmp_path, monkeypatch):
     def missing(*args, **kwargs):
         raise ModuleNotFoundError
 
-    monkeypatch.setattr(fit_module, "TensorBoardLogger", missing)
+    monkeypatch.setattr("fivefold.training.trainer.TensorBoardLogger", missing)
     with pytest.raises(UsageError, match=r"pip install fivefold\[tensorboard\]"):
         fit_small(workdir=tmp_path, logger="tensorboard")
 

@@ -43,6 +43,13 @@ class Detection:
     window_p_value: np.ndarray | None = None
     events: Any = None
 
+    @property
+    def windows(self) -> dict[str, np.ndarray] | None:
+        """`window_score` and `window_p_value` as columns `score` and `p_value`; None where there are none."""
+        if self.window_score is None or self.window_p_value is None:
+            return None
+        return {"score": self.window_score, "p_value": self.window_p_value}
+
 
 def detect(
     model: FittedModel, data: Any, *, false_alarm_rate: float = 0.01, fdr: float | None = None, **reading: Any
@@ -70,31 +77,13 @@ def detect(
     modality_of(model.schema).refuse("detect", **reading)
     check_rates(false_alarm_rate, fdr)
     dataset = open_data(data, model.schema, **reading)
-    return detect_in(model, dataset, false_alarm_rate, fdr).in_form_of(dataset)
+    found = detect_in(model, dataset, false_alarm_rate, fdr)
+    per_item = {name: dataset.in_form(getattr(found, name)) for name in ("score", "p_value", "anomaly")}
+    return replace(found, **per_item)
 
 
-@dataclass(frozen=True)
-class Scored:
-    """A `Detection` whose numbers are all in one row, `(len(dataset),)`."""
-
-    score: np.ndarray
-    p_value: np.ndarray
-    anomaly: np.ndarray
-    calibrated_on: int
-    windows: dict[str, np.ndarray] | None
-    events: Any
-
-    def in_form_of(self, data: Dataset) -> Detection:
-        """In the form in which the data came."""
-        score, p_value, anomaly = (data.in_form(numbers) for numbers in (self.score, self.p_value, self.anomaly))
-        found = Detection(score, p_value, anomaly, self.calibrated_on, events=self.events)
-        if self.windows is None:
-            return found
-        return replace(found, window_score=self.windows["score"], window_p_value=self.windows["p_value"])
-
-
-def detect_in(model: FittedModel, data: Dataset, false_alarm_rate: float = 0.01, fdr: float | None = None) -> Scored:
-    """`detect` for a dataset."""
+def detect_in(model: FittedModel, data: Dataset, false_alarm_rate: float = 0.01, fdr: float | None = None) -> Detection:
+    """`detect` for a dataset; its numbers per item or step are all in one row, `(len(data),)`."""
     modality = modality_of(model.schema)
     normal = calibrated(model)
     calibrated_on = len(normal.calibration)
@@ -108,10 +97,11 @@ def detect_in(model: FittedModel, data: Dataset, false_alarm_rate: float = 0.01,
     if fdr is not None:
         known = ~np.isnan(p_value)
         anomaly[known] = benjamini_hochberg(p_value[known], fdr)
+    found = Detection(score, p_value, anomaly, calibrated_on)
     if worst is None:
-        return Scored(score, p_value, anomaly, calibrated_on, None, None)
-    windows = {"score": worst, "p_value": normal.window_p_value(worst)}
-    return Scored(score, p_value, anomaly, calibrated_on, windows, data.events(score, p_value, anomaly))
+        return found
+    windows = {"window_score": worst, "window_p_value": normal.window_p_value(worst)}
+    return replace(found, **windows, events=data.events(score, p_value, anomaly))
 
 
 def calibrated(model: FittedModel) -> Any:

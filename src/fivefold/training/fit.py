@@ -3,37 +3,26 @@
 from __future__ import annotations
 
 import dataclasses
-import logging
-import signal
 import tempfile
-import warnings
 import zlib
 from collections.abc import Iterator
-from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-import lightning.pytorch as pl
 import numpy as np
-from lightning.fabric.utilities.exceptions import MisconfigurationException
-from lightning.pytorch.callbacks import Checkpoint
-from lightning.pytorch.loggers import CSVLogger, Logger, TensorBoardLogger
+from torch.utils.data import DataLoader, Dataset, Sampler
 
 from fivefold.config import FitConfig, LoggerName
 from fivefold.dataset import ItemSet, open_data
-from fivefold.errors import UsageError
 from fivefold.items import Items, split_rows
 from fivefold.modality import modality_for, modality_of, options_of
 from fivefold.model.calibrations import FittedPrior, fit_prior
-from fivefold.model.fitted import FittedModel
+from fivefold.model.fitted import FittedModel, channels_first
 from fivefold.model.scoring import encode_items, evaluate_elbo
-from fivefold.progress import Bar, progress_bar
 from fivefold.seeds import derive_seed
 from fivefold.system import environment
-from fivefold.training.batches import make_loader
-from fivefold.training.checkpoint import SafetensorsCheckpointIO
-from fivefold.training.module import VAETraining
-from fivefold.training.recipe import STATE_FILE
+from fivefold.training.module import Batch, VAETraining
+from fivefold.training.trainer import train
 
 _MOST_CODES = 20_000
 
@@ -107,12 +96,11 @@ def fit_items(
     """`fit` for items and a configuration that are at hand."""
     model = train_networks(items, config, workdir, accelerator, resume=resume, logger=logger)
     training = config.training
-    train, held_out = split_rows(items, training.validation, training.seed)
-    validation = items.select(held_out)
-    model.calibrations["prior"] = _fit_prior(model, items.select(_code_rows(train, training.seed)), validation)
-    modality_of(items.schema).networks.calibrate(model, items, train, held_out)
+    rows, held_out = split_rows(items, training.validation, training.seed)
+    model.calibrations["prior"] = _fit_prior(model, items, rows, held_out)
+    modality_of(items.schema).networks.calibrate(model, items, rows, held_out)
     if len(held_out):
-        model.record["figures"]["held_out"] = dataclasses.asdict(evaluate_elbo(model, validation))
+        model.record["figures"]["held_out"] = dataclasses.asdict(evaluate_elbo(model, items.select(held_out)))
     if test is not None:
         model.record["figures"]["test"] = dataclasses.asdict(evaluate_elbo(model, test))
     return model
@@ -129,35 +117,23 @@ def train_networks(
 ) -> FittedModel:
     """`fit_items` without what is fitted to the networks' results afterwards: prior, statistics, figures."""
     training = config.training
-    train, held_out = split_rows(items, training.validation, training.seed)
+    rows, held_out = split_rows(items, training.validation, training.seed)
     room = modality_of(items.schema).networks
     networks = room.build(items.schema, config, training.seed)
-    room.prepare(networks, items, train, held_out)
+    room.prepare(networks, items, rows, held_out)
     recipe = room.recipe(items.schema, config)
     module = VAETraining(networks, config, recipe, _describe(items))
-    state = workdir / STATE_FILE
-    if resume and not state.exists():
-        raise UsageError(f"`resume`: there is no training state in {workdir}")
-    train_loader = make_loader(items, train, training.batch_size, training.seed, recipe.steps)
-    validation_loader = None
+    train_loader = make_loader(items, rows, training.batch_size, training.seed, recipe.steps)
+    held_out_loader = None
     if len(held_out):
         batch_size, steps = recipe.held_out_batches(len(held_out), training.batch_size)
-        validation_loader = make_loader(items, held_out, batch_size, steps=steps)
-    total = training.epochs * len(train_loader)
-    with _quiet_lightning(), progress_bar("fit", total) as bar:
-        callbacks = [_Report(bar, module), _SaveState(state)]
-        trainer = _make_trainer(config, workdir, accelerator, logger, callbacks)
-        on_interrupt = signal.getsignal(signal.SIGINT)
-        try:
-            trainer.fit(module, train_loader, validation_loader, ckpt_path=state if resume else None)
-        except SystemExit:  # what Lightning makes of Ctrl-C, having switched it off for good
-            signal.signal(signal.SIGINT, on_interrupt)
-            raise KeyboardInterrupt from None
+        held_out_loader = make_loader(items, held_out, batch_size, steps=steps)
+    device = train(module, train_loader, held_out_loader, workdir, accelerator, resume=resume, logger=logger)
     networks.load_state_dict(module.progress.best_weights)
-    networks.to(trainer.strategy.root_device).eval()  # Lightning brings them back to the CPU
+    networks.to(device).eval()  # Lightning brings them back to the CPU
     model = FittedModel(module.vae, items.schema, config, module.context)
     model.record = {
-        "data": {"source": items.source, "items": len(train), "held_out": len(held_out)},
+        "data": {"source": items.source, "items": len(rows), "held_out": len(held_out)},
         "history": module.progress.history,
         "best_epoch": module.progress.best_epoch,
         "train_seconds": module.progress.history[-1]["seconds"],
@@ -167,22 +143,16 @@ def train_networks(
     return model
 
 
-def _code_rows(rows: np.ndarray, seed: int) -> np.ndarray:
-    """A random share of the rows, in random order: enough for a density of codes."""
-    return np.random.default_rng(derive_seed(seed, "codes")).permutation(rows)[:_MOST_CODES]
-
-
-def _fit_prior(model: FittedModel, train: Items, held_out: Items) -> FittedPrior:
+def _fit_prior(model: FittedModel, items: Items, train: np.ndarray, held_out: np.ndarray) -> FittedPrior:
     """To a draw from the posterior of each item, which is what the decoder is used to."""
     seed = model.config.training.seed
+    chosen = np.random.default_rng(derive_seed(seed, "codes")).permutation(train)[:_MOST_CODES]
 
-    def draw(items: Items, stream: str) -> np.ndarray:
-        if len(items) == 0:
-            return np.empty((0, model.latent_dim))
-        mu, std = encode_items(model, items)
+    def draw(rows: np.ndarray, stream: str) -> np.ndarray:
+        mu, std = encode_items(model, items.select(rows))
         return mu + std * np.random.default_rng(derive_seed(seed, f"prior {stream}")).standard_normal(mu.shape)
 
-    return fit_prior(draw(train, "train"), draw(held_out, "held out"), derive_seed(seed, "prior"))
+    return fit_prior(draw(chosen, "train"), draw(held_out, "held out"), derive_seed(seed, "prior"))
 
 
 def _describe(items: Items) -> str:
@@ -193,77 +163,61 @@ def _describe(items: Items) -> str:
     return f"{len(items)} items, {items.schema.describe()}, checksum {checksum:08x}"
 
 
-class _Report(pl.Callback):
-    """Moves the progress bar and shows the losses in it."""
+class _Batches(Dataset[Batch]):
+    """Indexed by arrays of item numbers; gives `(x, visible)`, both `(b, c, h, w)`."""
 
-    def __init__(self, bar: Bar, module: VAETraining) -> None:
-        self._bar, self._module = bar, module
+    def __init__(self, items: Items) -> None:
+        self._items = items
 
-    def on_train_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
-        self._bar.advance(steps=self._module.steps_done)
+    def __len__(self) -> int:
+        return len(self._items)
 
-    def on_train_batch_end(
-        self, trainer: pl.Trainer, pl_module: pl.LightningModule, outputs: Any, batch: Any, batch_idx: int
+    def __getitem__(self, indices: np.ndarray) -> Batch:
+        unit, visible = self._items.unit(indices)
+        return channels_first(unit), channels_first(visible)
+
+
+class _Indices(Sampler[np.ndarray]):
+    """Arrays of item numbers; in an order that depends on the seed and the epoch alone, or in theirs.
+
+    With `steps` an epoch has at least and at most so many batches: the items come more than once, or not all of them.
+    """
+
+    def __init__(
+        self, rows: np.ndarray, batch_size: int, seed: int | None, steps: tuple[int, int] | None = None
     ) -> None:
-        text = f"fit epoch {trainer.current_epoch + 1}/{trainer.max_epochs}, loss {outputs['loss']:.1f}"
-        history = self._module.progress.history
-        if history and "validation_negative_elbo" in history[-1]:
-            text += f", held-out {history[-1]['validation_negative_elbo']:.1f}"
-        self._bar.advance(text)
+        self._rows, self._batch_size, self._seed, self._epoch = rows, batch_size, seed, 0
+        fewest, most = steps or (0, len(rows))
+        self._passes = max(1, -(-fewest * batch_size // len(rows)))
+        self._most = most * batch_size
+
+    def __len__(self) -> int:
+        return -(-min(self._passes * len(self._rows), self._most) // self._batch_size)
+
+    def set_epoch(self, epoch: int) -> None:
+        """Called by Lightning as an epoch starts, after a resume too."""
+        self._epoch = epoch
+
+    def __iter__(self) -> Iterator[np.ndarray]:
+        # lazy: on resuming, Lightning asks for the iterator before it sets the epoch
+        passes = [self._rows] * self._passes
+        if self._seed is not None:
+            random = np.random.default_rng(derive_seed(self._seed, "order", self._epoch))
+            passes = [random.permutation(rows) for rows in passes]
+        order = np.concatenate(passes)[: self._most]
+        for start in range(0, len(order), self._batch_size):
+            yield order[start : start + self._batch_size]
 
 
-class _SaveState(Checkpoint):
-    """Being a `Checkpoint`, it is called after the module has finished its epoch."""
+def make_loader(
+    items: Items,
+    rows: np.ndarray,
+    batch_size: int,
+    shuffle_seed: int | None = None,
+    steps: tuple[int, int] | None = None,
+) -> DataLoader[Batch]:
+    """A loader of `(x, visible)` batches of the items numbered `rows`, shuffled anew each epoch if there is a seed.
 
-    def __init__(self, path: Path) -> None:
-        self._path = path
-
-    def on_train_epoch_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
-        trainer.save_checkpoint(self._path)
-
-
-def _make_trainer(
-    config: FitConfig, workdir: Path, accelerator: str, logger: LoggerName | None, callbacks: list[pl.Callback]
-) -> pl.Trainer:
-    try:
-        return pl.Trainer(
-            max_epochs=config.training.epochs,
-            accelerator=accelerator,
-            devices=1,
-            logger=_make_logger(logger, workdir),
-            callbacks=callbacks,
-            plugins=[SafetensorsCheckpointIO()],
-            default_root_dir=workdir,
-            enable_progress_bar=False,
-            enable_model_summary=False,
-            num_sanity_val_steps=0,
-        )
-    except (ValueError, ModuleNotFoundError, MisconfigurationException) as error:
-        raise UsageError(f"`accelerator` {accelerator}: {str(error).splitlines()[0]}") from None
-
-
-def _make_logger(name: LoggerName | None, workdir: Path) -> Logger | bool:
-    if name == "csv":
-        return CSVLogger(workdir, name="logs")
-    if name == "tensorboard":
-        try:
-            return TensorBoardLogger(workdir, name="logs")
-        except ModuleNotFoundError:
-            raise UsageError("`logger` tensorboard needs an extra: pip install fivefold[tensorboard]") from None
-    return False
-
-
-@contextmanager
-def _quiet_lightning() -> Iterator[None]:
-    """No chatter about accelerators, loggers, and workers that arrays in memory don't need."""
-    loggers = [logging.getLogger(name) for name in ("lightning.pytorch", "lightning.fabric")]
-    levels = [logger.level for logger in loggers]
-    try:
-        for logger in loggers:
-            logger.setLevel(logging.ERROR)
-        with warnings.catch_warnings():
-            warnings.filterwarnings("ignore", module="lightning")
-            yield
-    finally:
-        for logger, level in zip(loggers, levels, strict=True):
-            logger.setLevel(level)
+    `steps`: an epoch has at least and at most so many batches.
+    """
+    return DataLoader(_Batches(items), batch_size=None, sampler=_Indices(rows, batch_size, shuffle_seed, steps))

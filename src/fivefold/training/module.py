@@ -26,6 +26,9 @@ _AVERAGING = 0.99  # of what averaged weights keep at a step
 _SWEEPS = 3  # of Muon's iteration; its usual 5 take longer and teach no more in the same time
 _MAY_CHANGE = {"epochs", "max_minutes"}  # on resuming
 
+Batch = tuple[Tensor, Tensor]
+"""`x` and `visible`, both `(b, c, h, w)`."""
+
 
 @dataclass
 class _Sums:
@@ -143,7 +146,7 @@ class VAETraining(pl.LightningModule):
             for group in optimizer.param_groups:
                 group["lr"] = group["peak"] * share
 
-    def training_step(self, batch: tuple[Tensor, Tensor], batch_idx: int) -> Tensor:
+    def training_step(self, batch: Batch, batch_idx: int) -> Tensor:
         elbo, context = self._evaluate(batch, "step", self.steps_done)
         loss = (self._kl_weight() * elbo.kl - elbo.log_likelihood).mean()
         self._check(loss, "learning_rate", self.config.training.learning_rate, ", or `kl_warmup` 1")
@@ -183,7 +186,7 @@ class VAETraining(pl.LightningModule):
                 f"`{flag}` than {rate:g}{otherwise}"
             )
 
-    def _evaluate(self, batch: tuple[Tensor, Tensor], stream: str, step: int) -> tuple[Elbo, Tensor | None]:
+    def _evaluate(self, batch: Batch, stream: str, step: int) -> tuple[Elbo, Tensor | None]:
         """The ELBO of each item, and the context decoder's loss."""
         x, visible = batch
         generator = self._generator(stream, step)
@@ -209,7 +212,7 @@ class VAETraining(pl.LightningModule):
             self._current = {name: weight.clone() for name, weight in self.networks.state_dict().items()}
             self.networks.load_state_dict(self.progress.averages)
 
-    def validation_step(self, batch: tuple[Tensor, Tensor], batch_idx: int) -> None:
+    def validation_step(self, batch: Batch, batch_idx: int) -> None:
         _, context = self._evaluate(batch, "held-out context", batch_idx)
         x, visible = batch
         generator = self._generator("validation", batch_idx)
