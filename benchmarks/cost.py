@@ -23,10 +23,10 @@ _TURNS = 3
 def measure(model: FittedModel, test: Items, train: Items) -> dict[str, Any]:
     """A clean fit of the core alone, as long as the model's; then epochs with and without context decoder in turn."""
     epochs = len(model.record["history"])
-    clean = _fit(train, configure(window=0, corruption="none", epochs=epochs))
+    clean = _fit(train, configure(field=0, corruption="none", epochs=epochs))
     seconds: dict[str, list[float]] = {"core": [], "with the context decoder": []}
     for _ in range(_TURNS):
-        for name, settings in (("core", {"window": 0}), ("with the context decoder", {})):
+        for name, settings in (("core", {"field": 0}), ("with the context decoder", {})):
             seconds[name].append(_fit(train, configure(epochs=1, **settings)).record["train_seconds"])
     with tempfile.TemporaryDirectory() as folder:
         peak = peak_gigabytes(Path(folder), "fit", "mnist", "--epochs", "1", "-o", "model")

@@ -16,8 +16,8 @@ from fivefold.system import environment
 PARTS = ("negative_elbo", "reconstruction", "kl", "inactive_units")
 CASES = {
     "paper": {"preset": "paper"},
-    "default": {"preset": "default", "window": 0},
-    "default, trained clean": {"preset": "default", "window": 0, "corruption": "none"},
+    "default": {"preset": "default", "field": 0},
+    "default, trained clean": {"preset": "default", "field": 0, "corruption": "none"},
 }
 
 

@@ -24,8 +24,8 @@ from fivefold.system import environment
 
 VARIANTS: tuple[dict[str, int], ...] = (
     {},
-    {"window": 7},
-    {"window": 11},
+    {"field": 7},
+    {"field": 11},
     {"context_width": 96},
     {"context_width": 224},
     {"context_depth": 3},

@@ -29,7 +29,7 @@ CALIBRATIONS, PRECISION = {"prior": FittedPrior, "normality": JointScore}, torch
 
 def configure(preset="default", *, items=None, **overrides):
     network, training = NetworkConfig(likelihood="gaussian", hidden=16), TrainingConfig(batch_size=16)
-    return FitConfig(network=network, training=training).with_settings(window=0, **overrides)
+    return FitConfig(network=network, training=training).with_settings(field=0, **overrides)
 
 
 def split_reading(settings):

@@ -32,7 +32,7 @@ SMALL = {
     "hidden": 32,
     "first_channels": 4,
     "max_channels": 8,
-    "window": 5,
+    "field": 5,
     "context_width": 16,
     "positions": 16,
     "context_learning_rate": 4e-2,  # a few steps are to be enough
@@ -68,7 +68,7 @@ def model(digits) -> FittedModel:
     from fivefold.training.fit import fit
 
     settings = SMALL | {"latent_dim": 4, "epochs": 5, "first_channels": 8, "max_channels": 16, "hidden": 64}
-    settings |= {"window": 7, "context_width": 32, "positions": 32}
+    settings |= {"field": 7, "context_width": 32, "positions": 32}
     return fit(digits[:600], **settings)
 
 
@@ -137,7 +137,7 @@ class LinearGaussian:
         """As a fitted model of float32 items in [0, 1]."""
         schema = ImageSchema(1, len(self.bias), 1, "float32", 0.0, 1.0)
         network = NetworkConfig(latent_dim=self.latent_dim, likelihood="gaussian")
-        config = FitConfig("default", network, ContextConfig(window=0), training=TrainingConfig())
+        config = FitConfig("default", network, ContextConfig(field=0), training=TrainingConfig())
         return FittedModel(self.vae(posterior).eval(), schema, config)
 
 

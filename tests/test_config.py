@@ -84,12 +84,12 @@ def test_a_sum_that_floats_round_above_one_is_allowed():
         (NetworkConfig, "max_channels", {}, "`max_channels`"),
         (NetworkConfig, "smallest_side", 1, "`smallest_side`"),
         (NetworkConfig, "hidden", "400", "`hidden`"),
-        (ContextConfig, "window", -1, "`window`"),
-        (ContextConfig, "window", 4, "`window`"),
-        (ContextConfig, "window", 65, "`window`"),
-        (ContextConfig, "window", 5.0, "`window`"),
-        (ContextConfig, "window", None, "`window`"),
-        (ContextConfig, "window", True, "`window`"),
+        (ContextConfig, "field", -1, "`field`"),
+        (ContextConfig, "field", 4, "`field`"),
+        (ContextConfig, "field", 65, "`field`"),
+        (ContextConfig, "field", 5.0, "`field`"),
+        (ContextConfig, "field", None, "`field`"),
+        (ContextConfig, "field", True, "`field`"),
         (ContextConfig, "context_width", 0, "`context_width`"),
         (ContextConfig, "context_width", 1 << 16, "`context_width`"),
         (ContextConfig, "context_depth", 0, "`context_depth`"),
@@ -130,9 +130,9 @@ class TestBadField:
     ("name", "value"),
     [
         ("latent_dim", 1),
-        ("window", 0),
-        ("window", 1),
-        ("window", 63),
+        ("field", 0),
+        ("field", 1),
+        ("field", 63),
         ("context_width", 1),
         ("context_depth", 1),
         ("positions", 1),
@@ -149,11 +149,11 @@ def test_bounds_themselves_are_allowed(name, value):
 
 
 def test_configure_replaces_single_settings():
-    config = configure("paper", latent_dim=3, epochs=None, seed=7, window=5, corruption="hide=0.5")
+    config = configure("paper", latent_dim=3, epochs=None, seed=7, field=5, corruption="hide=0.5")
     paper = PRESETS["paper"]
     assert config.preset == "paper"
     assert config.network == dataclasses.replace(paper.network, latent_dim=3)
-    assert config.context == dataclasses.replace(paper.context, window=5)
+    assert config.context == dataclasses.replace(paper.context, field=5)
     assert config.training == dataclasses.replace(paper.training, seed=7)
     assert config.corruption == CorruptionConfig(hide=0.5)
 
@@ -165,7 +165,7 @@ def test_configure_without_overrides_is_the_preset(preset):
 
 def test_the_paper_preset_is_the_publications():
     paper = PRESETS["paper"]
-    assert paper.context.window == 0
+    assert paper.context.field == 0
     assert paper.corruption == CorruptionConfig()
     assert (paper.network.latent_dim, paper.network.likelihood, paper.network.activation) == (10, "bernoulli", "relu")
     assert not paper.network.visibility
@@ -174,7 +174,7 @@ def test_the_paper_preset_is_the_publications():
 def test_the_default_preset_learns_every_window():
     default = PRESETS["default"]
     assert default.network.latent_dim == 16
-    assert default.context.window == 9
+    assert default.context.field == 9
     assert default.corruption.hide + default.corruption.block > 0
     assert default.corruption.uniform + default.corruption.gaussian + default.corruption.salt_and_pepper > 0
     assert sum(dataclasses.astuple(default.corruption)) < 1, "some stay clean: causal windows are learnt from them"
@@ -191,7 +191,7 @@ def test_configure_takes_a_corruption_object():
         ("default", {"depth": 3, "width": 4}, "unknown setting: depth, width"),
         ("default", {"latent_dim": 0}, "`latent_dim` must be at least 1, got 0"),
         ("default", {"latent_dim": "ten"}, "`latent_dim` must be an integer, got 'ten'"),
-        ("default", {"window": 6}, "`window` must be odd, or 0 for no context decoder; got 6"),
+        ("default", {"field": 6}, "`field` must be odd, or 0 for no context decoder; got 6"),
         ("default", {"likelihood": "poisson"}, "`likelihood` must be one of bernoulli, pixels, gaussian"),
         ("default", {"corruption": "blur=1"}, "`corruption` must be none or"),
         ("default", {"corruption": 5}, "`corruption` must be a CorruptionConfig or text, got 5"),
@@ -203,7 +203,7 @@ def test_configure_refuses(preset, overrides, message):
     assert str(caught.value).startswith(message)
 
 
-@pytest.mark.parametrize("config", [*PRESETS.values(), configure(max_minutes=2.5, likelihood="pixels", window=3)])
+@pytest.mark.parametrize("config", [*PRESETS.values(), configure(max_minutes=2.5, likelihood="pixels", field=3)])
 def test_json_round_trip(config):
     assert FitConfig.from_json(json.loads(json.dumps(config.to_json()))) == config
 

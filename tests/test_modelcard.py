@@ -63,7 +63,7 @@ def test_the_context_decoder_where_nothing_was_held_out_and_where_there_is_none(
     history = [{"epoch": row["epoch"]} for row in model.record["history"]]
     rows = dict(figure_rows(dataclasses.replace(model, record=model.record | {"history": history})))
     assert rows["context decoder"] == "windows of 7×7"
-    context = dataclasses.replace(model.config.context, window=0)
+    context = dataclasses.replace(model.config.context, field=0)
     config = dataclasses.replace(model.config, context=context)
     assert "context decoder" not in dict(figure_rows(dataclasses.replace(model, config=config)))
 

@@ -128,7 +128,7 @@ def test_model_without_parts(model, tmp_path, parts):
 
 
 def test_model_without_a_context_decoder(digits, small_settings, tmp_path):
-    fitted = fit(digits[:60], **{**small_settings, "window": 0, "epochs": 1})
+    fitted = fit(digits[:60], **{**small_settings, "field": 0, "epochs": 1})
     save(fitted, tmp_path / "model")
     back = load(tmp_path / "model", "cpu")
     assert fitted.context is None

@@ -17,6 +17,7 @@ PresetName = Literal["default", "archive", "paper"]
 PriorName = Literal["standard", "fitted"]
 _MAX_WIDTH = 1 << 24
 _MAX_NUMBER = 1 << 63
+_FIELD_KEY = "window"  # on disk
 
 
 class Conditioning(IntEnum):
@@ -83,11 +84,8 @@ class NetworkConfig(_Checked):
 class ContextConfig(_Checked):
     """The context decoder: a network shared by all elements, each seeing what is around it."""
 
-    window: int = setting(
-        9,
-        "Side of the window that the context decoder sees, odd; 0 for none. Of series: steps of a window.",
-        at_least=0,
-        below=64,
+    field: int = setting(
+        9, "Side of what the context decoder sees around a pixel, odd; 0 for no context decoder.", at_least=0, below=64
     )
     context_width: int = setting(160, "Width of the context decoder's layers.", at_least=1, below=1 << 16)
     context_depth: int = setting(2, "Number of the context decoder's layers.", at_least=1, below=64)
@@ -98,8 +96,8 @@ class ContextConfig(_Checked):
 
     def __post_init__(self) -> None:
         super().__post_init__()
-        if self.window and self.window % 2 == 0:
-            raise UsageError(f"`window` must be odd, or 0 for no context decoder; got {self.window}")
+        if self.field and self.field % 2 == 0:
+            raise UsageError(f"`field` must be odd, or 0 for no context decoder; got {self.field}")
 
 
 @dataclass(frozen=True)
@@ -176,6 +174,12 @@ class FitConfig:
     own: ModalityConfig | None = None
 
     @property
+    def settings(self) -> dict[str, Any]:
+        """All single settings by name."""
+        parts = (self.network, self.context, self.corruption, self.training, self.own)
+        return {name: value for part in parts if part for name, value in dataclasses.asdict(part).items()}
+
+    @property
     def damage(self) -> dict[str, float]:
         """The share of the training items that the encoder sees corrupted, by kind."""
         return {**dataclasses.asdict(self.corruption), **(self.own.damage if self.own else {})}
@@ -185,7 +189,8 @@ class FitConfig:
 
         Parameters
         ----------
-        overrides : fields of the configuration's parts by name, and `corruption` (a `CorruptionConfig` or its text form)
+        overrides : fields of the configuration's parts by name; `corruption` (a `CorruptionConfig` or its text form); and
+            `context`, False for no context decoder
 
         Raises
         ------
@@ -197,6 +202,10 @@ class FitConfig:
             corruption = CorruptionConfig.parse(corruption)
         if not isinstance(corruption, CorruptionConfig):
             raise UsageError(f"`corruption` must be a CorruptionConfig or text, got {corruption!r}")
+        context = given.pop("context", True)
+        if not isinstance(context, bool):
+            raise UsageError(f"`context` must be true or false, got {context!r}")
+        given |= {} if context else {"field": 0}
         parts: dict[str, Any] = {"corruption": corruption}
         for name in ("network", "context", "training", "own"):
             if (part := getattr(self, name)) is not None:
@@ -211,6 +220,7 @@ class FitConfig:
         """The configuration as plain JSON values."""
         shared = ("preset", "network", "context", "corruption", "training")
         fields = dataclasses.asdict(self)
+        fields["context"] = _renamed(fields["context"], "field", _FIELD_KEY)
         own = {} if self.own is None else {self.own.KEY: fields["own"]}
         return {name: fields[name] for name in shared} | own
 
@@ -223,10 +233,14 @@ class FitConfig:
             return cls(
                 fields["preset"],
                 NetworkConfig(**fields["network"]),
-                ContextConfig(**fields["context"]),
+                ContextConfig(**_renamed(fields["context"], _FIELD_KEY, "field")),
                 CorruptionConfig(**fields["corruption"]),
                 TrainingConfig(**fields["training"]),
                 None if own is None else own(**fields[own.KEY]),
             )
-        except (KeyError, TypeError, UsageError) as error:
+        except (AttributeError, KeyError, TypeError, UsageError) as error:
             raise ModelError(f"the model's configuration is damaged: {error}") from None
+
+
+def _renamed(fields: dict[str, Any], name: str, new: str) -> dict[str, Any]:
+    return {new if key == name else key: value for key, value in fields.items()}

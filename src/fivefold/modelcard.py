@@ -64,7 +64,7 @@ def figure_rows(model: Described) -> list[tuple[str, str]]:
             f"{len(record['history'])} epochs in {record['train_seconds']:.0f} s, best: {record['best_epoch'] + 1}",
         ),
     ]
-    if model.config.context.window:
+    if model.config.context.field:
         best = record["history"][record["best_epoch"]]
         held_out = best.get("validation_context")
         measured = "" if held_out is None else f", loss {held_out:.4f} per held-out element"

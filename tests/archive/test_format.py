@@ -424,9 +424,9 @@ def test_names_and_an_embedded_model_and_hints(monkeypatch):
 
 TINY = {"latent_dim": 2, "hidden": 5, "first_channels": 3, "max_channels": 4, "smallest_side": 2, "context_width": 4}
 CASES = [
-    {"activation": "relu", "likelihood": "pixels", "window": 3},
-    {"activation": "silu", "likelihood": "gaussian", "window": 5, "context_depth": 1},
-    {"activation": "relu", "likelihood": "bernoulli", "window": 3, "context_depth": 3},
+    {"activation": "relu", "likelihood": "pixels", "field": 3},
+    {"activation": "silu", "likelihood": "gaussian", "field": 5, "context_depth": 1},
+    {"activation": "relu", "likelihood": "bernoulli", "field": 3, "context_depth": 3},
 ]
 
 

@@ -170,8 +170,8 @@ MISTAKES = {
         ["--like", "--prior"],
     ),
     "negative temperature": (("generate", "M", "-o", "fresh.npy", "--temperature", "-1"), 2, ["--temperature", "-1"]),
-    "even window": (("fit", "mnist", "-o", "new", "--window", "4"), 2, ["--window", "odd", "4"]),
-    "negative window": (("fit", "mnist", "-o", "new", "--window", "-1"), 2, ["--window", "-1"]),
+    "even field": (("fit", "mnist", "-o", "new", "--field", "4"), 2, ["--field", "odd", "4"]),
+    "negative field": (("fit", "mnist", "-o", "new", "--field", "-1"), 2, ["--field", "-1"]),
     "unknown job": (("evaluate", "M", "digits.npy", "--jobs", "denoise,dance"), 2, ["--jobs", "'dance'", "impute"]),
     "no job": (("evaluate", "M", "digits.npy", "--jobs", ""), 2, ["--jobs"]),
     "unknown opponents": (("evaluate", "M", "digits.npy", "--against", "gods"), 2, ["--against", "gods"]),
@@ -223,7 +223,7 @@ def test_mistake_ends_in_one_line(mistake, run, here, model_folder):
 
 @pytest.mark.parametrize(
     ("words", "named"),
-    [(("--sharp",), ["--sharp", "--window 0"]), (("--prior", "fitted"), ["--prior fitted"])],
+    [(("--sharp",), ["--sharp", "context decoder"]), (("--prior", "fitted"), ["--prior fitted"])],
 )
 def test_a_model_without_the_parts_says_so(run, model, tmp_path, words, named):
     save(dataclasses.replace(model, **without_context(model)), tmp_path / "plain")
@@ -236,7 +236,7 @@ def test_a_model_without_the_parts_says_so(run, model, tmp_path, words, named):
 
 
 def without_context(model):
-    context = dataclasses.replace(model.config.context, window=0)
+    context = dataclasses.replace(model.config.context, field=0)
     return {"context": None, "config": dataclasses.replace(model.config, context=context), "calibrations": {}}
 
 

@@ -19,7 +19,7 @@ from fivefold.jobs.generate import generate
 from fivefold.jobs.impute import impute
 from fivefold.storage import load
 
-SMALL = ("--window", "5", "--context-width", "16", "--positions", "16", "--batch-size", "8")
+SMALL = ("--field", "5", "--context-width", "16", "--positions", "16", "--batch-size", "8")
 SHORT = ("--epochs", "1", "--latent-dim", "3", *SMALL, "--quiet")
 
 
@@ -287,8 +287,8 @@ def colour_free_folder(tmp_path, digits):
 
 
 def test_fit_without_a_context_decoder(run, few):
-    words = [word for word in SHORT if word not in ("--window", "5")]
-    assert run("fit", "few.npy", "-o", "model", *words, "--window", "0", "--validation", "0.5").code == 0
+    words = [word for word in SHORT if word not in ("--field", "5")]
+    assert run("fit", "few.npy", "-o", "model", *words, "--field", "0", "--validation", "0.5").code == 0
     assert load("model").context is None
     assert "context decoder" not in run("info", "model").out
     assert run("denoise", "model", "few.npy", "-o", "clean.npy", "--std", "std.npy").code == 0

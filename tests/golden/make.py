@@ -115,7 +115,7 @@ class Case:
 def cases() -> list[Case]:
     """All of them."""
     small = {"accelerator": "cpu", "batch_size": 16}
-    of_images = {"latent_dim": 3, "hidden": 16, "first_channels": 4, "window": 5, "context_width": 16, "positions": 64}
+    of_images = {"latent_dim": 3, "hidden": 16, "first_channels": 4, "field": 5, "context_width": 16, "positions": 64}
     of_rows = {"latent_dim": 3, "hidden": 16, "context_width": 16, "members": 2, "shortest_epoch": 30}
     of_steps = {"hidden": 16, "first_channels": 8, "context_width": 8, "latent_dim": 3, "window": 24, "reach": 4}
     of_steps |= {"shortest_epoch": 10, "longest_epoch": 10, "kind": "series", "time": "hour", "ids": "site"}

@@ -45,7 +45,7 @@ def gradient_model():
     """A model that knows gradients well enough to shrink them."""
     from fivefold.training.fit import fit
 
-    settings = {"latent_dim": 3, "hidden": 16, "first_channels": 4, "window": 5, "context_width": 16, "positions": 64}
+    settings = {"latent_dim": 3, "hidden": 16, "first_channels": 4, "field": 5, "context_width": 16, "positions": 64}
     return fit(gradients(200, 0), **settings, epochs=8, batch_size=16, context_learning_rate=4e-2, accelerator="cpu")
 
 
@@ -306,7 +306,7 @@ def test_more_levels_than_can_be_coded_are_kept_raw():
     from fivefold.training.fit import fit
 
     values = np.arange(6 * 64, dtype=np.int32).reshape(6, 8, 8) * 1_000
-    settings = {"latent_dim": 2, "hidden": 4, "first_channels": 2, "window": 3, "context_width": 4, "positions": 4}
+    settings = {"latent_dim": 2, "hidden": 4, "first_channels": 2, "field": 3, "context_width": 4, "positions": 4}
     model = fit(values, **settings, epochs=1, accelerator="cpu", validation=0)
     packed = compress(model, values)
     reader = ArchiveReader(io.BytesIO(packed))

@@ -76,7 +76,7 @@ def test_round_trip_without_codes(untrained, colour):
 
 def test_sixteen_bits(colour):
     schema = ImageSchema(8, 6, 3, "uint16", 0.0, 65535.0)
-    config = configure(latent_dim=2, hidden=8, first_channels=4, window=3, context_width=8)
+    config = configure(latent_dim=2, hidden=8, first_channels=4, field=3, context_width=8)
     networks = dict(modality_of(schema).networks.build(schema, config, 0).eval().named_children())
     codec, values = codec_of(FittedModel(schema=schema, config=config, **networks), None), colour * 257
     np.testing.assert_array_equal(codec.decode_elements(codec.encode_elements(values, None), 60, None), values)

@@ -25,7 +25,7 @@ def make(channels: int = 1, side: int = 5, dtype: str = "uint8", **fields) -> Im
     schema = ImageSchema(HEIGHT, WIDTH, channels, dtype, 0.0, 255.0)
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(0)
-        return ImageContext(schema, ContextConfig(**{"window": side, "context_width": 32, **fields}), COARSE)
+        return ImageContext(schema, ContextConfig(**{"field": side, "context_width": 32, **fields}), COARSE)
 
 
 def random_items(n: int, channels: int, seed: int = 0, height: int = HEIGHT, width: int = WIDTH):

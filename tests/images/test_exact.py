@@ -19,7 +19,7 @@ from fivefold.model.likelihoods import DiscretizedLogisticMixture
 SMALL = {"hidden": 16, "first_channels": 4, "max_channels": 8, "smallest_side": 4, "latent_dim": 3, "context_width": 12}
 CASES = [
     {"likelihood": "bernoulli", "activation": "silu"},
-    {"likelihood": "bernoulli", "activation": "relu", "window": 3, "context_depth": 1},
+    {"likelihood": "bernoulli", "activation": "relu", "field": 3, "context_depth": 1},
     {"likelihood": "pixels", "activation": "silu", "context_depth": 3},
     {"likelihood": "gaussian", "activation": "relu"},
 ]
@@ -27,7 +27,7 @@ CASES = [
 
 def networks(case, height=11, width=7, channels=1, high=255.0):
     schema = ImageSchema(height, width, channels, "uint16", 0.0, high)
-    config = configure(**{"window": 5, **SMALL, **case})
+    config = configure(**{"field": 5, **SMALL, **case})
     modules = modality_of(schema).networks.build(schema, config, 0).double().eval()
     weights = {name: weight.numpy() for name, weight in modules.state_dict().items()}
     return modules, ExactDecoder(weights, schema, config)

@@ -171,7 +171,7 @@ def test_nothing_was_hidden_of_a_hidden_item(batch, guide):
 
 @pytest.fixture
 def networks():
-    config = configure(latent_dim=3, hidden=8, first_channels=4, window=3, context_width=8)
+    config = configure(latent_dim=3, hidden=8, first_channels=4, field=3, context_width=8)
     return build(ImageSchema(8, 6, 2, "uint8", 0.0, 255.0), config, 0)
 
 

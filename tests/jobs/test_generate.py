@@ -39,7 +39,7 @@ def clustered(ramp):
 @pytest.fixture(scope="module")
 def tiny(digits, small_settings):
     """A model with a context decoder of digits of 7×7 pixels, quick to draw from element by element."""
-    return fivefold.fit(digits[:300, ::4, ::4], **{**small_settings, "latent_dim": 2, "epochs": 12, "window": 3})
+    return fivefold.fit(digits[:300, ::4, ::4], **{**small_settings, "latent_dim": 2, "epochs": 12, "field": 3})
 
 
 def codes_of(items: np.ndarray) -> np.ndarray:
@@ -152,7 +152,7 @@ def test_temperatures_that_are_none(model, temperature):
 def test_what_the_model_has_no_parts_for(ramp):
     with pytest.raises(ModelError, match="`prior` fitted"):
         generate(ramp, 3, prior="fitted")
-    with pytest.raises(ModelError, match=r"`sharp` .* `window` 0"):
+    with pytest.raises(ModelError, match=r"`sharp` .* has none"):
         generate(ramp, 3, sharp=True)
 
 

@@ -35,7 +35,7 @@ def test_weights_depend_on_the_seed_alone():
     assert not same(other["context"], one["context"])
 
 
-@pytest.mark.parametrize("settings", [{"window": 0}, {"window": 3}, {"context_width": 16}, {"context_depth": 4}])
+@pytest.mark.parametrize("settings", [{"field": 0}, {"field": 3}, {"context_width": 16}, {"context_depth": 4}])
 def test_the_vae_does_not_depend_on_the_context_decoder(settings):
     assert same(build(**settings)["vae"], build()["vae"])
 
@@ -55,9 +55,9 @@ def test_both_networks_do_not_share_a_stream():
     ("preset", "settings", "names"),
     [
         ("default", {}, ["vae", "context"]),
-        ("default", {"window": 0}, ["vae"]),
+        ("default", {"field": 0}, ["vae"]),
         ("paper", {}, ["vae"]),
-        ("paper", {"window": 5}, ["vae", "context"]),
+        ("paper", {"field": 5}, ["vae", "context"]),
     ],
 )
 def test_which_networks_there_are(preset, settings, names):
@@ -65,7 +65,7 @@ def test_which_networks_there_are(preset, settings, names):
 
 
 def test_the_context_decoder_is_as_configured():
-    context = build(window=9, context_width=24, context_depth=3)["context"]
+    context = build(field=9, context_width=24, context_depth=3)["context"]
     assert context.side == 9
     widths = [layer.out_features for layer in context.modules() if isinstance(layer, torch.nn.Linear)]
     assert widths.count(24) == 3 * 3, "3 layers for each of the 3 windows"

@@ -36,7 +36,7 @@ def unlearnt(model, **shares):
 def without_context(likelihood: str, dtype: str) -> FittedModel:
     schema = ImageSchema(8, 6, 3, dtype, 0.0, 255.0)
     settings = {"latent_dim": 3, "hidden": 16, "first_channels": 4, "max_channels": 8}
-    config = configure(window=0, likelihood=likelihood, **settings)
+    config = configure(field=0, likelihood=likelihood, **settings)
     return FittedModel(modality_of(schema).networks.build(schema, config, 0)["vae"].eval(), schema, config)
 
 

@@ -153,7 +153,7 @@ def test_levels_that_wander_are_followed(waves):
 
 
 @pytest.mark.filterwarnings("ignore:with .* held-out")
-@pytest.mark.parametrize("settings", [{"series_network": "lstm"}, {"window": 0}])
+@pytest.mark.parametrize("settings", [{"series_network": "lstm"}, {"context": False}])
 def test_other_networks(settings, series_settings, waves):
     model = fit(waves[:, :200], kind="series", **{**series_settings, "epochs": 1, **settings})
     holey = waves[:, :200].copy()
@@ -161,7 +161,7 @@ def test_other_networks(settings, series_settings, waves):
     assert np.isfinite(impute(model, holey).data).all()
     assert np.isfinite(detect(model, waves[:, :200]).score).all()
     assert np.isfinite(denoise(model, waves[:, :200]).data).all()
-    if not settings.get("window", 1):
+    if not settings.get("context", True):
         assert not model.has_learnt(Conditioning.CAUSAL)
         with pytest.raises(ModelError, match="context decoder"):
             generate(model, 1, after=waves[:, :200], steps=5)

@@ -295,7 +295,7 @@ def test_a_saved_model_scores_the_same(table_model, fresh, tmp_path):
 
 
 @pytest.mark.filterwarnings("ignore::UserWarning")
-@pytest.mark.parametrize("setting", [{"corruption": "none"}, {"window": 0}])
+@pytest.mark.parametrize("setting", [{"corruption": "none"}, {"context": False}])
 def test_a_model_without_some_part_does_what_it_can(trees, fresh, setting):
     model = fivefold.fit(trees[:300], epochs=1, shortest_epoch=2, accelerator="cpu", **setting)
     assert np.isfinite(fivefold.detect(model, fresh).score).all()

@@ -143,8 +143,8 @@ def test_training_helps(fit_small):
 @pytest.mark.parametrize("likelihood", ["bernoulli", "pixels"])
 def test_the_vae_is_the_same_with_and_without_a_context_decoder(fit_small, likelihood):
     """No gradient, no random number, and no choice of the best epoch comes from the context decoder."""
-    one, none = (fit_small(likelihood=likelihood, window=window) for window in (5, 0))
-    other = fit_small(likelihood=likelihood, window=3, context_learning_rate=0.1)
+    one, none = (fit_small(likelihood=likelihood, field=field) for field in (5, 0))
+    other = fit_small(likelihood=likelihood, field=3, context_learning_rate=0.1)
     assert one.context is not None
     assert none.context is None
     assert same_weights(one.vae, none.vae)
@@ -508,8 +508,8 @@ def test_resuming_after_the_time_was_up(fit_small, tmp_path, monkeypatch):
         {"seed": 1},
         {"corruption": "none"},
         {"likelihood": "gaussian"},
-        {"window": 0},
-        {"window": 7},
+        {"field": 0},
+        {"field": 7},
         {"context_width": 8},
         {"context_depth": 3},
         {"context_learning_rate": 1e-3},

@@ -23,6 +23,7 @@ from fivefold.training.recipe import STATE_FILE
 
 _TRAINING = "training"  # in the model folder: state and logs
 _CORRUPTION = "Shares of items to train on corrupted: hide, block, uniform, gaussian, salt_and_pepper; or none."
+_CONTEXT = "Whether to fit a context decoder. [default: as the preset has it]"
 _SCHEMA = 'What columns are: {"columns": {NAME: {"kind": …, "missing": […]}}}.'
 _READING: dict[str, tuple[Any, typer.models.OptionInfo]] = {
     "corruption": (str, typer.Option(metavar="KIND=SHARE,…", help=_CORRUPTION)),
@@ -30,13 +31,15 @@ _READING: dict[str, tuple[Any, typer.models.OptionInfo]] = {
     "kind": (str, typer.Option(help="What DATA are: images, tables, series. [default: what they look like]")),
     "time": (str, typer.Option(metavar="COLUMN", help="When each step is. Implies --kind series.")),
     "ids": (str, typer.Option("--id", metavar="COLUMN", help="Likewise: of which series each row is.")),
+    "window": (int, typer.Option(help="Steps of a window. [default: chosen from the data]")),
     "stride": (int, typer.Option(help="Steps from one window to the next. [default: a quarter of --window]")),
+    "context": (bool, typer.Option("--context/--no-context", help=_CONTEXT)),
     "mask": (Path, typer.Option(metavar="MASKS", help=options.MASK)),
     "resize": (str, typer.Option(metavar="HxW", help=options.RESIZE)),
 }
 _FIELDS: tuple[tuple[type, tuple[str, ...]], ...] = (
     (NetworkConfig, ("latent_dim", "likelihood")),
-    (ContextConfig, ("window", "context_width", "context_depth", "context_learning_rate", "positions")),
+    (ContextConfig, ("field", "context_width", "context_depth", "context_learning_rate", "positions")),
     (TrainingConfig, ("epochs", "max_minutes", "batch_size", "learning_rate", "kl_warmup", "validation", "seed")),
 )
 

@@ -104,7 +104,7 @@ class ImageContext(ContextDecoder):
 
     def __init__(self, schema: ImageSchema, config: ContextConfig, coarse_channels: int) -> None:
         super().__init__()
-        self.side = config.window
+        self.side = config.field
         self._levels = schema.levels
         self._family = Gaussian if schema.levels is None else DiscretizedLogisticMixture
         sizes = (_count_features(kind, self.side, schema.channels, coarse_channels) for kind in Conditioning)

@@ -133,7 +133,7 @@ class CausalFields:
 
     def __init__(self, unit: np.ndarray, features: ExactCodeFeatures | None, decoder: ExactDecoder) -> None:
         n, self._height, self._width, self._channels = unit.shape
-        side, c = decoder.config.context.window, self._channels
+        side, c = decoder.config.context.field, self._channels
         self._side, self._border = side, side // 2
         self._maps = _bordered(_describe(unit), self._border)
         self._inside = np.pad(np.ones((self._height, self._width)), self._border)

@@ -16,7 +16,7 @@ WORDS = Words("item", "items", "element", "elements")
 CONFIG: type[ModalityConfig] | None = None
 OPTIONS: dict[str, frozenset[str]] = {
     "check": frozenset({"mask", "resize"}),
-    "fit": frozenset({"likelihood", "context_depth", "positions", "mask", "resize"}),
+    "fit": frozenset({"likelihood", "field", "context_depth", "positions", "mask", "resize"}),
     "compress": frozenset({"lossy", "step", "resize"}),
     "decompress": frozenset({"lossy"}),
     "encode": frozenset({"mask", "resize"}),
@@ -53,11 +53,11 @@ PRESETS: dict[str, FitConfig] = {
     "archive": FitConfig(
         "archive",
         NetworkConfig(latent_dim=16),
-        ContextConfig(window=11, context_width=320, positions=64),
+        ContextConfig(field=11, context_width=320, positions=64),
         CorruptionConfig(hide=0.05, block=0.05, uniform=0.06, gaussian=0.02, salt_and_pepper=0.02),
         TrainingConfig(epochs=32),
     ),
-    "paper": FitConfig("paper", NetworkConfig(visibility=False, activation="relu"), ContextConfig(window=0)),
+    "paper": FitConfig("paper", NetworkConfig(visibility=False, activation="relu"), ContextConfig(field=0)),
 }
 
 
@@ -79,7 +79,7 @@ def split_reading(settings: Mapping[str, Any]) -> tuple[dict[str, Any], dict[str
 
 def describe_context(config: FitConfig) -> str:
     """What an element sees through the context decoder."""
-    return f"fields of {config.context.window}×{config.context.window}"
+    return f"fields of {config.context.field}×{config.context.field}"
 
 
 def stages(schema: ImageSchema, config: NetworkConfig) -> tuple[list[tuple[int, int]], list[int]]:

@@ -34,7 +34,7 @@ def collect(
     with ExitStack() as stack:
         asked = {role: data.collector(role) for role in roles}
         asked |= {role: data.collector(role, replace=False) for role in besides}
-        collectors = {role: stack.enter_context(each) for role, each in asked.items() if each is not None}
+        collectors = {role: stack.enter_context(found) for role, found in asked.items() if found is not None}
         for block in data.blocks(doing):
             results = work(block)
             for role, collector in collectors.items():

@@ -18,6 +18,12 @@ def encode(model: FittedModel, data: Any, **reading: Any) -> tuple[np.ndarray, n
     """Posterior means and standard deviations of the items, both `(n, latent_dim)` float32; of series, of each window.
 
     `reading`: how the data are read, such as `mask`; see the modality's `open`.
+
+    Examples
+    --------
+    >>> mean, std = fivefold.encode(tree_model, trees)
+    >>> mean.shape
+    (300, 3)
     """
     modality_of(model.schema).refuse("encode", **reading)
     blocks = open_data(data, model.schema, **reading).blocks("encode")
@@ -26,7 +32,13 @@ def encode(model: FittedModel, data: Any, **reading: Any) -> tuple[np.ndarray, n
 
 
 def decode(model: FittedModel, z: np.ndarray) -> Any:
-    """The mean item of each code, as new data in the form of the fit's; see `decode_items`."""
+    """The mean item of each code `(n, latent_dim)`, as new data in the form of the fit's; see `decode_items`.
+
+    Examples
+    --------
+    >>> fivefold.decode(image_model, np.zeros((2, 3))).shape
+    (2, 8, 6, 3)
+    """
     return modality_of(model.schema).data.new(model.schema, decode_items(model, z), model.form)
 
 

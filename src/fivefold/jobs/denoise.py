@@ -53,6 +53,13 @@ def denoise(
     Raises
     ------
     UsageError : for an option that is out of its range, or that the modality doesn't take
+
+    Examples
+    --------
+    >>> noisy = trees.copy()
+    >>> noisy.loc[0, "girth"] = 500.0
+    >>> fivefold.denoise(tree_model, noisy, threshold=0.9).data.shape
+    (300, 7)
     """
     modality = modality_of(model.schema)
     modality.refuse("denoise", n_samples=n_samples, threshold=threshold, **reading)

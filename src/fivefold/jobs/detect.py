@@ -73,6 +73,12 @@ def detect(
     ------
     UsageError : for a rate outside (0, 1)
     ModelError : if the model was fitted without held-out items
+
+    Examples
+    --------
+    >>> found = fivefold.detect(tree_model, trees, false_alarm_rate=0.05)
+    >>> int(found.anomaly.sum()), found.calibrated_on
+    (14, 45)
     """
     modality_of(model.schema).refuse("detect", **reading)
     check_rates(false_alarm_rate, fdr)

@@ -75,6 +75,13 @@ def generate(
     UsageError : if `n` is below 1, `temperature` negative, `like` goes with a prior or is not one item, or an option is not
         for the model's modality
     ModelError : if the model has no fitted prior, or no context decoder to be sharp with
+
+    Examples
+    --------
+    >>> fivefold.generate(tree_model, 5, seed=1, given={"kind": "oak"}).num_rows
+    5
+    >>> fivefold.generate(load_model, 3, after=loads, steps=4).shape
+    (3, 2, 4, 2)
     """
     options = {"prior": prior, "sharp": sharp, "like": like, "given": given, "after": after, "steps": steps}
     found = new_items(model, n, seed, temperature=temperature, **options)
@@ -107,7 +114,7 @@ def draw_items(
 ) -> np.ndarray:
     """`n` new items `(n, h, w, c)`, encoded: decoded from codes or, if `sharp`, drawn given these."""
     if sharp and not model.has_learnt(Conditioning.CAUSAL):
-        raise ModelError("`sharp` needs a model with a context decoder, this one was fitted with `window` 0")
+        raise ModelError("`sharp` needs a model with a context decoder, this one has none")
     codes = _draw_codes(model, n, np.random.default_rng(derive_seed(seed, "generate")), prior, like, temperature)
     if not sharp:
         return decode_items(model, codes)
@@ -166,13 +173,20 @@ def nearest_items(items: Items, among: Items) -> tuple[np.ndarray, np.ndarray]:
     from sklearn.metrics import pairwise_distances_argmin_min
 
     flat = (part.unit()[0].reshape(len(part), -1) for part in (items, among))
-    return pairwise_distances_argmin_min(*flat)
+    index, distance = pairwise_distances_argmin_min(*flat)
+    return index, distance
 
 
 def morph(model: FittedModel, start: np.ndarray, end: np.ndarray, steps: int) -> Any:
     """Items along the line between two codes `(latent_dim,)`, ends included, as new data in the form of the fit's.
 
     Raises `UsageError` if `steps` is below 2.
+
+    Examples
+    --------
+    >>> means, _ = fivefold.encode(image_model, images)
+    >>> fivefold.morph(image_model, means[0], means[1], steps=5).shape
+    (5, 8, 6, 3)
     """
     values = morph_items(model, start, end, steps)
     return modality_of(model.schema).data.new(model.schema, values, model.form)

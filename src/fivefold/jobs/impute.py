@@ -67,6 +67,14 @@ def impute(
     Raises
     ------
     UsageError : if a number is out of its range
+
+    Examples
+    --------
+    >>> filled = fivefold.impute(tree_model, trees, interval=0.9)
+    >>> filled.missing, int(filled.data.isna().sum().sum())
+    (31, 0)
+    >>> bool((filled.lower.height <= filled.upper.height).all())
+    True
     """
     modality_of(model.schema).refuse("impute", **reading)
     check_imputation(n_samples, n_draws, interval)
@@ -165,7 +173,7 @@ def _draw_codes(model: FittedModel, x: Tensor, visible: Tensor, noise: Tensor, m
     if model.has_learnt(Conditioning.MISSING):
         log_weights = _TEMPER * log_weights
         pairs = zip(_complete(model, x, visible, codes).unbind(1), more.unbind(1), strict=True)
-        codes = torch.stack([model.vae.posterior(as_items(each, x)).at(another) for each, another in pairs], dim=1)
+        codes = torch.stack([model.vae.posterior(as_items(item, x)).at(draw) for item, draw in pairs], dim=1)
     return torch.softmax(log_weights, dim=1), codes
 
 
@@ -179,7 +187,7 @@ def _complete(model: FittedModel, x: Tensor, visible: Tensor, codes: Tensor) -> 
     """The items with expected values given each code, `(n, s, size)`."""
     given = Conditional(model, Conditioning.MISSING, x, visible, codes)
     completed = by_element(x).unsqueeze(1).repeat(1, given.codes, 1)
-    for where in (~by_element(visible)).nonzero().split(given.chunk):
+    for where in torch.split((~by_element(visible)).nonzero(), given.chunk):
         rows, elements = where.unbind(1)
         completed[rows, :, elements] = given(rows, elements).point().view(len(rows), -1)
     return completed
@@ -191,7 +199,7 @@ def _summarise(
     """Expected values of the missing elements, then the ends of their intervals: each `(n, c, h, w)`, 0 elsewhere."""
     given = Conditional(model, Conditioning.MISSING, x, visible, codes)
     summaries = x.new_zeros((1 if interval is None else 3, *by_element(x).shape))
-    for where in (~by_element(visible)).nonzero().split(given.chunk):
+    for where in torch.split((~by_element(visible)).nonzero(), given.chunk):
         rows, elements = where.unbind(1)
         likelihood, weight = given(rows, elements), weights[rows].view(len(rows), 1, -1, 1)
         summaries[0, rows, elements] = likelihood.point(weight).view(-1)
@@ -213,8 +221,8 @@ def _interval(likelihood: Likelihood, weight: Tensor, share: float, levels: int 
         return bisect(cdf, torch.full_like(weight[:, :, :1], probability), levels).view(-1)
 
     tail = 1 - share
-    low = torch.stack([quantile(each) for each in (tail / 2, tail)])
-    high = torch.stack([quantile(each) for each in (share, 1 - tail / 2)])
+    low = torch.stack([quantile(probability) for probability in (tail / 2, tail)])
+    high = torch.stack([quantile(probability) for probability in (share, 1 - tail / 2)])
     lower, upper = torch.cat((torch.zeros_like(low[:1]), low)), torch.cat((high, torch.ones_like(high[:1])))
     narrowest = (upper - lower).argmin(0, keepdim=True)
     return torch.cat((lower.gather(0, narrowest), upper.gather(0, narrowest)))

@@ -83,7 +83,8 @@ class UpperTailScore(AnomalyScore):
     def score(self, statistics: np.ndarray) -> np.ndarray:
         """Log density of `(n, k)` statistics but for a constant, as if of normal upper tails: `(n,)` float64."""
         above = np.logaddexp(0, _SHARPNESS * (statistics - self.centre) / self.scale) / _SHARPNESS
-        return -0.5 * np.square(above).sum(axis=1)
+        log_density: np.ndarray = -0.5 * np.square(above).sum(axis=1)
+        return log_density
 
     @classmethod
     def fit(cls, statistics: np.ndarray, held_out: np.ndarray) -> UpperTailScore:
@@ -127,7 +128,8 @@ class JointScore(AnomalyScore):
         from scipy.linalg import solve_triangular
 
         scaled = (statistics - self.centre) / self.scale
-        return -0.5 * np.square(solve_triangular(self.root, scaled.T, lower=True)).sum(axis=0)
+        log_density: np.ndarray = -0.5 * np.square(solve_triangular(self.root, scaled.T, lower=True)).sum(axis=0)
+        return log_density
 
     @classmethod
     def fit(cls, statistics: np.ndarray) -> JointScore | None:
@@ -188,7 +190,8 @@ class IndependentScore(AnomalyScore):
         normal = self._normal(statistics)
         with np.errstate(invalid="ignore"):  # NaN
             above, below = (np.logaddexp(0, _SHARPNESS * sign * normal) / _SHARPNESS for sign in (1, -1))
-        return -0.5 * (np.square(above) + self.both * np.square(below)).sum(axis=-1)
+        log_density: np.ndarray = -0.5 * (np.square(above) + self.both * np.square(below)).sum(axis=-1)
+        return log_density
 
     def window_p_value(self, score: np.ndarray) -> np.ndarray:
         """How often the worst step of a normal window scores as low, `(n,)`."""
@@ -231,7 +234,7 @@ def _places() -> np.ndarray:
     """The standard normal's quantiles of the knots' shares."""
     from scipy.stats import norm
 
-    return norm.ppf((np.arange(_KNOTS) + 0.5) / _KNOTS)
+    return np.asarray(norm.ppf((np.arange(_KNOTS) + 0.5) / _KNOTS))
 
 
 def _with_wide_tails(knots: np.ndarray, least: np.ndarray) -> np.ndarray:
@@ -325,7 +328,7 @@ class FittedPrior:
             normalisation = np.log(np.diag(root)).sum() + 0.5 * d * np.log(2 * np.pi)
             with np.errstate(divide="ignore"):  # a weight of 0 is a log density of −∞
                 part[:] = np.log(weight) - normalisation - 0.5 * np.square(scaled).sum(axis=0)
-        return logsumexp(parts, axis=0)
+        return np.asarray(logsumexp(parts, axis=0))
 
     def sample(self, n: int, rng: np.random.Generator, temperature: float = 1.0) -> np.ndarray:
         """`n` codes `(n, latent_dim)` float64; the first do not depend on `n`.
@@ -335,8 +338,9 @@ class FittedPrior:
         from scipy.special import ndtr
 
         noise = rng.standard_normal((n, self.means.shape[1] + 1))
-        chosen = np.searchsorted(np.cumsum(self.weights)[:-1], ndtr(noise[:, 0]))
-        return self.means[chosen] + temperature * np.einsum("nij,nj->ni", self.roots[chosen], noise[:, 1:])
+        chosen = np.searchsorted(np.cumsum(self.weights)[:-1], np.asarray(ndtr(noise[:, 0])))
+        moved: np.ndarray = np.einsum("nij,nj->ni", self.roots[chosen], noise[:, 1:])
+        return self.means[chosen] + temperature * moved
 
 
 def fit_prior(codes: np.ndarray, held_out: np.ndarray, seed: int) -> FittedPrior:

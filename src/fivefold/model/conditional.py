@@ -45,7 +45,8 @@ class Conditional:
     def __call__(self, items: Tensor, elements: Tensor) -> Likelihood:
         """The distribution of `elements` `(m,)` of `items` `(m,)` given each code, as tensors `(m, 1, s, 1)`."""
         if self._context is not None and self._around is not None:
-            return self._context(self._around, items, elements)
+            likelihood: Likelihood = self._context(self._around, items, elements)
+            return likelihood
         assert self._likelihood is not None
         return self._likelihood.at(code_rows(items, self.codes), elements)
 

@@ -142,7 +142,7 @@ def assemble(
     make_context : takes the number of channels of `CodeFeatures.coarse`
     """
     vae = seeded(derive_seed(seed, "weights"), make_vae)
-    if not config.context.window:
+    if not config.context.field:
         return nn.ModuleDict({"vae": vae})
     channels: int = vae.decoder.coarse_channels  # type: ignore[assignment]  # a module's attributes have no types
     return nn.ModuleDict({"vae": vae, "context": seeded(derive_seed(seed, "context weights"), make_context, channels)})

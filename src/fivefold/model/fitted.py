@@ -35,6 +35,11 @@ class FittedModel:
         where there was too little data
     record : JSON values: `data` (its source and size), `history` (a row per epoch), `figures` (of the held-out
         items, and of the test set if there was one), `environment`
+
+    Examples
+    --------
+    >>> tree_model.latent_dim, tree_model.config.training.epochs
+    (3, 6)
     """
 
     vae: VAE

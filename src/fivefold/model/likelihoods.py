@@ -135,9 +135,8 @@ class DiscretizedLogisticMixture(NumberLikelihood):
         self._top = levels - 1
         n, _, h, w = parameters.shape
         k = self.components
-        logits, means, log_scales = parameters.view(n, -1, self.parameters_per_element, h, w).split(
-            (k + 2, k, k), dim=2
-        )
+        split = parameters.view(n, -1, self.parameters_per_element, h, w)
+        logits, means, log_scales = torch.split(split, [k + 2, k, k], dim=2)
         self._log_weights = F.log_softmax(logits, dim=2)  # components, then black, then white
         self._locations = torch.sigmoid(means) * self._top
         self._scales = torch.exp(log_scales.clamp(*LOGISTIC_LOG_SCALES)) * self._top
@@ -227,10 +226,12 @@ class Gaussian(NumberLikelihood):
         return torch.exp(2 * self.log_scale)
 
     def cdf(self, x: Tensor) -> Tensor:
-        return torch.special.ndtr((x - self._mean) * torch.exp(-self.log_scale))
+        below: Tensor = torch.special.ndtr((x - self._mean) * torch.exp(-self.log_scale))
+        return below
 
     def quantile(self, probability: Tensor) -> Tensor:
-        return self._mean + torch.special.ndtri(probability) * self.log_scale.exp()
+        normal: Tensor = torch.special.ndtri(probability)
+        return self._mean + normal * self.log_scale.exp()
 
 
 @cache

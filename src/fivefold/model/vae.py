@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 
 import torch
@@ -34,7 +35,8 @@ class Posterior:
 
     def log_prob(self, z: Tensor) -> Tensor:
         """Log density of `z` `(..., n, latent_dim)` → `(..., n)`, nats."""
-        return torch.distributions.Normal(self.mu, self.std).log_prob(z).sum(-1)
+        scaled = (z - self.mu) / self.std
+        return -0.5 * (scaled.square() + self.logvar + math.log(2 * math.pi)).sum(-1)
 
     def kl_per_unit(self) -> Tensor:
         """KL divergence from the standard normal prior, `(n, latent_dim)`, nats (Kingma & Welling, appendix B)."""
@@ -87,15 +89,18 @@ class VAE(nn.Module):
 
     def posterior(self, x: Tensor, visible: Tensor | None = None) -> Posterior:
         """q(z | x, visible); everything is visible by default."""
-        return self.encoder(x, torch.ones_like(x, dtype=torch.bool) if visible is None else visible)
+        posterior: Posterior = self.encoder(x, torch.ones_like(x, dtype=torch.bool) if visible is None else visible)
+        return posterior
 
     def likelihood(self, z: Tensor) -> Likelihood:
         """p(x | z) for `z` `(n, latent_dim)`."""
-        return self.decoder(z)
+        likelihood: Likelihood = self.decoder(z)
+        return likelihood
 
     def guided(self, z: Tensor) -> tuple[Likelihood, CodeFeatures]:
         """`likelihood(z)`, and the features of `z` for the context decoder."""
-        return self.decoder.guided(z)  # type: ignore[operator]  # a module's attributes have no types
+        found: tuple[Likelihood, CodeFeatures] = self.decoder.guided(z)  # type: ignore[operator]  # untyped
+        return found
 
     def elbo(self, x: Tensor, noise: Tensor, visible: Tensor | None = None) -> Elbo:
         """One-sample estimate of the bound, with standard normal `noise` `(n, latent_dim)`."""

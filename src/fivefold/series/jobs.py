@@ -121,7 +121,7 @@ def continuations(model: FittedModel, series: SeriesSet, steps: int, n: int, see
     if steps < 1:
         raise UsageError(f"`steps` must be at least 1, got {steps}")
     if not model.has_learnt(Conditioning.CAUSAL):
-        raise ModelError("`after` needs a model with a context decoder, this one was fitted with `window` 0")
+        raise ModelError("`after` needs a model with a context decoder, this one has none")
     schema = cast(SeriesSchema, model.schema)
     rng, c = np.random.default_rng(derive_seed(seed, "continue")), schema.channels.size
     ahead = max(schema.steps // _KNOWN, 1)

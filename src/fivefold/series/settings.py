@@ -47,8 +47,8 @@ class SeriesConfig(ModalityConfig):
 WORDS = Words("step", "steps", "value", "values")
 CONFIG = SeriesConfig
 OPTIONS: dict[str, frozenset[str]] = {
-    "check": frozenset({"schema", "time", "ids", "stride"}),
-    "fit": frozenset({"schema", "time", "ids", "stride", "series_network"}),
+    "check": frozenset({"schema", "time", "ids", "window", "stride"}),
+    "fit": frozenset({"schema", "time", "ids", "window", "stride", "series_network"}),
     "generate": frozenset({"temperature", "after", "steps"}),
     "denoise": frozenset({"std"}),
     "impute": frozenset({"n_samples"}),
@@ -72,7 +72,7 @@ WAVES = (0.5, 1.0, 2.0, 4.0)  # half turns across the window, by which is told w
 _SERIES = FitConfig(
     "default",
     NetworkConfig(latent_dim=16, likelihood="columns", first_channels=32, hidden=128),
-    ContextConfig(window=1, context_width=32, context_learning_rate=5e-4),
+    ContextConfig(field=1, context_width=32, context_learning_rate=5e-4),
     CorruptionConfig(hide=0.2),
     TrainingConfig(epochs=24, batch_size=32, learning_rate=3e-3, kl_warmup=5.0, validation=0.15),
     own=SeriesConfig(),
@@ -97,13 +97,10 @@ def series_config(config: FitConfig) -> SeriesConfig:
 
 def split_reading(settings: Mapping[str, Any]) -> tuple[dict[str, Any], dict[str, Any]]:
     """How the data are to be read, and the settings of the fit."""
-    names = ("time", "ids", "stride")
+    names = ("time", "ids", "window", "stride")
     reading = {name: settings[name] for name in names if settings.get(name) is not None}
-    window = settings.get("window")
-    others = {name: value for name, value in settings.items() if name not in (*names, "window", "schema")}
-    if window == 0:
-        others["window"] = 0  # no context decoder
-    return {**reading, "window": window or None, "overrides": settings.get("schema")}, others
+    others = {name: value for name, value in settings.items() if name not in (*names, "schema")}
+    return {**reading, "overrides": settings.get("schema")}, others
 
 
 def describe_context(config: FitConfig) -> str:

@@ -315,7 +315,7 @@ def codec_of(model: StoredModel, columns: pa.Schema, most: int = Limits().block_
 def check_context(model: StoredModel) -> None:
     """Raise `ModelError` if a model has no context decoder."""
     if not model.has_context:
-        raise ModelError("these archives need a model with a context decoder, this one was fitted with `window` 0")
+        raise ModelError("these archives need a model with a context decoder, this one has none")
 
 
 @dataclass(frozen=True)

@@ -68,7 +68,7 @@ LOG_NOISE = (-6.0, 4.0)  # bounds of the log variance of the factors' noise
 _ROWS = FitConfig(
     "default",
     NetworkConfig(latent_dim=8, likelihood="columns", hidden=64),
-    ContextConfig(window=1, context_width=128, context_learning_rate=2e-3, positions=16),
+    ContextConfig(field=1, context_width=128, context_learning_rate=2e-3, positions=16),
     CorruptionConfig(hide=0.6),
     TrainingConfig(epochs=30, learning_rate=2e-3, validation=0.15),
     TableConfig(),

@@ -54,13 +54,19 @@ def fit(
     resume : continue from the state in `workdir`
     logger : write logs to `workdir` as `csv` or for `tensorboard`
     settings : how the data are read: of images `mask` and `resize`, of tables and series `schema` (see `infer_table_schema`), of
-        series `time`, `ids`, `window` (steps of a window; 0 for no context decoder) and `stride`; and any field of
+        series `time`, `ids`, `window` (its steps) and `stride`; `context`, False for no context decoder; and any field of
         `NetworkConfig`, `ContextConfig`, `TrainingConfig` and the modality's own configuration; and `corruption` as
         `CorruptionConfig` or text
 
     Raises
     ------
     UsageError, DataError, TrainingError : with one line that says what to mend
+
+    Examples
+    --------
+    >>> model = fivefold.fit(trees, latent_dim=2, epochs=1, seed=0)
+    >>> model.schema.describe()
+    '6 columns (1 category, 2 real, 1 integer, 1 datetime, 1 boolean)'
     """
     data = ItemSet(data) if isinstance(data, Items) else data
     modality = modality_of(data.schema) if hasattr(data, "examples") else modality_for(data, kind, settings)

@@ -246,10 +246,9 @@ class VAETraining(pl.LightningModule):
         checkpoint["progress"] = {**vars(self.progress), "seconds": self.seconds}
 
     def on_load_checkpoint(self, checkpoint: dict[str, Any]) -> None:
-        before, now = (
-            {name: value for part in fit.values() if isinstance(part, dict) for name, value in part.items()}
-            for fit in (checkpoint["fit"], self.config.to_json())
-        )
+        own = self.config.own
+        before = FitConfig.from_json(checkpoint["fit"], None if own is None else type(own)).settings
+        now = self.config.settings
         if checkpoint["data"] != self.data:
             raise UsageError(f"`resume`: the fit was begun on {checkpoint['data']}, got {self.data}")
         for name in before.keys() - _MAY_CHANGE:

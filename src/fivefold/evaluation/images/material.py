@@ -224,7 +224,7 @@ class ImageMaterial(Material[Items]):
         seed = config.training.seed if seed is None else seed
         training = dataclasses.replace(config.training, max_minutes=None, epochs=epochs, seed=seed)
         with tempfile.TemporaryDirectory() as folder:
-            like = dataclasses.replace(config, network=network, training=training, context=ContextConfig(window=0))
+            like = dataclasses.replace(config, network=network, training=training, context=ContextConfig(field=0))
             return train_networks(self.train, like, Path(folder))
 
     def noisy(self, damage: Damage, strength: float, name: str) -> Items:
