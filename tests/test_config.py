@@ -158,6 +158,16 @@ def test_configure_replaces_single_settings():
     assert config.corruption == CorruptionConfig(hide=0.5)
 
 
+def test_a_fit_may_be_without_a_context_decoder():
+    assert configure(context=False) == configure(field=0)
+    assert configure(context=True) == configure()
+
+
+def test_on_disk_the_field_has_its_old_key():
+    assert configure(field=5).to_json()["context"]["window"] == 5
+    assert configure(field=5).settings["field"] == 5
+
+
 @pytest.mark.parametrize("preset", PRESETS)
 def test_configure_without_overrides_is_the_preset(preset):
     assert configure(preset, corruption=None) == PRESETS[preset]
@@ -195,6 +205,7 @@ def test_configure_takes_a_corruption_object():
         ("default", {"likelihood": "poisson"}, "`likelihood` must be one of bernoulli, pixels, gaussian"),
         ("default", {"corruption": "blur=1"}, "`corruption` must be none or"),
         ("default", {"corruption": 5}, "`corruption` must be a CorruptionConfig or text, got 5"),
+        ("default", {"context": 0}, "`context` must be true or false, got 0"),
     ],
 )
 def test_configure_refuses(preset, overrides, message):
