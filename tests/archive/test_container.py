@@ -62,12 +62,14 @@ def test_no_blocks():
     assert read(written([]))[2] == []
 
 
+@pytest.mark.situation("a file that is no archive", "refused in one line")
 @pytest.mark.parametrize("content", [b"", b"PNG and more, much more than a header takes", b"\x89FIVE"[:3] + b"x"])
 def test_something_else(content):
     with pytest.raises(NotAnArchiveError):
         opened(content)
 
 
+@pytest.mark.situation("an archive of a newer version", "refused in one line")
 def test_a_newer_version():
     content = bytearray(written())
     content[8] = 3
@@ -75,6 +77,7 @@ def test_a_newer_version():
         opened(bytes(content))
 
 
+@pytest.mark.situation("an archive cut short, wherever", "refused in one line")
 def test_every_truncation_is_told():
     content = written()
     for end in range(1, len(content)):
@@ -82,6 +85,7 @@ def test_every_truncation_is_told():
             read(content[:end])
 
 
+@pytest.mark.situation("an archive with a flipped bit, wherever", "refused in one line")
 def test_every_flipped_bit_is_told():
     """But for the two reserved bytes, which the header's checksum covers too."""
     content = written()

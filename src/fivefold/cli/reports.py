@@ -6,7 +6,7 @@ import json as json_module
 import time
 from collections.abc import Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any, Literal
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
@@ -22,10 +22,17 @@ if TYPE_CHECKING:
 
 _DEMO_EPOCHS = 5
 _MODEL = "model"
-_Against = Annotated[
-    Literal["specialists"] | None, typer.Option(help="Compare with specialists, trained here where they train.")
-]
 _JOBS = ("compress", "generate", "denoise", "detect", "impute")
+
+
+def _checked(against: str | None) -> str | None:
+    if against not in (None, "specialists"):
+        raise UsageError(f"--against must be specialists, got {against!r}")
+    return against
+
+
+_AGAINST = "Compare with specialists, trained here where they train."
+_Against = Annotated[str | None, typer.Option(metavar="specialists", help=_AGAINST, callback=_checked)]
 
 
 @app.command()
