@@ -79,7 +79,6 @@ def test_impute_fills_and_leaves_the_rest(run, here, tree_folder, tmp_path, endi
     assert lower["kind"][before["kind"].isna()].isna().all()
 
 
-@pytest.mark.situation("a table larger than memory", "result right")
 def test_large_files_go_part_by_part(run, here, tree_folder, tmp_path, monkeypatch):
     whole = run("impute", tree_folder, "trees.csv", "-o", "whole.csv")
     from fivefold.tables import dataset
@@ -120,9 +119,9 @@ def test_denoise_mends_and_says_why(run, here, tree_folder, tmp_path):
     changes = pd.read_csv(tmp_path / "changes.csv")
     assert json.loads(done.out)["replaced"] == len(changes)
     (line,) = changes[(changes["row"] == 9) & (changes["column"] == "height")].to_dict("records")
-    assert line["was"] == pytest.approx(bad.loc[9, "height"])
+    assert float(line["was"]) == pytest.approx(bad.loc[9, "height"])
     mended = pd.read_csv(tmp_path / "mended.csv")
-    assert mended.loc[9, "height"] == pytest.approx(line["is"])
+    assert mended.loc[9, "height"] == pytest.approx(float(line["is"]))
     assert line["probability"] > 0.5
 
 
@@ -143,7 +142,6 @@ def test_generate_encode_and_decode(run, here, tree_folder, tmp_path):
     assert len(pd.read_csv(tmp_path / "back.csv")) == 60
 
 
-@pytest.mark.situation("a 2-D array in a .npy file", "read right")
 @pytest.mark.filterwarnings("default::UserWarning")
 def test_arrays_in_files_are_tables(run, trees, tmp_path):
     numbers = trees[["height", "girth", "age"]].to_numpy()[:100]
@@ -191,7 +189,7 @@ MISTAKES = {
     "all missing": (("fit", "nothing.csv", "-o", "new"), 1, ["nothing.csv", "all values are missing"]),
     "infinite": (("fit", "infinite.csv", "-o", "new"), 1, ["infinite.csv", "'a'", "row 1", "finite"]),
     "ragged": (("fit", "ragged.csv", "-o", "new"), 1, ["ragged.csv", "row 1", "2 columns", "got 1"]),
-    "encoding": (("fit", "latin.csv", "-o", "new"), 1, ["latin.csv", "UTF-8"]),
+    "encoding": (("fit", "latin.csv", "-o", "new", "--encoding", "utf-8"), 1, ["latin.csv", "UTF-8", "--encoding"]),
     "too many categories": (("fit", "words.csv", "-o", "new"), 1, ["words.csv", "all values differ"]),
     "damaged": (("fit", "damaged.parquet", "-o", "new"), 1, ["damaged.parquet"]),
     "missing file": (("fit", "nowhere.csv", "-o", "new"), 1, ["nowhere.csv", "no such file"]),
@@ -294,7 +292,6 @@ def test_mistakes(run, here, tree_folder, model_folder, tmp_path, case):
     assert sorted(path.name for path in tmp_path.iterdir()) == before, "nothing is left behind"
 
 
-@pytest.mark.situation("new categories in a file", "result right")
 @pytest.mark.filterwarnings("default::UserWarning")
 def test_new_categories_are_survived(run, here, tree_folder, tmp_path):
     new = here.copy()

@@ -8,7 +8,7 @@ import shutil
 import warnings
 from collections.abc import Callable, Collection, Mapping
 from pathlib import Path
-from typing import Annotated, Any, Literal, get_args, get_origin, get_type_hints
+from typing import Annotated, Any, Literal, get_origin, get_type_hints
 
 import typer
 
@@ -24,7 +24,8 @@ from fivefold.training.recipe import STATE_FILE
 _TRAINING = "training"  # in the model folder: state and logs
 _CORRUPTION = "Shares of items to train on corrupted: hide, block, uniform, gaussian, salt_and_pepper; or none."
 _CONTEXT = "Whether to fit a context decoder. [default: as the preset has it]"
-_SCHEMA = 'What columns are: {"columns": {NAME: {"kind": …, "missing": […]}}}.'
+_SCHEMA = 'What columns are: {"columns": {NAME: {"kind": …, "missing": […], "format": …}}}.'
+_TEXT, _FOUND = "Of a table that is text:", "[default: as found]"
 _READING: dict[str, tuple[Any, typer.models.OptionInfo]] = {
     "corruption": (str, typer.Option(metavar="KIND=SHARE,…", help=_CORRUPTION)),
     "schema": (Path, typer.Option(metavar="JSON", help=_SCHEMA)),
@@ -34,6 +35,14 @@ _READING: dict[str, tuple[Any, typer.models.OptionInfo]] = {
     "window": (int, typer.Option(help="Steps of a window. [default: chosen from the data]")),
     "stride": (int, typer.Option(help="Steps from one window to the next. [default: a quarter of --window]")),
     "context": (bool, typer.Option("--context/--no-context", help=_CONTEXT)),
+    "separator": (str, typer.Option(metavar="CHAR", help=f"{_TEXT} between cells: a character, or tab. {_FOUND}")),
+    "decimal": (str, typer.Option(metavar="MARK", help=f"{_TEXT} . or , where numbers may have either. {_FOUND}")),
+    "encoding": (str, typer.Option(help=f"{_TEXT} such as utf-8, cp1252. {_FOUND}")),
+    "header": (str, typer.Option(help=f"{_TEXT} first, if the first row are names, or none. {_FOUND}")),
+    "missing": (
+        list[str],
+        typer.Option(metavar="COLUMN=VALUE|…", help="What stands for missing, such as price=-999|?."),
+    ),
     "mask": (Path, typer.Option(metavar="MASKS", help=options.MASK)),
     "resize": (str, typer.Option(metavar="HxW", help=options.RESIZE)),
 }
@@ -49,16 +58,13 @@ def _settings() -> dict[str, tuple[Any, typer.models.OptionInfo]]:
     found: dict[str, tuple[Any, typer.models.OptionInfo]] = {}
     for config, names in _FIELDS:
         hints = get_type_hints(config)
-        found |= {name: (hints[name], options.setting(config, name)) for name in names}
+        found |= {name: (_typed(hints[name]), options.setting(config, name)) for name in names}
     for modality in MODALITIES.values():
         own: Any = modality.settings.CONFIG
         for name, flag in modality.settings.FLAGS.items():
-            found[name] = get_type_hints(own)[name], options.setting(own, name, flag)
+            found[name] = _typed(get_type_hints(own)[name]), options.setting(own, name, flag)
     found |= _READING
-    for name, (hint, option) in found.items():
-        if get_origin(hint) is Literal:  # checked by the configuration, which answers in one line
-            option.metavar = "|".join(get_args(hint))
-            found[name] = str, option
+    for name, (_, option) in found.items():
         takers = [m.name for m in MODALITIES.values() if name in m.settings.OPTIONS["fit"]]
         training = name in dataclasses.asdict(TrainingConfig()) or name == "corruption"
         panel = "training" if training else takers[0] if len(takers) == 1 else "all data"
@@ -66,16 +72,26 @@ def _settings() -> dict[str, tuple[Any, typer.models.OptionInfo]]:
     return found
 
 
+def _typed(hint: Any) -> Any:
+    """A field's type on the command line, where choices are checked by the configuration."""
+    return str if get_origin(hint) is Literal else hint
+
+
 def _with_settings(names: Collection[str]) -> Callable[[Any], Any]:
     """Of a command: its `**settings` spelled out as those of these names."""
 
     def spell_out(command: Any) -> Any:
         signature = inspect.signature(command, eval_str=True)
-        *shown, _ = signature.parameters.values()
-        for name, (kind, option) in _SETTINGS.items():
-            if name in names:
-                hint: Any = Annotated[kind | None, option]
-                shown.append(inspect.Parameter(name, inspect.Parameter.KEYWORD_ONLY, default=None, annotation=hint))
+        shown = [
+            parameter for parameter in signature.parameters.values() if parameter.kind is not parameter.VAR_KEYWORD
+        ]
+        shown += [
+            inspect.Parameter(
+                name, inspect.Parameter.KEYWORD_ONLY, default=None, annotation=Annotated[kind | None, option]
+            )
+            for name, (kind, option) in _SETTINGS.items()
+            if name in names
+        ]
         command.__signature__ = signature.replace(parameters=shown)
         command.__annotations__ = {parameter.name: parameter.annotation for parameter in shown}
         return command
@@ -171,6 +187,8 @@ def _parsed(settings: Mapping[str, Any]) -> dict[str, Any]:
     """The settings that are given, those that are written in a way of their own read."""
     given = {name: value for name, value in settings.items() if value is not None}
     given |= {"resize": options.parse_size(given["resize"])} if "resize" in given else {}
+    if missing := options.parse_columns("missing", given.pop("missing", None)):
+        given["missing"] = {name: value.split("|") for name, value in missing.items()}
     return given | ({"schema": options.read_json("schema", given["schema"])} if "schema" in given else {})
 
 

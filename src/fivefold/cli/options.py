@@ -73,13 +73,13 @@ def check_seed(seed: int) -> None:
         raise UsageError(f"--seed must be at least 0, got {seed}")
 
 
-def parse_given(texts: list[str] | None) -> dict[str, str] | None:
-    """`COLUMN=VALUE` by column; raises `UsageError`."""
+def parse_columns(flag: str, texts: list[str] | None) -> dict[str, str] | None:
+    """`COLUMN=VALUE` by column, as `--flag` was given; raises `UsageError`."""
     given = {}
     for text in texts or ():
         name, equals, value = text.partition("=")
         if not equals:
-            raise UsageError(f"--given must be COLUMN=VALUE with a modelled column, got {text!r}")
+            raise UsageError(f"--{flag} must be COLUMN=VALUE with a column of the table, got {text!r}")
         given[name] = value
     return given or None
 

@@ -20,14 +20,15 @@ Tables = tuple[np.ndarray, ...]
 _TOTAL = 1 << PRECISION
 
 
-def _compiled(function: F) -> F:
+def compiled(function: F) -> F:
+    """The function, compiled when it is first called, and kept on disk where that may be written to."""
     try:
         return cast(F, numba.njit(cache=True, nogil=True)(function))
     except RuntimeError:  # there is no folder that may be written to
         return cast(F, numba.njit(nogil=True)(function))
 
 
-@_compiled
+@compiled
 def _below(symbol: int, i: int, total: int, tables: Tables) -> int:
     """2 ** PRECISION · P(X < symbol) under the i-th distribution, at least `symbol`."""
     edges, weights, locations, inverses, farthest, cells = tables
@@ -48,7 +49,7 @@ def _below(symbol: int, i: int, total: int, tables: Tables) -> int:
     return below
 
 
-@_compiled
+@compiled
 def intervals(symbols: np.ndarray, tables: Tables) -> tuple[np.ndarray, np.ndarray]:
     """Start and frequency of each symbol, `(n,)` uint64."""
     n, weights = len(symbols), tables[1]
@@ -60,7 +61,7 @@ def intervals(symbols: np.ndarray, tables: Tables) -> tuple[np.ndarray, np.ndarr
     return starts, frequencies
 
 
-@_compiled
+@compiled
 def push(heads: np.ndarray, words: np.ndarray, count: int, starts: np.ndarray, frequencies: np.ndarray) -> int:
     """Push symbols by their intervals, from the last to the first; `words` has room. Returns the number of words."""
     for i in range(len(starts) - 1, -1, -1):
@@ -75,7 +76,7 @@ def push(heads: np.ndarray, words: np.ndarray, count: int, starts: np.ndarray, f
     return count
 
 
-@_compiled
+@compiled
 def _take(heads: np.ndarray, lane: int, words: np.ndarray, count: int, start: int, end: int) -> int:
     """Drop the symbol of an interval, in which the lane's head is. Returns the number of words left, or −1."""
     slot = np.int64(heads[lane] & np.uint64(_TOTAL - 1))
@@ -89,7 +90,7 @@ def _take(heads: np.ndarray, lane: int, words: np.ndarray, count: int, start: in
     return count
 
 
-@_compiled
+@compiled
 def pop_mixtures(heads: np.ndarray, words: np.ndarray, count: int, tables: Tables) -> tuple[np.ndarray, int]:
     """The lowest symbol, most often an image's background, is tried first; then by bisection."""
     highest, weights = len(tables[0]) - 2, tables[1]
@@ -114,7 +115,7 @@ def pop_mixtures(heads: np.ndarray, words: np.ndarray, count: int, tables: Table
     return symbols, count
 
 
-@_compiled
+@compiled
 def pop_classes(heads: np.ndarray, words: np.ndarray, count: int, starts: np.ndarray) -> tuple[np.ndarray, int]:
     """`starts` are those of `alphabets.Classes`."""
     symbols = np.empty(len(starts), np.int64)
@@ -129,7 +130,7 @@ def pop_classes(heads: np.ndarray, words: np.ndarray, count: int, starts: np.nda
     return symbols, count
 
 
-@_compiled
+@compiled
 def pop_even(heads: np.ndarray, words: np.ndarray, count: int, sizes: np.ndarray) -> tuple[np.ndarray, int]:
     """`sizes` are those of `alphabets.Even`."""
     symbols = np.empty(len(sizes), np.int64)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from dataclasses import replace
 from typing import Any, NoReturn
 
 import numpy as np
@@ -12,6 +13,7 @@ from pyarrow import types as pt
 
 from fivefold.errors import DataError, ModelError
 from fivefold.tables.schema import Category, Column
+from fivefold.tables.spelling import Spelling, StampSpelling, find_numbers, find_stamps, spelling_of
 
 FITTED = "as the model was fitted"
 EXACT = float(1 << 53)  # integers beyond are not all float64
@@ -72,10 +74,10 @@ def encode_column(array: pa.ChunkedArray, column: Column, source: str, first: in
 
     Raises `DataError`, naming column and row, for what is of another kind, or infinite.
     """
-    array = blank(plain(array), column.sentinels)
+    array = _as_spelled(blank(plain(array), column.sentinels), column)
     if column.kind == "category":
         return _codes(array, column.categories)
-    target = {"datetime": arrow_type(column.dtype), "boolean": pa.bool_()}.get(column.kind, pa.float64())
+    target = {"datetime": count_type(column), "boolean": pa.bool_()}.get(column.kind, pa.float64())
     if column.kind == "boolean" and is_number(array.type):
         target = pa.float64()
     if is_text(array.type):
@@ -106,13 +108,17 @@ def decode_column(column: Column, cells: np.ndarray, target: pa.DataType) -> pa.
         missing |= cells >= len(column.categories)
         return _categories(column, np.where(missing, 0, cells).astype(np.int64), missing, target)
     cells = np.where(missing, 0.0, cells)
+    if column.spelling and (is_text(target) or (column.kind == "datetime" and pt.is_integer(target))):
+        own = count_type(column)
+        values = decode_column(replace(column, spelling="", dtype=str(own)), np.where(missing, np.nan, cells), own)
+        return spelling_of(column.kind, column.spelling).write(values).cast(target)
     if column.kind == "boolean":
         return pa.array(cells >= 0.5, mask=missing).cast(target)
     if column.is_whole or pt.is_integer(target):
         limits = np.iinfo(target.to_pandas_dtype()) if pt.is_integer(target) else np.iinfo(np.int64)
         cells = np.clip(np.rint(cells), max(limits.min, -(2**63)), min(limits.max, 2**63 - 1024))
     if column.kind == "datetime":
-        own = arrow_type(column.dtype)
+        own = count_type(column)
         count = pa.array(cells.astype(np.int64), mask=missing).cast(_count_type(own))
         return count.cast(own).cast(target, safe=False)
     array = pa.array(cells, mask=missing)
@@ -121,9 +127,31 @@ def decode_column(column: Column, cells: np.ndarray, target: pa.DataType) -> pa.
     return array.cast(target, safe=False)
 
 
-def decode_type(column: Column) -> pa.DataType:
-    """The Arrow type of the fitted column."""
-    return arrow_type(column.dtype)
+def count_type(column: Column) -> pa.DataType:
+    """The type whose counts a column's encoded dates are; of others bool or float64."""
+    if column.kind != "datetime":
+        return pa.bool_() if column.kind == "boolean" else pa.float64()
+    fitted = arrow_type(column.dtype)
+    return StampSpelling(column.spelling).kind if column.spelling and not pt.is_temporal(fitted) else fitted
+
+
+def _as_spelled(array: pa.ChunkedArray, column: Column) -> pa.ChunkedArray:
+    """Texts that are spelled as the column's are, or in another way that is known, as what they stand for."""
+    compact = column.kind == "datetime" and pt.is_integer(array.type)
+    if column.kind == "category" or not (is_text(array.type) or compact) or array.null_count == len(array):
+        return array
+    texts = array.cast(pa.large_string())
+    spellings: list[Spelling] = [spelling_of(column.kind, column.spelling)] if column.spelling else []
+    distinct = texts.unique().drop_null()
+    if column.kind == "datetime":
+        spellings += find_stamps(distinct)
+    elif column.kind in ("real", "integer"):
+        spellings += [found for found, _ in (find_numbers(distinct),) if found]
+    for spelling in spellings:
+        values = spelling.parse(texts)
+        if values.null_count == array.null_count:
+            return values
+    return array
 
 
 def _count_type(kind: pa.DataType) -> pa.DataType:

@@ -1,112 +1,243 @@
-"""CSV as this package reads and writes it: UTF-8, and empty, NA, NaN and null are missing."""
+"""Tables as separated text: read record by record, their cells typed, and written; what spells a missing cell is pandas' list."""
 
 from __future__ import annotations
 
-import re
-from collections.abc import Iterator
-from contextlib import contextmanager
+import codecs
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
 from pathlib import Path
-from typing import BinaryIO
+from typing import Any, BinaryIO, NoReturn
 
+import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
-from pyarrow import csv
 from pyarrow import types as pt
 
 from fivefold.errors import DataError
+from fivefold.inputs import open_input
 from fivefold.tables.cells import FITTED, arrow_type, is_number, is_text
+from fivefold.tables.dialect import SAMPLE, find_dialect
+from fivefold.tables.records import RecordBlock, quoted, scan
 from fivefold.tables.schema import Column, TableSchema
+from fivefold.tables.spelling import StampSpelling, spelling_of_typed
 
-MISSING = ("", "NA", "NaN", "nan", "null", "NULL")
-_BLOCK_BYTES = 1 << 22
-_CONVERSION = re.compile(r"In CSV column #(\d+): (?:Row #(\d+): )?CSV conversion error to (.+?): (.*)", re.DOTALL)
-_RAGGED = re.compile(r"CSV parse error: (?:Row #(\d+): )?Expected (\d+) columns, got (\d+)")
+MISSING = (
+    *("", "NA", "NaN", "nan", "null", "NULL", "None", "N/A", "n/a", "#N/A", "#N/A N/A", "#NA", "<NA>", "-NaN", "-nan"),
+    *("1.#IND", "-1.#IND", "1.#QNAN", "-1.#QNAN"),
+)
+_CHUNK = 1 << 22
+_LONGEST_RECORD = 1 << 26
+_SPELLED_BY = 10_000  # cells, to see how a column's are written
+_LADDER = (
+    pa.int64(),
+    pa.bool_(),
+    pa.date32(),
+    pa.time32("s"),
+    *(pa.timestamp(unit, zone) for unit in ("s", "ns") for zone in (None, "UTC")),
+    pa.float64(),
+)
+
+
+@dataclass(frozen=True)
+class CsvText:
+    """What a table was read from.
+
+    Attributes
+    ----------
+    file
+    spellings : how typed columns are written, by name
+    block : the rows as they stand there; None if all were read at once
+    """
+
+    file: CsvFile
+    spellings: Mapping[str, str]
+    block: RecordBlock | None = None
 
 
 class CsvFile:
-    """A CSV or TSV file, plain or gzipped; its first part is looked at.
+    """A file of separated text, whose first part is looked at.
 
-    With a `schema` the types of columns come from it, and those that it doesn't model stay text.
+    With a `schema` the types of columns come from it, and those that it doesn't model stay text; so do columns that are
+    `texts`. Other parameters are those of `find_dialect`.
 
     Raises `DataError` if it can't be read.
+
+    Attributes
+    ----------
+    names : of its columns
+    dialect
+    head : what stands before the first row, UTF-8
     """
 
-    def __init__(self, path: Path, schema: TableSchema | None = None) -> None:
-        self.path = path
-        self._separator = separator(path)
+    def __init__(
+        self, path: Path, schema: TableSchema | None = None, texts: frozenset[str] = frozenset(), **dialect: Any
+    ) -> None:
+        self.path, self._schema, self._texts = path, schema, texts
+        with open_input(path) as file:
+            sample = file.read(SAMPLE)
+        self.dialect = find_dialect(path, sample, () if schema is None else schema.names, **dialect)
+        self.head = b""
+        self.names: tuple[str, ...] = ()
         self._types: dict[str, pa.DataType] = {}
-        self._fitted = schema is not None
-        self._single = False
-        with self._open(), self._stream() as stream:
-            if stream.read(2) in (b"\xff\xfe", b"\xfe\xff"):
-                raise DataError(f"{path}: must be UTF-8 text, got UTF-16")
-        with self._open(), self._stream() as stream, csv.open_csv(stream, *self._options()) as reader:
-            met = reader.schema
-            self.names: tuple[str, ...] = tuple(met.names)
-        self._single = len(self.names) == 1
-        if schema is not None:
-            columns = {column.name: column for column in schema.columns}
-            self._types = {field.name: _csv_type(columns.get(field.name), field.type) for field in met}
+        next(self._blocks(), None)  # finds names
+        if not self.names:
+            raise DataError(f"{path}: has no rows")
 
-    def read(self) -> pa.Table:
+    def read(self) -> tuple[pa.Table, CsvText]:
         """All of it; the types of columns, if not the schema's, come from all rows."""
-        with self._open(), self._stream() as stream:
-            table = csv.read_csv(stream, *self._options())
-        self._check(table.schema)
-        return table
-
-    def batches(self) -> Iterator[pa.RecordBatch]:
-        """Part by part, of any number of rows; the types of columns, if not the schema's, come from the first."""
-        with self._open(), self._stream() as stream, csv.open_csv(stream, *self._options()) as reader:
-            self._check(reader.schema)
-            yield from reader
-
-    def _options(self) -> tuple[csv.ReadOptions, csv.ParseOptions, csv.ConvertOptions]:
-        # on one thread, so that errors know their row
-        return (
-            csv.ReadOptions(use_threads=False, block_size=_BLOCK_BYTES),
-            csv.ParseOptions(delimiter=self._separator, newlines_in_values=True, ignore_empty_lines=not self._single),
-            csv.ConvertOptions(null_values=list(MISSING), strings_can_be_null=True, column_types=self._types),
+        parts = [pa.table([block.column(at) for at in range(len(self.names))], self.names) for block in self._blocks()]
+        table = (
+            pa.concat_tables(parts)
+            if parts
+            else pa.table({name: pa.array([], pa.large_string()) for name in self.names})
         )
+        return self._typed(table.columns, 0), CsvText(self, self._spelled(table.columns))
 
-    def _stream(self) -> pa.NativeFile:
-        gzipped = self.path.name.lower().endswith(".gz")
-        return pa.input_stream(self.path, compression="gzip" if gzipped else None)
+    def blocks(self, rows: int) -> Iterator[tuple[pa.Table, CsvText]]:
+        """`rows` at a time; the types of columns, if not the schema's, come from the first ones."""
+        first = 0
+        spellings: Mapping[str, str] | None = None
+        for block in _regroup(self._blocks(), rows):
+            texts = [pa.chunked_array([block.column(at)]) for at in range(len(self.names))]
+            table = self._typed(texts, first)
+            spellings = self._spelled(texts) if spellings is None else spellings
+            yield table, CsvText(self, spellings, block)
+            first += len(block)
 
-    def _check(self, schema: pa.Schema) -> None:
-        for field in schema:
-            if pt.is_binary(field.type):
-                raise DataError(f"{self.path}: must be UTF-8 text, got other bytes in column {field.name!r}")
+    def recoded(self, text: bytes) -> bytes:
+        """UTF-8 in the file's encoding."""
+        return text if self.dialect.encoding == "utf-8" else text.decode().encode(self.dialect.encoding)
 
-    @contextmanager
-    def _open(self) -> Iterator[None]:
-        """Arrow's errors as ours."""
+    def _blocks(self) -> Iterator[RecordBlock]:
+        dialect, rest, rows, named = self.dialect, b"", 0, False
+        decoder = codecs.getincrementaldecoder(dialect.encoding)()
+        with open_input(self.path) as file:
+            file.read(len(dialect.mark))
+            last = False
+            while not last:
+                data = file.read(_CHUNK)
+                last = len(data) < _CHUNK
+                text = np.frombuffer(rest + self._decoded(decoder, data, last, rows).encode(), np.uint8)
+                blank = len(self.names) == 1
+                records = scan(text, dialect.separator, dialect.comment, blank=blank, last=last)
+                if not named and len(records.counts):
+                    named, begin = True, self._name(text, records)
+                    text = text[begin:]
+                    records = scan(text, dialect.separator, dialect.comment, blank=len(self.names) == 1, last=last)
+                if len(bad := np.flatnonzero(records.counts != len(self.names))):
+                    raise DataError(
+                        f"{self.path}: row {rows + bad[0]}: must have {len(self.names)} columns, got {records.counts[bad[0]]}"
+                    )
+                if last and records.consumed < len(text):
+                    raise DataError(f"{self.path}: row {rows + len(records.counts)}: its quotes are not closed")
+                if len(text) - records.consumed > _LONGEST_RECORD:
+                    raise DataError(
+                        f"{self.path}: row {rows + len(records.counts)}: is longer than {_LONGEST_RECORD:,} bytes"
+                    )
+                rest = text[records.consumed :].tobytes()
+                if n := len(records.counts):
+                    begins = np.append(0, records.begins[1:])
+                    starts, ends = records.starts.reshape(n, -1), records.ends.reshape(n, -1)
+                    yield RecordBlock(text[: records.consumed], starts, ends, begins)
+                    rows += n
+
+    def _name(self, text: np.ndarray, records: Any) -> int:
+        """Take the names from the first record; where the rows begin."""
+        count = int(records.counts[0])
+        if not self.dialect.header:
+            self.names = self.names or tuple(f"x{at}" for at in range(count))
+            return 0
+        first = RecordBlock(text, records.starts[:count][None], records.ends[:count][None], records.begins[:1])
+        names = [first.column(at)[0].as_py() for at in range(count)]
+        unnamed = [at for at, name in enumerate(names) if not name]
+        for at in unnamed if len(unnamed) > 1 else ():
+            names[at] = f"unnamed: {at}"
+        self.names = tuple(names)
+        begin = int(records.begins[1]) if len(records.begins) > 1 else records.consumed
+        self.head = text[:begin].tobytes()
+        return begin
+
+    def _decoded(self, decoder: codecs.IncrementalDecoder, data: bytes, last: bool, rows: int) -> str:
         try:
-            yield
-        except UnicodeDecodeError:
-            raise DataError(f"{self.path}: must be UTF-8 text, got other bytes in the names of columns") from None
-        except (pa.ArrowException, OSError) as error:
-            raise DataError(f"{self.path}: {self._explain(str(error))}") from None
+            return decoder.decode(data, last)
+        except UnicodeDecodeError as error:
+            name, got = self.dialect.encoding.upper(), error.object[error.start]
+            raise DataError(
+                f"{self.path}: must be {name} text, got the byte {got:#04x} after row {rows}; give its `encoding`"
+            ) from None
 
-    def _explain(self, error: str) -> str:
-        if "Empty CSV file" in error:
-            return "has no rows"
-        if ragged := _RAGGED.search(error):
-            number, expected, got = ragged.groups()
-            return f"{_row(number)}must have {expected} columns, got {got}"
-        if conversion := _CONVERSION.search(error):
-            at, number, kind, got = conversion.groups()
-            place = f"column {self.names[int(at)]!r}, {_row(number)}"
-            if "UTF8" in got:
-                return f"{place}must be UTF-8 text, got other bytes"
-            value = got.removeprefix("invalid value ").strip()[:80]
-            return f"{place}must be {_named(kind)} {FITTED if self._fitted else 'like the rows before'}, got {value}"
-        return f"can't be read as CSV: {error.splitlines()[0] if error else 'unknown error'}"
+    def _typed(self, texts: list[pa.ChunkedArray], first: int) -> pa.Table:
+        columns = {} if self._schema is None else {column.name: column for column in self._schema.columns}
+        typed = []
+        for name, column in zip(self.names, texts, strict=True):
+            present = blank_missing(column)
+            if name not in self._types:
+                met = pa.string() if name in self._texts else infer_type(present)
+                self._types[name] = met if self._schema is None else _fitted_type(columns.get(name), met)
+            try:
+                typed.append(convert(present, self._types[name]))
+            except pa.ArrowException:
+                self._refuse(name, present, first)
+        return pa.table(typed, self.names)
+
+    def _spelled(self, texts: list[pa.ChunkedArray]) -> dict[str, str]:
+        spelled = {}
+        for name, column in zip(self.names, texts, strict=True):
+            if not is_text(self._types[name]):
+                present = blank_missing(column.slice(0, _SPELLED_BY)).drop_null().unique()
+                spelled[name] = spelling_of_typed(present, self._types[name])
+        return {name: spelling for name, spelling in spelled.items() if spelling}
+
+    def _refuse(self, name: str, texts: pa.ChunkedArray, first: int) -> NoReturn:
+        """Raise for the first text that is not of the column's type."""
+        kind = self._types[name]
+        for text in texts.unique().drop_null():
+            try:
+                convert(pa.chunked_array([[text.as_py()]], pa.large_string()), kind)
+            except pa.ArrowException:
+                row = first + pc.index(texts, text).as_py()
+                like = FITTED if self._schema else "like the rows before"
+                raise DataError(
+                    f"{self.path}: column {name!r}, row {row}: must be {_named(kind)} {like}, got {text.as_py()[:80]!r}"
+                ) from None
+        raise DataError(f"{self.path}: column {name!r}: must be {_named(kind)}")
 
 
-def separator(path: Path) -> str:
-    """What stands between the cells of a file of this ending."""
-    return "\t" if path.name.lower().removesuffix(".gz").endswith(".tsv") else ","
+def blank_missing(texts: pa.ChunkedArray) -> pa.ChunkedArray:
+    """Null for texts that spell a missing value."""
+    missing = pc.is_in(pc.utf8_trim_whitespace(texts), pa.array(MISSING, texts.type))
+    return pc.if_else(missing, pa.scalar(None, texts.type), texts)
+
+
+def infer_type(texts: pa.ChunkedArray) -> pa.DataType:
+    """The first type that all can be; text for numbers of more digits than any number has here."""
+    if texts.null_count == len(texts):
+        return pa.null()
+    for kind in _LADDER:
+        if pt.is_floating(kind) and pc.any(pc.match_substring_regex(texts, r"^\s*[+-]?\d{17,}\s*$")).as_py():
+            continue
+        try:
+            convert(texts, kind)
+        except pa.ArrowException:
+            continue
+        return kind
+    return pa.string()
+
+
+def convert(texts: pa.ChunkedArray, kind: pa.DataType) -> pa.ChunkedArray:
+    """Texts as values of a type; raises `ArrowInvalid` if they are none."""
+    if is_text(kind):
+        return texts.cast(kind)
+    if pt.is_null(kind) and texts.null_count == len(texts):
+        return pa.chunked_array([pa.nulls(len(texts))])
+    texts = pc.utf8_trim_whitespace(texts)
+    if not pt.is_time(kind):
+        return texts.cast(kind)
+    for pattern in ("%H:%M", "%H:%M:%S"):
+        times = StampSpelling(pattern).parse(texts)
+        if times.null_count == texts.null_count:
+            return times.cast(kind)
+    raise pa.ArrowInvalid(f"must be {kind}")
 
 
 def write_csv(file: BinaryIO, table: pa.Table, separator: str, header: bool) -> None:
@@ -115,7 +246,7 @@ def write_csv(file: BinaryIO, table: pa.Table, separator: str, header: bool) -> 
     Raises `DataError` for a column whose type has no text.
     """
     if header:
-        names = _quoted(pa.chunked_array([table.column_names], pa.large_string()), separator)
+        names = quoted(pa.array(table.column_names, pa.large_string()), separator)
         file.write(separator.join(names.to_pylist()).encode() + b"\n")
     for batch in table.to_batches(max_chunksize=1 << 16):
         columns = [_texts(column, name, separator) for name, column in zip(batch.schema.names, batch, strict=True)]
@@ -133,23 +264,12 @@ def _texts(column: pa.Array, name: str, separator: str) -> pa.Array:
         texts = column.cast(pa.large_string())
     except (pa.ArrowInvalid, pa.ArrowNotImplementedError):
         raise DataError(f"column {name!r} of type {column.type} can't be written as CSV; give .parquet") from None
-    return pc.fill_null(_quoted(texts, separator) if written else texts, "")
+    return pc.fill_null(quoted(texts, separator) if written else texts, "")
 
 
-def _quoted(texts: pa.Array | pa.ChunkedArray, separator: str) -> pa.Array | pa.ChunkedArray:
-    special = pc.match_substring_regex(texts, f'[{separator}"\r\n]')
-    if not pc.any(special).as_py():
-        return texts
-    doubled = pc.replace_substring(texts, '"', '""')
-    quote = pa.scalar('"', pa.large_string())
-    return pc.if_else(
-        special, pc.binary_join_element_wise(quote, doubled, quote, pa.scalar("", pa.large_string())), texts
-    )
-
-
-def _csv_type(column: Column | None, met: pa.DataType) -> pa.DataType:
+def _fitted_type(column: Column | None, met: pa.DataType) -> pa.DataType:
     """How to read a column of which the first rows look like `met`."""
-    if column is None:
+    if column is None or is_text(fitted := arrow_type(column.dtype)):
         return pa.string()
     if column.kind == "category":
         return met if is_number(met) and not isinstance(column.categories[0], str) else pa.string()
@@ -161,15 +281,26 @@ def _csv_type(column: Column | None, met: pa.DataType) -> pa.DataType:
         return pa.float64() if pt.is_floating(met) else pa.int64()
     if column.kind == "boolean":
         return met if pt.is_integer(met) else pa.bool_()
-    if pt.is_temporal(met):
+    if pt.is_temporal(met) or (column.spelling and pt.is_integer(met)):
         return met
-    return arrow_type(column.dtype) if pt.is_null(met) else pa.string()
+    return fitted if pt.is_null(met) else pa.string()
 
 
-def _row(number: str | None) -> str:
-    return "" if number is None else f"row {int(number) - 2}: "  # Arrow counts the header, and from 1
+def _regroup(blocks: Iterator[RecordBlock], rows: int) -> Iterator[RecordBlock]:
+    """Blocks as such of `rows` each, but the last."""
+    waiting: list[RecordBlock] = []
+    for block in blocks:
+        waiting.append(block)
+        if sum(map(len, waiting)) >= rows:
+            whole = RecordBlock.joined(waiting)
+            for first in range(0, len(whole) - rows + 1, rows):
+                yield whole.part(first, rows)
+            rest = len(whole) % rows
+            waiting = [whole.part(len(whole) - rest, rest)] if rest else []
+    if waiting:
+        yield RecordBlock.joined(waiting)
 
 
-def _named(kind: str) -> str:
+def _named(kind: pa.DataType) -> str:
     names = {"double": "a number", "int64": "an integer", "bool": "true or false", "string": "text", "null": "empty"}
-    return names.get(kind, "a date or time")
+    return names.get(str(kind), "a date or time")

@@ -14,12 +14,14 @@ import pyarrow as pa
 
 from fivefold.arrays import count_axes, read_npy
 from fivefold.dataset import ItemSet
-from fivefold.errors import DataError
+from fivefold.errors import DataError, UsageError
 from fivefold.findings import Check
 from fivefold.items import Block, Collector, Items, Numbers
 from fivefold.progress import progress_bar
-from fivefold.tables.files import TableOutput, TableReader, is_table_path
-from fivefold.tables.inference import infer_table_schema
+from fivefold.tables.cells import decode_column
+from fivefold.tables.csv import CsvFile
+from fivefold.tables.files import TableOutput, TableReader, Write, is_table_path
+from fivefold.tables.inference import as_texts, find_doubts, infer_table_schema, merge_overrides
 from fivefold.tables.schema import TableSchema
 from fivefold.tables.table import Table, as_items, as_native, decode_rows
 
@@ -42,19 +44,29 @@ def recognises(source: Any) -> bool:
     return isinstance(source[0], Sequence | np.ndarray) and getattr(source[0], "ndim", 1) == 1
 
 
-def open(source: Any, schema: TableSchema | None = None, *, overrides: Mapping[str, Any] | None = None) -> TableSet:
+def open(
+    source: Any,
+    schema: TableSchema | None = None,
+    *,
+    overrides: Mapping[str, Any] | None = None,
+    missing: Mapping[str, Sequence[Any]] | None = None,
+    **dialect: Any,
+) -> TableSet:
     """Rows of a table; without a `schema` it is inferred.
 
     Parameters
     ----------
     source : a pandas or polars DataFrame, a pyarrow Table, an array `(n, d)` of numbers or objects, a list of rows, a dict of
-        columns; a `.csv`, `.tsv` (`.gz` too), `.parquet`, `.arrow`, `.feather` file, or a `.npy` file of an array `(n, d)`
+        columns; a `.csv`, `.tsv`, `.txt` (compressed or not), `.parquet`, `.arrow`, `.feather` file, or a `.npy` file of an
+        array `(n, d)`
     overrides : see `infer_table_schema`
+    missing : by column, values that stand for missing
+    dialect : `separator`, `decimal`, `encoding`, `header` (first, none) of files of text; by default found
 
     Raises
     ------
     DataError : if they can't be read, or don't fit the schema
-    UsageError : for `overrides` that can't be
+    UsageError : for parameters that can't be
     """
     if isinstance(source, TableSet):
         source = source.rows
@@ -62,10 +74,11 @@ def open(source: Any, schema: TableSchema | None = None, *, overrides: Mapping[s
         raise DataError(
             f"{source.source}: must be {'a table' if schema is None else schema.describe()}, got {source.schema.describe()}"
         )
-    rows, form = open_rows(source, schema)
+    asked = merge_overrides(overrides, missing)
+    rows, form = open_rows(source, schema, texts=as_texts(asked), **dialect)
     if schema is None:
         whole = rows if isinstance(rows, Table) else rows.read()
-        return TableSet(infer_table_schema(whole, overrides), whole, form)
+        return TableSet(infer_table_schema(whole, asked), whole, form)
     if isinstance(rows, Table):
         rows.places(schema)
     return TableSet(schema, rows, form)
@@ -115,7 +128,10 @@ class TableSet:
 
     def check(self) -> Check:
         """See `Dataset`."""
-        return Check(self.summary, self.schema.findings(), self.schema.doubts())
+        rows = self.rows if isinstance(self.rows, Table) else next(iter(self.rows))
+        dialect = rows.text.file.dialect.describe() if rows.text else ""
+        summary = self.summary + (f"; {dialect}" if dialect else "")
+        return Check(summary, self.schema.findings(), find_doubts(rows, self.schema))
 
     def blocks(self, doing: str) -> Iterator[Block]:
         """65,536 rows at a time."""
@@ -142,7 +158,10 @@ class TableSet:
             return None
         convert = _changes if role == "changes" else Table.replace if replace else Table.beside
         if self.places:
-            return _PartCollector(self.schema, convert, self.places[role])
+            output, text = self.places[role], self.rows.csv if isinstance(self.rows, TableReader) else None
+            if text and convert is Table.replace and output.continues(text):
+                return _PartCollector(self.schema, Table.spliced, output, text=text)
+            return _PartCollector(self.schema, convert, output)
         if isinstance(self.rows, TableReader) or role == "changes":
             return _PartCollector(self.schema, convert, None, self.form)
         return _CellCollector(self.schema, convert, self.rows, self.form)
@@ -203,16 +222,21 @@ class _PartCollector(Collector):
     """For tables read part by part: parts go to a file, or are joined in the end."""
 
     def __init__(
-        self, schema: TableSchema, convert: Callable[..., Any], output: TableOutput | None, form: Form = "arrow"
+        self,
+        schema: TableSchema,
+        convert: Callable[..., Any],
+        output: TableOutput | None,
+        form: Form = "arrow",
+        text: CsvFile | None = None,
     ) -> None:
-        self._schema, self._convert, self._output, self._form = schema, convert, output, form
+        self._schema, self._convert, self._output, self._form, self._text = schema, convert, output, form, text
         self._tables: list[pa.Table] = []
-        self._write: Callable[[pa.Table], None] = self._tables.append
+        self._write: Write = self._tables.append
         self._stack = ExitStack()
 
     def __enter__(self) -> Self:
         if self._output is not None:
-            self._write = self._stack.enter_context(self._output.writer())
+            self._write = self._stack.enter_context(self._output.writer(self._text))
         return self
 
     def __exit__(self, *error: Any) -> None:
@@ -221,7 +245,7 @@ class _PartCollector(Collector):
     def _put(self, block: Block, values: np.ndarray, where: np.ndarray) -> int:
         cells = values[:, 0] if values.shape[3] > 1 else values[:, 0, :, 0]
         table = self._convert(block.place, self._schema, cells, where[:, 0, :, 0])
-        self._write(table if isinstance(table, pa.Table) else Table.of(table).arrow)
+        self._write(table if isinstance(table, pa.Table | bytes) else Table.of(table).arrow)
         return int(where.sum())
 
     def result(self) -> Any:
@@ -232,28 +256,37 @@ class _PartCollector(Collector):
 
 def _changes(table: Table, schema: TableSchema, cells: np.ndarray, where: np.ndarray) -> pa.Table:
     """A row per replaced cell, from `(n, d, 2)`: where it is, what it was and became, and how probably it was wrong."""
-    rows, columns = np.nonzero(where)
-    became = decode_rows(schema, cells[..., 0])
-    names = [schema.names[column] for column in columns]
-    given = table.arrow.select(table.places(schema)).rename_columns(list(schema.names))
-    places = list(zip(names, rows.tolist(), strict=True))
-    return pa.table(
-        {
-            "row": pa.array(rows + table.first),
-            "column": pa.array(names, pa.string()),
-            "was": pa.array([str(given[name][row].as_py()) for name, row in places], pa.string()),
-            "is": pa.array([str(became[name][row].as_py()) for name, row in places], pa.string()),
-            "probability": pa.array(cells[rows, columns, 1]),
-        }
-    )
+    parts = []
+    for number, (column, at) in enumerate(zip(table.spelled(schema).columns, table.places(schema), strict=True)):
+        rows = np.flatnonzero(where[:, number])
+        parts.append(
+            pa.table(
+                {
+                    "row": pa.array(rows + table.first),
+                    "column": pa.array([column.name] * len(rows), pa.string()),
+                    "was": table.texts(at).take(pa.array(rows)),
+                    "is": decode_column(column, cells[rows, number, 0], pa.large_string()),
+                    "probability": pa.array(cells[rows, number, 1]),
+                }
+            )
+        )
+    return pa.concat_tables(parts).sort_by("row")
 
 
-def open_rows(source: Any, schema: TableSchema | None) -> tuple[Table | TableReader, Form]:
-    """What the user gave as a table, or the reader of its file; and in which form it came."""
+def open_rows(
+    source: Any, schema: TableSchema | None, texts: frozenset[str] = frozenset(), **dialect: Any
+) -> tuple[Table | TableReader, Form]:
+    """What the user gave as a table, or the reader of its file; and in which form it came. For the rest see `CsvFile`.
+
+    Raises `UsageError` for a `dialect` of what is no file of text.
+    """
+    text = isinstance(source, str | Path) and Path(source).suffix.lower() != ".npy"
+    if not text and (given := [name for name, value in dialect.items() if value is not None]):
+        raise UsageError(f"`{given[0]}` goes with files of text")
     if isinstance(source, str | Path):
         if Path(source).suffix.lower() == ".npy":
             return Table.of(read_npy(Path(source)), str(source)), "numpy"
-        return TableReader(source, schema, _BLOCK_ROWS), "arrow"
+        return TableReader(source, schema, _BLOCK_ROWS, texts=texts, **dialect), "arrow"
     if isinstance(source, Table | TableReader):
         return source, source.kind if isinstance(source, Table) else "arrow"
     if isinstance(source, Mapping):

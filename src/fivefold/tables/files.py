@@ -1,13 +1,12 @@
-"""Tables in files: .csv, .tsv (.gz too), .parquet, .arrow and .feather, read and written whole or part by part."""
+"""Tables in files, text or columnar, read and written whole or part by part."""
 
 from __future__ import annotations
 
-import gzip
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, BinaryIO, cast
+from typing import Any, BinaryIO
 
 import numpy as np
 import pyarrow as pa
@@ -17,12 +16,17 @@ from pyarrow import types as pt
 
 from fivefold.atomic import atomic_file, check_free
 from fivefold.errors import DataError, UsageError
-from fivefold.tables.csv import CsvFile, separator, write_csv
+from fivefold.tables.csv import CsvFile, CsvText, write_csv
+from fivefold.tables.dialect import COMPRESSED, compressed
 from fivefold.tables.schema import TableSchema
 from fivefold.tables.table import Table, decode_rows
 
-TABLE_ENDINGS = (".csv", ".csv.gz", ".tsv", ".tsv.gz", ".parquet", ".arrow", ".feather")
-Write = Callable[[pa.Table], None]
+COLUMNAR = (".parquet", ".arrow", ".feather")
+TABLE_ENDINGS = (*(text + end for text in (".csv", ".tsv", ".txt") for end in ("", *COMPRESSED)), *COLUMNAR)
+Write = Callable[[Any], object]
+
+
+_ENDINGS = f".csv, .tsv or .txt (also {', '.join(COMPRESSED)}), .parquet, .arrow or .feather"
 
 
 def is_table_path(path: str | Path) -> bool:
@@ -41,7 +45,7 @@ class TableOutput:
         """Raises `UsageError`, which names `flag`, if `path` exists (without `force`) or can't be written by its ending."""
         path = Path(path)
         if not is_table_path(path):
-            raise UsageError(f"`{flag}` must be {', '.join(TABLE_ENDINGS[:-1])} or {TABLE_ENDINGS[-1]}; got {path}")
+            raise UsageError(f"`{flag}` must be {_ENDINGS}; got {path}")
         check_free(path, force)
         if path.is_dir():
             raise UsageError(f"{path} is a folder; give another `{flag}`")
@@ -54,24 +58,37 @@ class TableOutput:
                 write(table)
 
     def write_new(self, schema: TableSchema, values: np.ndarray, labels: Mapping[str, np.ndarray]) -> None:
-        """New rows `(n, 1, d, 1)`, encoded."""
-        self.write([decode_rows(schema, schema.snap(values)[:, 0, :, 0])])
+        """New rows `(n, 1, d, 1)`, encoded; as text they are spelled as the fit's were."""
+        self.write([decode_rows(schema, schema.snap(values)[:, 0, :, 0], spelled=self.is_text)])
+
+    @property
+    def is_text(self) -> bool:
+        """Whether what is written there is text."""
+        return self.path.suffix.lower() not in COLUMNAR
+
+    def continues(self, text: CsvFile) -> bool:
+        """Whether a table that was read from this can be written as text of the same dialect."""
+        return self.is_text and (_separator(self.path) == "," or text.dialect.separator == "\t")
 
     @contextmanager
-    def writer(self) -> Iterator[Write]:
+    def writer(self, text: CsvFile | None = None) -> Iterator[Write]:
         """A function that takes tables, to stand one below the other; the first one's types and metadata hold for all.
+
+        With `text` it takes rows of that file, UTF-8.
 
         Raises `DataError` if there are none, or they don't fit each other or the kind of file.
         """
-        first: pa.Schema | None = None
+        first: Any = None
         write: Write | None = None
         with atomic_file(self.path) as temporary, temporary.open("wb") as file, ExitStack() as stack:
 
-            def add(table: pa.Table) -> None:
+            def add(rows: Any) -> None:
                 nonlocal first, write
-                if write is None:
-                    first, write = table.schema, self._open(file, table.schema, stack)
-                write(self._fit(table, first))
+                if write is None and text is not None:
+                    write = self._open_text(file, text, stack)
+                elif write is None:
+                    first, write = rows.schema, self._open(file, rows.schema, stack)
+                write(rows if first is None else self._fit(rows, first))
 
             yield add
             if write is None:
@@ -85,10 +102,14 @@ class TableOutput:
         if ending in (".arrow", ".feather"):
             write: Write = stack.enter_context(pa.ipc.new_file(file, schema)).write_table
             return _as_one(write, stack) if any(pt.is_dictionary(field.type) for field in schema) else write
-        if ending == ".gz":
-            file = cast(BinaryIO, stack.enter_context(gzip.GzipFile("", "wb", fileobj=file, mtime=0)))
-        write_csv(file, schema.empty_table(), separator(self.path), header=True)
-        return lambda table: write_csv(file, table, separator(self.path), header=False)
+        opened, separator = compressed(file, self.path, stack), _separator(self.path)
+        write_csv(opened, schema.empty_table(), separator, header=True)
+        return lambda table: write_csv(opened, table, separator, header=False)
+
+    def _open_text(self, file: BinaryIO, text: CsvFile, stack: ExitStack) -> Write:
+        opened = compressed(file, self.path, stack)
+        opened.write(text.dialect.mark + text.recoded(text.head))
+        return lambda rows: opened.write(text.recoded(rows))
 
     def _fit(self, table: pa.Table, schema: pa.Schema) -> pa.Table:
         try:
@@ -106,41 +127,58 @@ def _as_one(write: Write, stack: ExitStack) -> Write:
     return tables.append
 
 
+def _separator(path: Path) -> str:
+    """Of cells in a file of this ending."""
+    return "\t" if ".tsv" in (suffix.lower() for suffix in path.suffixes[-2:]) else ","
+
+
 class TableReader:
     """A table's file, read whole, or part by part as often as wanted; a CSV's columns get the types of `schema`.
 
-    Raises `DataError` if it can't be read, has no rows, or two columns of one name.
+    Other parameters are those of `CsvFile`.
+
+    Raises
+    ------
+    DataError : if it can't be read, has no rows, or two columns of one name
+    UsageError : for parameters that it has no use for
 
     Attributes
     ----------
     path
     names : of its columns
     rows : how many there are, if that is known without reading them, or once all have been read
+    csv : the file, if it is text
     """
 
-    def __init__(self, path: str | Path, schema: TableSchema | None = None, batch_rows: int = 65536) -> None:
+    def __init__(
+        self, path: str | Path, schema: TableSchema | None = None, batch_rows: int = 65536, **reading: Any
+    ) -> None:
         self.path = Path(path)
         self.batch_rows = batch_rows
         if not is_table_path(self.path):
-            raise DataError(f"{path}: must be a table ({' '.join(TABLE_ENDINGS)})")
+            raise DataError(f"{path}: must be a table ({_ENDINGS})")
         if not self.path.is_file():
             raise DataError(f"{path}: {'is a folder' if self.path.is_dir() else 'no such file'}")
         if self.path.stat().st_size == 0:
             raise DataError(f"{path}: is empty")
-        columnar = self.path.suffix.lower() in (".parquet", ".arrow", ".feather")
-        self._csv = None if columnar else CsvFile(self.path, schema)
-        with self._open() as (found, rows, _):
-            self.names: tuple[str, ...] = self._csv.names if self._csv else tuple(found.names)
-            self.rows = rows
+        columnar = self.path.suffix.lower() in COLUMNAR
+        if columnar and (given := [name for name, value in reading.items() if value and name != "texts"]):
+            raise UsageError(f"`{given[0]}` goes with tables that are text, not with {path}")
+        self.csv = None if columnar else CsvFile(self.path, schema, **reading)
+        self.rows: int | None = None
+        if self.csv:
+            self.names = self.csv.names
+        else:
+            with _errors(self.path), _columnar(self.path, batch_rows) as (found, self.rows, _):
+                self.names = tuple(found.names)
         if twice := [name for name in dict.fromkeys(self.names) if self.names.count(name) > 1]:
             raise DataError(f"{path}: columns must have names of their own, got {twice[0]!r} more than once")
 
     def __iter__(self) -> Iterator[Table]:
         first = 0
-        with self._open() as (schema, _, batches):
-            for part in _regroup(batches, schema, self.batch_rows):
-                yield self._checked(part, first)
-                first += part.num_rows
+        for part, text in self.csv.blocks(self.batch_rows) if self.csv else self._batches():
+            yield self._checked(part, first, text)
+            first += part.num_rows
         if first == 0:
             raise DataError(f"{self.path}: has no rows")
         self.rows = first
@@ -152,29 +190,31 @@ class TableReader:
 
     def read(self) -> Table:
         """The whole file."""
-        if self._csv:
-            return self._checked(self._csv.read())
-        with self._open() as (schema, _, batches):
+        if self.csv:
+            table, text = self.csv.read()
+            return self._checked(table, text=text)
+        with _errors(self.path), _columnar(self.path, self.batch_rows) as (schema, _, batches):
             return self._checked(pa.Table.from_batches(batches, schema))
 
-    def _checked(self, table: pa.Table, first: int = 0) -> Table:
+    def _checked(self, table: pa.Table, first: int = 0, text: CsvText | None = None) -> Table:
         """Rows of the file from number `first` on; raises `DataError` if there are none."""
         if table.num_rows == 0:
             raise DataError(f"{self.path}: has no rows")
-        return Table.of(table, str(self.path), first)
+        return Table.of(table, str(self.path), first, text)
 
-    @contextmanager
-    def _open(self) -> Iterator[tuple[Any, int | None, Iterator[pa.RecordBatch]]]:
-        """Schema and number of rows, if they are known, and batches; Arrow's errors become ours."""
-        try:
-            if self._csv:
-                yield None, None, self._csv.batches()
-            else:
-                with _columnar(self.path, self.batch_rows) as opened:
-                    yield opened
-        except (pa.ArrowException, OSError) as error:
-            reason = str(error).splitlines()[0] if str(error) else type(error).__name__
-            raise DataError(f"{self.path}: can't be read as a table, is it damaged? ({reason})") from None
+    def _batches(self) -> Iterator[tuple[pa.Table, None]]:
+        with _errors(self.path), _columnar(self.path, self.batch_rows) as (schema, _, batches):
+            yield from ((part, None) for part in _regroup(batches, schema, self.batch_rows))
+
+
+@contextmanager
+def _errors(path: Path) -> Iterator[None]:
+    """Arrow's errors as ours."""
+    try:
+        yield
+    except (pa.ArrowException, OSError) as error:
+        reason = str(error).splitlines()[0] if str(error) else type(error).__name__
+        raise DataError(f"{path}: can't be read as a table, is it damaged? ({reason})") from None
 
 
 @contextmanager

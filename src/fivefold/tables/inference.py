@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import json
 import re
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from typing import Any, get_args
 
@@ -13,8 +14,18 @@ import pyarrow.compute as pc
 from pyarrow import types as pt
 
 from fivefold.errors import DataError, UsageError
+from fivefold.findings import Doubt
 from fivefold.tables.cells import EXACT, blank, encode_column, is_number, is_text, plain
+from fivefold.tables.csv import CsvText
 from fivefold.tables.schema import MOST_CATEGORIES, Category, Column, Kind, TableSchema
+from fivefold.tables.spelling import (
+    NumberSpelling,
+    StampSpelling,
+    find_numbers,
+    find_stamps,
+    spelling_of,
+    spelling_of_typed,
+)
 from fivefold.tables.table import Table
 
 _ASKED = "as `schema` asks"
@@ -22,6 +33,7 @@ _FEW = 20  # so many categories are few for any number of rows
 _SAMPLE = 200_000
 _FARTHEST = 1e150
 _LEAST_SPREAD = 1e-150
+_EARLIEST, _LATEST, _COMPACT = 19000101, 21001231, "%Y%m%d"  # dates as integers
 _STEPS: tuple[int, ...] = (1, 2, 4, *(times * 10**tens for tens in range(1, 6) for times in (1, 2)), 10**6)  # 1 / step
 
 
@@ -33,7 +45,7 @@ def infer_table_schema(table: Table, overrides: Mapping[str, Any] | None = None)
     """The schema of a table's columns.
 
     `overrides` is what a user's `schema.json` holds: `{"columns": {"zip": {"kind": "category"}, "age": {"missing":
-    [-999, "?"]}, "notes": {"kind": "carried"}}}`.
+    [-999, "?"]}, "notes": {"kind": "carried"}, "day": {"format": "%d/%m/%Y"}}}`; for formats see `tables/spelling.py`.
 
     Raises
     ------
@@ -55,17 +67,99 @@ def infer_table_schema(table: Table, overrides: Mapping[str, Any] | None = None)
     return TableSchema(tuple(columns), tuple(carried))
 
 
+def merge_overrides(
+    overrides: Mapping[str, Any] | None, missing: Mapping[str, Sequence[Any]] | None
+) -> Mapping[str, Any] | None:
+    """What is asked of columns, with further values that stand for missing."""
+    if not missing:
+        return overrides
+    columns = dict((overrides or {}).get("columns", {}))
+    for name, values in missing.items():
+        fields = dict(columns.get(name, {}))
+        columns[name] = {**fields, "missing": [*fields.get("missing", ()), *values]}
+    return {**(overrides or {}), "columns": columns}
+
+
+def as_texts(overrides: Mapping[str, Any] | None) -> frozenset[str]:
+    """The columns that are to be text, whatever they look like."""
+    columns = overrides.get("columns", {}) if isinstance(overrides, Mapping) else {}
+    asked = columns.items() if isinstance(columns, Mapping) else ()
+    kinds = {name: fields.get("kind") for name, fields in asked if isinstance(fields, Mapping)}
+    return frozenset(name for name, kind in kinds.items() if kind in ("category", "carried"))
+
+
+def find_doubts(table: Table, schema: TableSchema) -> list[Doubt]:
+    """What in a table may be meant otherwise than `schema` takes it, from all of its columns; those not modelled last."""
+    doubts = [Doubt(table.source, *doubt) for doubt in (table.text.file.dialect.doubts if table.text else ())]
+    for column, at in zip(schema.columns, table.places(schema), strict=True):
+        place = f"column {column.name!r}"
+        values = table.arrow.column(at)
+        if column.sentinels and is_text(values.type):
+            count = pc.sum(pc.is_in(values, pa.array(list(map(str, column.sentinels)), values.type))).as_py()
+            if count:
+                doubts.append(
+                    Doubt(place, f"{' '.join(map(repr, column.sentinels))}, {count:,} times, is taken for missing")
+                )
+        if column.kind in ("real", "integer"):
+            doubts += [Doubt(place, text, remedy) for text, remedy in _strays(column, table.cells_of(column, at))]
+        if column.spelling and is_text(values.type):
+            doubts += [
+                Doubt(place, text, remedy)
+                for text, remedy in _other_readings(column, blank(plain(values), column.sentinels))
+            ]
+    return doubts + schema.doubts()
+
+
+def _strays(column: Column, cells: np.ndarray) -> list[tuple[str, str]]:
+    """Values that stand apart from all others, and come again."""
+    values, counts = np.unique(cells[~np.isnan(cells)], return_counts=True)
+    found = []
+    for at, inside in ((0, values[1:]), (-1, values[:-1])):
+        if len(inside) < 3 or counts[at] < 3:
+            continue
+        gap = float(np.abs(values[at] - inside[[0, -1]]).min())
+        shown = f"{values[at]:g}"
+        coded = set(shown.strip("-")) == {"9"} or (values[at] == -1 and inside[0] >= 0)
+        if gap > float(np.ptp(inside)) * (0.0 if coded and values[at] < 0 <= inside[0] else 0.5 if coded else 2.0):
+            found.append(
+                (
+                    f"{shown} stands apart from all else, {counts[at]:,} times: missing?",
+                    f"`missing` {column.name}={shown}",
+                )
+            )
+    return found
+
+
+def _other_readings(column: Column, values: pa.ChunkedArray) -> list[tuple[str, str]]:
+    """Other ways in which a column's texts can be read."""
+    texts = values.unique().drop_null().cast(pa.large_string())
+    if column.kind == "datetime":
+        others = [stamp.pattern for stamp in find_stamps(texts) if stamp.pattern != column.spelling]
+        remedy = json.dumps({"columns": {column.name: {"format": others[0]}}}) if others else ""
+        return (
+            [(f"dates are taken as {column.spelling}, and may be {others[0]}", f"`schema` {remedy}")] if others else []
+        )
+    _, doubtful = find_numbers(texts)
+    if not doubtful:
+        return []
+    mark = NumberSpelling.of(column.spelling).decimal
+    shown, other = texts[0].as_py(), "." if mark == "," else ","
+    return [(f"{shown} is taken with {mark!r} as the decimal mark", f"`decimal` {other}")]
+
+
 def _check_overrides(overrides: Mapping[str, Any], names: tuple[str, ...]) -> dict[str, dict[str, Any]]:
     kinds = (*get_args(Kind), "carried")
     columns = overrides.get("columns", {}) if isinstance(overrides, Mapping) else None
     if not isinstance(columns, Mapping) or set(overrides) - {"columns"}:
-        raise UsageError('`schema` must hold {"columns": {NAME: {"kind": …, "missing": […]}}} and nothing else')
+        raise UsageError(
+            '`schema` must hold {"columns": {NAME: {"kind": …, "missing": […], "format": …}}} and nothing else'
+        )
     for name, fields in columns.items():
         if name not in names:
             raise UsageError(f"`schema`: there is no column {name!r}; there are {', '.join(map(repr, names[:12]))}")
-        if not isinstance(fields, Mapping) or (unknown := set(fields) - {"kind", "missing"}):
+        if not isinstance(fields, Mapping) or (unknown := set(fields) - {"kind", "missing", "format"}):
             got = repr(sorted(unknown)[0]) if isinstance(fields, Mapping) else repr(fields)
-            raise UsageError(f"`schema`: column {name!r} may have 'kind' and 'missing', got {got}")
+            raise UsageError(f"`schema`: column {name!r} may have 'kind', 'missing' and 'format', got {got}")
         if "kind" in fields and fields["kind"] not in kinds:
             raise UsageError(
                 f"`schema`: column {name!r}: kind must be one of {', '.join(kinds)}, got {fields['kind']!r}"
@@ -88,14 +182,68 @@ def _infer_column(name: str, values: pa.ChunkedArray, asked: dict[str, Any], tab
         values = pc.if_else(pc.is_nan(values), pa.scalar(None, values.type), values)
     if values.null_count == len(values):
         raise _Carried("all values are missing")
-    if sentinels and is_text(values.type) and "kind" not in asked:
-        values = _as_numbers(values)
-    kind = asked.get("kind") or _guess(name, values, coded)
-    if kind == "category":
-        return _category(name, values, sentinels, "kind" in asked, table)
-    dtype = str(_type(values, kind))
-    column = Column(name, kind, dtype, sentinels=sentinels)
+    texts = is_text(values.type) and not coded and asked.get("kind") != "category"
+    if texts and not sentinels:
+        sentinels = _lone_word(values)
+        values = blank(values, sentinels)
+    spelled = _spelled(values, asked, table.text) if texts or pt.is_integer(values.type) else None
+    if spelled:
+        kind, spelling = spelled
+        dtype = "string" if texts else str(values.type)
+    else:
+        spelling = table.text.spellings.get(name, "") if table.text else ""
+        if sentinels and is_text(values.type) and "kind" not in asked:
+            texts, values = values.unique().drop_null(), _as_numbers(values)
+            spelling = spelling_of_typed(texts, values.type) if is_number(values.type) else ""
+        kind = asked.get("kind") or _guess(name, values, coded)
+        if kind == "category":
+            return _category(name, values, sentinels, "kind" in asked, table)
+        dtype, spelling = str(_type(values, kind)), spelling if _suits(kind, spelling) else ""
+    column = Column(name, kind, dtype, sentinels=sentinels, spelling=spelling)
     return _measure(column, values, encode_column(values, column, table.source, table.first, _ASKED), table)
+
+
+def _lone_word(texts: pa.ChunkedArray) -> tuple[str, ...]:
+    """The only text among numbers that is none, which so stands for missing."""
+    distinct = texts.unique().drop_null()
+    words = distinct.filter(pc.invert(pc.match_substring_regex(distinct, r"\d")))
+    others = distinct.filter(pc.match_substring_regex(distinct, r"\d"))
+    if len(words) != 1 or len(others) < 2:
+        return ()
+    return (words[0].as_py(),) if find_numbers(others)[0] or find_stamps(others) else ()
+
+
+def _spelled(values: pa.ChunkedArray, asked: dict[str, Any], text: CsvText | None) -> tuple[Kind, str] | None:
+    """The kind and the spelling of numbers and dates that are not written plainly."""
+    texts = values.unique().drop_null().cast(pa.large_string())
+    kind, pattern = asked.get("kind"), asked.get("format")
+    if pattern is not None:
+        stamp = "%" in pattern and not re.search("[0#]", pattern)
+        return ("datetime" if stamp else kind or _number_kind(NumberSpelling.of(pattern))), pattern
+    if pt.is_integer(values.type):
+        ends = pc.min_max(values).as_py()
+        if kind in (None, "datetime") and _EARLIEST <= ends["min"] and ends["max"] <= _LATEST and len(texts) > 2:
+            return ("datetime", _COMPACT) if StampSpelling(_COMPACT).parse(texts).null_count == 0 else None
+        return None
+    numbers, _ = find_numbers(texts, text.file.dialect.decimal if text else "")
+    if numbers and not numbers.is_plain and kind in (None, "real", "integer"):
+        return kind or _number_kind(numbers), str(numbers)
+    stamps = find_stamps(texts)
+    return ("datetime", stamps[0].pattern) if stamps and kind in (None, "datetime") else None
+
+
+def _number_kind(spelling: NumberSpelling) -> Kind:
+    return "real" if spelling.most else "integer"
+
+
+def _suits(kind: Kind, spelling: str) -> bool:
+    """Whether a typed column's spelling is one of this kind."""
+    if not spelling or kind == "category":
+        return False
+    try:
+        return spelling_of(kind, spelling) is not None
+    except UsageError:
+        return False
 
 
 def _is_scalar(kind: pa.DataType) -> bool:
@@ -150,7 +298,7 @@ def _guess(name: str, values: pa.ChunkedArray, coded: bool) -> Kind:
 
 def _is_key(name: str) -> bool:
     lower = name.strip().lower()
-    return lower in ("id", "index", "uuid", "rowid", "unnamed: 0") or lower.endswith("_id")
+    return lower in ("", "id", "index", "uuid", "rowid", "unnamed: 0") or lower.endswith("_id")
 
 
 def _category(name: str, values: pa.ChunkedArray, sentinels: tuple[Category, ...], asked: bool, table: Table) -> Column:

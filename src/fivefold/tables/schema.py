@@ -12,6 +12,7 @@ import numpy as np
 
 from fivefold.errors import ModelError, UsageError
 from fivefold.findings import Doubt
+from fivefold.tables.spelling import spelling_of
 
 Kind = Literal["real", "integer", "datetime", "boolean", "category"]
 Category = str | int | float | bool
@@ -37,6 +38,7 @@ class Column:
     low, high : the least and the greatest met, as encoded: of k categories 0 and k - 1
     step : all numbers met are whole multiples of it; whole itself, or 1 / a whole number; 0: of none that is known
     sentinels : values that stand for missing
+    spelling : how cells are written as text, if not as Arrow does; see `tables/spelling.py`
     """
 
     name: str
@@ -49,6 +51,7 @@ class Column:
     high: float = 0.0
     step: float = 0.0
     sentinels: tuple[Category, ...] = ()
+    spelling: str = ""
 
     @property
     def classes(self) -> int:
@@ -97,8 +100,10 @@ class Column:
 
     def to_json(self) -> dict[str, Any]:
         """The column as plain JSON values."""
-        fields = asdict(self)
-        return {**fields, "categories": list(self.categories), "sentinels": list(self.sentinels)}
+        fields = {**asdict(self), "categories": list(self.categories), "sentinels": list(self.sentinels)}
+        if not self.spelling:
+            del fields["spelling"]
+        return fields
 
     @classmethod
     def from_json(cls, fields: dict[str, Any]) -> Column:
@@ -110,6 +115,9 @@ class Column:
             sane = (
                 isinstance(column.name, str)
                 and isinstance(column.dtype, str)
+                and isinstance(column.spelling, str)
+                and (not column.spelling or column.kind != "category")
+                and (not column.spelling or spelling_of(column.kind, column.spelling) is not None)
                 and column.kind in get_args(Kind)
                 and (len(column.categories) > 0) == (column.kind == "category")
                 and len(column.categories) <= MOST_CATEGORIES
@@ -122,7 +130,7 @@ class Column:
                 and (column.kind != "category" or (column.low, column.high) == (0, len(column.categories) - 1))
                 and (column.kind != "boolean" or 0 <= column.low <= column.high <= 1)
             )
-        except (KeyError, TypeError) as error:
+        except (KeyError, TypeError, UsageError) as error:
             raise ModelError(f"the model's schema is damaged: {error!r}") from None
         if not sane:
             raise ModelError(f"the model's schema is damaged: column {str(fields)[:_MOST_TEXT]}")

@@ -41,12 +41,15 @@ class TableConfig(ModalityConfig):
 
 WORDS = Words("row", "rows", "cell", "cells")
 CONFIG = TableConfig
+DIALECT = frozenset({"separator", "decimal", "encoding", "header"})
+READING = DIALECT | {"missing", "schema"}
 OPTIONS: dict[str, frozenset[str]] = {
-    "check": frozenset({"schema"}),
-    "fit": frozenset({"likelihood", "context_depth", "positions", "schema"}),
+    "check": READING,
+    "fit": READING | {"likelihood", "context_depth", "positions"},
     "generate": frozenset({"given", "temperature"}),
-    "denoise": frozenset({"report", "threshold"}),
-    "impute": frozenset({"n_samples"}),
+    "denoise": DIALECT | {"report", "threshold"},
+    "impute": DIALECT | {"n_samples"},
+    **dict.fromkeys(("compress", "detect", "encode", "surprise"), DIALECT),
 }
 USAGE = (
     "fivefold info MODEL",
@@ -114,8 +117,9 @@ def table_config(config: FitConfig) -> TableConfig:
 
 def split_reading(settings: Mapping[str, Any]) -> tuple[dict[str, Any], dict[str, Any]]:
     """How the data are to be read, and the settings of the fit."""
-    others = {name: value for name, value in settings.items() if name != "schema"}
-    return {"overrides": settings.get("schema")}, others
+    others = {name: value for name, value in settings.items() if name not in READING}
+    reading = {name: settings[name] for name in READING - {"schema"} if settings.get(name) is not None}
+    return {"overrides": settings.get("schema"), **reading}, others
 
 
 def describe_context(config: FitConfig) -> str:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import warnings
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any, Literal
 
@@ -14,8 +14,9 @@ from pyarrow import types as pt
 
 from fivefold.errors import DataError
 from fivefold.items import Items
-from fivefold.tables.cells import FITTED, arrow_type, decode_column, encode_column
-from fivefold.tables.schema import TableSchema
+from fivefold.tables.cells import FITTED, arrow_type, decode_column, encode_column, plain
+from fivefold.tables.csv import CsvText
+from fivefold.tables.schema import Column, TableSchema
 
 TableKind = Literal["pandas", "polars", "arrow", "numpy"]
 
@@ -31,6 +32,7 @@ class Table:
     kind : `pandas`, `polars`, `arrow` or `numpy`
     source : what to call it in messages
     first : number of its first row in messages
+    text : what it was read from, if that is text
     """
 
     native: Any
@@ -38,15 +40,16 @@ class Table:
     kind: TableKind
     source: str = "table"
     first: int = 0
+    text: CsvText | None = None
 
     @classmethod
-    def of(cls, data: Any, source: str = "table", first: int = 0) -> Table:
+    def of(cls, data: Any, source: str = "table", first: int = 0, text: CsvText | None = None) -> Table:
         """A pandas or polars DataFrame, a pyarrow Table, or a 2-D NumPy array, whose columns are called x0, x1, ….
 
         Raises `DataError` for anything else, for columns of mixed types, and for columns of one name.
         """
         kind = _kind_of(data, source)
-        return cls(data, _to_arrow(data, kind, source), kind, source, first)
+        return cls(data, _to_arrow(data, kind, source), kind, source, first, text)
 
     def __len__(self) -> int:
         return int(self.arrow.num_rows)
@@ -76,7 +79,7 @@ class Table:
         unseen = []
         for number, (column, at) in enumerate(zip(schema.columns, self.places(schema), strict=True)):
             values = self.arrow.column(at)
-            cells[:, number] = encode_column(values, column, self.source, self.first)
+            cells[:, number] = self.cells_of(column, at)
             if column.kind == "category" and len(new := np.flatnonzero(cells[:, number] == len(column.categories))):
                 example = values[int(new[0])].as_py()
                 unseen.append(f"column {column.name!r} has {len(new)} (such as {str(example)[:80]!r})")
@@ -86,11 +89,45 @@ class Table:
             )
         return cells
 
+    def cells_of(self, column: Column, at: int) -> np.ndarray:
+        """One column's encoded cells `(n,)`."""
+        return encode_column(self.arrow.column(at), column, self.source, self.first)
+
     def replace(self, schema: TableSchema, cells: np.ndarray, where: np.ndarray) -> Any:
         """A table of the same kind, columns, types and index that has the encoded `cells` `(n, d)` at `where`.
 
         All other cells stay as they are, to the bit; also those whose new value is missing or of no known category.
         """
+        native, types = self.native, self.arrow.schema.types
+        for column, at in zip(schema.columns, self.places(schema), strict=True):
+            if pt.is_null(types[at]):
+                types[at] = arrow_type(column.dtype)
+                native = _cast(native, self.kind, at, types[at])
+        return _put(native, self.kind, self._replacements(schema, cells, where, types))
+
+    def spliced(self, schema: TableSchema, cells: np.ndarray, where: np.ndarray) -> bytes:
+        """Like `replace`, as the text that it was read from, UTF-8: new cells are written as their column's are."""
+        assert self.text is not None
+        assert self.text.block is not None
+        new = self._replacements(self.spelled(schema), cells, where, [pa.large_string()] * len(self.names))
+        return self.text.block.replaced(new, self.text.file.dialect.separator)
+
+    def spelled(self, schema: TableSchema) -> TableSchema:
+        """The schema with columns spelled as they are in this table's text."""
+        spellings = self.text.spellings if self.text else {}
+        columns = (replace(column, spelling=spellings.get(column.name, column.spelling)) for column in schema.columns)
+        return replace(schema, columns=tuple(columns))
+
+    def texts(self, at: int) -> pa.Array:
+        """A column's cells as they are written, `large_string`."""
+        if self.text and self.text.block:
+            return self.text.block.column(at)
+        return plain(self.arrow.column(at)).cast(pa.large_string()).combine_chunks()
+
+    def _replacements(
+        self, schema: TableSchema, cells: np.ndarray, where: np.ndarray, types: Sequence[pa.DataType]
+    ) -> dict[int, tuple[np.ndarray, pa.Array]]:
+        """New cells of the table's columns, of these types, by their place: in which rows, and their values."""
         new = {}
         for number, (column, at) in enumerate(zip(schema.columns, self.places(schema), strict=True)):
             known = ~np.isnan(cells[:, number])
@@ -98,8 +135,8 @@ class Table:
                 known &= cells[:, number] < len(column.categories)
             rows = where[:, number] & known
             if rows.any():
-                new[at] = rows, decode_column(column, cells[rows, number], self.arrow.schema.field(at).type)
-        return _put(self.native, self.kind, new)
+                new[at] = rows, decode_column(column, cells[rows, number], types[at])
+        return new
 
     def exact(self, schema: TableSchema) -> tuple[TableKind, pa.Table]:
         """Its kind, and all that it holds: NaN as they are, the index of pandas; the schema's columns by their names."""
@@ -142,10 +179,11 @@ class Table:
         return places
 
 
-def decode_rows(schema: TableSchema, cells: np.ndarray) -> pa.Table:
-    """Encoded cells `(n, d)` as new rows, of the Arrow types that were fitted."""
+def decode_rows(schema: TableSchema, cells: np.ndarray, *, spelled: bool = False) -> pa.Table:
+    """Encoded cells `(n, d)` as new rows, of the Arrow types that were fitted, or as they were `spelled` there."""
     columns = [
-        decode_column(column, cells[:, at], arrow_type(column.dtype)) for at, column in enumerate(schema.columns)
+        decode_column(column, cells[:, at], pa.string() if spelled and column.spelling else arrow_type(column.dtype))
+        for at, column in enumerate(schema.columns)
     ]
     return pa.table(columns, list(schema.names))
 
@@ -270,6 +308,16 @@ def _is_sparse(column: Any) -> bool:
 
 def _line(error: Exception) -> str:
     return str(error).splitlines()[0] if str(error) else type(error).__name__
+
+
+def _cast(data: Any, kind: TableKind, at: int, target: pa.DataType) -> Any:
+    """With a column of nothing but nulls as one of a type that can hold values."""
+    empty = pa.nulls(len(data), target)
+    if kind == "arrow":
+        return data.set_column(at, data.schema.field(at).with_type(target), empty)
+    if kind != "polars":
+        return data
+    return data.with_columns(as_native(pa.table([empty], [data.columns[at]]), kind).to_series())
 
 
 def _put_pandas(data: Any, columns: Mapping[int, tuple[np.ndarray, pa.Array]]) -> Any:

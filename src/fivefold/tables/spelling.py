@@ -1,0 +1,344 @@
+"""How a column's numbers, dates and truth values are written as text: found, read, and written again.
+
+A spelling is a pattern: of numbers as in Unicode's number formats (`$#,##0.00`, `0.0#%`, `00000`), of dates and times as in
+`strftime` (`%d.%m.%Y`, `%H:%M`; `%-d` without a leading zero), of truth values their two words (`No|Yes`).
+"""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass
+from functools import cached_property
+from typing import Any, Protocol
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.compute as pc
+from pyarrow import types as pt
+
+from fivefold.errors import UsageError
+
+_MARKS = (
+    (".", ""),
+    (".", ","),
+    (",", ""),
+    (",", "."),
+    (".", "'"),
+    (".", " "),
+    (",", " "),
+    (".", "\xa0"),
+    (",", "\xa0"),
+)
+_PATTERN = re.compile(r"([^\d#+\-.,]*)(\+?)(?:#([^\d#])##)?(0+|#)(?:([.,])(0*)(#*))?([^\d#]*)")
+_AFFIX = r"(?:[^\w\s.,'+-]{1,3}|[A-Z]{3}|)"  # a sign of a currency, its code, %
+_AFFIXED = re.compile(rf"(\s*)[+-]?({_AFFIX}\s?)[+-]?[\d.,](?:[\d.,' \xa0]*\d)?\.?(?:[eE][+-]?\d+)?(\s?{_AFFIX}\s*)")
+_FINEST = 9  # decimals that a spelling without marks is known by
+_STAMP = re.compile(
+    r"(?:(\d{1,4})([./-])(\d{1,2})\2(\d{1,4}))?(?:([ T]?)(\d{1,2}):\d\d(:\d\d)?(Z|[+-]\d\d:?\d\d)?)?", re.ASCII
+)
+_DIRECTIVE = re.compile(r"%(-?)([YymdHMS])")
+_PLAIN = ("0", "%Y-%m-%d", "%Y-%m-%d %H:%M:%S", "%H:%M:%S", "false|true")  # as Arrow writes
+_OFFSET = re.compile(r"([+-])(\d\d):?(\d\d)$")
+
+
+class Spelling(Protocol):
+    """Between texts and what they stand for."""
+
+    def parse(self, texts: pa.ChunkedArray) -> pa.ChunkedArray:
+        """What they stand for; null for what is not written so."""
+        ...
+
+    def write(self, values: pa.Array) -> pa.Array:
+        """Texts; null for null."""
+        ...
+
+
+@dataclass(frozen=True)
+class NumberSpelling:
+    """Numbers between a prefix and a suffix, with marks for decimals and thousands.
+
+    Attributes
+    ----------
+    digits : before the decimal mark, at least; 0 if a zero there is left out
+    least, most : decimals
+    """
+
+    prefix: str = ""
+    plus: bool = False
+    group: str = ""
+    digits: int = 1
+    decimal: str = "."
+    least: int = 0
+    most: int = 0
+    suffix: str = ""
+
+    @classmethod
+    def of(cls, pattern: str) -> NumberSpelling:
+        """Raises `UsageError` if it is none."""
+        if not (met := _PATTERN.fullmatch(pattern)):
+            raise UsageError(f"a number's format must be one such as $#,##0.00, 0.0# or 00000, got {pattern!r}")
+        prefix, plus, group, digits, decimal, least, more, suffix = met.groups("")
+        places = len(least), len(least) + len(more)
+        return cls(prefix, bool(plus), group, digits.count("0"), decimal or ".", *places, suffix)
+
+    def __str__(self) -> str:
+        whole = f"#{self.group}##0" if self.group else "0" * self.digits or "#"
+        part = self.decimal + "0" * self.least + "#" * (self.most - self.least) if self.most else ""
+        return f"{self.prefix}{'+' * self.plus}{whole}{part}{self.suffix}"
+
+    @property
+    def is_plain(self) -> bool:
+        """Whether such numbers are read without a spelling."""
+        return not (self.prefix + self.suffix).strip() and not self.group and self.decimal == "."
+
+    def parse(self, texts: pa.ChunkedArray) -> pa.ChunkedArray:
+        """Float64; see `Spelling`."""
+        bare = self.bare(texts)
+        grouped = rf"\d{{1,3}}(?:{re.escape(self.group)}\d{{3}})*|" if self.group else ""
+        part = rf"(?:{re.escape(self.decimal)}\d*)?"
+        pattern = rf"^[+-]?(?:(?:{grouped}\d+){part}|{re.escape(self.decimal)}\d+)(?:[eE][+-]?\d+)?$"
+        bare = pc.if_else(pc.match_substring_regex(bare, pattern), bare, pa.scalar(None, bare.type))
+        bare = pc.replace_substring(bare, self.group, "") if self.group else bare
+        bare = pc.replace_substring(bare, ",", ".") if self.decimal == "," else bare
+        return bare.cast(pa.float64())
+
+    def write(self, values: pa.Array) -> pa.Array:
+        """See `Spelling`."""
+        numbers = np.asarray(values.cast(pa.float64()).fill_null(0.0))
+        texts = pa.array(np.char.mod(f"%.{self.most}f", np.abs(numbers)).tolist(), pa.large_string())
+        if self.most > self.least:
+            texts = pc.replace_substring_regex(texts, rf"(\.\d{{{self.least}}}\d*?)0+$", r"\1")
+            texts = pc.utf8_rtrim(texts, characters=".")
+        if not self.digits:
+            texts = pc.replace_substring_regex(texts, r"^0\.", ".")
+        elif self.digits > 1:
+            texts = pc.utf8_lpad(texts, self.digits + self.most + (self.most > 0), "0")
+        texts = pc.replace_substring(texts, ".", ",") if self.decimal == "," else texts
+        for _ in range(6 if self.group else 0):
+            texts = pc.replace_substring_regex(texts, r"^(\d+)(\d{3})", rf"\1{self.group}\2")
+        signs = pa.array(np.where(numbers < 0, "-", "+" if self.plus else "").tolist(), pa.large_string())
+        mark = self.prefix.lstrip()
+        blank = self.prefix[: len(self.prefix) - len(mark)]
+        parts = (_text(blank), signs, _text(mark), texts, _text(self.suffix), _text(""))
+        return pc.if_else(values.is_valid(), pc.binary_join_element_wise(*parts), _text(None))
+
+    def bare(self, texts: pa.ChunkedArray) -> pa.ChunkedArray:
+        """Without what stands around them."""
+        bare = pc.utf8_trim_whitespace(texts)
+        if prefix := self.prefix.strip():
+            bare = pc.replace_substring_regex(bare, rf"^([+-]?){re.escape(prefix)}\s*", r"\1")
+        if suffix := self.suffix.strip():
+            bare = pc.replace_substring_regex(bare, rf"\s*{re.escape(suffix)}$", "")
+        return bare
+
+    def measured(self, texts: pa.ChunkedArray) -> NumberSpelling:
+        """With as many digits as these have that are written so, and only the marks that are met."""
+        bare, mark = self.bare(texts), re.escape(self.decimal)
+        digits = pc.replace_substring_regex(bare, rf"^[+-]|{mark}.*", "")
+        widths = pc.utf8_length(digits).to_numpy()
+        places = pc.utf8_length(pc.replace_substring_regex(bare, rf"^[^{mark}]*{mark}?", "")).to_numpy()
+        zeros = pc.any(pc.match_substring_regex(digits, r"^0\d")).as_py() and widths.min() == widths.max()
+        signed = pc.match_substring_regex(bare, r"^\+")
+        every = pc.all(pc.or_(signed, pc.match_substring_regex(bare, "^-"))).as_py()
+        grouped = self.group and pc.any(pc.match_substring(bare, self.group)).as_py()
+        return NumberSpelling(
+            self.prefix,
+            bool(every and pc.any(signed).as_py()),
+            self.group if grouped else "",
+            int(widths.min()) if zeros else min(int(widths.min()), 1),
+            self.decimal,
+            int(places.min()),
+            int(places.max()),
+            self.suffix,
+        )
+
+
+@dataclass(frozen=True)
+class StampSpelling:
+    """Dates, times of day, or both, by a pattern; a zone or offset at the end is meant as it stands there."""
+
+    pattern: str
+
+    def __post_init__(self) -> None:
+        letters = [letter for _, letter in _DIRECTIVE.findall(self.pattern)]
+        date = {"Y", "m", "d"} if "Y" in letters else {"y", "m", "d"}
+        times: tuple[list[str], ...] = ([], ["H", "M"], ["H", "M", "S"])
+        clock = [letter for letter in letters if letter in "HMS"]
+        if (
+            len(set(letters)) < len(letters)
+            or not letters
+            or clock not in times
+            or set(letters) - date not in (set(clock), set())
+        ):
+            raise UsageError(f"a date's format must be one such as %d.%m.%Y or %Y-%m-%d %H:%M, got {self.pattern!r}")
+
+    @cached_property
+    def kind(self) -> pa.DataType:
+        """Of what is parsed."""
+        if "%Y" not in self.pattern.replace("-", "").replace("y", "Y"):
+            return pa.time32("s")
+        return pa.timestamp("s", "UTC" if self._is_zoned else None) if "H" in self.pattern else pa.date32()
+
+    @property
+    def _is_zoned(self) -> bool:
+        return bool(self.pattern.endswith("Z") or _OFFSET.search(self.pattern))
+
+    @property
+    def _shift(self) -> int:
+        """Seconds that the clock is ahead of UTC."""
+        if not (met := _OFFSET.search(self.pattern)):
+            return 0
+        return (1 if met[1] == "+" else -1) * (int(met[2]) * 3600 + int(met[3]) * 60)
+
+    def parse(self, texts: pa.ChunkedArray) -> pa.ChunkedArray:
+        """Of the type `kind`; see `Spelling`."""
+        regex, at = "", 0
+        for met in _DIRECTIVE.finditer(self.pattern):
+            width = "{4}" if met[2] == "Y" else "{1,2}" if met[1] else "{2}"
+            regex += re.escape(self.pattern[at : met.start()]) + rf"(?P<{met[2]}>\d{width})"
+            at = met.end()
+        found = pc.extract_regex(pc.utf8_trim_whitespace(texts), f"^{regex}{re.escape(self.pattern[at:])}$")
+        found = found.combine_chunks() if isinstance(found, pa.ChunkedArray) else found
+        valid = np.asarray(found.is_valid())
+        texts_of = {field.name: pc.struct_field(found, number) for number, field in enumerate(found.type)}
+        fields = {name: np.asarray(part.fill_null("0").cast(pa.int64())) for name, part in texts_of.items()}
+        clock = [fields.get(letter, np.zeros(len(found), np.int64)) for letter in "HMS"]
+        seconds = clock[0] * 3600 + clock[1] * 60 + clock[2] - self._shift
+        valid &= (clock[0] < 24) & (clock[1] < 60) & (clock[2] < 60)
+        days = np.zeros(len(found), np.int64)
+        if "d" in fields:
+            year = fields["Y"] if "Y" in fields else fields["y"] + np.where(fields["y"] < 69, 2000, 1900)
+            month = ((year - 1970) * 12 + fields["m"] - 1).astype("M8[M]")
+            day = month.astype("M8[D]") + (fields["d"] - 1)
+            valid &= (fields["m"] >= 1) & (fields["m"] <= 12) & (fields["d"] >= 1) & (day.astype("M8[M]") == month)
+            days = day.astype(np.int64)
+        counts = days if pt.is_date32(self.kind) else days * 86400 + seconds
+        count = pa.int64() if pt.is_timestamp(self.kind) else pa.int32()
+        return pa.chunked_array([pa.array(np.where(valid, counts, 0), mask=~valid).cast(count).cast(self.kind)])
+
+    def write(self, values: pa.Array) -> pa.Array:
+        """Of dates, timestamps or times of day; see `Spelling`."""
+        if pt.is_time(values.type):
+            counts = values.cast(pa.time64("ns")).cast(pa.int64()).fill_null(0)
+            stamps = np.asarray(counts).astype("M8[ns]").astype("M8[s]")
+        else:
+            zone = getattr(values.type, "tz", None)
+            counts = values.cast(pa.timestamp("s", zone), safe=False).cast(pa.int64()).fill_null(0)
+            stamps = np.asarray(counts).astype("M8[s]") + self._shift
+        day, month, year = (
+            stamps.astype("M8[D]"),
+            stamps.astype("M8[M]"),
+            stamps.astype("M8[Y]").astype(np.int64) + 1970,
+        )
+        seconds = (stamps - day).astype(np.int64)
+        fields = {
+            "Y": year,
+            "y": year % 100,
+            "m": month.astype(np.int64) % 12 + 1,
+            "d": (day - month.astype("M8[D]")).astype(np.int64) + 1,
+            "H": seconds // 3600,
+            "M": seconds // 60 % 60,
+            "S": seconds % 60,
+        }
+        parts, at = [], 0
+        for met in _DIRECTIVE.finditer(self.pattern):
+            number = pa.array(fields[met[2]]).cast(pa.large_string())
+            padded = number if met[1] else pc.utf8_lpad(number, 4 if met[2] == "Y" else 2, "0")
+            parts += [_text(self.pattern[at : met.start()]), padded]
+            at = met.end()
+        joined = pc.binary_join_element_wise(*parts, _text(self.pattern[at:]), _text(""))
+        return pc.if_else(values.is_valid(), joined, _text(None))
+
+
+@dataclass(frozen=True)
+class WordSpelling:
+    """Truth values by two words, the false one first: `No|Yes`."""
+
+    pattern: str
+
+    def __post_init__(self) -> None:
+        if self.pattern.count("|") != 1:
+            raise UsageError(f"a truth value's format must be two words such as No|Yes, got {self.pattern!r}")
+
+    def parse(self, texts: pa.ChunkedArray) -> pa.ChunkedArray:
+        """Bool; see `Spelling`."""
+        found = pc.index_in(texts, pa.array(self.pattern.split("|"), texts.type))
+        return found.cast(pa.bool_())
+
+    def write(self, values: pa.Array) -> pa.Array:
+        """See `Spelling`."""
+        false, true = self.pattern.split("|")
+        return pc.if_else(values, _text(true), _text(false))
+
+
+def spelling_of(kind: str, pattern: str) -> Spelling:
+    """The spelling of a column of this kind; raises `UsageError` if the pattern is none."""
+    if kind == "datetime":
+        return StampSpelling(pattern)
+    return WordSpelling(pattern) if kind == "boolean" else NumberSpelling.of(pattern)
+
+
+def find_numbers(texts: pa.ChunkedArray, decimal: str = "") -> tuple[NumberSpelling | None, bool]:
+    """How distinct texts, without nulls, are written if all are numbers; and whether marks of thousands may be of decimals.
+
+    `decimal` is the mark to believe in where both can be.
+    """
+    if not len(texts) or not (met := _AFFIXED.fullmatch(texts[0].as_py())):
+        return None, False
+    prefix, suffix = met[1] + met[2], met[3]
+    if not pc.all(pc.and_(pc.starts_with(texts, met[1]), pc.ends_with(texts, suffix))).as_py():
+        prefix, suffix = prefix.strip(), suffix.strip()
+    found = []
+    for mark, group in _MARKS:
+        spelling = NumberSpelling(prefix, group=group, decimal=mark, suffix=suffix)
+        if spelling.parse(texts).null_count == 0:
+            found.append(spelling.measured(texts))
+    if not found:
+        return None, False
+    doubtful = found[0].most + bool(found[0].group) > 0 and len({spelling.decimal for spelling in found}) > 1
+    return next((spelling for spelling in found if doubtful and spelling.decimal == decimal), found[0]), doubtful
+
+
+def find_stamps(texts: pa.ChunkedArray) -> list[StampSpelling]:
+    """How distinct texts, without nulls, may be written as dates or times; the likeliest first, none if they are not."""
+    if not len(texts) or not (met := _STAMP.fullmatch(texts[0].as_py())) or not met[0]:
+        return []
+    first, mark, _, last, gap, hours, seconds, zone = met.groups("")
+    dates = [""]
+    if mark:
+        year = "%Y" if len(last) == 4 else "%y"
+        orders = ["%d{0}%m{0}" + year, "%m{0}%d{0}" + year]
+        dates = [order.format(mark) for order in (orders[::-1] if mark == "/" else orders)]
+        dates = [f"%Y{mark}%m{mark}%d"] if len(first) == 4 else dates if len(last) in (2, 4) else []
+    clock = f"{gap}%H:%M{':%S' * bool(seconds)}{zone}" if hours else ""
+    found = []
+    for date in dates:
+        padded = date + clock
+        bare = re.sub(r"%([mdH])", r"%-\1", padded)
+        spellings = (StampSpelling(pattern) for pattern in (padded, bare))
+        if spelling := next((spelling for spelling in spellings if spelling.parse(texts).null_count == 0), None):
+            found.append(spelling)
+    return found
+
+
+def spelling_of_typed(texts: pa.ChunkedArray, kind: pa.DataType) -> str:
+    """How distinct texts, without nulls, are written that were read as this type; empty if that is as Arrow writes them."""
+    if pt.is_boolean(kind):
+        words = {text.strip().lower(): text for text in texts.to_pylist()}
+        if len(words) < len(texts) or "true" not in words or "|" in "".join(words.values()):
+            return ""
+        found: Any = WordSpelling(f"{words.get('false', 'false')}|{words['true']}").pattern
+    elif pt.is_temporal(kind):
+        stamps = find_stamps(texts)
+        found = stamps[0].pattern if stamps else ""
+    else:
+        found, _ = find_numbers(texts)
+        exact = (
+            found is not None and found.most <= _FINEST and not pc.any(pc.match_substring_regex(texts, "[eE]")).as_py()
+        )
+        found = str(found) if exact else ""
+    return "" if found in _PLAIN else found
+
+
+def _text(value: str | None) -> pa.Scalar:
+    return pa.scalar(value, pa.large_string())

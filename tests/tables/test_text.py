@@ -1,0 +1,388 @@
+"""Tables as text: dialects are found, untouched cells come back byte for byte, new ones look like their column's."""
+
+from __future__ import annotations
+
+import bz2
+import gzip
+import lzma
+import zipfile
+
+import numpy as np
+import pyarrow as pa
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from fivefold.errors import DataError, UsageError
+from fivefold.tables import dataset
+from fivefold.tables.files import TableOutput, TableReader
+from fivefold.tables.inference import infer_table_schema
+from fivefold.tables.table import Table
+
+SHOPS = ["Süd", "North", "East"]
+LINES = [["shop", "qty", "price", "day"]] + [
+    [SHOPS[at % 3], str(at % 7), f"{at % 11}.{at % 4}5", f"2024-0{1 + at % 9}-1{at % 10}"] for at in range(40)
+]
+
+
+def written(lines=LINES, separator=",", end="\n"):
+    return "".join(separator.join(line) + end for line in lines)
+
+
+def fill(path, cells=None, **reading):
+    """The file with its holes filled by each column's least value, or by `cells`; and the schema."""
+    schema = dataset.open(path, **reading).schema
+    rows = dataset.open(
+        path, schema, **{name: value for name, value in reading.items() if name not in ("missing", "overrides")}
+    )
+    to = rows.to({"": TableOutput(path.with_name("filled" + "".join(path.suffixes)))})
+    low = np.array([column.low for column in schema.columns])
+    with to.collector() as collector:
+        for block in to.blocks("fill"):
+            holes = np.isnan(block.items.values)
+            collector.add(block, np.where(holes, low[:, None], block.items.values), holes)
+    return path.with_name("filled" + "".join(path.suffixes)).read_bytes(), schema
+
+
+@pytest.mark.parametrize(
+    ("name", "content", "dialect"),
+    [
+        pytest.param(
+            "a.csv",
+            written(separator=";").replace(".", ",").encode(),
+            "semicolons, decimal comma",
+            marks=pytest.mark.situation("semicolons and decimal commas", "found, and said"),
+        ),
+        pytest.param(
+            "a.txt",
+            written(separator="\t").encode(),
+            "tabs",
+            marks=pytest.mark.situation("tabs in a .txt file", "found, and said"),
+        ),
+        pytest.param(
+            "a.csv", written(separator="|").encode(), "pipes", marks=pytest.mark.situation("pipes", "found, and said")
+        ),
+        pytest.param("a.tsv", written(separator="\t").encode(), "tabs"),
+        pytest.param(
+            "a.csv",
+            written().encode("latin-1"),
+            "cp1252",
+            marks=pytest.mark.situation("a CSV in Latin-1", "found, said, and written so"),
+        ),
+        pytest.param(
+            "a.csv",
+            written().encode("utf-16"),
+            "utf-16-le",
+            marks=pytest.mark.situation("a CSV in UTF-16", "found, said, and written so"),
+        ),
+        pytest.param("a.csv", written().encode("utf-16-be"), "utf-16-be"),
+        pytest.param(
+            "a.csv",
+            written().encode("utf-8-sig"),
+            "",
+            marks=pytest.mark.situation("a byte order mark", "stays where it is"),
+        ),
+        pytest.param(
+            "a.csv",
+            b"# exported\n#\n" + written().encode() + b"# the end\n",
+            "comments after #",
+            marks=pytest.mark.situation("comment lines", "left out of the rows, and written again"),
+        ),
+        pytest.param(
+            "a.csv",
+            written(LINES[1:]).encode(),
+            "no header",
+            marks=pytest.mark.situation("a CSV without a header", "noticed, and said"),
+        ),
+        pytest.param("a.csv", written(end="\r\n").encode(), ""),
+        pytest.param("a.csv", written(end="\r").encode().rstrip(), ""),
+        pytest.param("a.csv", b"\n" + written().replace("\nEast", "\n\nEast").encode(), ""),
+    ],
+)
+def test_dialects(tmp_path, name, content, dialect):
+    path = tmp_path / name
+    path.write_bytes(content)
+    reader = TableReader(path)
+    assert reader.csv.dialect.describe() == dialect
+    table = reader.read()
+    assert len(table) == 40
+    assert reader.names == (("x0", "x1", "x2", "x3") if dialect == "no header" else ("shop", "qty", "price", "day"))
+    schema = infer_table_schema(table)
+    assert [column.kind for column in schema.columns] == ["category", "integer", "real", "datetime"]
+    np.testing.assert_array_equal(table.cells(schema)[:, 2], [float(line[2]) for line in LINES[1:]])
+    assert fill(path)[0] == content
+
+
+PACKED = {
+    "gz": gzip.compress,
+    "bz2": bz2.compress,
+    "xz": lzma.compress,
+    "zst": lambda data: pa.compress(data, "zstd", asbytes=True),
+}
+
+
+@pytest.mark.situation("a CSV in gz, bz2, xz, zst or zip", "read, and written likewise")
+@pytest.mark.parametrize("ending", [*PACKED, "zip"])
+def test_compressed(tmp_path, ending):
+    path = tmp_path / f"a.csv.{ending}"
+    if ending == "zip":
+        with zipfile.ZipFile(path, "w") as archive:
+            archive.writestr("a.csv", written())
+    else:
+        path.write_bytes(PACKED[ending](written().encode()))
+    assert TableReader(path).read().arrow.num_rows == 40
+    fill(path)
+    filled = tmp_path / f"filled.csv.{ending}"
+    plain = tmp_path / "plain.csv"
+    with TableReader(filled).csv.path.open("rb") as file:
+        assert not file.read().startswith(b"shop")
+    plain.write_bytes(written().encode())
+    assert TableReader(filled).read().arrow == TableReader(plain).read().arrow
+
+
+@pytest.mark.parametrize(
+    ("content", "message"),
+    [
+        (b"%PDF-1.7\nabc", "a PDF document"),
+        (b'[{"a": 1}]', "JSON"),
+        (b'{"a": [1]}', "JSON"),
+        (b"<!doctype html><p>", "an HTML page"),
+        (b"PAR1....", "a Parquet file: its name must end in .parquet"),
+        (b"a,b\n1,\x002\n", "must be text, got other bytes"),
+        (b'a,b\n1,"2\n3,4\n', "row 0: its quotes are not closed"),
+    ],
+)
+@pytest.mark.situation("JSON, PDF, HTML, Parquet or an archive called .csv", "named as what it is")
+def test_what_is_no_table(tmp_path, content, message):
+    path = tmp_path / "a.csv"
+    path.write_bytes(content)
+    with pytest.raises(DataError, match=message):
+        TableReader(path).read()
+
+
+@pytest.mark.situation("a dialect that is not found", "`--separator --decimal --encoding --header` set it")
+def test_dialects_that_are_given(tmp_path):
+    path = tmp_path / "a.csv"
+    path.write_bytes("1~ä\n2~ö\n3~ä\n".encode("cp437"))
+    read = dataset.open(path, separator="~", encoding="cp437", header="none")
+    assert read.rows.arrow.to_pydict() == {"x0": [1, 2, 3], "x1": ["ä", "ö", "ä"]}
+    for parameter, value in [("separator", "::"), ("decimal", ";"), ("encoding", "klingon"), ("header", "second")]:
+        with pytest.raises(UsageError, match=f"^`{parameter}` must be"):
+            dataset.open(path, **{parameter: value})
+    with pytest.raises(UsageError, match="`separator` goes with files of text"):
+        dataset.open({"a": [1, 2]}, separator=";")
+
+
+@pytest.mark.parametrize(
+    ("cells", "kind", "new"),
+    [
+        pytest.param(
+            ["00084", "00001"],
+            "integer",
+            "00001",
+            marks=pytest.mark.situation("zero-padded numbers", "stay so, new ones too"),
+        ),
+        (["6.40", "1.25"], "real", "1.25"),
+        (["6.0", "5.53"], "real", "5.53"),
+        (["+7", "+3"], "real", "+3"),
+        ([" 8 ", " 12 "], "integer", " 8 "),
+        ([".5", ".25"], "real", ".25"),
+        (["TRUE", "FALSE"], "boolean", "FALSE"),
+        (["12:30", "00:10"], "datetime", "00:10"),
+        pytest.param(
+            ["$1,234.00", "$5.50"],
+            "real",
+            "$5.50",
+            marks=pytest.mark.situation("currency and thousands", "numbers, written so again"),
+        ),
+        pytest.param(
+            ["12.5%", "62.0%"], "real", "12.5%", marks=pytest.mark.situation("per cent", "numbers, written so again")
+        ),
+        (["1.234,50 €", "2,25 €"], "real", "2,25 €"),
+        (["1'234", "5"], "integer", "5"),
+        pytest.param(
+            ["16.02.2024", "01.03.2023"],
+            "datetime",
+            "01.03.2023",
+            marks=pytest.mark.situation("dates with dots", "dates, written so again"),
+        ),
+        pytest.param(
+            ["02/16/2024", "12/01/2023"],
+            "datetime",
+            "12/01/2023",
+            marks=pytest.mark.situation("months first", "decided by the column"),
+        ),
+        pytest.param(
+            ["16/02/2024", "12/01/2023"],
+            "datetime",
+            "12/01/2023",
+            marks=pytest.mark.situation("days first", "decided by the column"),
+        ),
+        (["1/2/2024", "12/31/2023"], "datetime", "12/31/2023"),
+        (["1/2/24 8:30", "12/31/23 10:00"], "datetime", "12/31/23 10:00"),
+        (["2024-01-01 00:10:00+02:00", "2024-05-01 10:10:00+02:00"], "datetime", "2024-01-01 00:10:00+02:00"),
+        (["2024-01-01T00:10:00Z", "2024-05-01T10:10:00Z"], "datetime", "2024-01-01T00:10:00Z"),
+        pytest.param(
+            ["20240102", "20231231", "20240301"],
+            "datetime",
+            "20231231",
+            marks=pytest.mark.situation("dates as integers", "dates, so that new ones are some"),
+        ),
+    ],
+)
+def test_new_cells_look_like_their_columns(tmp_path, cells, kind, new):
+    path = tmp_path / "a.csv"
+    rows = [*cells * 5, ""]
+    path.write_text("other;x\n" + "".join(f"{at % 4};{cell}\n" for at, cell in enumerate(rows)), encoding="utf-8")
+    filled, schema = fill(path)
+    column = schema.columns[1]
+    assert column.kind == kind
+    assert filled.decode() == path.read_text(encoding="utf-8")[:-1] + new + "\n"
+    again = type(column).from_json(column.to_json())
+    assert again == column
+    drawn = tmp_path / "new.csv"
+    TableOutput(drawn).write_new(schema, np.array([[[[0.0], [column.low]]]] * 2), {})
+    assert set(map(str, TableReader(drawn).read().arrow["x"].to_pylist())) == {
+        str(TableReader(path).read().arrow["x"][rows.index(new)])
+    }
+
+
+@pytest.mark.situation("20-digit account numbers", "text: no digit is lost")
+def test_numbers_with_more_digits_than_numbers_have(tmp_path):
+    path = tmp_path / "a.csv"
+    path.write_text("account,n\n" + "".join(f"{10**19 + at},{at % 3 or ''}\n" for at in range(9)))
+    assert TableReader(path).read().arrow["account"].to_pylist() == [str(10**19 + at) for at in range(9)]
+    assert fill(path)[0].decode().count("1000000000000000000") == 9
+
+
+@pytest.mark.situation("codes such as 00001 that `schema` calls a category", "their text is the category")
+def test_overrides_are_known_before_cells_are_typed(tmp_path):
+    path = tmp_path / "a.csv"
+    path.write_text("zip,n\n" + "".join(f"0000{at % 3},{at % 5}\n" for at in range(12)))
+    filled, schema = fill(path, overrides={"columns": {"zip": {"kind": "category"}}})
+    assert schema.columns[0].categories == ("00000", "00001", "00002")
+    assert filled == path.read_bytes()
+
+
+@pytest.mark.situation("an index column without a name", "carried, not modelled, and said")
+def test_an_index_without_a_name(tmp_path):
+    path = tmp_path / "a.csv"
+    path.write_text(",n\n" + "".join(f"{at},{at % 5}\n" for at in range(12)))
+    _, schema = fill(path)
+    assert schema.carried == (("", "identifier: all values differ"),)
+
+
+@pytest.mark.parametrize("word", ["-", "?", "missing", "N/A", "None", "#N/A", "<NA>"])
+@pytest.mark.situation("-, ?, missing, N/A, None among numbers", "missing, and said")
+def test_words_for_missing(tmp_path, word):
+    path = tmp_path / "a.csv"
+    path.write_text("n,m\n" + "".join(f"{word if at % 4 == 0 else f'{at}.50'},{at % 3}\n" for at in range(20)))
+    filled, schema = fill(path)
+    assert schema.columns[0].kind == "real"
+    assert filled.decode() == path.read_text().replace(word, "1.50")
+    doubts = dataset.open(path).check().doubts
+    assert [doubt.place for doubt in doubts] == (["column 'n'"] if word in ("-", "?", "missing") else [])
+
+
+@pytest.mark.situation("-999 or 9999 for missing", "said, with the flag that settles it; not taken")
+@pytest.mark.parametrize("sentinel", [-999, 9999, -1])
+def test_values_that_stand_apart(tmp_path, sentinel):
+    path = tmp_path / "a.csv"
+    path.write_text("n,m\n" + "".join(f"{sentinel if at % 7 == 0 else at % 40},{at % 3}\n" for at in range(200)))
+    (doubt,) = dataset.open(path).check().doubts
+    assert (doubt.place, doubt.remedy) == ("column 'n'", f"`missing` n={sentinel}")
+    settled = dataset.open(path, missing={"n": [sentinel]})
+    assert not settled.check().doubts
+    assert settled.schema.columns[0].high == 39
+
+
+@pytest.mark.situation("01/02/2024", "a doubt, with what settles it")
+def test_days_and_months_that_may_be_either(tmp_path):
+    path = tmp_path / "a.csv"
+    path.write_text("day,m\n" + "".join(f"0{1 + at % 9}/1{at % 3}/2024,{at % 3}\n" for at in range(20)))
+    (doubt,) = dataset.open(path).check().doubts
+    assert "%m/%d/%Y" in doubt.text
+    asked = {"columns": {"day": {"format": "%d/%m/%Y"}}}
+    assert dataset.open(path, overrides=asked).schema.columns[0].spelling == "%d/%m/%Y"
+
+
+@pytest.mark.situation("a column that is all missing, to a model of a whole one", "filled in")
+@pytest.mark.parametrize("kind", ["arrow", "polars", "pandas"])
+def test_a_column_of_nothing(kind):
+    schema = infer_table_schema(Table.of(pa.table({"a": ["x", "y", "x"], "b": [1, 2, 3]})))
+    nothing = pa.table({"a": pa.nulls(2), "b": [1, 2]})
+    data = nothing if kind == "arrow" else nothing.to_pandas()
+    if kind == "polars":
+        data = pytest.importorskip("polars").from_arrow(nothing)
+    table = Table.of(data)
+    filled = table.replace(schema, np.zeros((2, 2)), np.isnan(table.cells(schema)))
+    assert Table.of(filled).arrow.to_pydict() == {"a": ["x", "x"], "b": [1, 2]}
+
+
+texts = st.text(st.characters(codec="utf-8", exclude_characters='\0\r\n"#'), max_size=6)
+plain = st.one_of(
+    st.integers(-999, 999).map(str),
+    st.floats(-99, 99).map(lambda x: f"{x:.2f}"),
+    st.sampled_from(
+        ["", "NA", "00012", "+5", " 7 ", "TRUE", "3e2", "2024-01-02", "12:30", '"quoted"', '"a ""b"""', '"x,y;z\n"']
+    ),
+)
+
+
+@given(
+    st.lists(st.lists(st.one_of(plain, texts), min_size=4, max_size=4), min_size=2, max_size=60),
+    st.sampled_from([",", ";", "\t", "|"]),
+    st.sampled_from(["\n", "\r\n", "\r"]),
+    st.sampled_from(["utf-8", "utf-8-sig", "utf-16"]),
+    st.booleans(),
+)
+@settings(max_examples=400, deadline=None)
+def test_untouched_cells_come_back_byte_for_byte(tmp_path_factory, rows, separator, end, encoding, ended):
+    rows = [[cell if cell.startswith('"') else cell.replace(separator, "_") for cell in row] for row in rows]
+    lines = [["k", "l", "m", "n"], *([f"{at % 3}", *row[:3]] for at, row in enumerate(rows))]
+    text = written(lines, separator, end)
+    content = (text if ended else text[: -len(end)]).encode(encoding)
+    path = tmp_path_factory.mktemp("text") / "a.csv"
+    path.write_bytes(content)
+    reader = TableReader(path, separator=separator, header="first")
+    parts = list(reader)
+    assert sum(len(part) for part in parts) == len(rows)
+    schema = infer_table_schema(Table.of(pa.table({"k": ["0", "1", "2"]})))
+    with TableOutput(path.with_name("b.csv")).writer(reader.csv) as write:
+        for part in parts:
+            write(part.spliced(schema, np.zeros((len(part), 1)), np.zeros((len(part), 1), bool)))
+    assert path.with_name("b.csv").read_bytes() == content
+
+
+def test_filled_cells_alone_change(tmp_path):
+    rng = np.random.default_rng(0)
+    n = 25_000
+    holes = rng.random(n) < 0.2
+    spelled = [f"{at:06d}" for at in rng.integers(0, 999, n)]
+    lines = [
+        f'"{at % 17}";{"" if hole else cell};"a ""{at}""";{at / 8:.3f}'.replace(".", ",")
+        for at, (hole, cell) in enumerate(zip(holes, spelled, strict=True))
+    ]
+    path = tmp_path / "a.csv"
+    path.write_bytes("\r\n".join(["a;b;c;d", *lines, ""]).encode("utf-16"))
+    filled, schema = fill(path)
+    after = filled.decode("utf-16").split("\r\n")[1:-1]
+    low = f"{int(schema.columns[1].low):06d}"
+    assert [line.split(";")[1] for line in after] == [
+        low if hole else cell for hole, cell in zip(holes, spelled, strict=True)
+    ]
+    assert [(line.split(";")[0], *line.split(";")[2:]) for line in after] == [
+        (line.split(";")[0], *line.split(";")[2:]) for line in lines
+    ]
+
+
+def test_chunks_and_blocks_do_not_show(tmp_path, monkeypatch):
+    path = tmp_path / "a.csv"
+    text = "a,b\r\n" + "".join(f'"x\r\n{at}",{at}\r\n' for at in range(300))
+    path.write_text(text, newline="")
+    monkeypatch.setattr("fivefold.tables.csv._CHUNK", 7)
+    for rows in (1, 64, 1000):
+        parts = list(TableReader(path, batch_rows=rows))
+        assert [len(part) for part in parts][:-1] == [rows] * (len(parts) - 1)
+        assert b"".join(part.text.block.text.tobytes() for part in parts) == text[5:].encode()
+        assert [row for part in parts for row in part.arrow["b"].to_pylist()] == list(range(300))
