@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 from dataclasses import dataclass
 from typing import ClassVar
 
@@ -9,7 +10,7 @@ import numpy as np
 import torch
 from torch import nn
 
-from fivefold.archive.layers import RAW, Encoding
+from fivefold.archive.layers import RAW, EncodedBlock, Encoding
 from fivefold.config import FitConfig, NetworkConfig, TrainingConfig
 from fivefold.dataset import ItemSet
 from fivefold.items import Items
@@ -147,7 +148,10 @@ class AngleCodec:
     """Angles verbatim."""
 
     def encode(self, angles):
-        return len(angles), RAW, [b"", angles.tobytes()]
+        return EncodedBlock(len(angles), RAW, [b"", angles.tobytes()], self.digest(angles))
+
+    def digest(self, values):
+        return hashlib.sha256(values.tobytes()).digest()
 
     def decode(self, items, method, layers, lossy):
         values = np.frombuffer(layers[1])

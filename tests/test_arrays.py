@@ -38,6 +38,7 @@ def test_npy_is_mapped(tmp_path, values):
     np.testing.assert_array_equal(read, values)
 
 
+@pytest.mark.situation("a damaged .npy file", "refused in one line")
 @pytest.mark.parametrize(
     "content",
     [
@@ -61,6 +62,7 @@ def test_damaged_npy_is_refused(tmp_path, content):
         read_npy(path)
 
 
+@pytest.mark.situation("a pickled .npy file", "refused in one line")
 def test_pickled_npy_is_refused(tmp_path):
     np.save(tmp_path / "a.npy", OBJECTS, allow_pickle=True)
     with pytest.raises(DataError, match="can't be read as a NumPy array"):
@@ -105,6 +107,7 @@ def test_npz_names(tmp_path, names, images, labels):
         np.testing.assert_array_equal(found_labels, arrays[labels])
 
 
+@pytest.mark.situation("an .npz file in which no array is clearly the images", "refused in one line")
 @pytest.mark.parametrize("names", [["first", "second"], ["labels"], ["x_test", "y_test"]])
 def test_npz_without_clear_images_is_refused(tmp_path, names):
     np.savez(tmp_path / "a.npz", **dict.fromkeys(names, VALUES))
@@ -142,6 +145,7 @@ def damaged_npz(path, kind):
     )
 
 
+@pytest.mark.situation("a damaged .npz file, or what is not what its name says", "refused in one line")
 @pytest.mark.parametrize("kind", ["empty", "text", "truncated", "flipped", "lying", "array"])
 def test_damaged_npz_is_refused(tmp_path, kind):
     damaged_npz(tmp_path / "a.npz", kind)
@@ -149,6 +153,7 @@ def test_damaged_npz_is_refused(tmp_path, kind):
         read_npz(tmp_path / "a.npz")
 
 
+@pytest.mark.situation("IDX files of MNIST's kind, gzipped or not", "read right")
 @pytest.mark.parametrize("name", ["a-idx3-ubyte", "a.idx", "a.gz", "A.GZ"])
 @pytest.mark.parametrize(
     ("code", "dtype"), [(8, ">u1"), (9, ">i1"), (0x0B, ">i2"), (0x0C, ">i4"), (0x0D, ">f4"), (0x0E, ">f8")]
@@ -168,6 +173,7 @@ def test_empty_idx(tmp_path):
     assert read_idx(tmp_path / "a.idx").shape == (0, 28, 28)
 
 
+@pytest.mark.situation("a damaged IDX file", "refused in one line")
 @pytest.mark.parametrize(
     ("content", "message"),
     [

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib.util
 import re
 import shlex
 import subprocess
@@ -23,6 +24,15 @@ README = (ROOT / "README.md").read_text(encoding="utf-8")
 
 SERIES = (ROOT / "docs" / "series.md").read_text(encoding="utf-8")
 TABLES = (ROOT / "docs" / "tables.md").read_text(encoding="utf-8")
+
+
+def _tool(name: str) -> Any:
+    """A module of tools/."""
+    spec = importlib.util.spec_from_file_location(name, ROOT / "tools" / f"{name}.py")
+    module = importlib.util.module_from_spec(spec)
+    sys.modules[name] = module
+    spec.loader.exec_module(module)
+    return module
 
 
 def _blocks(language: str, page: str = README) -> list[str]:
@@ -153,3 +163,15 @@ def test_quoted_figures_are_the_measured_ones():
         [sys.executable, ROOT / "tools" / "figures.py", "--check"], capture_output=True, text=True, check=False
     )
     assert made.returncode == 0, made.stderr
+
+
+def test_the_page_of_inputs_is_current(request):
+    """As far as the tests of this run go."""
+    inputs = _tool("inputs")
+    shown = inputs.situations(request.session.items)
+    lines = (ROOT / "docs" / "inputs.md").read_text(encoding="utf-8").splitlines()
+    made = inputs.page(shown).splitlines()
+    if {item.path for item in request.session.items} == set((ROOT / "tests").rglob("test_*.py")):
+        assert lines == made
+    else:
+        assert {line for line in made if line.startswith("|")} <= set(lines)

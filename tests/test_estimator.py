@@ -44,6 +44,7 @@ def vae(frame) -> VAE:
     return VAE(latent_dim=3, random_state=0, **_QUICK).fit(frame)
 
 
+@pytest.mark.situation("pandas frames with an index of their own", "result right")
 def test_frames_come_back_with_columns_types_and_index(vae, frame):
     whole = vae.impute(frame)
     assert list(whole.columns) == list(frame.columns)
@@ -71,6 +72,7 @@ def test_why_has_the_columns_and_index_of_the_table(vae, frame):
     assert vae.explain(odd).iloc[2]["girth"] > why.iloc[2]["girth"] + 2
 
 
+@pytest.mark.situation("polars frames and Arrow tables", "result right")
 @pytest.mark.parametrize("convert", [pl.from_pandas, lambda f: pa.Table.from_pandas(f, preserve_index=False)])
 def test_other_frames_stay_what_they_are(vae, frame, convert):
     plain = frame.reset_index(drop=True)
@@ -114,6 +116,7 @@ def test_the_seed_reproduces_fit_and_draws(vae, frame):
     assert not np.array_equal(other.score_samples(frame), vae.score_samples(frame))
 
 
+@pytest.mark.situation("an estimator that is pickled", "result right")
 def test_pickles_go_by_the_models_folder(vae, frame, tmp_path):
     state = vae.__getstate__()
     assert set(state["model_"]) == {"config.json", "model.safetensors", "README.md"}
@@ -124,6 +127,7 @@ def test_pickles_go_by_the_models_folder(vae, frame, tmp_path):
     assert loaded.latent_dim == 3
 
 
+@pytest.mark.situation("a column of the fit under another name, or absent", "refused in one line")
 def test_columns_must_be_those_of_the_fit(vae, frame):
     for other in (frame.rename(columns={"girth": "width"}), frame.drop(columns="girth")):
         for method in (vae.impute, vae.transform, vae.predict, vae.score_samples, vae.explain, vae.compress):
@@ -131,6 +135,7 @@ def test_columns_must_be_those_of_the_fit(vae, frame):
                 method(other)
 
 
+@pytest.mark.situation("columns in another order, further ones, carried ones absent", "result right")
 @pytest.mark.parametrize(
     "convert", [lambda f: f, pl.from_pandas, pa.Table.from_pandas], ids=["pandas", "polars", "arrow"]
 )
@@ -144,6 +149,7 @@ def test_columns_go_by_their_names(vae, frame, convert):
     assert vae.feature_names_in_.tolist() == list(frame.columns)
 
 
+@pytest.mark.situation("other columns to a step of a pipeline", "result right")
 def test_an_imputer_gives_the_columns_of_the_fit(frame):
     imputer = VAEImputer(random_state=0, **_QUICK).set_output(transform="pandas").fit(frame)
     other = frame[frame.columns[::-1]].drop(columns="id").assign(further=0)
@@ -153,6 +159,7 @@ def test_an_imputer_gives_the_columns_of_the_fit(frame):
     pd.testing.assert_frame_equal(whole.drop(columns="id"), imputer.transform(frame).drop(columns="id"))
 
 
+@pytest.mark.situation("a dict of columns", "read right")
 def test_a_dict_of_columns(frame):
     columns = {name: frame[name].tolist() for name in ("height", "girth")}
     vae = VAE(random_state=0, **_QUICK).fit(columns)
@@ -170,6 +177,7 @@ def test_a_schema_overrules_what_is_inferred(frame):
         VAE(false_alarm_rate=0, **_QUICK).fit(frame)
 
 
+@pytest.mark.situation("arrays with NaN, and arrays of objects", "read right")
 def test_arrays_with_holes_and_words(frame):
     numbers = frame[["height", "girth", "age"]].to_numpy()
     filled = VAE(random_state=0, **_QUICK).fit(numbers).impute(numbers)
@@ -180,6 +188,7 @@ def test_arrays_with_holes_and_words(frame):
     assert set(VAE(random_state=0, **_QUICK).fit(words).impute(words)[:, 0]) == {"oak", "elm", "ash"}
 
 
+@pytest.mark.situation("pipelines and grid searches", "result right")
 def test_it_fits_into_pipelines_and_searches(frame):
     numbers = frame[["height", "girth", "age"]].mask(np.random.default_rng(0).random((120, 3)) < 0.2)
     target = frame["healthy"].to_numpy()

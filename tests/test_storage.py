@@ -168,6 +168,7 @@ def test_missing_file(folder, name):
     assert name in refused(folder)
 
 
+@pytest.mark.situation("a model folder whose {name} is cut short", "refused in one line")
 @pytest.mark.parametrize("name", ["config.json", "model.safetensors"])
 @pytest.mark.parametrize("keep", [0, 0.5, 0.999])
 def test_truncated_file(folder, name, keep):
@@ -198,11 +199,13 @@ def test_other_version(folder, version):
     assert "version" in refused(folder)
 
 
+@pytest.mark.situation("a model of a newer version", "refused in one line")
 def test_newer_version_says_what_to_do(folder):
     edit(folder, "version", value=storage.FORMAT_VERSION + 1)
     assert "upgrade fivefold" in refused(folder)
 
 
+@pytest.mark.situation("a model of an older version", "refused in one line")
 @pytest.mark.parametrize("version", [0, 1])
 def test_older_version_says_what_to_do(folder, version):
     edit(folder, "version", value=version)
@@ -455,6 +458,7 @@ def test_arrays_that_do_not_go_together(folder, change):
     refused(folder)
 
 
+@pytest.mark.situation("for a model a path that is none: {kind}", "refused in one line")
 @pytest.mark.parametrize("kind", ["nothing", "file", "empty folder"])
 def test_no_model_folder(tmp_path, kind):
     path = tmp_path / "model"
@@ -477,6 +481,7 @@ def test_existing_path_is_kept_without_force(model, folder):
     assert {path.name: path.read_bytes() for path in folder.iterdir()} == before
 
 
+@pytest.mark.situation("`--force` over a model", "result right")
 def test_force_replaces_a_model_as_a_whole(model, folder):
     (folder / "left_over").write_text("x")
     save(model, folder, force=True)
@@ -491,6 +496,7 @@ def test_force_takes_an_empty_folder(model, tmp_path):
     assert load(tmp_path / "model").latent_dim == 4
 
 
+@pytest.mark.situation("`--force` over a folder that is no model", "refused in one line")
 @pytest.mark.parametrize("kind", ["file", "folder"])
 @pytest.mark.parametrize("force", [True, False])
 def test_what_is_no_model_is_never_replaced(model, tmp_path, kind, force):
@@ -506,6 +512,7 @@ def test_what_is_no_model_is_never_replaced(model, tmp_path, kind, force):
     assert [each.name for each in tmp_path.iterdir()] == ["precious"]
 
 
+@pytest.mark.situation("a disk that fills up while a model is written", "refused in one line")
 @pytest.mark.parametrize("force", [True, False])
 def test_a_failed_save_leaves_things_as_they_were(model, folder, monkeypatch, force):
     target = folder if force else folder.parent / "new"

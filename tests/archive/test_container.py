@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import hashlib
 import io
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from fivefold.archive.container import ArchiveReader, ArchiveWriter, Limits
+from fivefold.archive.container import ArchiveReader, ArchiveWriter, Limits, block_digest
 from fivefold.errors import (
     ArchiveError,
     ArchiveLimitError,
@@ -18,7 +19,8 @@ from fivefold.errors import (
     TruncatedArchiveError,
 )
 
-BLOCKS = [(3, 1, [b"abc", b"defgh"]), (2, 0, [b"", b"raw"]), (1, 1, [b"x", b""])]
+VALUES = hashlib.sha256(b"values").digest()
+BLOCKS = [(3, 1, [b"abc", b"defgh"], VALUES), (2, 0, [b"", b"raw"], VALUES), (1, 1, [b"x", b""], b"")]
 
 
 def written(blocks=BLOCKS, facts=None, attachments=None) -> bytes:
@@ -37,7 +39,11 @@ def opened(content: bytes, limits: Limits = Limits()) -> ArchiveReader:  # noqa:
 def read(content: bytes):
     """All there is to read."""
     reader = opened(content)
-    blocks = [(block.items, reader.method(block), [reader.layer(block, i) for i in (0, 1)]) for block in reader.blocks]
+    heads = [reader.head(block) for block in reader.blocks]
+    blocks = [
+        (block.items, head.method, [reader.layer(block, i) for i in (0, 1)], head.digest)
+        for block, head in zip(reader.blocks, heads, strict=True)
+    ]
     return reader.facts, {name: reader.attachment(name) for name in reader.attachments}, blocks
 
 
@@ -45,7 +51,8 @@ def test_round_trip():
     facts, attached, blocks = read(written())
     assert facts["what"] == "a test"
     assert attached == {"notes": b"some notes"}
-    assert blocks == BLOCKS
+    assert [block[:3] for block in blocks] == [block[:3] for block in BLOCKS]
+    assert [digest for *_, digest in blocks] == [block_digest(0, VALUES), block_digest(3, VALUES), b""]
     reader = opened(written())
     assert reader.items == 6
     assert [block.first for block in reader.blocks] == [0, 3, 5]
@@ -55,19 +62,22 @@ def test_no_blocks():
     assert read(written([]))[2] == []
 
 
+@pytest.mark.situation("a file that is no archive", "refused in one line")
 @pytest.mark.parametrize("content", [b"", b"PNG and more, much more than a header takes", b"\x89FIVE"[:3] + b"x"])
 def test_something_else(content):
     with pytest.raises(NotAnArchiveError):
         opened(content)
 
 
+@pytest.mark.situation("an archive of a newer version", "refused in one line")
 def test_a_newer_version():
     content = bytearray(written())
-    content[8] = 2
-    with pytest.raises(NewerArchiveError, match="version 2"):
+    content[8] = 3
+    with pytest.raises(NewerArchiveError, match="version 3"):
         opened(bytes(content))
 
 
+@pytest.mark.situation("an archive cut short, wherever", "refused in one line")
 def test_every_truncation_is_told():
     content = written()
     for end in range(1, len(content)):
@@ -75,6 +85,7 @@ def test_every_truncation_is_told():
             read(content[:end])
 
 
+@pytest.mark.situation("an archive with a flipped bit, wherever", "refused in one line")
 def test_every_flipped_bit_is_told():
     """But for the two reserved bytes, which the header's checksum covers too."""
     content = written()

@@ -15,6 +15,7 @@ import warnings
 import zlib
 from array import array
 from decimal import Decimal, localcontext
+from hashlib import sha256
 from pathlib import Path
 
 import numpy as np
@@ -58,26 +59,32 @@ def summed(content: bytes, offset: int, size: int) -> bytes:
 
 
 def read_container(content: bytes):
-    """The header's facts, attachments, and per block its items, method, codes and elements."""
+    """The header's facts, attachments, and per block its items, method, codes, elements and digest."""
     magic, version, _, size = struct.unpack_from("<8sHHI", content)
-    assert (magic, version) == (bytes.fromhex("89 46 49 56 45 0D 0A 1A"), 1)
+    assert magic == bytes.fromhex("89 46 49 56 45 0D 0A 1A")
+    assert version in (1, 2)
     facts = json.loads(summed(content, 0, 16 + size)[16:])
     attached, place = {}, 16 + size + 4
     for name, length in facts["attachments"].items():
         attached[name] = summed(content, place, length)
         place += length + 4
-    index, count, index_sum, magic = struct.unpack("<QII4s", content[-20:])
+    end = len(content) - (20 if version == 1 else 28)
+    count, index_sum, magic = struct.unpack("<II4s", content[-12:])
+    index = struct.unpack_from("<Q", content, end)[0]
     assert magic == b"FFIX"
-    assert crc32c(content[index:-20]) == index_sum
+    assert crc32c(content[index:end]) == index_sum
     blocks = []
-    for start, items in struct.iter_unpack("<QI", content[index:-20]):
-        head = summed(content, start, 28)
-        magic, again, method, first, second, *sums = struct.unpack("<4sIBxxx2I2I", head)
+    for start, items in struct.iter_unpack("<QI", content[index:end]):
+        head = summed(content, start, 28 if version == 1 else 60)
+        magic, again, method, first, second, *sums = struct.unpack_from("<4sIBxxx2I2I", head)
         assert (magic, again) == (b"BLCK", items)
-        layers = content[start + 32 : start + 32 + first], content[start + 32 + first : start + 32 + first + second]
+        at = start + len(head) + 4
+        layers = content[at : at + first], content[at + first : at + first + second]
         assert [crc32c(layer) for layer in layers] == sums
-        blocks.append((items, method, *layers))
+        blocks.append((items, method, *layers, head[28:]))
     assert count == len(blocks)
+    if version == 2:
+        assert struct.unpack_from("<Q", content, end + 8)[0] == sum(items for items, *_ in blocks)
     return facts, attached, blocks
 
 
@@ -386,14 +393,18 @@ def read_archive(content: bytes, config: dict, tensors) -> bytes:
         [tensors[f"prior.{name}"][0] for name in ("weights", "means", "roots")] if "prior.weights" in tensors else None
     )
     networks, found = Networks(config, tensors), b""
-    for items, method, codes, elements in blocks:
-        if method == 0:
-            found += elements
-            continue
-        steps = facts["steps"]
-        z = [None] * items if steps is None else read_codes(codes, items, steps, prior or standard_normal(len(steps)))
-        levels = read_elements(elements, z, networks)
-        found += bytes(int(facts["schema"]["low"]) + v for item in levels for row in item for cell in row for v in cell)
+    steps, first = facts["steps"], 0
+    for items, method, codes, elements, digest in blocks:
+        values = elements
+        if method == 1:
+            no_code = [None] * items
+            z = no_code if steps is None else read_codes(codes, items, steps, prior or standard_normal(len(steps)))
+            levels = read_elements(elements, z, networks)
+            flat = (value for item in levels for row in item for cell in row for value in cell)
+            values = bytes(int(facts["schema"]["low"]) + value for value in flat)
+        if digest:
+            assert digest == sha256(struct.pack("<Q", first) + sha256(values).digest()).digest()
+        found, first = found + values, first + items
     return found
 
 
@@ -403,8 +414,9 @@ def golden():
     return config, read_safetensors((GOLDEN / "model" / "model.safetensors").read_bytes())
 
 
-def test_the_golden_archive(golden):
-    content = (GOLDEN / "archive.ff").read_bytes()
+@pytest.mark.parametrize("version", ["", "-2"])
+def test_the_golden_archive(golden, version):
+    content = (GOLDEN / f"archive{version}.ff").read_bytes()
     assert read_archive(content, *golden) == decompress(content, load(GOLDEN / "model", "cpu")).tobytes()
 
 
@@ -651,7 +663,7 @@ def read_table(content: bytes, config: dict, tensors) -> dict[str, list]:
     columns = pa.ipc.read_schema(pa.py_buffer(zlib.decompress(attached["columns"])))
     network, found = RowNetwork(config, tensors), {name: [] for name in columns.names}
     met = set()
-    for n, method, kept_layer, coded_layer in blocks:
+    for n, method, kept_layer, coded_layer, _ in blocks:
         assert method == 1
         kept, layer = read_kept(kept_layer, columns, n), Layer(coded_layer)
         rows = [[None] * len(network.columns) for _ in range(n)]
@@ -928,7 +940,7 @@ def read_series(content: bytes, config: dict, tensors) -> dict[str, list]:
     columns = pa.ipc.read_schema(pa.py_buffer(zlib.decompress(attached["columns"])))
     network, found = SeriesNetwork(config, tensors), {name: [] for name in columns.names}
     names, c = [about["name"] for about in network.columns], len(network.columns)
-    for n, method, kept_layer, coded_layer in blocks:
+    for n, method, kept_layer, coded_layer, _ in blocks:
         assert method == 1
         kept, layer = dict(zip(columns.names, read_kept(kept_layer, columns, n), strict=True)), Layer(coded_layer[c:])
         numbers = [Numbers(about, form) for about, form in zip(network.columns, coded_layer[:c], strict=True)]

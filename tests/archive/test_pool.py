@@ -45,6 +45,7 @@ def end(_: object) -> None:
     os._exit(1)
 
 
+@pytest.mark.situation("a worker process that is killed", "refused in one line")
 def test_a_worker_that_is_killed():
     with Pool(0, 2, tasks=2) as pool, pytest.raises(FivefoldError, match="killed"):
         list(pool.map(end, ((), ())))

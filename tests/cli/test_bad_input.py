@@ -240,6 +240,7 @@ def without_context(model):
     return {"context": None, "config": dataclasses.replace(model.config, context=context), "calibrations": {}}
 
 
+@pytest.mark.situation("`detect` by a model without held-out items", "refused in one line")
 def test_detect_without_held_out_items_writes_nothing(run, model, tmp_path, digits):
     save(dataclasses.replace(model, calibrations={}), tmp_path / "plain")
     np.save(tmp_path / "few.npy", digits[:3])
@@ -267,6 +268,7 @@ def _older(path: Path) -> None:
     path.write_text(json.dumps(json.loads(path.read_text()) | {"version": 1}))
 
 
+@pytest.mark.situation("a damaged model folder", "refused in one line")
 @pytest.mark.parametrize(
     ("file", "damage", "named"),
     [

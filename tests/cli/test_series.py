@@ -189,7 +189,11 @@ def test_many_series_in_one_table(run, here):
         (("fit", "all.csv", "--network", "lstm", "-o", "m"), 2, "--network goes with series, not with tables"),
         (("fit", "missing.wav", "-o", "m"), 1, "missing.wav: no such file"),
         (("impute", "MODEL", "all.csv", "-o", "o.png"), 2, "--output must be .npy or a table"),
-        (("impute", "MODEL", "all.csv", "-o", "o.npy"), 2, "--output must be a table for series from a table"),
+        (
+            ("impute", "MODEL", "all.csv", "-o", "o.npy"),
+            2,
+            "o.npy: must be a table (.csv, .parquet, …) for series from a table",
+        ),
         (("impute", "MODEL", "lacks.csv", "-o", "o.csv"), 1, "must have column 'load'"),
         (("detect", "MODEL", "daily.csv", "-o", "o.csv"), 1, "steps must be 3600 second(s) apart"),
         (("detect", "MODEL", "all.csv", "-o", "o.csv", "--fdr", 3), 2, "--fdr must be between 0 and 1"),

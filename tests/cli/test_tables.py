@@ -79,6 +79,7 @@ def test_impute_fills_and_leaves_the_rest(run, here, tree_folder, tmp_path, endi
     assert lower["kind"][before["kind"].isna()].isna().all()
 
 
+@pytest.mark.situation("a table larger than memory", "result right")
 def test_large_files_go_part_by_part(run, here, tree_folder, tmp_path, monkeypatch):
     whole = run("impute", tree_folder, "trees.csv", "-o", "whole.csv")
     from fivefold.tables import dataset
@@ -142,6 +143,7 @@ def test_generate_encode_and_decode(run, here, tree_folder, tmp_path):
     assert len(pd.read_csv(tmp_path / "back.csv")) == 60
 
 
+@pytest.mark.situation("a 2-D array in a .npy file", "read right")
 @pytest.mark.filterwarnings("default::UserWarning")
 def test_arrays_in_files_are_tables(run, trees, tmp_path):
     numbers = trees[["height", "girth", "age"]].to_numpy()[:100]
@@ -292,6 +294,7 @@ def test_mistakes(run, here, tree_folder, model_folder, tmp_path, case):
     assert sorted(path.name for path in tmp_path.iterdir()) == before, "nothing is left behind"
 
 
+@pytest.mark.situation("new categories in a file", "result right")
 @pytest.mark.filterwarnings("default::UserWarning")
 def test_new_categories_are_survived(run, here, tree_folder, tmp_path):
     new = here.copy()

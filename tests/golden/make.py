@@ -94,7 +94,7 @@ class Case:
 
     def archives(self, model: fivefold.FittedModel) -> dict[str, bytes]:
         """By file name."""
-        names = ["archive.ff", "arrays.ff"]
+        names = ["archive-2.ff", "arrays-2.ff"]  # of the format's version 2
         return {
             name: fivefold.compress(model, data, **self.options) for name, data in zip(names, self.packed, strict=False)
         }

@@ -9,10 +9,11 @@ import zlib
 
 import numpy as np
 import pytest
+from forged import rewritten
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from fivefold.archive.container import ArchiveReader, ArchiveWriter, Limits
+from fivefold.archive.container import ArchiveReader, Limits
 from fivefold.archive.read import decompress, open_archive
 from fivefold.archive.write import compress, write_archive
 from fivefold.errors import (
@@ -53,7 +54,7 @@ def gradient_model():
 def archive(gradient_model, colour) -> bytes:
     packed = compress(gradient_model, colour, step=1, block_items=4)
     reader = ArchiveReader(io.BytesIO(packed))
-    assert [reader.method(block) for block in reader.blocks] == [1, 1, 1], "blocks are stored raw"
+    assert [reader.head(block).method for block in reader.blocks] == [1, 1, 1], "blocks are stored raw"
     return packed
 
 
@@ -278,28 +279,18 @@ HEADERS = [
 @pytest.mark.parametrize("facts", HEADERS, ids=str)
 def test_headers_that_no_writer_writes(archive, facts):
     with pytest.raises(DamagedArchiveError):
-        open_archive(rewritten(archive, facts))
+        open_archive(io.BytesIO(rewritten(archive, facts)))
 
 
 @pytest.mark.parametrize("names", [b"{}", b"[" * 5000, b"[1]", json.dumps([""] * 9).encode()])
 def test_names_that_no_writer_writes(archive, names):
     with pytest.raises(DamagedArchiveError):
-        open_archive(rewritten(archive, {}, {"names": zlib.compress(names)}))
+        open_archive(io.BytesIO(rewritten(archive, attachments={"names": zlib.compress(names)})))
 
 
 def test_no_items(archive):
     with pytest.raises(DamagedArchiveError):
-        open_archive(rewritten(archive, {"items": 0}, blocks=0))
-
-
-def rewritten(archive: bytes, facts: dict, attached: dict[str, bytes] | None = None, blocks: int = 3) -> io.BytesIO:
-    """With other facts."""
-    reader, file = ArchiveReader(io.BytesIO(archive)), io.BytesIO()
-    writer = ArchiveWriter(file, reader.facts | facts, attached or {})
-    for block in reader.blocks[:blocks]:
-        writer.add(block.items, reader.method(block), [reader.layer(block, 0), reader.layer(block, 1)])
-    writer.close()
-    return file
+        open_archive(io.BytesIO(rewritten(archive, {"items": 0}, blocks=slice(0))))
 
 
 def test_more_levels_than_can_be_coded_are_kept_raw():
@@ -310,7 +301,7 @@ def test_more_levels_than_can_be_coded_are_kept_raw():
     model = fit(values, **settings, epochs=1, accelerator="cpu", validation=0)
     packed = compress(model, values)
     reader = ArchiveReader(io.BytesIO(packed))
-    assert [reader.method(block) for block in reader.blocks] == [0]
+    assert [reader.head(block).method for block in reader.blocks] == [0]
     np.testing.assert_array_equal(decompress(packed, model)[..., 0], values)
 
 

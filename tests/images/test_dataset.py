@@ -89,6 +89,7 @@ def test_arrays(tmp_path, kind):
         read_items(source, resize=(3, 3))
 
 
+@pytest.mark.situation("an array larger than memory", "read right")
 def test_npy_stays_mapped(tmp_path):
     np.save(tmp_path / "a.npy", noise(4, *SIZE))
     base = read_items(tmp_path / "a.npy").values
@@ -114,6 +115,7 @@ def test_folder_is_read_in_order_without_labels(tmp_path):
     assert items.hidden is None
 
 
+@pytest.mark.situation("a folder of folders, one per class", "read right")
 def test_sub_folders_are_labels(tmp_path):
     lay(tmp_path, cat__1=GREY, cat__2=GREY, dog__big__1=GREY, z=GREY)
     items = read_items(tmp_path)
@@ -121,6 +123,7 @@ def test_sub_folders_are_labels(tmp_path):
     assert items.labels.tolist() == ["cat", "cat", "dog/big", "."]
 
 
+@pytest.mark.situation("a folder without images", "refused in one line")
 @pytest.mark.parametrize("names", [[], ["notes.txt", ".hidden.png"]])
 def test_folder_without_images(tmp_path, names):
     for name in names:
@@ -148,6 +151,7 @@ def test_text_files_are_refused(tmp_path, name, message):
         read_items(tmp_path / name)
 
 
+@pytest.mark.situation("a damaged image among others", "refused in one line")
 def test_damaged_image_in_a_folder_is_named(tmp_path):
     lay(tmp_path, a=GREY, b=GREY)
     (tmp_path / "b.png").write_bytes(encode_png(GREY)[:45])
@@ -155,6 +159,7 @@ def test_damaged_image_in_a_folder_is_named(tmp_path):
         read_items(tmp_path)
 
 
+@pytest.mark.situation("images of several sizes or types in a folder", "refused in one line")
 @pytest.mark.parametrize(
     ("other", "message"),
     [
@@ -168,12 +173,14 @@ def test_images_that_differ_are_named(tmp_path, other, message):
         read_items(tmp_path)
 
 
+@pytest.mark.situation("images of several sizes, with `--resize`", "read right")
 def test_resize_brings_images_to_one_size(tmp_path):
     lay(tmp_path, a=GREY, b=noise(6, 9, 3))
     assert read_items(tmp_path, resize=(4, 6)).values.shape == (2, 4, 6, 3)
     assert read_items(tmp_path / "a.png", resize=(4, 6)).values.shape == (1, 4, 6, 1)
 
 
+@pytest.mark.situation("grey images among coloured ones", "read right")
 def test_grey_among_colour_is_promoted(tmp_path):
     lay(tmp_path, a=GREY, b=COLOUR)
     np.testing.assert_array_equal(read_items(tmp_path).values, np.stack([GREY.repeat(3, axis=2), COLOUR]))
@@ -184,6 +191,7 @@ def test_grey_for_a_colour_model_is_promoted(tmp_path):
     np.testing.assert_array_equal(read_items(tmp_path, schema(3)).values[0], GREY.repeat(3, axis=2))
 
 
+@pytest.mark.situation("colour images to a model of grey ones", "refused in one line")
 def test_colour_for_a_grey_model_is_refused(tmp_path):
     lay(tmp_path, a=COLOUR)
     with pytest.raises(DataError, match="items must be 5×7×1 as the model was fitted, got 5×7×3"):
@@ -198,6 +206,7 @@ def test_tiffs_keep_four_channels_without_alpha(tmp_path):
     assert items.hidden is None
 
 
+@pytest.mark.situation("transparent pixels as holes", "read right")
 @pytest.mark.parametrize("colours", [GREY, COLOUR])
 def test_transparent_pixels_are_missing(tmp_path, colours):
     lay(tmp_path, a=with_alpha(colours, HOLES), b=with_alpha(colours, 255), c=colours)
@@ -217,6 +226,7 @@ def test_deep_transparent_pixels_are_missing(tmp_path):
     np.testing.assert_array_equal(items.visible()[0, ..., 0], HOLES[..., 0] > 0)
 
 
+@pytest.mark.situation("half transparent pixels", "read right")
 @pytest.mark.parametrize("colours", [GREY, COLOUR])
 def test_half_transparent_alpha_is_a_channel(tmp_path, colours):
     lay(tmp_path, a=with_alpha(colours, SOFT), b=with_alpha(colours, HOLES), c=colours)
@@ -226,6 +236,7 @@ def test_half_transparent_alpha_is_a_channel(tmp_path, colours):
     assert items.visible().all()
 
 
+@pytest.mark.situation("an image that is wholly transparent", "refused in one line")
 def test_fully_transparent_image_is_refused_by_name(tmp_path):
     lay(tmp_path, a=COLOUR, b=with_alpha(COLOUR, 0))
     with pytest.raises(DataError, match=r"item b\.png has no visible value"):
@@ -276,6 +287,7 @@ def mask_source(kind, folder):
     return masks / f"m.{kind}" if kind in ("npy", "npz") else masks
 
 
+@pytest.mark.situation("a mask of what is missing, as {kind}", "read right")
 @pytest.mark.parametrize("kind", ["array", "npy", "npz", "bit", "grey", "grey_alpha", "colour", "folder"])
 def test_masks(tmp_path, kind):
     items = read_items(noise(2, *SIZE, 3), mask=mask_source(kind, tmp_path))
@@ -305,6 +317,7 @@ def test_what_is_missing_is_resized_without_spreading(tmp_path, height, hidden, 
     assert items.visible()[0].all(axis=(1, 2)).tolist() == [False] * hidden + [True] * (height - hidden)
 
 
+@pytest.mark.situation("a mask that does not fit the images", "refused in one line")
 @pytest.mark.parametrize(
     ("name", "message"),
     [

@@ -11,6 +11,7 @@ def noise(shape, dtype=np.uint8, seed=0):
     return np.random.default_rng(seed).integers(0, np.iinfo(dtype).max, shape, dtype, endpoint=True)
 
 
+@pytest.mark.situation("PNG of 8 or 16 bit, grey or colour, with or without alpha", "read right")
 @pytest.mark.parametrize("dtype", [np.uint8, np.uint16])
 @pytest.mark.parametrize("channels", [1, 2, 3, 4])
 @pytest.mark.parametrize("size", [(5, 7), (1, 1)])
@@ -35,6 +36,7 @@ def palette_image():
     return image
 
 
+@pytest.mark.situation("pictures with a palette, {ending}", "read right")
 @pytest.mark.parametrize("ending", ["png", "tif", "bmp"])
 def test_palette_becomes_colour(tmp_path, ending):
     image = palette_image()
@@ -43,6 +45,7 @@ def test_palette_becomes_colour(tmp_path, ending):
     np.testing.assert_array_equal(read_image(tmp_path / f"a.{ending}"), colours[np.asarray(image)])
 
 
+@pytest.mark.situation("a palette with a transparent colour", "read right")
 def test_palette_with_a_transparent_colour_gets_alpha(tmp_path):
     image = palette_image()
     image.save(tmp_path / "a.png", transparency=1)
@@ -51,6 +54,7 @@ def test_palette_with_a_transparent_colour_gets_alpha(tmp_path):
     np.testing.assert_array_equal(read[..., 3], np.where(np.asarray(image) == 1, 0, 255))
 
 
+@pytest.mark.situation("grey PNG with a transparent level", "read right")
 def test_grey_with_a_transparent_level_gets_alpha(tmp_path):
     pixels = noise((5, 7)) % 4
     Image.fromarray(pixels).save(tmp_path / "a.png", transparency=2)
@@ -59,6 +63,7 @@ def test_grey_with_a_transparent_level_gets_alpha(tmp_path):
     np.testing.assert_array_equal(read[..., 1], np.where(pixels == 2, 0, 255))
 
 
+@pytest.mark.situation("one bit per pixel, {ending}", "read right")
 @pytest.mark.parametrize("ending", ["png", "bmp", "tif"])
 def test_one_bit_is_black_and_white(tmp_path, ending):
     bits = noise((5, 7)) > 99
@@ -68,6 +73,7 @@ def test_one_bit_is_black_and_white(tmp_path, ending):
     np.testing.assert_array_equal(read[..., 0], np.where(bits, 255, 0))
 
 
+@pytest.mark.situation("TIFF of {dtype}", "read right")
 @pytest.mark.parametrize("dtype", ["uint8", "uint16", "int16", "float32"])
 @pytest.mark.parametrize("shape", [(5, 7), (5, 7, 3), (5, 7, 4)])
 @pytest.mark.parametrize(("order", "compression"), [("<", None), (">", None), ("<", "zlib")])
@@ -83,6 +89,7 @@ def test_tiff_keeps_its_type(tmp_path, dtype, shape, order, compression):
     np.testing.assert_array_equal(read, pixels.reshape(5, 7, -1))
 
 
+@pytest.mark.situation("TIFF in which zero is white", "read right")
 @pytest.mark.parametrize("dtype", [np.uint8, np.uint16])
 def test_tiff_in_which_zero_is_white_is_inverted(tmp_path, dtype):
     pixels = noise((5, 7), dtype)
@@ -119,6 +126,7 @@ def test_other_formats(tmp_path, name, options, channels, tolerance):
     assert np.abs(read.astype(int) - smooth(channels).reshape(read.shape)).max() <= tolerance
 
 
+@pytest.mark.situation("WebP with alpha", "read right")
 def test_webp_keeps_alpha(tmp_path):
     pixels = noise((5, 7, 4)) | np.array([0, 0, 0, 1], np.uint8)
     Image.fromarray(pixels).save(tmp_path / "a.webp", lossless=True, exact=True)
@@ -132,6 +140,7 @@ def test_cmyk_becomes_rgb(tmp_path):
     assert np.abs(read.astype(int) - [255, 0, 0]).max() <= 3
 
 
+@pytest.mark.situation("photographs taken with the camera turned (EXIF)", "read right")
 @pytest.mark.parametrize(
     ("orientation", "upright"),
     [
@@ -184,6 +193,7 @@ PNG = encode_png(noise((20, 20, 3)))
 DEEP_PNG = encode_png(noise((20, 20, 3), np.uint16))
 
 
+@pytest.mark.situation("an image file cut short or of other content", "refused in one line")
 @pytest.mark.parametrize("name", ["a.png", "a.jpg", "a.webp", "a.bmp", "a.tif"])
 @pytest.mark.parametrize("content", [b"", b"this is text", PNG[: len(PNG) // 2], PNG[:20], DEEP_PNG[: len(PNG) // 2]])
 def test_damaged_files_are_refused(tmp_path, name, content):
@@ -192,6 +202,7 @@ def test_damaged_files_are_refused(tmp_path, name, content):
         read_image(tmp_path / name)
 
 
+@pytest.mark.situation("a TIFF cut short", "refused in one line")
 def test_truncated_tiff_is_refused(tmp_path):
     tifffile.imwrite(tmp_path / "a.tif", noise((50, 50)))
     content = (tmp_path / "a.tif").read_bytes()
@@ -205,6 +216,7 @@ def test_missing_file_is_refused(tmp_path):
         read_image(tmp_path / "a.png")
 
 
+@pytest.mark.situation("a folder with notes and hidden files beside the images", "read right")
 def test_lists_images_sorted_without_hidden_and_other_files(tmp_path):
     wanted = ["B.PNG", "a.jpg", "sub/c.tif", "sub/deep/d.webp", "x.jpeg"]
     for name in [*wanted, "notes.txt", "noending", ".hidden.png", ".cache/e.png", "sub/._c.tif"]:

@@ -45,6 +45,7 @@ def test_nothing_is_refused(shape):
         make_items(np.ones(shape), source="set")
 
 
+@pytest.mark.situation("arrays of text, objects or complex numbers as images", "refused in one line")
 @pytest.mark.parametrize("values", [np.full((2, 2), "a"), np.full((2, 2), None), np.full((2, 2), 1j)])
 def test_other_than_numbers_are_refused(values):
     with pytest.raises(DataError, match="values must be numbers"):
@@ -87,6 +88,7 @@ def test_nan_is_missing():
     assert visible.sum() == 14
 
 
+@pytest.mark.situation("items with infinite values, or with nothing visible", "refused in one line")
 @pytest.mark.parametrize(("names", "called"), [(None, "item 2"), (("a.png", "b.png", "c.png", "d.png"), "item c.png")])
 @pytest.mark.parametrize("chunk", [1, 30, 1 << 24])
 def test_unlearnable_items_are_named(monkeypatch, names, called, chunk):
@@ -187,6 +189,7 @@ def test_extremes_may_lie_anywhere(monkeypatch, chunk):
     assert (schema.low, schema.high) == (-3, 8)
 
 
+@pytest.mark.situation("pixels scaled to [0, 1] to a model of 0–255", "refused in one line")
 @pytest.mark.parametrize("top", [1.0, 0.3])
 def test_fractions_for_a_byte_model_are_refused(top):
     with pytest.raises(DataError, match=r"set: values must be in \[0, 255\].*scale them back"):
@@ -199,6 +202,7 @@ def test_other_floats_for_a_byte_model_are_fine():
     assert make_items(np.ones((3, 5)), ImageSchema(3, 5, 1, "bool", 0.0, 1.0)).unit()[0].min() == 1
 
 
+@pytest.mark.situation("pixels outside the range of the fit", "read right")
 @pytest.mark.parametrize("extreme", [-1.0, 256.0])
 def test_values_out_of_range_are_clipped_with_a_warning(extreme):
     values = np.full((3, 5), 100.0)

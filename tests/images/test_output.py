@@ -68,6 +68,7 @@ def test_pngs_hold_integers_as_they_are_and_others_scaled(tmp_path, values, low,
     assert pixels.ravel().tolist() == expected
 
 
+@pytest.mark.situation("images to a file that ends in .csv, .jpg, …", "refused in one line")
 @pytest.mark.parametrize("ending", [".txt", ".jpg", ".csv", ".v2"])
 def test_other_endings_are_refused(tmp_path, ending):
     with pytest.raises(UsageError, match=r"`output` must be a folder, \.npy, \.npz or \.png"):
@@ -172,6 +173,7 @@ def test_parts_that_end_in_an_error_leave_nothing(tmp_path, target):
     assert not list(tmp_path.iterdir())
 
 
+@pytest.mark.situation("names of items that lead out of the folder", "refused in one line")
 @pytest.mark.parametrize("name", ["../up.png", "a/../../up.png", "/up.png", "", ".", "a\0b"])
 def test_names_that_lead_out_of_the_folder(tmp_path, name):
     with pytest.raises(DataError, match="folder"):
@@ -179,6 +181,7 @@ def test_names_that_lead_out_of_the_folder(tmp_path, name):
     assert not list(tmp_path.iterdir())
 
 
+@pytest.mark.situation("many items of the same name", "result right")
 def test_many_like_names_are_told_apart(tmp_path):
     names = tuple(f"x.{ending}" for ending in ("jpg", "png", "tiff")) + ("x.jpg",) * 1000
     write(tmp_path / "out", np.zeros((1003, 1, 1, 1), np.uint8), names=names)

@@ -79,6 +79,7 @@ def test_arrays_come_back_as_they_were(shape):
     assert np.array_equal(whole, series.values)
 
 
+@pytest.mark.situation("series of unequal length", "read right")
 def test_series_of_unequal_length():
     parts = [np.arange(length, dtype=float) for length in (100, 7, 60)]
     series = read_series(parts)
@@ -96,6 +97,7 @@ def test_integers_stay_integers():
     assert series.schema.snap(np.array([[[1.6]]])).item() == 2.0
 
 
+@pytest.mark.situation("gaps of rows in a series", "result right")
 def test_gaps_in_time_become_missing_steps_and_are_filled_in():
     frame = _table().filter(~pl.col("day").is_in([date(2026, 1, 11), date(2026, 1, 12), date(2026, 1, 31)]))
     series = read_series(frame, time="day")
@@ -110,6 +112,7 @@ def test_gaps_in_time_become_missing_steps_and_are_filled_in():
     assert len(series.in_form(np.arange(60))) == len(frame)
 
 
+@pytest.mark.situation("time stamps with zones and of other types", "result right")
 def test_time_stamps_stay_as_they_were():
     texts = [f"{day}T00:00" for day in _table()["day"].to_list()]
     frame = _table().with_columns(day=pl.Series(texts)).filter(pl.int_range(pl.len()) != 10)
@@ -119,6 +122,7 @@ def test_time_stamps_stay_as_they_were():
     assert filled[10].startswith("2026-01-11")
 
 
+@pytest.mark.situation("monthly series", "read right")
 def test_months_are_steps():
     days = [date(year, month, 1) for year in (2020, 2021, 2022) for month in range(1, 13)]
     frame = pl.DataFrame({"month": days, "x": np.arange(36.0)}).filter(pl.col("x") != 17)
@@ -138,6 +142,7 @@ def test_pandas_keeps_its_index():
     assert filled.loc[105, "load"] == 1.0
 
 
+@pytest.mark.situation("many series in one table, by id", "read right")
 def test_many_series_by_id():
     frame = pl.concat([_table(40, sensor=["a"] * 40), _table(25, sensor=["b"] * 25)])
     series = read_series(frame, time="day", ids="sensor")
@@ -147,6 +152,7 @@ def test_many_series_by_id():
     assert series.grid.names.to_pylist() == ["a", "b"]
 
 
+@pytest.mark.situation("text beside the channels of a series", "result right")
 def test_text_is_carried_along():
     series = read_series(_table(note=[f"n{each}" for each in range(60)], mode=["x", "y"] * 30), time="day")
     assert series.schema.channels.names == ("load",)
@@ -173,6 +179,7 @@ def _swapped(frame: pl.DataFrame) -> pl.DataFrame:
     return pl.concat([frame[:10], frame[11:12], frame[10:11], frame[12:]])
 
 
+@pytest.mark.situation("series out of order, twice, or without steps of one length", "refused in one line")
 @pytest.mark.parametrize(
     ("frame", "message"),
     [
@@ -200,12 +207,14 @@ def test_bad_tables(frame, message):
     assert "\n" not in str(told.value)
 
 
+@pytest.mark.situation("rows of one series in several pieces", "refused in one line")
 def test_series_in_pieces_are_refused():
     frame = _table(sensor=["a"] * 20 + ["b"] * 20 + ["a"] * 20)
     with pytest.raises(DataError, match="row 40: rows of one series must follow each other, a has rows further up"):
         read_series(frame, ids="sensor")
 
 
+@pytest.mark.situation("arrays that are no series", "refused in one line")
 @pytest.mark.parametrize(
     ("array", "message"),
     [
@@ -223,6 +232,7 @@ def test_bad_arrays(array, message):
         read_series(array)
 
 
+@pytest.mark.situation("series of another rate than the fit's", "refused in one line")
 def test_new_series_must_fit():
     schema = read_series(_table(200), time="day").schema
     hours = _table().with_columns(day=pl.datetime_range(pl.datetime(2026, 1, 1), pl.datetime(2026, 1, 3, 11), "1h"))
@@ -236,6 +246,7 @@ def test_new_series_must_fit():
         read_series(np.zeros((1, 60)), time="day")
 
 
+@pytest.mark.situation("a channel that never changes", "result right")
 def test_a_constant_channel_is_no_trouble():
     series = read_series(_table(still=np.full(60, 3.0)), time="day")
     unit = series.items().unit()[0]

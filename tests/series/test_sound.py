@@ -11,6 +11,7 @@ from fivefold.errors import DataError
 from fivefold.series.readers import Sound, read_wave, write_wave
 
 
+@pytest.mark.situation("WAV of 8, 16, 24 or 32 bit", "result right")
 @pytest.mark.parametrize(
     ("width", "dtype", "low", "high"),
     [
@@ -31,6 +32,7 @@ def test_samples_come_back(tmp_path, width, dtype, low, high):
         assert (file.getnchannels(), file.getnframes()) == (2, 50)
 
 
+@pytest.mark.situation("a .wav file of other content", "refused in one line")
 def test_what_is_no_sound(tmp_path):
     (tmp_path / "a.wav").write_bytes(b"RIFF no")
     with pytest.raises(DataError, match=r"a\.wav: can't be read as PCM sound"):

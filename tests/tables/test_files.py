@@ -40,6 +40,7 @@ def lay(path, text, encoding="utf-8"):
     return path
 
 
+@pytest.mark.situation("tables in files, {ending}", "result right")
 @pytest.mark.parametrize("ending", [*TABLE_ENDINGS, ".CSV", ".Csv.GZ", ".PARQUET"])
 @pytest.mark.parametrize("parts", [1, 4])
 def test_round_trip(tmp_path, ending, parts):
@@ -77,6 +78,7 @@ def test_csv_text(tmp_path):
     assert write(tmp_path / "b.csv.gz", table).read_bytes() == once
 
 
+@pytest.mark.situation("empty cells, NaN, NA and null in CSV", "read right")
 def test_what_is_missing_in_csv(tmp_path):
     path = lay(tmp_path / "a.csv", "\ufeffa,b\n1,x\nNA,NA\nNaN,\n,null\n\n2,y\n")
     assert TableReader(path).read().arrow.to_pydict() == {
@@ -108,6 +110,7 @@ def test_csv_types_come_from_the_schema(tmp_path):
     assert (tmp_path / "c.csv").read_text() == new.read_text()
 
 
+@pytest.mark.situation("-999 or ? for missing, with `--schema`", "read right")
 def test_sentinels_in_csv(tmp_path):
     path = lay(tmp_path / "a.csv", "age\n31\n?\n-999\n47\n")
     schema = infer_table_schema(TableReader(path).read(), {"columns": {"age": {"missing": ["?", -999]}}})
@@ -144,6 +147,7 @@ def test_a_type_that_changes_later(tmp_path):
             TableReader(path, schema).read() if whole else list(TableReader(path, schema))
 
 
+@pytest.mark.situation("Parquet, Arrow, Feather, gzipped CSV: {damage}", "refused in one line")
 @pytest.mark.parametrize("name", ["a.parquet", "a.arrow", "a.feather", "a.csv.gz"])
 @pytest.mark.parametrize("damage", ["garbage", "cut", "flipped"])
 def test_damaged_files(tmp_path, name, damage):
@@ -162,6 +166,7 @@ def test_damaged_files(tmp_path, name, damage):
         list(TableReader(path))
 
 
+@pytest.mark.situation("a file that is no table", "refused in one line")
 def test_what_is_no_table(tmp_path):
     (tmp_path / "b.csv").mkdir()
     for name, message in [("a.csv", "no such file"), ("b.csv", "is a folder"), ("c.xlsx", r"must be a table \(.csv, ")]:
@@ -180,12 +185,14 @@ def test_no_rows(tmp_path, ending):
         list(TableReader(path))
 
 
+@pytest.mark.situation("Parquet with two columns of one name", "refused in one line")
 def test_names_must_differ_in_parquet(tmp_path):
     pq.write_table(pa.table([[1], [2]], ["a", "a"]), tmp_path / "a.parquet")
     with pytest.raises(DataError, match="columns must have names of their own, got 'a' more than once"):
         TableReader(tmp_path / "a.parquet").read()
 
 
+@pytest.mark.situation("types and metadata of {ending}", "result right")
 @pytest.mark.parametrize("ending", ["parquet", "arrow"])
 def test_types_and_metadata_are_kept(tmp_path, ending):
     table = rows().append_column("c", rows()["text"].dictionary_encode()).replace_schema_metadata({"who": "me"})
@@ -199,6 +206,7 @@ def test_types_and_metadata_are_kept(tmp_path, ending):
     assert next(iter(TableReader(path))).arrow.schema.metadata[b"who"] == b"me"
 
 
+@pytest.mark.situation("Arrow streams and old Feather files", "read right")
 def test_streams_and_old_feather(tmp_path):
     buffer = io.BytesIO()
     with pa.ipc.new_stream(buffer, rows().schema) as writer:

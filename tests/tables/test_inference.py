@@ -86,6 +86,7 @@ def test_carried(values, why):
     assert re.fullmatch(why, reason(values))
 
 
+@pytest.mark.situation("a column of keys, called id, uuid, Unnamed: 0, …", "read right")
 @pytest.mark.parametrize("name", ["id", "ID", "user_id", "Index", "uuid", "rowid", "Unnamed: 0"])
 def test_keys_are_carried_if_they_differ(name):
     assert reason(NUMBERS, name) == "identifier: all values differ"
@@ -93,6 +94,7 @@ def test_keys_are_carried_if_they_differ(name):
     assert infer({name: NUMBERS}, {"columns": {name: {"kind": "integer"}}}).columns[0].kind == "integer"
 
 
+@pytest.mark.situation("an index that pandas wrote into the file", "read right")
 def test_pandas_index_in_a_file_is_carried():
     assert reason(NUMBERS % 2, "__index_level_0__") == "index of a pandas DataFrame"
 
@@ -231,6 +233,7 @@ def test_what_can_not_be_as_asked(values, kind, message):
         only(list(values), kind=kind)
 
 
+@pytest.mark.situation("a schema that can't be", "refused in one line")
 @pytest.mark.parametrize(
     ("overrides", "message"),
     [
@@ -266,5 +269,6 @@ def test_tables_that_are_refused(data, message):
         infer(data)
 
 
+@pytest.mark.situation("a table of one row", "refused in one line")
 def test_one_row():
     assert infer({"a": [1.5], "b": ["x"], "id": [3]}).names == ("a", "b", "id")

@@ -101,6 +101,7 @@ def test_what_a_table_is(data, kind):
     assert table.arrow.num_rows == 4
 
 
+@pytest.mark.situation("{id} frames of all their types, untouched", "result right")
 @pytest.mark.parametrize("data", FRAMES, ids=KINDS)
 def test_all_cells_written_back_is_the_same_frame(data):
     table, schema, cells = fitted(data)
@@ -111,6 +112,7 @@ def test_all_cells_written_back_is_the_same_frame(data):
     assert_same(table.replace(schema, np.zeros_like(cells), np.zeros(cells.shape, bool)), data)
 
 
+@pytest.mark.situation("{id} frames with holes", "result right")
 @pytest.mark.parametrize("data", FRAMES, ids=KINDS)
 def test_missing_cells_are_filled_and_others_stay(data):
     table, schema, cells = fitted(data)
@@ -185,6 +187,7 @@ def test_rows_decode_to_what_was_encoded(texts, numbers, times):
     assert decode_rows(schema, cells).equals(data.select(schema.names))
 
 
+@pytest.mark.situation("columns in another order, and further ones", "read right")
 def test_columns_go_by_name_and_others_are_kept():
     data = polars_frame()
     _, schema, cells = fitted(data)
@@ -194,6 +197,7 @@ def test_columns_go_by_name_and_others_are_kept():
     assert_same(table.replace(schema, cells, ~np.isnan(cells)), other)
 
 
+@pytest.mark.situation("numbers of another type than in the fit", "read right")
 def test_numbers_may_change_their_type_and_range():
     schema = infer_table_schema(Table.of(pd.DataFrame({"a": [1, 2], "b": [0.5, 1.5], "c": [True, False]})))
     frame = pd.DataFrame({"a": [0.25, np.nan], "b": [10**6, 3], "c": ["true", None]})
@@ -205,6 +209,7 @@ def test_numbers_may_change_their_type_and_range():
     assert new["c"].tolist() == ["false", "false"]
 
 
+@pytest.mark.situation("dates of another type than in the fit", "read right")
 def test_dates_may_change_their_type():
     schema = infer_table_schema(Table.of(pl.DataFrame({"t": [dt.datetime(2020, 1, 1), dt.datetime(2020, 1, 3)]})))
     for values in (
@@ -223,6 +228,7 @@ def test_categories_are_met_by_what_they_say():
         np.testing.assert_array_equal(Table.of(frame).cells(schema), [[1], [0], [np.nan]])
 
 
+@pytest.mark.situation("categories that the fit has not met", "result right")
 def test_new_categories_warn_once_and_stay():
     schema = infer_table_schema(Table.of(pd.DataFrame({"a": ["x", "y", "x"], "b": ["u", "u", "v"]})))
     frame = pd.DataFrame({"a": ["z", "x", "q"], "b": ["w", "u", "v"]}).astype("category")
@@ -273,6 +279,7 @@ def test_rows_are_numbered_from_the_files_first():
         table.cells(schema)
 
 
+@pytest.mark.situation("a table without columns of the fit", "refused in one line")
 def test_lacking_columns_are_named():
     schema = infer_table_schema(Table.of(BASE))
     with pytest.raises(
@@ -309,6 +316,7 @@ def test_other_things_are_refused(data, got):
         Table.of(data, "t")
 
 
+@pytest.mark.situation("a frame with two columns of one name", "refused in one line")
 @pytest.mark.parametrize(
     "data",
     [

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import hashlib
 import io
 import json
 import struct
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import IO, Any
+from typing import IO, Any, NamedTuple
 
 from google_crc32c import value as crc32c
 
@@ -20,11 +21,18 @@ from fivefold.errors import (
 )
 
 MAGIC = b"\x89FIVE\r\n\x1a"
-VERSION = 1
+VERSION = 2  # since which blocks have digests, and the end has the number of items
 LAYERS = 2
 _START = struct.Struct("<8sHHI")  # magic, version, reserved, bytes of the header
-_BLOCK = struct.Struct("<4sIBxxx2I2I")  # magic, items, method, bytes and checksums of the layers
-_END = struct.Struct("<QII4s")  # where the index is, blocks, checksum of the index, magic
+_BLOCKS = {  # magic, items, method, bytes and checksums of the layers; digest
+    1: struct.Struct("<4sIBxxx2I2I"),
+    2: struct.Struct("<4sIBxxx2I2I32s"),
+}
+_ENDS = {  # where the index is; items; blocks, checksum of the index, magic
+    1: struct.Struct("<QII4s"),
+    2: struct.Struct("<QQII4s"),
+}
+_NO_DIGEST = bytes(32)
 _ENTRY = struct.Struct("<QI")  # where a block is, its items
 _SUM = struct.Struct("<I")
 _BLOCK_MAGIC, _END_MAGIC = b"BLCK", b"FFIX"
@@ -70,6 +78,20 @@ class Block:
     items: int
 
 
+class Head(NamedTuple):
+    """How a block is coded (see `archive/layers.py`), its layers' sizes and checksums, and its digest."""
+
+    method: int
+    sizes: Sequence[int]
+    sums: Sequence[int]
+    digest: bytes
+
+
+def block_digest(first: int, values: bytes) -> bytes:
+    """SHA-256 of a block at its place: of the number of its first item, and the SHA-256 of its values."""
+    return hashlib.sha256(first.to_bytes(8, "little") + values).digest()
+
+
 class ArchiveWriter:
     """Writes to `file` from where it stands.
 
@@ -83,23 +105,26 @@ class ArchiveWriter:
         sizes = {name: len(content) for name, content in attachments.items()}
         header = json.dumps({**facts, "attachments": sizes}, separators=(",", ":")).encode()
         start = _START.pack(MAGIC, VERSION, 0, len(header)) + header
-        self._file, self._offset, self._index = file, 0, bytearray()
+        self._file, self._offset, self._items, self._index = file, 0, 0, bytearray()
         self._write(start + _SUM.pack(crc32c(start)))
         for content in attachments.values():
             self._write(content + _SUM.pack(crc32c(content)))
 
-    def add(self, items: int, method: int, layers: Sequence[bytes]) -> None:
-        """Add a block."""
+    def add(self, items: int, method: int, layers: Sequence[bytes], values: bytes) -> None:
+        """Add a block; `values` is the SHA-256 of what it decodes to, or empty if that is not exact."""
         self._index += _ENTRY.pack(self._offset, items)
-        head = _BLOCK.pack(_BLOCK_MAGIC, items, method, *map(len, layers), *map(crc32c, layers))
+        digest = block_digest(self._items, values) if values else _NO_DIGEST
+        head = _BLOCKS[VERSION].pack(_BLOCK_MAGIC, items, method, *map(len, layers), *map(crc32c, layers), digest)
         self._write(head + _SUM.pack(crc32c(head)))
+        self._items += items
         for layer in layers:
             self._write(layer)
 
     def close(self) -> None:
         """Write the index."""
         index = bytes(self._index)
-        self._write(index + _END.pack(self._offset, len(index) // _ENTRY.size, crc32c(index), _END_MAGIC))
+        end = self._offset, self._items, len(index) // _ENTRY.size, crc32c(index), _END_MAGIC
+        self._write(index + _ENDS[VERSION].pack(*end))
 
     def _write(self, content: bytes) -> None:
         self._file.write(content)
@@ -126,11 +151,13 @@ class ArchiveReader:
         if start[: len(MAGIC)] != MAGIC[: len(start)] or not start:
             raise NotAnArchiveError("this is not an archive of fivefold's")
         start = self._read(0, _START.size)
-        _, version, _, size = _START.unpack(start)
-        if version > VERSION:
+        _, self._version, _, size = _START.unpack(start)
+        if self._version > VERSION:
             raise NewerArchiveError(
-                f"the archive has format version {version}, this package reads {VERSION}: upgrade it"
+                f"the archive has format version {self._version}, this package reads up to {VERSION}: upgrade it"
             )
+        if self._version not in _BLOCKS:
+            raise DamagedArchiveError(f"the archive has format version {self._version}, which there never was")
         limits.check("header_bytes", size)
         header = self._checked(0, _START.size + size, "header")[_START.size :]
         self.facts = _parse(header)
@@ -156,31 +183,32 @@ class ArchiveReader:
         """The names of all attachments."""
         return frozenset(self._attached)
 
-    def method(self, block: Block) -> int:
-        """The block's method; see `archive/layers.py`."""
-        return self._head(block)[0]
+    def head(self, block: Block) -> Head:
+        """What a block says of itself; the digest is empty if it has none."""
+        content = self._checked(block.offset, _BLOCKS[self._version].size, f"block of items {_span(block)}")
+        magic, items, method, *numbers = _BLOCKS[self._version].unpack(content)
+        sizes, sums, digest = numbers[:LAYERS], numbers[LAYERS : 2 * LAYERS], b"".join(numbers[2 * LAYERS :])
+        if magic != _BLOCK_MAGIC or items != block.items or self._layers_at(block) + sum(sizes) != block.end:
+            raise DamagedArchiveError(f"the block of items {_span(block)} is not where the index says")
+        return Head(method, sizes, sums, digest.replace(_NO_DIGEST, b""))
 
     def layer(self, block: Block, number: int) -> bytes:
         """One of the block's layers."""
-        _, sizes, sums = self._head(block)
-        content = self._read(block.offset + _BLOCK.size + _SUM.size + sum(sizes[:number]), sizes[number])
-        if crc32c(content) != sums[number]:
+        head = self.head(block)
+        content = self._read(self._layers_at(block) + sum(head.sizes[:number]), head.sizes[number])
+        if crc32c(content) != head.sums[number]:
             raise DamagedArchiveError(f"the block of items {_span(block)} is damaged: its checksum is another")
         return content
 
-    def _head(self, block: Block) -> tuple[int, tuple[int, int], tuple[int, int]]:
-        head = self._checked(block.offset, _BLOCK.size, f"block of items {_span(block)}")
-        magic, items, method, *numbers = _BLOCK.unpack(head)
-        end = block.offset + _BLOCK.size + _SUM.size + sum(numbers[:LAYERS])
-        if magic != _BLOCK_MAGIC or items != block.items or end != block.end:
-            raise DamagedArchiveError(f"the block of items {_span(block)} is not where the index says")
-        return method, tuple(numbers[:LAYERS]), tuple(numbers[LAYERS:])
+    def _layers_at(self, block: Block) -> int:
+        return block.offset + _BLOCKS[self._version].size + _SUM.size
 
     def _read_index(self, place: int) -> list[Block]:
-        if self._size < place + _END.size:
+        size = _ENDS[self._version].size
+        if self._size < place + size:
             raise TruncatedArchiveError("the archive ends too early")
-        end = self._size - _END.size
-        offset, count, checksum, magic = _END.unpack(self._read(end, _END.size))
+        end = self._size - size
+        offset, *stated, count, checksum, magic = _ENDS[self._version].unpack(self._read(end, size))
         if magic != _END_MAGIC:
             raise TruncatedArchiveError("the archive ends too early: its index is missing")
         if not place <= offset or offset + count * _ENTRY.size != end:
@@ -188,7 +216,12 @@ class ArchiveReader:
         index = self._read(offset, count * _ENTRY.size)
         if crc32c(index) != checksum:
             raise DamagedArchiveError("the archive's index is damaged: its checksum is another")
-        self._limits.check("items", sum(items for _, items in _ENTRY.iter_unpack(index)))
+        found = sum(items for _, items in _ENTRY.iter_unpack(index))
+        self._limits.check("items", found)
+        if stated not in ([], [found]):
+            raise DamagedArchiveError(
+                f"the archive must have {stated[0]:,} items by its end, got {found:,} in its index"
+            )
         starts = [start for start, _ in _ENTRY.iter_unpack(index)]
         blocks, first = [], 0
         for (start, items), end in zip(_ENTRY.iter_unpack(index), [*starts, offset][1:], strict=True):

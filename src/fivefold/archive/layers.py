@@ -7,7 +7,7 @@ import zlib
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Any, NamedTuple, Protocol
 
 import numpy as np
 
@@ -22,14 +22,28 @@ _HINT_BYTES = 10  # of one, at most
 _HEAD = struct.Struct("<HI")  # lanes, bytes of hints
 
 
+class EncodedBlock(NamedTuple):
+    """A block's number of items, method (`RAW` or `CODED`), two layers (codes, and exact), and the digest of its values.
+
+    The digest is empty where values are not exact.
+    """
+
+    items: int
+    method: int
+    layers: list[bytes]
+    digest: bytes
+
+
 class BlockCodec(Protocol):
     """Encodes and decodes an archive's blocks under one model; goes to each worker process once, so without torch."""
 
-    def encode(self, *task: Any) -> tuple[int, int, list[bytes]]:
-        """The number of items of a block, its method (`RAW` or `CODED`), and its two layers: codes, and exact."""
+    def encode(self, *task: Any) -> EncodedBlock: ...
 
     def decode(self, items: int, method: int, layers: list[bytes], lossy: bool) -> Any:
         """Values with a length, `nbytes` and slices, such as an array `(items, …)`; or what is wrong with it, as text."""
+
+    def digest(self, values: Any) -> bytes:
+        """SHA-256 of a block's values as they are, whatever the machine."""
 
 
 @dataclass(frozen=True)

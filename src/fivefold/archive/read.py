@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import io
 import zlib
 from collections.abc import Generator, Iterator
@@ -9,7 +10,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import IO, TYPE_CHECKING, Any
 
-from fivefold.archive.container import LAYERS, ArchiveReader, Block, Limits
+from fivefold.archive.container import LAYERS, ArchiveReader, Block, Limits, block_digest
 from fivefold.archive.layers import CODED, BlockCodec, Coding, Decoding
 from fivefold.archive.pool import Pool
 from fivefold.atomic import MODEL_FILES
@@ -119,6 +120,7 @@ class Archive:
         """Its content and sizes per layer, as figures for people; raises `ArchiveError` if a checksum does not hold."""
         layers = range(LAYERS)
         sizes = [sum(len(self.reader.layer(block, layer)) for block in self.reader.blocks) for layer in layers]
+        digests = b"".join(self.reader.head(block).digest for block in self.reader.blocks)
         for name in self.reader.attachments:
             self.reader.attachment(name)
         return {
@@ -126,6 +128,7 @@ class Archive:
             "blocks": len(self.reader.blocks),
             "model": self.reader.facts["model"],
             "embedded": ", ".join(sorted(self.reader.attachments)) or "nothing",
+            "digest": hashlib.sha256(digests).hexdigest() if digests else "none",
             "integrity": "all checksums hold",
         }
 
@@ -138,9 +141,9 @@ class Archive:
             raise ModelError(f"the model is damaged: its weights are others ({error!r})") from None
 
     def _task(self, block: Block, lossy: bool) -> tuple[Any, ...]:
-        method = self.reader.method(block)
-        exact = b"" if lossy and method == CODED else self.reader.layer(block, 1)
-        return block.items, method, [self.reader.layer(block, 0), exact], lossy
+        head = self.reader.head(block)
+        exact = b"" if lossy and head.method == CODED else self.reader.layer(block, 1)
+        return block.first, head.digest, block.items, head.method, [self.reader.layer(block, 0), exact], lossy
 
 
 def open_archive(file: IO[bytes], limits: Limits = Limits()) -> Archive:  # noqa: B008  (frozen)
@@ -179,8 +182,15 @@ def decompress(
     return open_archive(io.BytesIO(archive), limits).read(model, lossy=lossy, items=items, workers=workers)
 
 
-def _decode(codec: BlockCodec, *task: Any) -> Any:
+def _decode(
+    codec: BlockCodec, first: int, digest: bytes, items: int, method: int, layers: list[bytes], lossy: bool
+) -> Any:
+    """A block's values, or what is wrong, as text."""
     try:
-        return codec.decode(*task)
+        values = codec.decode(items, method, layers, lossy)
+        exact = digest and not lossy and not isinstance(values, str)
+        if exact and block_digest(first, codec.digest(values)) != digest:
+            return "its values are others than were written: their SHA-256 is another"
+        return values
     except _MISFITS as error:  # weights of other shapes, which no writer writes
         return f"it can't be decoded ({error!r})"

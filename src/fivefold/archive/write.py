@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from typing import IO, TYPE_CHECKING, Any
 
 from fivefold.archive.container import ArchiveWriter, Limits
-from fivefold.archive.layers import BlockCodec, Coding
+from fivefold.archive.layers import BlockCodec, Coding, EncodedBlock
 from fivefold.archive.pool import Pool
 from fivefold.errors import UsageError
 from fivefold.modality import modality_of
@@ -113,13 +113,13 @@ def write_archive(
         for content in attachments.values():
             Limits().check("attachment_bytes", len(content))
         writer, items, rate = ArchiveWriter(file, facts, attachments), 0, Rate()
-        for count, method, layers in pool.map(_encode, encoding.tasks):
-            writer.add(count, method, layers)
-            items += count
-            bar.advance(f"compress, {rate.add(sum(map(len, layers)))}", count)
+        for block in pool.map(_encode, encoding.tasks):
+            writer.add(*block)
+            items += block.items
+            bar.advance(f"compress, {rate.add(sum(map(len, block.layers)))}", block.items)
         writer.close()
     return Written(items, encoding.elements, encoding.nbytes)
 
 
-def _encode(codec: BlockCodec, *task: Any) -> tuple[int, int, list[bytes]]:
+def _encode(codec: BlockCodec, *task: Any) -> EncodedBlock:
     return codec.encode(*task)

@@ -1,5 +1,48 @@
 """The command line. Nothing heavy is imported before a command runs: help and usage errors answer at once."""
 
-from fivefold.cli.run import main
+from __future__ import annotations
 
-__all__ = ["main"]
+import signal
+import sys
+import warnings
+from io import TextIOWrapper
+from typing import Any, NoReturn
+
+from fivefold.cli.app import app, printable, with_flags
+from fivefold.errors import FivefoldError
+
+
+def main() -> None:
+    """Run the command line: exit code 2 for usage, 1 for data, 130 when interrupted or terminated."""
+    from fivefold.cli import fit, jobs, archives, reports  # isort: skip # noqa: F401  (they register their commands)
+
+    warnings.showwarning = _show_warning
+    signal.signal(signal.SIGTERM, _interrupt)
+    for stream in (sys.stdout, sys.stderr):  # a file on Windows may not hold every character
+        if isinstance(stream, TextIOWrapper):
+            stream.reconfigure(errors="replace")
+    try:
+        app()
+    except FivefoldError as error:
+        _say(f"error: {with_flags(str(error))}")
+        sys.exit(error.exit_code)
+    except MemoryError:
+        _say("error: the data does not fit into memory")
+        sys.exit(1)
+    except OSError as error:
+        _say(f"error: {error.filename or 'writing'}: {error.strerror or error}")
+        sys.exit(1)
+
+
+def _interrupt(*_: object) -> NoReturn:
+    """End as Ctrl-C does: with everything tidied up."""
+    raise KeyboardInterrupt
+
+
+def _show_warning(message: Warning | str, category: type[Warning], *_: Any, **__: Any) -> None:
+    if issubclass(category, UserWarning):
+        _say(f"warning: {with_flags(str(message))}")
+
+
+def _say(line: str) -> None:
+    print(printable(line), file=sys.stderr)

@@ -1,4 +1,4 @@
-"""`compress` and `decompress`."""
+"""`compress` and `decompress`, and `info` of what is in an archive or a model."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ import tempfile
 from collections.abc import Iterator
 from contextlib import closing, contextmanager
 from pathlib import Path
-from typing import IO, TYPE_CHECKING, Annotated, Any
+from typing import IO, TYPE_CHECKING, Annotated
 
 import typer
 
@@ -103,10 +103,38 @@ def decompress(
     present({"items": len(rows), "output": str(output)}, json)
 
 
-def describe_archive(path: Path) -> dict[str, Any]:
-    """What is in an archive, its sizes per layer, and whether all its checksums hold."""
-    with _open(path) as archive:
-        return archive.describe()
+@app.command()
+def info(
+    model: Annotated[Path, typer.Argument(metavar="PATH", help="A model folder, or an archive.", show_default=False)],
+    json: options.Json = False,
+) -> None:
+    """Say what is in a model (schema, sizes, training history, figures) or in an archive (items, sizes, integrity)."""
+    if model.is_file():
+        with _open(model) as archive:
+            present(archive.describe(), json)
+        return
+    from fivefold.modelcard import describe_units, figure_rows
+    from fivefold.storage import read
+
+    stored = read(model)
+    if json:
+        facts = {
+            "schema": stored.schema.to_json(),
+            "fit": stored.config.to_json(),
+            "parameters": stored.parameters,
+            "latent_units": describe_units(stored),
+            **stored.record,
+        }
+        present(facts, json=True)
+        return
+    present(dict(figure_rows(stored)), json=False)
+    for name, text in stored.schema.findings().items():
+        print(f"  {name}: {text}")
+    print(f"\n{describe_units(stored)}\n")
+    print("epoch  negative ELBO  held-out  seconds")
+    for row in stored.record["history"]:
+        held_out = row.get("validation_negative_elbo", float("nan"))
+        print(f"{row['epoch'] + 1:5d}  {row['negative_elbo']:13.2f}  {held_out:8.2f}  {row['seconds']:7.1f}")
 
 
 @contextmanager

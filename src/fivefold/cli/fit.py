@@ -8,7 +8,7 @@ import shutil
 import warnings
 from collections.abc import Callable, Collection, Mapping
 from pathlib import Path
-from typing import Annotated, Any, Literal, get_origin, get_type_hints
+from typing import Annotated, Any, Literal, get_args, get_origin, get_type_hints
 
 import typer
 
@@ -58,13 +58,16 @@ def _settings() -> dict[str, tuple[Any, typer.models.OptionInfo]]:
     found: dict[str, tuple[Any, typer.models.OptionInfo]] = {}
     for config, names in _FIELDS:
         hints = get_type_hints(config)
-        found |= {name: (_typed(hints[name]), options.setting(config, name)) for name in names}
+        found |= {name: (hints[name], options.setting(config, name)) for name in names}
     for modality in MODALITIES.values():
         own: Any = modality.settings.CONFIG
         for name, flag in modality.settings.FLAGS.items():
-            found[name] = _typed(get_type_hints(own)[name]), options.setting(own, name, flag)
+            found[name] = get_type_hints(own)[name], options.setting(own, name, flag)
     found |= _READING
-    for name, (_, option) in found.items():
+    for name, (hint, option) in found.items():
+        if get_origin(hint) is Literal:  # checked by the configuration, which answers in one line
+            option.metavar = "|".join(get_args(hint))
+            found[name] = str, option
         takers = [m.name for m in MODALITIES.values() if name in m.settings.OPTIONS["fit"]]
         training = name in dataclasses.asdict(TrainingConfig()) or name == "corruption"
         panel = "training" if training else takers[0] if len(takers) == 1 else "all data"
@@ -72,26 +75,16 @@ def _settings() -> dict[str, tuple[Any, typer.models.OptionInfo]]:
     return found
 
 
-def _typed(hint: Any) -> Any:
-    """A field's type on the command line, where choices are checked by the configuration."""
-    return str if get_origin(hint) is Literal else hint
-
-
 def _with_settings(names: Collection[str]) -> Callable[[Any], Any]:
     """Of a command: its `**settings` spelled out as those of these names."""
 
     def spell_out(command: Any) -> Any:
         signature = inspect.signature(command, eval_str=True)
-        shown = [
-            parameter for parameter in signature.parameters.values() if parameter.kind is not parameter.VAR_KEYWORD
-        ]
-        shown += [
-            inspect.Parameter(
-                name, inspect.Parameter.KEYWORD_ONLY, default=None, annotation=Annotated[kind | None, option]
-            )
-            for name, (kind, option) in _SETTINGS.items()
-            if name in names
-        ]
+        *shown, _ = signature.parameters.values()
+        for name, (kind, option) in _SETTINGS.items():
+            if name in names:
+                hint: Any = Annotated[kind | None, option]
+                shown.append(inspect.Parameter(name, inspect.Parameter.KEYWORD_ONLY, default=None, annotation=hint))
         command.__signature__ = signature.replace(parameters=shown)
         command.__annotations__ = {parameter.name: parameter.annotation for parameter in shown}
         return command

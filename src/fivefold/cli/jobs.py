@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from pathlib import Path
-from typing import IO, TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
@@ -38,24 +38,25 @@ def encode(
     ending = output.suffix.lower()
     if ending not in (".npy", ".npz"):
         raise UsageError(f"--output must be .npy or .npz, got {output}")
-    from fivefold.atomic import check_free
+    from fivefold.atomic import atomic_file, check_free
 
-    deviations = output.with_suffix(".std.npy") if std and ending == ".npy" else None
-    for path in filter(None, (output, deviations)):
+    paths = [output, output.with_suffix(".std.npy")] if std and ending == ".npy" else [output]
+    for path in paths:
         check_free(path, force)
-    fitted, dataset = _open(model, data, "encode", {}, mask=mask, resize=resize)
+    fitted, modality = _load(model)
+    dataset = _open_data(fitted, modality, data, "encode", {}, mask=mask, resize=resize)
 
     import numpy as np
 
     from fivefold.jobs.codes import encode
 
     mu, sigma = encode(fitted, dataset)
-    if ending == ".npz":
-        _save(output, lambda file: np.savez(file, mean=mu, std=sigma))
-    else:
-        _save(output, lambda file: np.save(file, mu))
-    if deviations is not None:
-        _save(deviations, lambda file: np.save(file, sigma))
+    for path, codes in zip(paths, (mu, sigma), strict=False):
+        with atomic_file(path) as temporary, temporary.open("wb") as file:
+            if ending == ".npz":
+                np.savez(file, mean=mu, std=sigma)
+            else:
+                np.save(file, codes)
     figures = {"items": len(mu), "latent_dim": fitted.latent_dim, "values": fitted.schema.size}
     present({**figures, "latent_fraction": fitted.latent_dim / fitted.schema.size, "output": str(output)}, json)
 
@@ -121,22 +122,17 @@ def generate(
     """Draw new items."""
     options.check_seed(seed)
     fitted, modality = _load(model)
-    asked = {
-        "prior": prior,
-        "sharp": sharp or None,
-        "given": options.parse_columns("given", given),
-        "after": after,
-        "steps": steps,
-    }
+    known = options.parse_columns("given", given)
+    asked = {"prior": prior, "sharp": sharp or None, "given": known, "after": after, "steps": steps}
     modality.refuse("generate", **asked, like=like, nearest=nearest)
     place = modality.data.place(output, force)
     beside = None if nearest is None else modality.data.place(options.beside(output, "nearest"), force)
     from fivefold.jobs.generate import new_items
 
     item = None if like is None else _read_one(like, fitted, modality)
-    known = None if nearest is None else modality.data.open(nearest, fitted.schema, split="train").all_items()
+    among = None if nearest is None else modality.data.open(nearest, fitted.schema, split="train").all_items()
     found = new_items(fitted, n, seed, temperature=temperature, like=item, **asked)
-    figures = {} if known is None else _write_nearest(beside, fitted, found.values, known)
+    figures = {} if among is None else _write_nearest(beside, fitted, found.values, among)
     place.write_new(fitted.schema, found.values, found.labels)
     present({**found.counts, **figures, "output": str(output)}, json)
 
@@ -312,11 +308,6 @@ def _load(model: Path) -> tuple[FittedModel, Modality]:
     return fitted, modality_of(fitted.schema)
 
 
-def _open(model: Path, data: str, verb: str, places: Mapping[str, Any], **reading: Any) -> tuple[FittedModel, Dataset]:
-    fitted, modality = _load(model)
-    return fitted, _open_data(fitted, modality, data, verb, places, **reading)
-
-
 def _open_data(
     fitted: FittedModel, modality: Modality, data: str, verb: str, places: Mapping[str, Any], **reading: Any
 ) -> Dataset:
@@ -337,13 +328,6 @@ def _read_one(text: str, fitted: FittedModel, modality: Modality) -> Any:
     if int(number) >= len(items):
         raise UsageError(f"--like {text}: the number must be from 0 to {len(items) - 1}")
     return items.select(slice(int(number), int(number) + 1))
-
-
-def _save(path: Path, write: Callable[[IO[bytes]], None]) -> None:
-    from fivefold.atomic import atomic_file
-
-    with atomic_file(path) as temporary, temporary.open("wb") as file:
-        write(file)
 
 
 def _write_new(place: Any, fitted: FittedModel, values: np.ndarray, json: bool) -> None:

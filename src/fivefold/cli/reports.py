@@ -17,16 +17,22 @@ from fivefold.modality import modality_of
 from fivefold.progress import silence
 
 if TYPE_CHECKING:
-    from fivefold.evaluation.contest import Section
     from fivefold.modality import Dataset
     from fivefold.model.fitted import FittedModel
 
 _DEMO_EPOCHS = 5
 _MODEL = "model"
-_Against = Annotated[
-    str | None, typer.Option(metavar="specialists", help="Compare with specialists, trained here where they train.")
-]
 _JOBS = ("compress", "generate", "denoise", "detect", "impute")
+
+
+def _checked(against: str | None) -> str | None:
+    if against not in (None, "specialists"):
+        raise UsageError(f"--against must be specialists, got {against!r}")
+    return against
+
+
+_AGAINST = "Compare with specialists, trained here where they train."
+_Against = Annotated[str | None, typer.Option(metavar="specialists", help=_AGAINST, callback=_checked)]
 
 
 @app.command()
@@ -48,7 +54,6 @@ def report(
     quiet: options.Quiet = False,
 ) -> None:
     """Measure the five jobs on DATA: report.html, report.json and the pictures."""
-    _check_against(against)
     _prepare(output, seed, force, quiet)
     size = options.parse_size(resize)
     from fivefold.storage import load
@@ -82,7 +87,6 @@ def evaluate(
 ) -> None:
     """Measure the five jobs on DATA, each beside its specialists, and say where others do better."""
     options.check_seed(seed)
-    _check_against(against)
     chosen = None if jobs is None else [job.strip() for job in jobs.split(",")]
     if unknown := [job for job in chosen or () if job not in _JOBS]:
         raise UsageError(f"--jobs must be some of {', '.join(_JOBS)}; got {unknown[0]!r}")
@@ -106,8 +110,10 @@ def evaluate(
     if json is not None:
         with atomic_file(json) as temporary:
             temporary.write_text(json_module.dumps(figures, indent=1), encoding="utf-8")
-    if not quiet:
-        _print_comparisons(comparisons)
+    for comparison in [] if quiet else comparisons:
+        for table in comparison.tables:
+            _print_table(table.rows, *table.header, title=comparison.title)
+        print(*comparison.sentences, "", sep="\n")
 
 
 @app.command()
@@ -145,14 +151,9 @@ def _report(
     with atomic_folder(output, merge=True) as folder:
         figures, summary = make_report(fitted, items, folder, train=train, seed=seed, **extent)
     if not silent:
-        _print_summary(summary)
+        _print_table(summary)
         print(f"Report: {output / HTML}")
     return figures
-
-
-def _check_against(against: str | None) -> None:
-    if against not in (None, "specialists"):
-        raise UsageError(f"--against must be specialists, got {against!r}")
 
 
 def _check_rivals(jobs: Sequence[str], fitted: FittedModel, train: Dataset | None) -> None:
@@ -175,29 +176,13 @@ def _read_sets(
     return dataset, None if train is None else modality.data.open(train, fitted.schema, **reading)
 
 
-def _print_comparisons(comparisons: Sequence[Section]) -> None:
+def _print_table(rows: Sequence[Sequence[str]], *header: str, title: str | None = None) -> None:
     from rich.console import Console
     from rich.table import Table
 
-    console = Console()
-    for comparison in comparisons:
-        for table in comparison.tables:
-            drawn = Table(*table.header, title=comparison.title, title_justify="left")
-            for row in table.rows:
-                drawn.add_row(*row)
-            console.print(drawn)
-        for sentence in comparison.sentences:
-            console.print(sentence, highlight=False, markup=False)
-        console.print()
-
-
-def _print_summary(rows: list[tuple[str, str]]) -> None:
-    from rich.console import Console
-    from rich.table import Table
-
-    table = Table(show_header=False)
-    for name, text in rows:
-        table.add_row(name, text)
+    table = Table(*header, title=title, title_justify="left", show_header=bool(header))
+    for row in rows:
+        table.add_row(*row)
     Console().print(table)
 
 

@@ -6,6 +6,7 @@ No torch here, but for what chooses the codes.
 from __future__ import annotations
 
 import dataclasses
+import hashlib
 import json
 import zlib
 from collections.abc import Callable, Iterator, Sequence
@@ -21,6 +22,7 @@ from fivefold.archive.layers import (
     CODED,
     RAW,
     DamagedLayerError,
+    EncodedBlock,
     Encoding,
     check_empty,
     check_same,
@@ -73,15 +75,15 @@ class ImageCodec:
 
     def encode(
         self, grid: LatentGrid | None, values: np.ndarray, symbols: np.ndarray | None, lossy: bool, verify: bool
-    ) -> tuple[int, int, list[bytes]]:
-        """Number of items, method, layers of `values` `(n, h, w, c)`, and of `symbols` `(n, latent_dim)` of their codes.
+    ) -> EncodedBlock:
+        """Values `(n, h, w, c)` and the `symbols` `(n, latent_dim)` of their codes as a block.
 
         The `grid`, chosen after the codec was shared with the processes, takes the place of its own.
         """
         codec = dataclasses.replace(self, grid=grid)
         codes = b"" if symbols is None else codec.encode_codes(symbols)
         if lossy:
-            return len(values), CODED, [codes, b""]
+            return EncodedBlock(len(values), CODED, [codes, b""], b"")
         raw = values.astype(values.dtype.newbyteorder("<")).tobytes()
         levels = _levels(values, self.decoder.schema)
         if levels is not None:
@@ -90,8 +92,12 @@ class ImageCodec:
                 if verify:
                     decoded = codec.decode(len(values), CODED, layers, False)
                     check_same(not isinstance(decoded, str) and decoded.tobytes() == values.tobytes())
-                return len(values), CODED, layers
-        return len(values), RAW, [b"", raw]
+                return EncodedBlock(len(values), CODED, layers, self.digest(values))
+        return EncodedBlock(len(values), RAW, [b"", raw], self.digest(values))
+
+    def digest(self, values: np.ndarray) -> bytes:
+        """Of the values in C order, little-endian."""
+        return hashlib.sha256(np.ascontiguousarray(values, values.dtype.newbyteorder("<")).tobytes()).digest()
 
     def decode(self, items: int, method: int, layers: list[bytes], lossy: bool) -> Any:
         """Values `(items, h, w, c)`, or what is wrong, as text."""

@@ -175,13 +175,17 @@ class SeriesSet:
         return report(self.index, self.windows, scores, windows, events)
 
     def to(self, places: Mapping[str, Any]) -> SeriesSet:
-        """See `Dataset`."""
+        """See `Dataset`; raises `UsageError` for places that can't hold them."""
+        for place in places.values():
+            if place.table is None and self.shape is None:
+                raise UsageError(
+                    f"{place.path}: must be a table (.csv, .parquet, …) for series from a table or of unequal length"
+                )
         return replace(self, places=places)
 
     def _write(self, place: SeriesPlace, values: np.ndarray, replace: bool) -> Path:
         if place.table is None:
-            if self.shape is None:
-                raise UsageError(f"`output` must be a table for series from a table, got {place.path}")
+            assert self.shape is not None
             place.save(values.reshape(self.shape))
         elif self.table is not None and replace:
             place.table.write([self._completed(values)])
@@ -278,7 +282,7 @@ def read_series(
         steps = stride if stride is not None else schema.stride
         if not 1 <= steps <= schema.steps:
             raise UsageError(f"`stride` must be from 1 to the window's {schema.steps} steps, got {steps}")
-        return _fitting(replace(found, schema=replace(schema, stride=steps)))
+        return _fitting(replace(found, schema=replace(found.schema, stride=steps)))
     longest = int(found.lengths.max())
     if longest < 2:
         raise DataError(f"{found.source}: must have at least 2 steps in a series, got {longest}")
@@ -352,7 +356,8 @@ def _of_table(
         channels = schema.channels
     values = np.full((grid.total, channels.size), np.nan)
     values[grid.places] = table.cells(channels)
-    about = schema or SeriesSchema(channels, 1, 1, time, ids, grid.interval, grid.unit)
+    inferred = SeriesSchema(channels, 1, 1, time, ids, grid.interval, grid.unit)
+    about = inferred if schema is None else replace(schema, time=time, ids=ids)
     return SeriesSet(values, grid.lengths, about, table.source, table=table, grid=grid)
 
 

@@ -46,12 +46,16 @@ class SeriesConfig(ModalityConfig):
 
 WORDS = Words("step", "steps", "value", "values")
 CONFIG = SeriesConfig
+_READING = frozenset({"time", "ids"})
 OPTIONS: dict[str, frozenset[str]] = {
-    "check": frozenset({"schema", "time", "ids", "window", "stride"}),
-    "fit": frozenset({"schema", "time", "ids", "window", "stride", "series_network"}),
+    "check": _READING | {"schema", "window", "stride"},
+    "fit": _READING | {"schema", "window", "stride", "series_network"},
+    "encode": _READING,
     "generate": frozenset({"temperature", "after", "steps"}),
-    "denoise": frozenset({"std"}),
-    "impute": frozenset({"n_samples"}),
+    "denoise": _READING | {"std"},
+    "detect": _READING,
+    "impute": _READING | {"n_samples"},
+    "surprise": _READING,
 }
 USAGE = (
     "fivefold info MODEL",

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import zlib
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterable, Iterator, Sequence
@@ -20,6 +21,7 @@ from fivefold.archive.layers import (
     CODED,
     BlockCodec,
     DamagedLayerError,
+    EncodedBlock,
     Encoding,
     check_empty,
     inflate,
@@ -110,8 +112,8 @@ class ColumnCodec(ABC):
     def _fill(self, layer: bytes, arrays: list[pa.Array], cells: np.ndarray, where: np.ndarray) -> None:
         """Decode the coded `cells`, bool `where`, both `(n, modelled)`; the others are there."""
 
-    def encode(self, table: pa.Table, verify: bool) -> tuple[int, int, list[bytes]]:
-        """Number of rows, method, layers; raises `DataError` if the verbatim layer is too large."""
+    def encode(self, table: pa.Table, verify: bool) -> EncodedBlock:
+        """Rows as a block; raises `DataError` if the verbatim layer is too large."""
         arrays = [verbatim.whole_column(column) for column in table.columns]
         parts = [verbatim.verbatim_part(array, None) for array in arrays]
         cells = np.stack([verbatim.cells_of(arrays[at], column) for at, column, _ in self.modelled], axis=1)
@@ -119,7 +121,15 @@ class ColumnCodec(ABC):
         layers = [verbatim.pack_verbatim(parts, self.most), coded]
         if verify:
             verbatim.compare(self.decode(len(table), CODED, layers), arrays)
-        return len(table), CODED, layers
+        return EncodedBlock(len(table), CODED, layers, self.digest(table))
+
+    def digest(self, values: pa.Table) -> bytes:
+        """Of the columns one after the other, of each the length and the bytes as those of verbatim arrays."""
+        whole = hashlib.sha256()
+        for column in values.columns:
+            content = verbatim.to_bytes(verbatim.whole_column(column))
+            whole.update(len(content).to_bytes(8, "little") + content)
+        return whole.digest()
 
     def decode(self, items: int, method: int, layers: list[bytes], lossy: bool = False) -> Any:
         """The rows, a `pyarrow.Table`; or what is wrong, as text."""

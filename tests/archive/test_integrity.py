@@ -1,0 +1,100 @@
+"""Behind right checksums, what comes out is what went in, or the archive is refused."""
+
+from __future__ import annotations
+
+import io
+import struct
+from pathlib import Path
+
+import numpy as np
+import pytest
+from forged import mended
+from google_crc32c import value as crc32c
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+
+import fivefold
+from fivefold.archive.read import open_archive
+from fivefold.errors import ArchiveError, DamagedArchiveError
+
+GOLDEN = Path(__file__).parents[1] / "golden"
+NAMES = ["images/archive-2.ff", "tables/archive-2.ff", "series/archive-2.ff"]
+
+
+@pytest.fixture(scope="module")
+def models():
+    return {name: fivefold.load(GOLDEN / name / "model", "cpu") for name in ("images", "tables", "series")}
+
+
+@pytest.fixture(scope="module", params=NAMES)
+def packed(request, models):
+    """An archive, its model, and what is in it as bytes."""
+    archive, model = (GOLDEN / request.param).read_bytes(), models[request.param.partition("/")[0]]
+    return archive, model, content(fivefold.decompress(archive, model))
+
+
+def content(values) -> bytes:
+    """As bytes that tell any two tables or arrays apart."""
+    if isinstance(values, np.ndarray):
+        return values.tobytes()
+    return values.to_csv(index=False).encode()
+
+
+def test_all_is_right_at_first(packed):
+    archive, model, values = packed
+    count = len(open_archive(io.BytesIO(archive)).reader.blocks)
+    assert mended(archive, range(count)) == archive
+    assert content(fivefold.decompress(archive, model)) == values
+
+
+@pytest.mark.situation("an archive whose blocks are repeated, swapped or left out", "refused in one line")
+@pytest.mark.parametrize("order", [(0, 0), (1, 0), (1,), (1, 1), (0, 1, 1)])
+def test_blocks_have_their_place(packed, order):
+    archive, model, _ = packed
+    with pytest.raises(DamagedArchiveError):
+        fivefold.decompress(mended(archive, order), model)
+
+
+def test_the_number_of_items_is_in_the_end(packed):
+    archive, model, _ = packed
+    index = struct.unpack_from("<Q", archive, len(archive) - 28)[0]
+    shorter = archive[index : len(archive) - 28 - 12]
+    _, items, count = struct.unpack_from("<QQI", archive, len(archive) - 28)
+    cut = open_archive(io.BytesIO(archive)).reader.blocks[-1].offset
+    end = struct.pack("<QQII4s", cut, items, count - 1, crc32c(shorter), b"FFIX")
+    with pytest.raises(DamagedArchiveError, match=f"must have {items:,} items by its end, got"):
+        fivefold.decompress(archive[:cut] + shorter + end, model)
+
+
+@pytest.mark.situation("an archive that was changed behind right checksums", "refused in one line, or the same values")
+@settings(max_examples=25, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@given(layer=st.integers(0, 1), place=st.floats(0, 0.999), value=st.integers(0, 255))
+def test_values_are_those_that_were_written(packed, layer, place, value):
+    archive, model, values = packed
+
+    def damage(layers):
+        changed = bytearray(layers[layer])
+        if changed:
+            changed[int(place * len(changed))] = value
+        return [bytes(changed) if number == layer else content for number, content in enumerate(layers)]
+
+    blocks = range(len(open_archive(io.BytesIO(archive)).reader.blocks))
+    try:
+        found = fivefold.decompress(mended(archive, blocks, damage), model)
+    except ArchiveError:
+        return
+    assert content(found) == values
+
+
+def test_parts_are_checked_too(packed):
+    archive, model, _ = packed
+    count = len(open_archive(io.BytesIO(archive)).reader.blocks)
+    with pytest.raises(DamagedArchiveError, match="SHA-256 is another"):
+        fivefold.decompress(mended(archive, [0] * count), model, items=slice(-1, None))
+
+
+def test_the_digest_is_told(packed):
+    archive, _, _ = packed
+    assert len(open_archive(io.BytesIO(archive)).describe()["digest"]) == 64
+    old = GOLDEN / "images" / "archive.ff"
+    assert open_archive(io.BytesIO(old.read_bytes())).describe()["digest"] == "none"
