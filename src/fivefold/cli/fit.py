@@ -33,6 +33,8 @@ _READING: dict[str, tuple[Any, typer.models.OptionInfo]] = {
     "time": (str, typer.Option(metavar="COLUMN", help="When each step is. Implies --kind series.")),
     "ids": (str, typer.Option("--id", metavar="COLUMN", help="Likewise: of which series each row is.")),
     "window": (int, typer.Option(help="Steps of a window. [default: chosen from the data]")),
+    "tolerance": (float, typer.Option(help="Share of a step that time stamps may be off an even grid. [default: 0.5]")),
+    "time_zone": (str, typer.Option(metavar="ZONE", help="Of local time stamps, such as Europe/Berlin.")),
     "stride": (int, typer.Option(help="Steps from one window to the next. [default: a quarter of --window]")),
     "context": (bool, typer.Option("--context/--no-context", help=_CONTEXT)),
     "separator": (str, typer.Option(metavar="CHAR", help=f"{_TEXT} between cells: a character, or tab. {_FOUND}")),

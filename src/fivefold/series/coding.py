@@ -221,7 +221,7 @@ def encoding(model: Any, stored: StoredModel, source: Any, options: ArchiveOptio
     steps = options.items_per_block(_BLOCK_STEPS, Limits().block_rows)
     form: dict[str, Any] = {}
     if is_tabular(source):
-        tables = ExactTables.of(source, schema.channels, steps)
+        tables = ExactTables.of(source, schema.columns, steps)
         ids = schema.ids if schema.ids in tables.names else None
     else:
         tables, ids, form = _array_rows(flattened(source), schema.channels, steps)

@@ -17,19 +17,20 @@ from fivefold.errors import DataError, UsageError
 from fivefold.findings import Check
 from fivefold.items import Block, Items
 from fivefold.progress import progress_bar
+from fivefold.series.grid import Asked, Grid, arrange
 from fivefold.series.readers import flattened
 from fivefold.series.results import Events, SeriesCollector, SeriesPlace, StepIndex, StepScores, find_events, report
-from fivefold.series.schema import SeriesSchema, as_channel
-from fivefold.series.stamps import Grid, arrange
+from fivefold.series.schema import SeriesSchema, as_channel, as_state
 from fivefold.series.windows import Windows, choose_steps
 from fivefold.tables.files import TableReader, is_table_path
 from fivefold.tables.inference import infer_table_schema
-from fivefold.tables.schema import TableSchema
+from fivefold.tables.schema import Column, TableSchema
 from fivefold.tables.table import Table, as_native
 
 _FEWEST_MEANS = 4  # windows after others, to say whether the level wanders
 _EXAMPLES = 1500  # windows that a fit learns from, at least
 _BLOCK = 256  # windows at once
+_MOST_STATES = 33  # of a column of categories, one for what was not met among them
 TEST_SETS: dict[str, str] = {}
 TRAINING_SETS: dict[str, str] = {}
 
@@ -46,6 +47,7 @@ class SeriesSet:
     source : what to call them in messages
     labels : `(s,)` class of each series, or None
     table, grid : the table that they are from, and where its rows are; or None
+    index_name : of the time, if it was the frame's index
     shape : of the array that they are from; or None
     encoded : whether results are to be encoded values `(total, channels)`, whatever the series are from
     places : where results go; if nowhere, they stay in memory
@@ -58,6 +60,7 @@ class SeriesSet:
     labels: np.ndarray | None = None
     table: Table | None = None
     grid: Grid | None = None
+    index_name: str | None = None
     shape: tuple[int, ...] | None = None
     encoded: bool = False
     places: Mapping[str, SeriesPlace] = field(default_factory=dict)
@@ -77,7 +80,7 @@ class SeriesSet:
         if table is not None and grid is not None:
             names = grid.names
             if schema.time is not None:
-                stamps = pc.coalesce(table.arrow.column(schema.time).take(grid.rows()), grid.written())
+                stamps = pc.coalesce(table.arrow.column(schema.time).take(grid.rows), grid.stamps)
         return StepIndex(self.lengths, stamps, names, schema.time, schema.ids)
 
     @property
@@ -114,7 +117,8 @@ class SeriesSet:
 
     def check(self) -> Check:
         """See `Dataset`."""
-        return Check(self.summary, self.schema.channels.findings(), self.schema.channels.doubts())
+        doubts = [] if self.grid is None else self.grid.doubts
+        return Check(self.summary, self.schema.columns.findings(), [*doubts, *self.schema.channels.doubts()])
 
     def blocks(self, doing: str) -> Iterator[Block]:
         """256 windows at a time."""
@@ -202,20 +206,24 @@ class SeriesSet:
 
         Steps without a row get one, with time stamp and series.
         """
-        table, grid, channels = self.table, self.grid, self.schema.channels
+        table, grid, schema = self.table, self.grid, self.schema
         assert table is not None
         assert grid is not None
+        states = np.array([column.classes > 0 for column in schema.columns.columns])
+        values = np.where(states, np.rint(values), values)
         changed = self.values != values  # NaN are not equal to anything
         if grid.is_whole:
-            return table.replace(channels, values, changed)
-        arrow = table.arrow.take(grid.rows())
-        series = np.repeat(np.arange(len(self.lengths)), self.lengths)
-        names = None if grid.names is None else grid.names.take(pa.array(series))
-        for name, column in ((self.schema.time, self.index.stamps), (self.schema.ids, names)):
-            if name is not None and column is not None:
-                at = arrow.column_names.index(name)
-                arrow = arrow.set_column(at, arrow.schema.field(at), column.cast(arrow.schema.field(at).type))
-        return as_native(Table.of(arrow, table.source).replace(channels, values, changed), table.kind)
+            found = table.replace(schema.columns, values[grid.places], changed[grid.places])
+        else:
+            arrow = table.arrow.take(grid.rows)
+            series = np.repeat(np.arange(len(self.lengths)), self.lengths)
+            names = None if grid.names is None else grid.names.take(pa.array(series))
+            for name, column in ((schema.time, self.index.stamps), (schema.ids, names)):
+                if name is not None and column is not None:
+                    at = arrow.column_names.index(name)
+                    arrow = arrow.set_column(at, arrow.schema.field(at), column.cast(arrow.schema.field(at).type))
+            found = as_native(Table.of(arrow, table.source).replace(schema.columns, values, changed), table.kind)
+        return found if self.index_name is None else found.set_index(self.index_name)
 
 
 def recognises(source: Any) -> bool:
@@ -246,6 +254,8 @@ def read_series(
     *,
     time: str | None = None,
     ids: str | None = None,
+    tolerance: float | None = None,
+    time_zone: str | None = None,
     window: int | None = None,
     stride: int | None = None,
     overrides: Mapping[str, Any] | None = None,
@@ -257,7 +267,10 @@ def read_series(
     source : an array `(n, t)` or `(n, t, channels)` of n series, or `(t,)` of one; a list of arrays `(t,)` or `(t, channels)`,
         if lengths differ; a `.npy` or `.npz` file; a `.wav` file; a frame, or the file of a table
     schema : that of a fitted model, which the series must fit; without, it is inferred
-    time, ids : columns of a table that say when a step is, and of which series; by default as in the fit
+    time, ids : columns of a table that say when a step is, and of which series; by default as in the fit. A frame's index of
+        times is the time by default.
+    tolerance : of a step, that time stamps may be off an even grid, to which they are snapped; by default 0.5
+    time_zone : of time stamps that are local times, such as `Europe/Berlin`; hours that clocks show twice are told apart by it
     window, stride : steps of a window, and from one to the next; by default chosen from the data
     overrides : what a user's `schema.json` holds; see `infer_table_schema`
 
@@ -268,21 +281,27 @@ def read_series(
     """
     if isinstance(source, SeriesSet):
         if schema not in (None, source.schema):
-            return _fitting(replace(source, schema=schema))
+            return replace(source, schema=schema)
         return source
+    if schema is not None:
+        time, ids = time or schema.time, ids or schema.ids
+        tolerance, time_zone = schema.tolerance if tolerance is None else tolerance, time_zone or schema.time_zone
+    tolerance = 0.5 if tolerance is None else tolerance
+    if not 0 <= tolerance <= 0.5:
+        raise UsageError(f"`tolerance` must be from 0 to 0.5 of a step, got {tolerance:g}")
     if is_tabular(source):
-        if schema is not None:
-            time, ids = time or schema.time, ids or schema.ids
-        found = _of_table(source, schema, time, ids, overrides)
+        asked = Asked(tolerance=tolerance, zone=time_zone)
+        asked = asked if schema is None else replace(asked, interval=schema.interval, unit=schema.unit)
+        found = _of_table(source, schema, time, ids, asked, overrides)
     else:
-        if time is not None or ids is not None:
+        if schema is None and (time is not None or ids is not None):
             raise UsageError(f"`{'time' if time is not None else 'ids'}` goes with tables, whose columns have names")
         found = _of_arrays(source, schema, overrides)
     if schema is not None:
         steps = stride if stride is not None else schema.stride
         if not 1 <= steps <= schema.steps:
             raise UsageError(f"`stride` must be from 1 to the window's {schema.steps} steps, got {steps}")
-        return _fitting(replace(found, schema=replace(found.schema, stride=steps)))
+        return replace(found, schema=replace(found.schema, stride=steps))
     longest = int(found.lengths.max())
     if longest < 2:
         raise DataError(f"{found.source}: must have at least 2 steps in a series, got {longest}")
@@ -323,61 +342,72 @@ def _wander(series: SeriesSet) -> tuple[float, ...]:
     return tuple(np.where(near, 2 * means.std(axis=0), 0.0).tolist())
 
 
-def _fitting(series: SeriesSet) -> SeriesSet:
-    """The same, if its steps are those of its schema."""
-    schema, grid = series.schema, series.grid
-    if grid is not None and schema.interval and grid.interval:
-        off = grid.unit != schema.unit or abs(grid.interval / schema.interval - 1) > 0.05
-        if off:
-            raise DataError(
-                f"{series.source}: steps must be {schema.interval:g} {schema.unit}(s) apart as the model was fitted, "
-                f"got {grid.interval:g} {grid.unit}(s)"
-            )
-    return series
-
-
 def _of_table(
     source: Any,
     schema: SeriesSchema | None,
     time: str | None,
     ids: str | None,
+    asked: Asked,
     overrides: Mapping[str, Any] | None,
 ) -> SeriesSet:
-    table = _table(source, None if schema is None else schema.channels)
+    source, index = _with_index(source, time)
+    time = index or time
+    table = _table(source, None if schema is None else schema.columns)
     if len(table) == 0:
         raise DataError(f"{table.source}: must have rows, got none")
-    grid = arrange(table, time, ids)
+    grid = arrange(table, time, ids, asked)
     if schema is None:
         others = [name for name in table.names if name not in (time, ids)]
         if not others:
             raise DataError(f"{table.source}: must have a column of numbers besides {' and '.join(table.names)}")
-        channels = _channels(Table.of(table.arrow.select(others), table.source), overrides)
-    else:
-        channels = schema.channels
-    values = np.full((grid.total, channels.size), np.nan)
-    values[grid.places] = table.cells(channels)
-    inferred = SeriesSchema(channels, 1, 1, time, ids, grid.interval, grid.unit)
-    about = inferred if schema is None else replace(schema, time=time, ids=ids)
-    return SeriesSet(values, grid.lengths, about, table.source, table=table, grid=grid)
+        channels, states = _channels(Table.of(table.arrow.select(others), table.source), overrides)
+        schema = SeriesSchema(
+            channels, 1, 1, time, ids, grid.interval, grid.unit, (), asked.tolerance, asked.zone, states
+        )
+    schema = replace(schema, time=time, ids=ids, tolerance=asked.tolerance, time_zone=asked.zone)
+    values = np.full((grid.total, schema.channels.size), np.nan)
+    cells = table.cells(schema.columns)
+    unmet = [column.classes - 1 if column.kind == "category" else np.inf for column in schema.columns.columns]
+    values[grid.places] = np.where(cells >= unmet, np.nan, cells)
+    return SeriesSet(values, grid.lengths, schema, table.source, table=table, grid=grid, index_name=index)
+
+
+def _with_index(source: Any, time: str | None) -> tuple[Any, str | None]:
+    """A frame whose index of times is a column if no other is the time, and what that is called; else None."""
+    index = getattr(source, "index", None)
+    if not str(getattr(index, "dtype", "")).startswith("datetime64") or time in getattr(source, "columns", ()):
+        return source, None
+    name = time or str(source.index.name or "time")
+    return source.rename_axis(index=name).reset_index(), name
 
 
 def _of_arrays(source: Any, schema: SeriesSchema | None, overrides: Mapping[str, Any] | None) -> SeriesSet:
     found = flattened(source)
     table = Table.of(found.flat, found.source)
-    channels = _channels(table, overrides) if schema is None else schema.channels
-    about = schema or SeriesSchema(channels, 1, 1)
-    return SeriesSet(table.cells(channels), found.lengths, about, found.source, found.labels, shape=found.shape)
+    if schema is None:
+        channels, states = _channels(table, overrides)
+        schema = SeriesSchema(channels, 1, 1, states=states)
+    cells = table.cells(schema.columns)
+    return SeriesSet(cells, found.lengths, schema, found.source, found.labels, shape=found.shape)
 
 
-def _channels(table: Table, overrides: Mapping[str, Any] | None) -> TableSchema:
-    """The numbers among the columns; others are carried along."""
+def _channels(table: Table, overrides: Mapping[str, Any] | None) -> tuple[TableSchema, tuple[Column, ...]]:
+    """Channels of the numbers among the columns, and of the codes of those that are states; others are carried along."""
     found = infer_table_schema(table, overrides)
-    kept = [column for column in found.columns if column.kind in ("real", "integer")]
-    others = tuple((c.name, f"{c.kind}: a channel must be of numbers") for c in found.columns if c not in kept)
+    kept = [c for c in found.columns if c.kind != "datetime" and c.classes <= _MOST_STATES]
+    others = tuple(
+        (c.name, f"{c.kind}: a channel must be of numbers, or of at most {_MOST_STATES} states")
+        for c in found.columns
+        if c not in kept
+    )
     if not kept:
         names = ", ".join(repr(name) for name, _ in (*others, *found.carried)[:6])
         raise DataError(f"{table.source}: must have a column of numbers, got {names}")
+    cells = table.cells(TableSchema(tuple(kept)))
     with np.errstate(over="ignore"):
-        deviations = np.nan_to_num(np.nanstd(table.cells(TableSchema(tuple(kept))), axis=0), posinf=0)
-    channels = tuple(map(as_channel, kept, deviations.tolist()))
-    return TableSchema(channels, found.carried + others)
+        deviations, medians = np.nan_to_num(np.nanstd(cells, axis=0), posinf=0).tolist(), np.nanmedian(cells, axis=0)
+    channels = tuple(
+        as_state(column, float(median), deviation) if column.classes else as_channel(column, deviation)
+        for column, median, deviation in zip(kept, medians, deviations, strict=True)
+    )
+    return TableSchema(channels, found.carried + others), tuple(column for column in kept if column.classes)

@@ -288,6 +288,7 @@ def _root(covariance: Tensor, seen: Tensor, noise: Tensor) -> Tensor:
     least = torch.finfo(covariance.dtype).eps ** 0.5 * covariance.diagonal()
     for _ in range(_TRIES):
         shown = torch.where(pairs, covariance, 0.0) + torch.diag_embed(torch.where(seen, noise, 1.0))
+        root: Tensor
         root, failed = torch.linalg.cholesky_ex(shown)
         if not failed.any():
             break

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from dataclasses import fields as dataclass_fields
 from typing import Any, ClassVar, Literal, get_args
 
@@ -31,6 +31,9 @@ class SeriesSchema:
     time, ids : names of the columns that say when a step is, and of which series; None if there are none
     interval, unit : how far apart steps are; 0 and "" if that is not known
     wander : of each channel, how far its level may come to be elsewhere in further series, on the unit scale
+    tolerance : of a step, that time stamps may be off the grid
+    time_zone : of local time stamps, or None
+    states : columns of categories or truth values that channels of the same names have the codes of
     """
 
     kind: ClassVar[str] = "series"
@@ -42,6 +45,9 @@ class SeriesSchema:
     interval: float = 0.0
     unit: Unit = ""
     wander: tuple[float, ...] = ()
+    tolerance: float = 0.5
+    time_zone: str | None = None
+    states: tuple[Column, ...] = ()
 
     @property
     def shape(self) -> tuple[int, int, int]:
@@ -67,6 +73,12 @@ class SeriesSchema:
     def numbers(self) -> np.ndarray:
         """Which elements are numbers, not classes: all of them, `(1,)`."""
         return np.ones(1, bool)
+
+    @property
+    def columns(self) -> TableSchema:
+        """The columns of tables, of which the channels are the encoded cells."""
+        states = {column.name: column for column in self.states}
+        return replace(self.channels, columns=tuple(states.get(c.name, c) for c in self.channels.columns))
 
     @property
     def overlaps(self) -> bool:
@@ -102,6 +114,11 @@ class SeriesSchema:
     def to_json(self) -> dict[str, Any]:
         """The schema as plain JSON values."""
         fields = {field.name: getattr(self, field.name) for field in dataclass_fields(self)}
+        for name, default in _DEFAULTS.items():
+            if fields[name] == default:
+                del fields[name]
+        if self.states:
+            fields["states"] = [column.to_json() for column in self.states]
         return {**fields, "kind": self.kind, "channels": self.channels.to_json(), "wander": list(self.wander)}
 
     @classmethod
@@ -110,15 +127,19 @@ class SeriesSchema:
         try:
             own = {name: value for name, value in fields.items() if name != "kind"}
             channels = TableSchema.from_json(fields["channels"])
-            schema = cls(**{**own, "channels": channels, "wander": tuple(fields["wander"])})
+            states = tuple(Column.from_json(column) for column in own.get("states", ()))
+            schema = cls(**{**own, "channels": channels, "wander": tuple(fields["wander"]), "states": states})
             sane = (
-                all(isinstance(name, str | None) for name in (schema.time, schema.ids))
+                all(isinstance(name, str | None) for name in (schema.time, schema.ids, schema.time_zone))
+                and isinstance(schema.tolerance, int | float)
+                and 0 <= schema.tolerance <= 0.5
+                and all(column.classes and column.name in channels.names for column in states)
                 and all(type(number) is int for number in (schema.steps, schema.stride))
                 and 1 <= schema.stride <= schema.steps <= MOST_STEPS
                 and isinstance(schema.interval, int | float)
                 and schema.unit in get_args(Unit)
                 and len(schema.wander) == channels.size
-                and all(isinstance(each, int | float) and 0 <= each < math.inf for each in schema.wander)
+                and all(isinstance(level, int | float) and 0 <= level < math.inf for level in schema.wander)
             )
         except (KeyError, TypeError) as error:
             raise ModelError(f"the model's schema is damaged: {error!r}") from None
@@ -127,6 +148,7 @@ class SeriesSchema:
         return schema
 
 
+_DEFAULTS = {"tolerance": 0.5, "time_zone": None, "states": ()}  # not written, as older models lack them
 SPREADS = 4.0  # of a column, or deviations, that are one of a channel: there the scale is nearly linear, as dynamics mostly are
 
 
@@ -139,6 +161,12 @@ def as_channel(column: Column, deviation: float) -> Column:
     low = column.low - margin if column.low < 0 or column.low >= margin else 0.0
     high = column.high + margin if column.high > 0 or column.high <= -margin else 0.0
     if column.is_whole and column.step:
-        low, high = (float(round(each / column.step) * column.step) for each in (low, high))
+        low, high = (float(round(bound / column.step) * column.step) for bound in (low, high))
     fields = {**vars(column), "spread": SPREADS * max(column.spread, deviation), "low": low, "high": high}
     return Column(**fields)
+
+
+def as_state(column: Column, centre: float, deviation: float) -> Column:
+    """The codes of a column of categories or truth values, with that median and standard deviation, as a channel."""
+    spread = SPREADS * max(deviation, 0.5)
+    return Column(column.name, "integer", "int64", (), centre, spread, 0.0, float(max(column.classes, 2) - 1), 1.0)

@@ -46,7 +46,7 @@ class SeriesConfig(ModalityConfig):
 
 WORDS = Words("step", "steps", "value", "values")
 CONFIG = SeriesConfig
-_READING = frozenset({"time", "ids"})
+_READING = frozenset({"time", "ids", "tolerance", "time_zone"})
 OPTIONS: dict[str, frozenset[str]] = {
     "check": _READING | {"schema", "window", "stride"},
     "fit": _READING | {"schema", "window", "stride", "series_network"},
@@ -66,7 +66,7 @@ USAGE = (
     "fivefold detect MODEL DATA -o scores.csv",
     "fivefold encode MODEL DATA -o z.npy",
 )
-IMPLIED_BY: frozenset[str] = frozenset({"time", "ids"})
+IMPLIED_BY: frozenset[str] = frozenset({"time", "ids", "tolerance", "time_zone"})
 FLAGS: dict[str, str] = {"series_network": "network"}
 REPORTS: tuple[str, ...] = ("", "windows", "events")
 BUFFERS = ("context.autocovariance.", "context.residual.")
@@ -101,7 +101,7 @@ def series_config(config: FitConfig) -> SeriesConfig:
 
 def split_reading(settings: Mapping[str, Any]) -> tuple[dict[str, Any], dict[str, Any]]:
     """How the data are to be read, and the settings of the fit."""
-    names = ("time", "ids", "window", "stride")
+    names = ("time", "ids", "tolerance", "time_zone", "window", "stride")
     reading = {name: settings[name] for name in names if settings.get(name) is not None}
     others = {name: value for name, value in settings.items() if name not in (*names, "schema")}
     return {**reading, "overrides": settings.get("schema")}, others

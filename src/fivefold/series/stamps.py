@@ -1,242 +1,235 @@
-"""When the steps of series are: from a table's rows to a grid of equal steps, and time stamps for those that lack."""
+"""Time stamps: Arrow's times, numbers, and texts of many layouts, to numbers in which steps are even, and back."""
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+import re
+from dataclasses import dataclass, replace
+from itertools import product
 
 import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 from pyarrow import types as pt
 
-from fivefold.errors import DataError
-from fivefold.series.schema import Unit
+from fivefold.errors import DataError, UsageError
 from fivefold.tables.cells import is_number, is_text
-from fivefold.tables.table import Table
 
-_UNEVEN = 0.1  # of a step, that time stamps may be off
-_MONTH = 27 * 86400e6  # microseconds, that steps of months are apart at least
-_LONGEST = 1 << 28  # steps of all series
+DAY = 86400 * 10**6
+_DATES = ("%Y-%m-%d", "%Y/%m/%d", "%Y.%m.%d", "%d.%m.%Y", "%d/%m/%Y", "%m/%d/%Y", "%d-%m-%Y", "%m-%d-%Y", "%Y%m%d")
+_MONTHS = ("%Y-%m", "%Y/%m", "%m/%Y", "%m.%Y", "%G-W%V", "%GW%V")
+_TIMES = ("", " %H:%M", "T%H:%M", " %H:%M:%S", "T%H:%M:%S", "T%H%M", "T%H%M%S", " %H%M")
+_PARTS = {"%Y": r"\d{4}", "%G": r"\d{4}", "%V": r"\d\d", "%S": r"\d\d(?:[.,]\d{1,9})?", "%m": r"\d\d?", "%d": r"\d\d?"}
+_OFFSET = r"(?P<z>Z|[+-]\d\d:?\d\d)?"
+_GRAINS = (DAY, 3600 * 10**6, 60 * 10**6, 10**6, 10**3, 1)
 
 
 @dataclass(frozen=True)
-class Grid:
-    """Where a table's rows are among the steps of its series.
+class Stamps:
+    """Time stamps of one column.
 
     Attributes
     ----------
-    lengths : `(s,)` steps of each series
-    places : `(rows,)` the step of each row, series after series; without gaps `0, 1, 2, …`
-    names : `(s,)` what series are called; None if there is one without a name
-    interval, unit : how far apart steps are
-    stamps : `(total,)` time of each step, as `ticks` of `time`; None without time stamps
-    time : Arrow's type of those
+    ticks : `(n,)` microseconds since 1970, int64, in UTC if the zone is known; or numbers, float64
+    type : Arrow's, of the column
+    layout : of texts, and of integers that are dates, for `strftime`; else None
+    zone : in which they are told, or None
+    offset : of texts with an offset from UTC, that of the first, and how it is written
+    ambiguous : whether days and months could be the other way round
     """
 
-    lengths: np.ndarray
-    places: np.ndarray
-    names: pa.Array | None
-    interval: float
-    unit: Unit
-    stamps: np.ndarray | None
-    time: pa.DataType | None
+    ticks: np.ndarray
+    type: pa.DataType
+    layout: str | None = None
+    zone: str | None = None
+    offset: tuple[int, str] = (0, "")
+    ambiguous: bool = False
 
     @property
-    def total(self) -> int:
-        """Steps of all series."""
-        return int(self.lengths.sum())
+    def are_times(self) -> bool:
+        """Whether they are moments, not numbers."""
+        return self.ticks.dtype.kind == "i"
 
     @property
-    def is_whole(self) -> bool:
-        """Whether there is a row for each step."""
-        return self.total == len(self.places)
+    def grain(self) -> int:
+        """The largest of a day, an hour, … of which all are multiples, microseconds; 0 for numbers."""
+        return next(grain for grain in _GRAINS if not (self.ticks % grain).any()) if self.are_times else 0
 
-    def rows(self) -> pa.Array:
-        """The row of each step, `(total,)`; null where there is none."""
-        rows, lacking = np.zeros(self.total, np.int64), np.ones(self.total, bool)
-        rows[self.places], lacking[self.places] = np.arange(len(self.places)), False
-        return pa.array(rows, mask=lacking)
+    def local(self, ticks: np.ndarray) -> np.ndarray:
+        """Ticks as clocks in the zone show them."""
+        if not self.zone:
+            return ticks
+        moments = pa.array(ticks, pa.timestamp("us", "UTC")).cast(pa.timestamp("us", self.zone))
+        return _integers(pc.local_timestamp(moments))
 
-    def written(self) -> pa.Array | None:
-        """The time stamps of all steps, as a column of the type that was read."""
-        if self.stamps is None or self.time is None:
-            return None
-        if pt.is_temporal(self.time):
-            return pa.array(self.stamps, pa.int64()).cast(_counted(self.time)).cast(self.time)
-        if pt.is_integer(self.time) or pt.is_floating(self.time):
-            whole = pt.is_integer(self.time)
-            return pa.array(np.rint(self.stamps).astype(np.int64) if whole else self.stamps).cast(self.time)
-        texts = pa.array(self.stamps, pa.int64()).cast(pa.timestamp("us"))
-        dates = (self.stamps % (86400 * 10**6) == 0).all()
-        return pc.strftime(texts, format="%Y-%m-%d" if dates else "%Y-%m-%d %H:%M:%S").cast(self.time)
+    def moments(self, local: np.ndarray) -> np.ndarray:
+        """The inverse; of what clocks show twice the first, of what they never show the next."""
+        if not self.zone:
+            return local
+        told = pa.array(local, pa.timestamp("us"))
+        return _integers(pc.assume_timezone(told, self.zone, ambiguous="earliest", nonexistent="latest"))
+
+    def written(self, ticks: np.ndarray) -> pa.Array:
+        """Ticks in the type and the layout of the column."""
+        if not self.are_times:
+            whole = pt.is_integer(self.type)
+            return pa.array(np.rint(ticks).astype(np.int64) if whole else ticks).cast(self.type)
+        if pt.is_time(self.type):
+            return pa.array(ticks, pa.int64()).cast(pa.time64("us")).cast(self.type)
+        if pt.is_timestamp(self.type) and self.type.tz is not None:
+            return pa.array(ticks, pa.timestamp("us", self.type.tz)).cast(self.type)
+        local = ticks + self.offset[0] if self.offset[1] else self.local(ticks)
+        if self.layout is None:
+            return pa.array(local, pa.timestamp("us")).cast(self.type)
+        unit = next(unit for unit, grain in (("s", 10**6), ("ms", 10**3), ("us", 1)) if not (local % grain).any())
+        texts = pc.strftime(pa.array(local, pa.timestamp("us")).cast(pa.timestamp(unit)), format=self.layout)
+        texts = pc.binary_join_element_wise(texts, self.offset[1], "")
+        return texts.cast(self.type)
 
 
-def arrange(table: Table, time: str | None, ids: str | None) -> Grid:
-    """Where the rows of a table are: series by series, as `ids` has them, and by `time`.
+def read_stamps(column: pa.ChunkedArray, name: str, source: str, first: int, zone: str | None) -> Stamps:
+    """Time stamps of the column called `name`, whose rows are numbered from `first`; local ones are of `zone`.
 
-    Without `time` rows are one step apart. With it, gaps are steps without rows: time stamps must be a whole number of
-    steps apart, or of months.
-
-    Raises `DataError`, which names the row, if there is no such column, series are not in one piece, or time stamps are
-    missing, out of order, twice, or not of one step.
+    Raises `DataError`, which names the row, for what is no time stamp, `UsageError` for a zone that there is not.
     """
-    for flag, name in (("time", time), ("ids", ids)):
-        if name is not None and name not in table.names:
-            raise DataError(f"{table.source}: must have a column {name!r} (`{flag}`), got {', '.join(table.names)}")
-    begins, names = _begins(table, ids)
-    lengths = np.diff(np.append(begins, len(table)))
-    if time is None:
-        return Grid(lengths, np.arange(len(table)), names, 0.0, "", None, None)
-    column = table.arrow.column(time)
-    ticks, unit = _ticks(column, table, time)
-    new = np.zeros(len(ticks), bool)
-    new[begins] = True
-    apart = np.diff(ticks, prepend=ticks[:1])
-    inner = np.flatnonzero(~new)
-    for wrong, what in (
-        (apart[inner] < 0, "is before the one above it: sort the rows"),
-        (apart[inner] == 0, "comes twice"),
-    ):
-        if wrong.any():
-            row = int(inner[np.flatnonzero(wrong)[0]])
-            raise DataError(f"{table.source}: column {time!r}, row {table.first + row}: {column[row]} {what}")
-    if len(inner) == 0:
-        return Grid(lengths, np.arange(len(table)), names, 0.0, unit, ticks, column.type)
-    interval, counts = float(np.median(apart[inner])), np.zeros(len(ticks))
-    counts[inner] = apart[inner] / interval
-    months = None
-    if unit == "second" and interval >= _MONTH:
-        months = _months(ticks)
-        if months is not None:
-            unit, apart = "month", np.diff(months, prepend=months[:1])
-            interval = float(apart[inner].min())
-            counts[inner] = apart[inner] / interval
-    if not _even(counts[inner]):
-        row = int(inner[np.flatnonzero(~_near(counts[inner]))[0]])
-        raise DataError(
-            f"{table.source}: column {time!r}, row {table.first + row}: time stamps must be a whole number of steps "
-            f"apart, most are {_told(interval, unit)}, got {counts[row]:.3g} of those before {column[row]}"
-        )
-    steps = np.rint(counts).astype(np.int64)
-    steps[begins] = 0
-    within = np.cumsum(steps) - np.repeat(np.cumsum(steps)[begins], lengths)
-    ends = within[np.append(begins[1:], len(ticks)) - 1] + 1
-    if (total := int(ends.sum())) > min(_LONGEST, 1000 * len(ticks) + 1000):
-        raise DataError(
-            f"{table.source}: column {time!r}: {total:,} steps for {len(ticks):,} rows are too many to fill in"
-        )
-    first = np.concatenate(([0], np.cumsum(ends)[:-1]))
-    places = np.repeat(first, lengths) + within
-    stamps = _filled(ticks, months, places, ends, first, begins, interval)
-    scale = 1e-6 if unit == "second" else 1.0
-    return Grid(ends, places, names, interval * scale, unit, stamps, column.type)
-
-
-def _begins(table: Table, ids: str | None) -> tuple[np.ndarray, pa.Array | None]:
-    """The first row of each series, and the series' names."""
-    if ids is None:
-        return np.zeros(1, np.int64), None
-    column = table.arrow.column(ids).combine_chunks()
-    if pt.is_dictionary(column.type):
-        column = column.dictionary_decode()
-    if column.null_count:
-        row = int(np.flatnonzero(column.is_null().to_numpy(zero_copy_only=False))[0])
-        raise DataError(f"{table.source}: column {ids!r}, row {table.first + row}: must say which series, got nothing")
-    codes = column.dictionary_encode()
-    numbers = codes.indices.to_numpy()
-    begins = np.flatnonzero(np.diff(numbers, prepend=-1))
-    if len(begins) > len(codes.dictionary):
-        again = begins[~np.isin(np.arange(len(begins)), np.unique(numbers[begins], return_index=True)[1])][0]
-        raise DataError(
-            f"{table.source}: column {ids!r}, row {table.first + again}: rows of one series must follow each other, "
-            f"{column[int(again)]} has rows further up: sort the rows"
-        )
-    return begins, column.take(pa.array(begins))
-
-
-def _ticks(column: pa.ChunkedArray, table: Table, name: str) -> tuple[np.ndarray, Unit]:
-    """Time stamps as microseconds since 1970, int64; numbers as float64."""
+    where = f"{source}: column {name!r}"
     if column.null_count:
         row = int(np.flatnonzero(column.is_null().to_numpy())[0])
-        raise DataError(f"{table.source}: column {name!r}, row {table.first + row}: must be a time stamp, got nothing")
-    try:
-        if is_text(column.type):
-            return _of_texts(column), "second"
-        if pt.is_temporal(column.type):
-            kind = pa.timestamp("us") if not pt.is_time(column.type) else pa.time64("us")
-            plain = (
-                column.cast(pa.timestamp("us", column.type.tz)) if pt.is_timestamp(column.type) else column.cast(kind)
-            )
-            return plain.cast(pa.int64()).to_numpy(), "second"
-    except pa.ArrowInvalid as error:
-        raise DataError(
-            f"{table.source}: column {name!r} must hold time stamps: {str(error).splitlines()[0]}"
-        ) from None
-    if not is_number(column.type):
-        raise DataError(f"{table.source}: column {name!r} must hold time stamps, got {column.type}")
-    ticks = column.cast(pa.float64()).to_numpy()
-    if not np.isfinite(ticks).all():
-        row = int(np.flatnonzero(~np.isfinite(ticks))[0])
-        raise DataError(f"{table.source}: column {name!r}, row {table.first + row}: must be finite, got {ticks[row]}")
-    return ticks, "number"
-
-
-def _of_texts(column: pa.ChunkedArray) -> np.ndarray:
-    return column.cast(pa.timestamp("us")).cast(pa.int64()).to_numpy()
-
-
-def _counted(kind: pa.DataType) -> pa.DataType:
-    """What a count of microseconds is cast to first, on the way to a kind of time."""
-    if pt.is_timestamp(kind):
-        return pa.timestamp("us", kind.tz)
-    return pa.time64("us") if pt.is_time(kind) else pa.timestamp("us")
-
-
-def _near(counts: np.ndarray) -> np.ndarray:
-    return (np.rint(counts) >= 1) & (np.abs(counts - np.rint(counts)) <= _UNEVEN)
-
-
-def _even(counts: np.ndarray) -> bool:
-    return bool(_near(counts).all())
-
-
-def _months(ticks: np.ndarray) -> np.ndarray | None:
-    """Months since 1970, if all time stamps are at the same place of one, or at its end."""
-    moments = ticks.astype("M8[us]")
-    months = moments.astype("M8[M]")
-    since, left = (moments - months).astype(np.int64), ((months + 1) - moments).astype(np.int64)
-    return months.astype(np.int64) if (since == since[0]).all() or (left == left[0]).all() else None
-
-
-def _filled(
-    ticks: np.ndarray,
-    months: np.ndarray | None,
-    places: np.ndarray,
-    ends: np.ndarray,
-    first: np.ndarray,
-    begins: np.ndarray,
-    interval: float,
-) -> np.ndarray:
-    """The time stamps of all steps."""
-    if len(places) == ends.sum():
-        return ticks
-    within = np.arange(ends.sum()) - np.repeat(first, ends)
-    if months is None:
-        regular = np.repeat(ticks[begins], ends) + (within * interval).astype(ticks.dtype)
+        raise DataError(f"{where}, row {first + row}: must be a time stamp, got nothing")
+    if pt.is_dictionary(column.type):
+        column = column.cast(column.type.value_type)
+    if is_text(column.type) or (pt.is_integer(column.type) and _are_compact(column)):
+        stamps = _of_texts(column, where, first)
+    elif pt.is_timestamp(column.type):
+        stamps = Stamps(
+            _integers(column.cast(pa.timestamp("us", column.type.tz), safe=False)), column.type, zone=column.type.tz
+        )
+    elif pt.is_temporal(column.type):
+        kind = pa.time64("us") if pt.is_time(column.type) else pa.timestamp("us")
+        stamps = Stamps(_integers(column.cast(kind, safe=False)), column.type)
+    elif is_number(column.type):
+        ticks = column.cast(pa.float64()).to_numpy()
+        if len(bad := np.flatnonzero(~np.isfinite(ticks))):
+            raise DataError(f"{where}, row {first + bad[0]}: must be finite, got {ticks[bad[0]]}")
+        return Stamps(ticks, column.type)
     else:
-        shown = (np.repeat(months[begins], ends) + within * round(interval)).astype("M8[M]")
-        moments = ticks.astype("M8[us]")
-        since = (moments - moments.astype("M8[M]")).astype(np.int64)
-        if (since == since[0]).all():
-            regular = shown.astype("M8[us]").astype(np.int64) + since[0]
-        else:
-            left = ((moments.astype("M8[M]") + 1) - moments).astype(np.int64)[0]
-            regular = (shown + 1).astype("M8[us]").astype(np.int64) - left
-    regular[places] = ticks
-    return regular
+        raise DataError(f"{where} must hold time stamps, got {column.type}")
+    return stamps if zone is None else replace(stamps, zone=zone)
 
 
-def _told(interval: float, unit: Unit) -> str:
-    if unit == "month":
-        return f"{interval:g} month{'s' * (interval != 1)}"
-    return str(np.timedelta64(round(interval), "us").astype(object)) if unit == "second" else f"{interval:g}"
+def resolved(stamps: Stamps, begins: np.ndarray, where: str) -> Stamps:
+    """Stamps whose ticks are local times of a zone as UTC; what clocks show twice is the second once time went back.
+
+    `begins` are the rows at which series begin. Raises `DataError` for times that the zone skips.
+    """
+    aware = (pt.is_timestamp(stamps.type) and stamps.type.tz is not None) or stamps.offset[1]
+    if stamps.zone is None or aware or not stamps.are_times:
+        return stamps
+    told = pa.array(stamps.ticks, pa.timestamp("us"))
+    try:
+        early, late = (
+            _integers(pc.assume_timezone(told, stamps.zone, ambiguous=side)) for side in ("earliest", "latest")
+        )
+    except (pa.ArrowInvalid, KeyError) as error:
+        if "timezone" in str(error) and "locate" in str(error):
+            raise UsageError(f"`time_zone` must be a name such as Europe/Berlin, got {stamps.zone!r}") from None
+        raise DataError(f"{where}: {str(error).splitlines()[0]}") from None
+    twice = early != late
+    back = np.diff(early, prepend=early[:1]) <= 0
+    back[begins] = False
+    turns = np.cumsum(back & twice)
+    before = np.maximum.accumulate(np.where(twice, 0, turns))  # those up to the last time that is shown once
+    return replace(stamps, ticks=np.where(twice & (turns > before), late, early))
+
+
+def _integers(times: pa.Array | pa.ChunkedArray) -> np.ndarray:
+    numbers: np.ndarray = times.cast(pa.int64()).to_numpy()
+    return numbers
+
+
+def _are_compact(column: pa.ChunkedArray) -> bool:
+    """Whether integers are dates such as 20240131."""
+    numbers = column.cast(pa.int64()).to_numpy()
+    return bool(((numbers >= 19000101) & (numbers <= 21001231)).all()) and _parsed(column, "%Y%m%d") is not None
+
+
+def _of_texts(column: pa.ChunkedArray, where: str, first: int) -> Stamps:
+    """Of the layouts that all texts have, that under which steps are the most even."""
+    texts = pc.utf8_trim_whitespace(column.cast(pa.large_string()))
+    found = []
+    for date, time in (*product(_DATES, _TIMES), *((month, "") for month in _MONTHS)):
+        if re.fullmatch(_pattern(date + time), texts[0].as_py()) and (parsed := _parsed(texts, date + time)):
+            found.append((len(np.unique(np.diff(parsed[0]))), date + time, *parsed))
+    if not found:
+        wrong = next((row for row in range(min(len(texts), 1000)) if not _known(texts[row].as_py())), 0)
+        raise DataError(
+            f"{where}, row {first + wrong}: must hold time stamps of one layout, such as 2026-01-31 12:00, got "
+            f"{column[wrong].as_py()!r}"
+        )
+    evenness, layout, ticks, offset = min(found, key=lambda layout: layout[0])
+    tied = sum(other[0] == evenness for other in found) > 1
+    return Stamps(ticks, column.type, layout, offset=offset, ambiguous=tied)
+
+
+def _known(text: str) -> bool:
+    layouts = (*(date + time for date, time in product(_DATES, _TIMES)), *_MONTHS)
+    return any(re.fullmatch(_pattern(layout), text) for layout in layouts)
+
+
+def _pattern(layout: str) -> str:
+    escaped = layout.replace(".", r"\.")
+    spelled = re.sub(r"%([A-Za-z])", lambda part: f"(?P<{part[1]}>{_PARTS.get(part[0], r'[0-9]{2}')})", escaped)
+    return spelled + (_OFFSET if "%H" in layout else "")
+
+
+def _parsed(texts: pa.ChunkedArray, layout: str) -> tuple[np.ndarray, tuple[int, str]] | None:
+    """Ticks in UTC, and the first text's offset; None if a text has another layout."""
+    parts = pc.extract_regex(texts.cast(pa.string()), f"^{_pattern(layout)}$")
+    parts = parts.combine_chunks() if isinstance(parts, pa.ChunkedArray) else parts
+    if parts.null_count:
+        return None
+    names = {field.name for field in parts.type}
+
+    def number(name: str, default: int) -> np.ndarray:
+        return _integers(pc.struct_field(parts, name)) if name in names else np.full(len(parts), default)
+
+    hours, minutes, seconds = number("H", 0), number("M", 0), np.zeros(len(parts))
+    if "S" in names:
+        seconds = pc.replace_substring(pc.struct_field(parts, "S"), ",", ".").cast(pa.float64()).to_numpy()
+    if np.any(hours > 23) or np.any(minutes > 59) or np.any(seconds >= 61):
+        return None
+    by_week = "G" in names
+    days = _weeks(number("G", 0), number("V", 1)) if by_week else _days(*map(number, "Ymd", (0, 1, 1)))
+    if days is None:
+        return None
+    ticks = days * DAY + (hours * 60 + minutes) * 60 * 10**6 + np.rint(seconds * 1e6).astype(np.int64)
+    if "z" not in names:
+        return ticks, (0, "")
+    offsets = pc.struct_field(parts, "z").dictionary_encode()
+    texts = offsets.dictionary.to_pylist()
+    if "" in texts:
+        return (ticks, (0, "")) if texts == [""] else None
+    shifts = np.array([_offset(text) for text in texts], np.int64)[offsets.indices.to_numpy()]
+    return ticks - shifts, (int(shifts[0]), texts[0])
+
+
+def _offset(text: str) -> int:
+    """Of an offset from UTC its microseconds."""
+    if text == "Z":
+        return 0
+    digits = text[1:].replace(":", "")
+    return (int(digits[:2]) * 60 + int(digits[2:])) * 60 * 10**6 * (-1 if text[0] == "-" else 1)
+
+
+def _days(years: np.ndarray, months: np.ndarray, days: np.ndarray) -> np.ndarray | None:
+    """Days since 1970; None if one is not in the calendar."""
+    if np.any((months < 1) | (months > 12)):
+        return None
+    begins = ((years - 1970) * 12 + months - 1).astype("M8[M]")
+    moments = begins.astype("M8[D]") + (days - 1)
+    return None if np.any((days < 1) | (moments.astype("M8[M]") != begins)) else moments.astype(np.int64)
+
+
+def _weeks(years: np.ndarray, weeks: np.ndarray) -> np.ndarray | None:
+    """Days since 1970 of ISO weeks' Mondays."""
+    fourth = ((years - 1970).astype("M8[Y]").astype("M8[D]") + 3).astype(np.int64)  # is in the first week
+    return None if np.any((weeks < 1) | (weeks > 53)) else fourth - (fourth + 3) % 7 + (weeks - 1) * 7
