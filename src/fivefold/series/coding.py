@@ -30,7 +30,7 @@ from fivefold.tables.cells import decode_column
 from fivefold.tables.coding import CodedColumn, ColumnCodec, ExactTables, RowDecoding, check_context, pack_cells
 from fivefold.tables.coding import decoding as rows_decoding
 from fivefold.tables.files import is_table_path
-from fivefold.tables.schema import TableSchema
+from fivefold.tables.schema import Column, TableSchema
 from fivefold.tables.settings import COMPONENTS
 from fivefold.tables.table import TableKind, as_native
 from fivefold.tables.verbatim import number_bins, same_cells
@@ -52,7 +52,7 @@ _NUMBER = "series"  # column that says of which series a row of an array is
 
 @dataclass(frozen=True)
 class StepCodec(ColumnCodec):
-    """Blocks of steps of series under one model, whose networks `steps` evaluates; `schema` is of the channels.
+    """Blocks of steps of series under one model, whose networks `steps` evaluates; `schema` is of the columns that channels are from.
 
     `ids` is the name of the column that says of which series a row is, or None.
     """
@@ -60,10 +60,16 @@ class StepCodec(ColumnCodec):
     steps: ExactSteps
     ids: str | None
 
+    @property
+    def channels(self) -> tuple[Column, ...]:
+        """Of the modelled columns' numbers; of states those of their codes."""
+        return self.steps.schema.channels.columns
+
     @cached_property
     def forms(self) -> list[list[NumberBins]]:
         """The forms that a channel's numbers may have; see `NumberBins.forms`."""
-        return [number_bins(column, kind).forms for _, column, kind in self.modelled]
+        kinds = (pa.float64() if column.classes else kind for _, column, kind in self.modelled)
+        return [number_bins(*pair).forms for pair in zip(self.channels, kinds, strict=True)]
 
     def values(self, channel: int, numbers: NumberBins, whole: np.ndarray) -> np.ndarray:
         """Whole numbers as they come back in the column's own type, float64: both sides must go on from the same."""
@@ -75,14 +81,14 @@ class StepCodec(ColumnCodec):
     ) -> ResidualBins:
         """The distributions of a channel's values, from the parameters of `StepChain`."""
         log_weights, locations, log_scales = parameters
-        spread = self.modelled[channel][1].spread
+        spread = self.channels[channel].spread
         near = np.clip(locations, -20.0, 20.0)
         log_scales = log_scales + np.log(np.cosh(near) * spread)  # about a location the scale is as good as even
         return ResidualBins.around(numbers, log_weights, np.sinh(near) * spread, log_scales, rounder)
 
     def scaled(self, channel: int, values: np.ndarray) -> np.ndarray:
         """Values as networks are shown them."""
-        column = self.modelled[channel][1]
+        column = self.channels[channel]
         low, high = column.scaled(column.low), column.scaled(column.high)
         margin = _FARTHEST * (high - low or 1.0)
         return np.clip(np.arcsinh((values - column.centre) / column.spread), low - margin, high + margin)
@@ -261,7 +267,7 @@ def codec_of(
     check_context(model)
     assert isinstance(model.schema, SeriesSchema)
     steps = ExactSteps(model.weights, model.schema, model.config)
-    return StepCodec(columns, model.schema.channels, most, steps, ids)
+    return StepCodec(columns, model.schema.columns, most, steps, ids)
 
 
 @dataclass(frozen=True)

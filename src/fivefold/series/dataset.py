@@ -394,9 +394,11 @@ def _of_arrays(source: Any, schema: SeriesSchema | None, overrides: Mapping[str,
 def _channels(table: Table, overrides: Mapping[str, Any] | None) -> tuple[TableSchema, tuple[Column, ...]]:
     """Channels of the numbers among the columns, and of the codes of those that are states; others are carried along."""
     found = infer_table_schema(table, overrides)
-    kept = [c for c in found.columns if c.kind != "datetime" and c.classes <= _MOST_STATES]
+    kept = [
+        c for c in found.columns if c.kind in ("real", "integer") or (0 < c.classes <= _MOST_STATES and c.low < c.high)
+    ]
     others = tuple(
-        (c.name, f"{c.kind}: a channel must be of numbers, or of at most {_MOST_STATES} states")
+        (c.name, f"{c.kind}: a channel must be of numbers, or of 2 to {_MOST_STATES - 1} states")
         for c in found.columns
         if c not in kept
     )

@@ -201,6 +201,6 @@ class SeriesPlace:
             self.save(values[..., 0])
             return
         columns = {name: pa.array(np.repeat(label, steps)) for name, label in labels.items()}
-        rows = decode_rows(schema.channels, values.reshape(-1, c))
+        rows = decode_rows(schema.columns, values.reshape(-1, c))
         columns |= {"step": pa.array(np.tile(np.arange(steps), n))}
         self.table.write([pa.table({**columns, **dict(zip(rows.column_names, rows.columns, strict=True))})])
