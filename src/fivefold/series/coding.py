@@ -52,7 +52,7 @@ _NUMBER = "series"  # column that says of which series a row of an array is
 
 @dataclass(frozen=True)
 class StepCodec(ColumnCodec):
-    """Blocks of steps of series under one model, whose networks `steps` evaluates; `schema` is of the columns that channels are from.
+    """Blocks of steps of series under one model, whose networks `steps` evaluates; `schema` is of the columns of channels.
 
     `ids` is the name of the column that says of which series a row is, or None.
     """
