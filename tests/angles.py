@@ -14,6 +14,7 @@ from fivefold.archive.layers import RAW, EncodedBlock, Encoding
 from fivefold.config import FitConfig, NetworkConfig, TrainingConfig
 from fivefold.dataset import ItemSet
 from fivefold.items import Items
+from fivefold.jobs.detect import excess
 from fivefold.jobs.generate import Generated, draw_items
 from fivefold.modality import Words
 from fivefold.model.calibrations import FittedPrior, JointScore
@@ -24,7 +25,7 @@ from fivefold.training.recipe import Recipe
 
 WORDS, CONFIG, USAGE, FLAGS, REPORTS = Words("direction", "directions", "angle", "angles"), None, (), {}, ("",)
 OPTIONS, IMPLIED_BY, BUFFERS, TEST_SETS = {}, frozenset(), (), {}
-CODES_PER_ITEM, BESIDES = 10, "std"
+CODES_PER_ITEM, BESIDES, surprise = 10, "std", excess
 CALIBRATIONS, PRECISION = {"prior": FittedPrior, "normality": JointScore}, torch.float32
 
 

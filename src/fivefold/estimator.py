@@ -311,7 +311,7 @@ class VAE(ClassNamePrefixFeaturesOutMixin, TransformerMixin, _Scores, _Imputes):
         return generate(self.model_, n, self.seed_, **options)
 
     def explain(self, X: Any) -> Any:
-        """Bits that each element costs, like `X`: the more, the stranger; see `fivefold.surprise`."""
+        """How far each element costs more than expected, like `X`: the higher, the stranger; see `fivefold.surprise`."""
         from fivefold.jobs.detect import surprise
 
         return surprise(self.model_, self._open(X))

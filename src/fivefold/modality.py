@@ -162,6 +162,9 @@ class Jobs(Protocol):
     def statistics(self, model: Any, items: Items) -> np.ndarray:
         """By which normal items are told from strange ones: `(n, k)`, or of windows `(n, t, k)`."""
 
+    def surprise(self, model: Any, items: Items) -> np.ndarray:
+        """How far each element costs more than expected: `(n, h, w, c)` float32; see `jobs.detect.surprise`."""
+
     def denoise(self, model: Any, items: Items, *, seed: int, **how: Any) -> Mapping[str, tuple[np.ndarray, Any]]:
         """Clean items, and what `BESIDES` says; each with where it counts."""
 

@@ -15,10 +15,9 @@ from fivefold.errors import ModelError, UsageError
 from fivefold.images import jobs as images_jobs
 from fivefold.images.builtin import load_mnist
 from fivefold.images.dataset import make_items
-from fivefold.images.jobs import code_length, statistics
+from fivefold.images.jobs import statistics
 from fivefold.jobs.detect import Detection, benjamini_hochberg, detect, surprise
 from fivefold.model.calibrations import JointScore
-from fivefold.model.scoring import reconstruction_scores
 
 SCORES = st.lists(st.integers(-6, 6).map(float), min_size=1, max_size=30)  # ties are likely
 
@@ -202,22 +201,12 @@ def holes() -> np.ndarray:
     return np.random.default_rng(0).random((20, 28, 28, 1)) < 0.3
 
 
-def test_surprise_adds_up_to_the_code_length(model, digits, holes):
-    bits = surprise(model, digits[600:620], mask=holes)
-    assert bits.shape == (20, 28, 28, 1)
-    assert bits.dtype == np.float32
-    assert (bits[holes] == 0).all()
-    assert (bits[~holes] > 0).mean() > 0.99
-    items = make_items(digits[600:620], model.schema, masks=[holes])
-    nats = code_length(model, items, 1e-6).elements  # with z all but at the posterior mean
-    np.testing.assert_allclose(bits.sum(axis=(1, 2, 3)), nats / math.log(2), rtol=1e-3)
-
-
-def test_surprise_without_a_context_decoder_is_the_decoders(model, digits):
-    alone = dataclasses.replace(model, context=None)
-    items = make_items(digits[600:620], model.schema)
-    bits = surprise(alone, items)
-    np.testing.assert_allclose(bits.sum(axis=(1, 2, 3)), -reconstruction_scores(alone, items) / math.log(2), rtol=1e-4)
+def test_surprise_is_about_none_on_average(model, digits, holes):
+    found = surprise(model, digits[600:620], mask=holes)
+    assert found.shape == (20, 28, 28, 1)
+    assert found.dtype == np.float32
+    assert (found[holes] == 0).all()
+    assert abs(found[~holes].mean()) < 0.5, "a pixel costs what is expected"
 
 
 def test_surprise_lies_where_an_item_was_made_strange(model, digits):

@@ -354,3 +354,24 @@ def test_pixels_put_point_masses_on_black_and_white():
 def test_pixels_refuse_real_numbers(levels):
     with pytest.raises(UsageError, match="integer"):
         some("pixels", levels)
+
+
+@discrete
+def test_information_is_the_mean_and_deviation_of_what_all_levels_cost(family, levels):
+    likelihood = some(family, levels)
+    pmf = pmf_of(likelihood, SHAPE, levels)
+    costs = -pmf.clamp_min(1e-300).log()
+    mean = (pmf * costs).sum(0)
+    deviation = (pmf * (costs - mean).square()).sum(0).sqrt()
+    for found, expected in zip(likelihood.information(), (mean, deviation), strict=True):
+        error = (found - expected).abs()
+        assert error.mean() < (0.15 if levels == 256 else 1e-9), "of many levels it is a quadrature"
+
+
+@every
+def test_excess_is_usually_none_and_high_for_what_is_improbable(family, levels):
+    likelihood = some(family, levels, seed=3)
+    usual = torch.stack([likelihood.excess(draw(likelihood, seed)) for seed in range(100)])
+    assert usual.mean().abs() < 0.1
+    black = torch.zeros(SHAPE, dtype=torch.float64)
+    assert (likelihood.excess(black)[likelihood.log_prob(black) < -12] > 3).all()

@@ -165,3 +165,23 @@ def test_parameters_are_counted():
     assert ColumnLikelihood.count_parameters(SCHEMA) == 3 * COMPONENTS + 4
     assert ColumnLikelihood.count_parameters(TableSchema((REAL,))) == 3 * COMPONENTS
     assert math.isclose(Support.of(SCHEMA, torch.zeros(1)).step[0, 0, 0, 0], 0.5)
+
+
+def test_information_of_numbers_is_the_mean_and_deviation_of_what_draws_cost():
+    likelihood = cells(20)
+    likelihood.scales.clamp_(max=0.5)
+    places = (torch.arange(1000, dtype=torch.float64) + 0.5) / 1000
+    costs = torch.stack([-likelihood.log_prob(likelihood.quantile(p.expand(20, 1, 1, 4))) for p in places])[..., :2]
+    entropy, spread = (part[..., :2] for part in likelihood.information())
+    torch.testing.assert_close(entropy, costs.mean(0), rtol=0.05, atol=0.1)
+    torch.testing.assert_close(spread, costs.std(0), rtol=0.2, atol=0.1)
+
+
+def test_a_determined_class_stands_out_from_one_of_several_that_are_as_likely():
+    parameters = torch.zeros((2, ColumnLikelihood.count_parameters(SCHEMA), 1, 4), dtype=torch.float64)
+    classes = parameters[:, 3 * COMPONENTS :, 0, 2]
+    classes[:] = torch.tensor([[10.0, 0.0, 0.0, 0.0], [10.0, 10.0, 0.0, 0.0]])
+    wrong = ColumnLikelihood.of(parameters, Support.of(SCHEMA, parameters)).excess(unit((0, 0, 2, 0), (0, 0, 2, 0)))[
+        ..., 2
+    ]
+    assert wrong[0] > 2 * wrong[1] > 10

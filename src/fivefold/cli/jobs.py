@@ -257,7 +257,7 @@ def detect(
         Path | None,
         typer.Option(
             metavar="OUT",
-            help="Write the surprise of each element: a folder of PNGs, or .npy in bits; of tables a table.",
+            help="Write the surprise of each element: a folder of PNGs, or .npy; of tables a table.",
         ),
     ] = None,
     mask: options.Mask = None,

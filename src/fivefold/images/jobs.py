@@ -15,6 +15,7 @@ from fivefold.config import Conditioning, PriorName
 from fivefold.images.exact import LatentGrid
 from fivefold.images.schema import ImageSchema
 from fivefold.items import Items
+from fivefold.jobs.detect import excess as surprise
 from fivefold.jobs.generate import Generated, draw_items
 from fivefold.jobs.generate import draw_elements as draw
 from fivefold.model.conditional import Conditional
@@ -40,6 +41,7 @@ __all__ = [
     "draw",
     "generate",
     "statistics",
+    "surprise",
 ]
 
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 import warnings
 from dataclasses import dataclass, replace
 from typing import Any
@@ -13,11 +12,11 @@ import torch
 from fivefold.config import Conditioning
 from fivefold.dataset import open_data
 from fivefold.errors import ModelError, UsageError
-from fivefold.items import Items
-from fivefold.jobs import collect
+from fivefold.items import Block, Items
+from fivefold.jobs import Results, collect
 from fivefold.modality import Dataset, modality_of
 from fivefold.model.conditional import Conditional
-from fivefold.model.fitted import FittedModel
+from fivefold.model.fitted import FittedModel, channels_last
 
 
 @dataclass(frozen=True)
@@ -147,28 +146,42 @@ def benjamini_hochberg(p_value: np.ndarray, fdr: float) -> np.ndarray:
 
 
 def surprise(model: FittedModel, data: Any, **reading: Any) -> Any:
-    """Bits that each element costs, given z and the elements before it, in the form of the data: the more, the stranger.
+    """How far each element costs more than expected, in the form of the data: the higher, the stranger.
+
+    What it costs is its information content, −log p; expected is the mean of that, the entropy, under its predictive
+    distribution given what else is visible; the unit is its spread. So elements of all kinds can be compared: about 0 is
+    usual, above 3 or so is strange, whatever the column.
 
     Of arrays numbers like them, of tables a table of the modelled columns, of series in tables one with a row per step; NaN
     where a cell or value is missing, 0 where a pixel is hidden.
+
+    Examples
+    --------
+    >>> wrong = trees.copy()
+    >>> wrong.loc[3, "girth"] = 700.0
+    >>> fivefold.surprise(tree_model, wrong).loc[3].idxmax()
+    'girth'
     """
     modality_of(model.schema).refuse("surprise", **reading)
-    dataset = open_data(data, model.schema, **reading)
-    found = collect(
-        dataset, "surprise", lambda block: {"surprise": surprise_items(model, block.items)}, (), ("surprise",)
-    )
-    return found["surprise"]
+    modality, dataset = modality_of(model.schema), open_data(data, model.schema, **reading)
+
+    def measure(block: Block) -> Results:
+        return {"surprise": (modality.jobs.surprise(model, block.items), block.items.visible())}
+
+    return collect(dataset, "surprise", measure, (), ("surprise",))["surprise"]
 
 
 @torch.inference_mode()
-def surprise_items(model: FittedModel, items: Items) -> tuple[np.ndarray, np.ndarray]:
-    """Bits of each element `(n, h, w, c)` float32, 0 where hidden; and which are visible.
+def excess(model: FittedModel, items: Items, *, with_z: bool = True) -> np.ndarray:
+    """`surprise` of the elements of items: `(n, h, w, c)` float32, 0 where hidden.
 
-    z is the posterior mean; real-valued elements have a density, whose bits may be negative.
+    Given z, the posterior mean, and all other visible elements; those before, if the context decoder has not learnt to fill in.
+    Without z, which has seen the element itself, given the others alone, if there is a context decoder.
     """
-    bits = np.empty(items.values.shape, np.float32)
+    conditioning = Conditioning.MISSING if model.has_learnt(Conditioning.MISSING) else Conditioning.CAUSAL
+    blind = not with_z and model.has_learnt(conditioning)
+    found = np.empty(items.values.shape, np.float32)
     for rows, x, visible in model.batches(items):
-        given = Conditional(model, Conditioning.CAUSAL, x, visible, model.vae.posterior(x, visible).mu)
-        surprising = torch.where(visible, -given.log_prob(x), 0) / math.log(2)
-        bits[rows] = surprising.cpu().numpy().transpose(0, 2, 3, 1)
-    return bits, items.visible()
+        given = Conditional(model, conditioning, x, visible, None if blind else model.vae.posterior(x, visible).mu)
+        found[rows] = channels_last(torch.where(visible, given.excess(x), 0))
+    return found

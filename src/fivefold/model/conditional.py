@@ -81,3 +81,8 @@ class Conditional:
         """Log probability of each element of `x` `(n, c, h, w)`, nats, likewise."""
         values = by_element(x)
         return self.map(lambda p, items, elements: p.log_prob(column(values[items, elements])).view(-1, 1))[0]
+
+    def excess(self, x: Tensor) -> Tensor:
+        """How far each element of `x` costs more than is expected of it, in spreads; see `Likelihood.excess`."""
+        values = by_element(x)
+        return self.map(lambda p, items, elements: p.excess(column(values[items, elements])).view(-1, 1))[0]

@@ -140,12 +140,17 @@ class FittedModel:
 
     def values(self, unit: Tensor, dtype: np.dtype | str | None = None) -> np.ndarray:
         """The inverse of `tensor`, in the data's range and `dtype` (default: the training data's)."""
-        return self.schema.from_unit(unit.detach().cpu().numpy().transpose(0, 2, 3, 1), dtype)
+        return self.schema.from_unit(channels_last(unit.detach()), dtype)
 
 
 def channels_first(array: np.ndarray) -> Tensor:
     """`(n, h, w, c)` as a tensor `(n, c, h, w)`."""
     return torch.from_numpy(np.ascontiguousarray(array.transpose(0, 3, 1, 2)))
+
+
+def channels_last(tensor: Tensor) -> np.ndarray:
+    """The inverse: `(n, c, h, w)` as an array `(n, h, w, c)`."""
+    return tensor.cpu().numpy().transpose(0, 2, 3, 1)
 
 
 def standard_normal(generator: np.random.Generator, shape: tuple[int, ...], device: torch.device) -> Tensor:

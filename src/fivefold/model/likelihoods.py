@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import math
 from abc import ABC, abstractmethod
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from functools import cache, cached_property
 from typing import ClassVar, final
 
@@ -19,6 +19,8 @@ from torch import Tensor
 
 from fivefold.codec.mixtures import FEW_LEVELS, LOGISTIC_LOG_SCALES
 from fivefold.errors import UsageError
+
+_LEAST_SPREAD = 0.1  # nats: what is nearly certain may cost a little more or less
 
 
 class Likelihood(ABC):
@@ -46,6 +48,16 @@ class Likelihood(ABC):
     @abstractmethod
     def quantile(self, probability: Tensor) -> Tensor:
         """The smallest x with P(X ≤ x) ≥ `probability`, for each element; with uniform numbers in (0, 1), a draw."""
+
+    @abstractmethod
+    def information(self) -> tuple[Tensor, Tensor]:
+        """Mean, which is the entropy, and spread of the information content −log p(X) of each element, nats."""
+
+    @final
+    def excess(self, x: Tensor) -> Tensor:
+        """How far the information content of each element is above its mean, in spreads: no unit, the same of all elements."""
+        entropy, spread = self.information()
+        return (-self.log_prob(x) - entropy) / torch.sqrt(spread.square() + _LEAST_SPREAD**2)
 
     @final
     def item_log_prob(self, x: Tensor, visible: Tensor | None = None) -> Tensor:
@@ -115,6 +127,10 @@ class Bernoulli(NumberLikelihood):
 
     def quantile(self, probability: Tensor) -> Tensor:
         return (probability > 1 - self.mean).to(self.logits.dtype)
+
+    def information(self) -> tuple[Tensor, Tensor]:
+        costs = F.softplus(self.logits), F.softplus(-self.logits)
+        return moments(costs, (1 - self.mean, self.mean))
 
 
 @final
@@ -199,6 +215,22 @@ class DiscretizedLogisticMixture(NumberLikelihood):
     def quantile(self, probability: Tensor) -> Tensor:
         return bisect(self.cdf, probability, self.levels)
 
+    def information(self) -> tuple[Tensor, Tensor]:
+        """Of more than 32 levels, by quadrature over each component's quantiles."""
+        if self._top <= FEW_LEVELS:
+            levels = (torch.full_like(self._locations[:, :, 0], level / self._top) for level in range(self._top + 1))
+            costs = [-self.log_prob(level) for level in levels]
+            return moments(costs, [torch.exp(-cost) for cost in costs])
+        nodes, shares = logistic_nodes(16)
+        weights = self._weights.unbind(2)
+        places = [
+            (weight * share, (location + scale * node).clamp(0, self._top) / self._top)
+            for weight, location, scale in zip(weights, self._locations.unbind(2), self._scales.unbind(2), strict=False)
+            for node, share in zip(nodes, shares, strict=True)
+        ]
+        places += [(weights[-2], torch.zeros_like(weights[-2])), (weights[-1], torch.ones_like(weights[-1]))]
+        return moments([-self.log_prob(x) for _, x in places], [weight for weight, _ in places])
+
 
 @final
 class Gaussian(NumberLikelihood):
@@ -232,6 +264,17 @@ class Gaussian(NumberLikelihood):
     def quantile(self, probability: Tensor) -> Tensor:
         normal: Tensor = torch.special.ndtri(probability)
         return self._mean + normal * self.log_scale.exp()
+
+    def information(self) -> tuple[Tensor, Tensor]:
+        return self.log_scale + 0.5 * math.log(2 * math.pi * math.e), torch.full_like(self.log_scale, 0.5**0.5)
+
+
+def moments(values: Sequence[Tensor], weights: Sequence[Tensor]) -> tuple[Tensor, Tensor]:
+    """Mean and standard deviation of `values` by their `weights`, which sum to 1."""
+    pairs = list(zip(values, weights, strict=True))
+    mean = torch.stack([weight * value for value, weight in pairs]).sum(0)
+    variance = torch.stack([weight * (value - mean).square() for value, weight in pairs]).sum(0)
+    return mean, variance.sqrt()
 
 
 @cache

@@ -12,6 +12,7 @@ from torch import Tensor
 from fivefold.config import Conditioning
 from fivefold.errors import ModelError, UsageError
 from fivefold.items import Items
+from fivefold.jobs.detect import excess
 from fivefold.jobs.generate import Generated, draw_items
 from fivefold.model.conditional import Conditional
 from fivefold.model.context import by_element, column
@@ -26,6 +27,7 @@ from fivefold.tables.likelihood import ColumnLikelihood
 
 CODES_PER_ITEM = 2
 BESIDES = "std"
+surprise = excess
 _BLOCK = 256  # windows at once
 _KNOWN = 4  # share of a window that is drawn at once, as 1 / so much; the rest is known
 WIDTHS = (9, 33)  # steps over which squared deviations are averaged
@@ -175,15 +177,15 @@ def statistics(model: FittedModel, items: Items) -> np.ndarray:
     for _, x, visible in model.batches(items):
         trusted, parts = visible, []
         if model.has_learnt(Conditioning.CAUSAL):
-            surprise, trusted = _doubting(model, x, visible)
-            parts += [surprise]
+            cost, trusted = _doubting(model, x, visible)
+            parts += [cost]
         level = _levelled(model, x, trusted)
         likelihood = model.vae.likelihood(model.vae.posterior(_shown(level, trusted), trusted).mu)
         parts += [_surprise(likelihood, level)]
         steps, count = visible.any(3), visible.sum(3).clamp_min(1)
         features = []
-        for surprise, square in parts:
-            features.append(torch.where(visible, surprise.clamp(max=_FAR), 0).sum(3) / count)
+        for cost, square in parts:
+            features.append(torch.where(visible, cost.clamp(max=_FAR), 0).sum(3) / count)
             averaged = torch.where(visible, square.clamp(max=_COUNTED), 0).sum(3) / count
             features += [_log_averaged(averaged, steps, width) for width in WIDTHS]
         shown = torch.where(steps[:, 0, :, None], torch.stack(features, dim=3)[:, 0], torch.nan)
@@ -241,8 +243,8 @@ def _surprise(likelihood: Likelihood, x: Tensor) -> Tensor:
     """Minus log density, and squared deviation, of each value: `(2, n, 1, t, c)`."""
     assert isinstance(likelihood, ColumnLikelihood)
     mean, variance = likelihood.moments()
-    surprise = likelihood.support.log_width(x) - likelihood.log_prob(x) - 0.5 * variance.log()
-    return torch.stack((surprise, (likelihood.support.scaled(x) - mean).square() / variance))
+    cost = likelihood.support.log_width(x) - likelihood.log_prob(x) - 0.5 * variance.log()
+    return torch.stack((cost, (likelihood.support.scaled(x) - mean).square() / variance))
 
 
 def _log_averaged(squares: Tensor, steps: Tensor, width: int) -> Tensor:

@@ -12,6 +12,7 @@ from torch import Tensor
 from fivefold.config import Conditioning
 from fivefold.errors import UsageError
 from fivefold.items import Items
+from fivefold.jobs.detect import excess
 from fivefold.jobs.generate import Generated, draw_items
 from fivefold.jobs.generate import draw_elements as draw
 from fivefold.jobs.impute import impute_items
@@ -29,7 +30,7 @@ BESIDES = "changes"
 _WRONG = 0.05  # how many cells are, before any is looked at
 _REFERENCE = 1000  # rows by which columns are calibrated
 
-__all__ = ["BESIDES", "CODES_PER_ITEM", "denoise", "draw", "find_wrong_cells", "generate", "statistics"]
+__all__ = ["BESIDES", "CODES_PER_ITEM", "denoise", "draw", "find_wrong_cells", "generate", "statistics", "surprise"]
 
 
 def denoise(
@@ -60,6 +61,11 @@ def find_wrong_cells(model: FittedModel, items: Items, threshold: float = 0.5) -
         probability[rows] = wrong.where(visible, torch.nan).cpu().numpy().transpose(0, 2, 3, 1)
         expected[rows] = model.values(likely)
     return probability, expected
+
+
+def surprise(model: FittedModel, items: Items) -> np.ndarray:
+    """`excess`, given the other cells of the row alone."""
+    return excess(model, items, with_z=False)
 
 
 def _suspect(model: FittedModel, x: Tensor, visible: Tensor, trusted: Tensor) -> tuple[Tensor, Tensor]:

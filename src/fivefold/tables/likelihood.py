@@ -12,7 +12,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from fivefold.model.likelihoods import Likelihood, bisect, logistic_nodes
+from fivefold.model.likelihoods import Likelihood, bisect, logistic_nodes, moments
 from fivefold.tables.schema import TableSchema
 from fivefold.tables.settings import COMPONENTS, FARTHEST_CELL, KNOTS, LOG_SCALES, feature_places
 
@@ -20,6 +20,7 @@ FINEST = 1 / 64  # of a column's spread: nearer numbers are distinguished only i
 _NARROWEST = 1e-4
 _FARTHEST = 20.0  # sinh of which is a number still
 _NODES = 4
+_LEAST_LOG_PROB = -100.0  # of classes that there are not
 
 
 @dataclass(frozen=True)
@@ -157,14 +158,40 @@ class ColumnLikelihood(Likelihood):
         return ColumnLikelihood(change("log_weights"), change("locations"), change("scales"), log_classes, support)
 
     def log_prob(self, x: Tensor) -> Tensor:
-        lower, upper = ((edge - self.locations) / self.scales for edge in self.support.edges(x))
-        # log(σ(u) − σ(l)) = log σ(u) + log σ(−l) + log(1 − e^(l − u)), without cancellation
-        cells = F.logsigmoid(upper) + F.logsigmoid(-lower) + torch.log(-torch.expm1(lower - upper))
-        numbers = torch.logsumexp(self.log_weights + cells, dim=1, keepdim=True)
+        numbers = self._number_log_prob(x)
         if self.log_classes is None:
             return numbers
         codes = self.support.codes(x).expand_as(numbers)
         return torch.where(self.support.classes > 0, self.log_classes.gather(1, codes), numbers)
+
+    def _number_log_prob(self, x: Tensor) -> Tensor:
+        """Of numbers; anything for classes."""
+        lower, upper = ((edge - self.locations) / self.scales for edge in self.support.edges(x))
+        # log(σ(u) − σ(l)) = log σ(u) + log σ(−l) + log(1 − e^(l − u)), without cancellation
+        cells = F.logsigmoid(upper) + F.logsigmoid(-lower) + torch.log(-torch.expm1(lower - upper))
+        return torch.logsumexp(self.log_weights + cells, dim=1, keepdim=True)
+
+    def information(self) -> tuple[Tensor, Tensor]:
+        """Of numbers by quadrature over each logistic's quantiles; the spread is the standard deviation.
+
+        Of classes the spread is the root mean square: their information content has a natural zero, and what is determined is
+        to stand out from what is merely even.
+        """
+        logistics = (torch.split(part, 1, dim=1) for part in (self.log_weights.exp(), self.locations, self.scales))
+        nodes = list(zip(*logistic_nodes(_NODES), strict=True))
+        places = [
+            (weight * share, self.support.unit(location + scale * node))
+            for weight, location, scale in zip(*logistics, strict=True)
+            for node, share in nodes
+        ]
+        entropy, spread = moments([-self._number_log_prob(x) for _, x in places], [weight for weight, _ in places])
+        if self.log_classes is None:
+            return entropy, spread
+        shares, costs = self.log_classes.exp(), -self.log_classes.clamp_min(_LEAST_LOG_PROB)
+        expected = (shares * costs).sum(1, keepdim=True)
+        root_mean_square = (shares * costs.square()).sum(1, keepdim=True).sqrt()
+        of_classes = self.support.classes > 0
+        return torch.where(of_classes, expected, entropy), torch.where(of_classes, root_mean_square, spread)
 
     def point(self, weight: Tensor | None = None) -> Tensor:
         """The expected number, in the data's own units, and the likeliest class."""

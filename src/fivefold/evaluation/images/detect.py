@@ -169,8 +169,8 @@ def _draw_worst(material: ImageMaterial) -> Picture:
 
 def _with_surprise(material: ImageMaterial, items: Items) -> list[tuple[str, np.ndarray]]:
     """Items, reconstructions and heat maps as rows of a picture."""
-    bits = surprise(material.model, items)
-    heat = (bits / max(float(np.quantile(bits, 0.995)), 1e-6)).clip(0, 1)
+    excess = surprise(material.model, items)
+    heat = (excess / max(float(np.quantile(excess, 0.995)), 1e-6)).clip(0, 1)
     return [("item", items.unit()[0]), ("reconstructed", material.reconstruct(items)), ("surprise", heat)]
 
 

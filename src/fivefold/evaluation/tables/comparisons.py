@@ -177,12 +177,12 @@ def report_detection(material: TableMaterial) -> Section:
         ax.set(xlabel="p-value", ylabel="test rows")
         ax.legend()
     worst = np.argsort(detection.score)[:_MOST_LINES]
-    bits = surprise(material.model, material.items.select(worst))[:, 0, :, 0]
+    excess = surprise(material.model, material.items.select(worst))[:, 0, :, 0]
     lines = []
-    for row, values, costs in zip(
-        worst, decode_rows(material.schema, material.cells[worst]).to_pylist(), bits, strict=True
+    for row, values, surprising in zip(
+        worst, decode_rows(material.schema, material.cells[worst]).to_pylist(), excess, strict=True
     ):
-        first = [material.schema.names[at] for at in np.argsort(-costs)[:3]]
+        first = [material.schema.names[at] for at in np.argsort(-surprising)[:3]]
         why = ", ".join(f"{name} = {values[name]}" for name in first)
         lines.append((str(row), f"{detection.score[row]:.2f}", f"{detection.p_value[row]:.3g}", why))
     return replace(
