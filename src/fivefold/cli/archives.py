@@ -26,6 +26,7 @@ _Workers = Annotated[
 
 
 @app.command()
+@options.reading("compress")
 def compress(
     model: options.Model,
     data: options.Data,
@@ -46,9 +47,9 @@ def compress(
     ] = None,
     verify: Annotated[bool, typer.Option(help="Decode what was written, and compare.")] = True,
     workers: _Workers = None,
-    resize: options.Resize = None,
     force: options.Force = False,
     json: options.Json = False,
+    **reading: Any,
 ) -> None:
     """Compress items into an archive from which they come back bit for bit."""
     from fivefold.archive.write import ArchiveOptions, write_archive
@@ -56,17 +57,17 @@ def compress(
 
     if output != _PIPE:
         check_free(output, force)
-    size = options.parse_size(resize)
+    how = options.parse_reading(reading)
     from fivefold.storage import load
 
     fitted = load(model)
     chosen = ArchiveOptions(lossy, step, block_items, verify, embed_model, _workers(workers))
     if output == _PIPE:
-        write_archive(fitted, data, sys.stdout.buffer, chosen, resize=size)
+        write_archive(fitted, data, sys.stdout.buffer, chosen, **how)
         return
     with atomic_file(output) as temporary:
         with temporary.open("wb") as file:
-            written = write_archive(fitted, data, file, chosen, resize=size)
+            written = write_archive(fitted, data, file, chosen, **how)
         size_on_disk = temporary.stat().st_size
     bits = 8 * size_on_disk / (written.items * written.elements)
     figures = {"items": written.items, "bytes": size_on_disk, "bits_per_element": bits}

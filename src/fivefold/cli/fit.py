@@ -3,10 +3,9 @@
 from __future__ import annotations
 
 import dataclasses
-import inspect
 import shutil
 import warnings
-from collections.abc import Callable, Collection, Mapping
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Annotated, Any, Literal, get_args, get_origin, get_type_hints
 
@@ -45,9 +44,7 @@ _READING: dict[str, tuple[Any, typer.models.OptionInfo]] = {
         list[str],
         typer.Option(metavar="COLUMN=VALUE|…", help="What stands for missing, such as price=-999|?."),
     ),
-    "mask": (Path, typer.Option(metavar="MASKS", help=options.MASK)),
-    "resize": (str, typer.Option(metavar="HxW", help=options.RESIZE)),
-}
+} | options.READING
 _FIELDS: tuple[tuple[type, tuple[str, ...]], ...] = (
     (NetworkConfig, ("latent_dim", "likelihood")),
     (ContextConfig, ("field", "context_width", "context_depth", "context_learning_rate", "positions")),
@@ -77,28 +74,13 @@ def _settings() -> dict[str, tuple[Any, typer.models.OptionInfo]]:
     return found
 
 
-def _with_settings(names: Collection[str]) -> Callable[[Any], Any]:
-    """Of a command: its `**settings` spelled out as those of these names."""
-
-    def spell_out(command: Any) -> Any:
-        signature = inspect.signature(command, eval_str=True)
-        *shown, _ = signature.parameters.values()
-        for name, (kind, option) in _SETTINGS.items():
-            if name in names:
-                hint: Any = Annotated[kind | None, option]
-                shown.append(inspect.Parameter(name, inspect.Parameter.KEYWORD_ONLY, default=None, annotation=hint))
-        command.__signature__ = signature.replace(parameters=shown)
-        command.__annotations__ = {parameter.name: parameter.annotation for parameter in shown}
-        return command
-
-    return spell_out
 
 
 _SETTINGS = _settings()
 
 
 @app.command()
-@_with_settings({"kind", *options_of("check")})
+@options.spelled_out(_SETTINGS, {"kind", *options_of("check")})
 def check(data: options.Data, *, json: options.Json = False, **settings: Any) -> None:
     """Say what DATA are taken for, doubts first, and how to settle them; nothing is fitted."""
     from fivefold.jobs.check import check
@@ -118,7 +100,7 @@ def check(data: options.Data, *, json: options.Json = False, **settings: Any) ->
 
 
 @app.command()
-@_with_settings(_SETTINGS)
+@options.spelled_out(_SETTINGS, _SETTINGS)
 def fit(
     data: options.Data,
     *,
@@ -181,7 +163,7 @@ def _open(
 def _parsed(settings: Mapping[str, Any]) -> dict[str, Any]:
     """The settings that are given, those that are written in a way of their own read."""
     given = {name: value for name, value in settings.items() if value is not None}
-    given |= {"resize": options.parse_size(given["resize"])} if "resize" in given else {}
+    given |= options.parse_reading({name: given.pop(name) for name in options.READING if name in given})
     if missing := options.parse_columns("missing", given.pop("missing", None)):
         given["missing"] = {name: value.split("|") for name, value in missing.items()}
     return given | ({"schema": options.read_json("schema", given["schema"])} if "schema" in given else {})

@@ -24,15 +24,15 @@ _Codes = Annotated[Path, typer.Option("-o", "--output", metavar="CODES", help="A
 
 
 @app.command()
+@options.reading("encode")
 def encode(
     model: options.Model,
     data: options.Data,
     output: _Codes,
     std: Annotated[bool, typer.Option("--std", help="Write the deviations too: NAME.std.npy beside NAME.npy.")] = False,
-    mask: options.Mask = None,
-    resize: options.Resize = None,
     force: options.Force = False,
     json: options.Json = False,
+    **reading: Any,
 ) -> None:
     """Compress each item to its latent numbers, the posterior means."""
     ending = output.suffix.lower()
@@ -44,7 +44,7 @@ def encode(
     for path in paths:
         check_free(path, force)
     fitted, modality = _load(model)
-    dataset = _open_data(fitted, modality, data, "encode", {}, mask=mask, resize=resize)
+    dataset = _open_data(fitted, modality, data, "encode", {}, **reading)
 
     import numpy as np
 
@@ -138,6 +138,7 @@ def generate(
 
 
 @app.command()
+@options.reading("morph")
 def morph(
     model: options.Model,
     data: options.Data,
@@ -145,16 +146,16 @@ def morph(
     start: Annotated[int, typer.Option("--from", help="Number of the first item, from 0.")],
     end: Annotated[int, typer.Option("--to", help="Number of the last item.")],
     steps: Annotated[int, typer.Option(help="How many items, ends included.")] = 12,
-    resize: options.Resize = None,
     force: options.Force = False,
     json: options.Json = False,
+    **reading: Any,
 ) -> None:
     """Change one item into another along a line in latent space."""
     if steps < 2:
         raise UsageError(f"--steps must be at least 2, got {steps}")
     fitted, modality = _load(model)
     place = modality.data.place(output, force)
-    items = _open_data(fitted, modality, data, "morph", {}, resize=resize).all_items()
+    items = _open_data(fitted, modality, data, "morph", {}, **reading).all_items()
 
     import numpy as np
 
@@ -169,6 +170,7 @@ def morph(
 
 
 @app.command()
+@options.reading("denoise")
 def denoise(
     model: options.Model,
     data: options.Data,
@@ -186,11 +188,10 @@ def denoise(
             show_default=False,
         ),
     ] = None,
-    mask: options.Mask = None,
-    resize: options.Resize = None,
     seed: options.Seed = 0,
     force: options.Force = False,
     json: options.Json = False,
+    **reading: Any,
 ) -> None:
     """Remove noise; its kind and level need not be known."""
     options.check_seed(seed)
@@ -200,7 +201,7 @@ def denoise(
     modality.refuse("denoise", std=std, report=report, threshold=threshold)
     outputs = {"": (output, ""), "std": (std, "std"), "changes": (report, "report")}
     places = {role: modality.data.place(path, force, flag) for role, (path, flag) in outputs.items() if path}
-    dataset = _open_data(fitted, modality, data, "denoise", places, mask=mask, resize=resize)
+    dataset = _open_data(fitted, modality, data, "denoise", places, **reading)
     from fivefold.jobs.denoise import denoise
 
     found = denoise(fitted, dataset, threshold=threshold, seed=seed)
@@ -209,6 +210,7 @@ def denoise(
 
 
 @app.command()
+@options.reading("impute")
 def impute(
     model: options.Model,
     data: options.Data,
@@ -220,11 +222,10 @@ def impute(
             metavar="SHARE", help="Write the interval of each element too, such as 0.9: OUT-lower, OUT-upper."
         ),
     ] = None,
-    mask: options.Mask = None,
-    resize: options.Resize = None,
     seed: options.Seed = 0,
     force: options.Force = False,
     json: options.Json = False,
+    **reading: Any,
 ) -> None:
     """Fill in what is missing: NaN, transparent, or marked by --mask. The rest comes back untouched."""
     options.check_seed(seed)
@@ -232,7 +233,7 @@ def impute(
     roles = [f"draw{number}" for number in range(1, draws + 1)] + (["lower", "upper"] if interval is not None else [])
     outputs = {"": output, **{role: options.beside(output, role) for role in roles}}
     places = {role: modality.data.place(path, force) for role, path in outputs.items()}
-    dataset = _open_data(fitted, modality, data, "impute", places, mask=mask, resize=resize)
+    dataset = _open_data(fitted, modality, data, "impute", places, **reading)
     from fivefold.jobs.impute import impute
 
     found = impute(fitted, dataset, n_draws=draws, interval=interval, seed=seed)
@@ -240,6 +241,7 @@ def impute(
 
 
 @app.command()
+@options.reading("detect")
 def detect(
     model: options.Model,
     data: options.Data,
@@ -260,10 +262,9 @@ def detect(
             help="Write the surprise of each element: a folder of PNGs, or .npy; of tables a table.",
         ),
     ] = None,
-    mask: options.Mask = None,
-    resize: options.Resize = None,
     force: options.Force = False,
     json: options.Json = False,
+    **reading: Any,
 ) -> None:
     """Score each item (higher = more normal), and flag the anomalies; of series, windows and events too, beside."""
     if fdr is not None and false_alarm_rate is not None:
@@ -277,7 +278,7 @@ def detect(
     roles = modality.settings.REPORTS
     tables = {role: TableOutput.at(options.beside(output, role), force) for role in roles}
     places = {} if heatmaps is None else {"surprise": modality.data.place(heatmaps, force, "heatmaps")}
-    dataset = _open_data(fitted, modality, data, "detect", places, mask=mask, resize=resize)
+    dataset = _open_data(fitted, modality, data, "detect", places, **reading)
     found = detect_in(fitted, dataset, rate, fdr)
     columns = {"score": found.score, "p_value": found.p_value, "anomaly": found.anomaly}
     for role, parts in dataset.report(columns, found.windows, found.events).items():
@@ -312,11 +313,11 @@ def _open_data(
     fitted: FittedModel, modality: Modality, data: str, verb: str, places: Mapping[str, Any], **reading: Any
 ) -> Dataset:
     """The data, whose results are to go to `places`."""
-    reading["resize"] = options.parse_size(reading["resize"])
-    modality.refuse(verb, **reading)
+    how = options.parse_reading(reading)
+    modality.refuse(verb, **how)
     from fivefold.dataset import open_data
 
-    return open_data(data, fitted.schema, **reading).to(places)
+    return open_data(data, fitted.schema, **how).to(places)
 
 
 def _read_one(text: str, fitted: FittedModel, modality: Modality) -> Any:

@@ -3,14 +3,16 @@
 from __future__ import annotations
 
 import dataclasses
+import inspect
 import json
+from collections.abc import Callable, Collection, Mapping
 from pathlib import Path
 from typing import Annotated, Any
 
 import typer
 
 from fivefold.errors import UsageError
-from fivefold.modality import MODALITIES
+from fivefold.modality import MODALITIES, options_of
 
 
 def setting(config: type, name: str, flag: str | None = None) -> typer.models.OptionInfo:
@@ -25,8 +27,19 @@ def setting(config: type, name: str, flag: str | None = None) -> typer.models.Op
     return typer.Option("--" + (flag or name).replace("_", "-"), help=help, show_default=False)
 
 
-MASK = "Nonzero = missing: an array or images, for all items or each."
-RESIZE = "Bring image files to this size."
+READING: dict[str, tuple[Any, typer.models.OptionInfo]] = {
+    "mask": (Path, typer.Option(metavar="MASKS", help="Nonzero = missing: an array or images, for all items or each.")),
+    "resize": (str, typer.Option(metavar="HxW", help="Bring image files to this size.")),
+    "axes": (
+        str,
+        typer.Option(metavar="LETTERS", help="Of an array or a TIFF: Y, X: sides, C: channels, others: items."),
+    ),
+    "pages": (
+        str,
+        typer.Option(help="What several pictures in one file are: items, channels, or first for that alone."),
+    ),
+    "skip_unreadable": (bool, typer.Option("--skip-unreadable", help="Leave out image files that can't be read.")),
+}
 Model = Annotated[Path, typer.Argument(metavar="MODEL", help="A model folder.", show_default=False)]
 Data = Annotated[
     str,
@@ -46,21 +59,45 @@ Items = Annotated[
     ),
 ]
 Folder = Annotated[Path, typer.Option("-o", "--output", metavar="DIR", help="Folder for the report.")]
-Mask = Annotated[
-    Path | None,
-    typer.Option("--mask", metavar="MASKS", help=MASK),
-]
-Resize = Annotated[str | None, typer.Option("--resize", metavar="HxW", help=RESIZE)]
 Seed = Annotated[int, typer.Option("--seed", help="Seed of everything random.")]
 Force = Annotated[bool, typer.Option("--force", help="Overwrite the output.")]
 Json = Annotated[bool, typer.Option("--json", help="Print the figures as JSON.")]
 Quiet = Annotated[bool, typer.Option("--quiet", "-q", help="No progress bar, no summary.")]
 
 
-def parse_size(text: str | None) -> tuple[int, int] | None:
+def spelled_out(
+    known: Mapping[str, tuple[Any, typer.models.OptionInfo]], names: Collection[str]
+) -> Callable[[Any], Any]:
+    """Of a command: its `**settings` spelled out as those `known` options that have these names."""
+
+    def spell_out(command: Any) -> Any:
+        shown = [
+            p for p in inspect.signature(command, eval_str=True).parameters.values() if p.kind is not p.VAR_KEYWORD
+        ]
+        for name, (kind, option) in known.items():
+            if name in names:
+                how: dict[str, Any] = {"default": None, "annotation": Annotated[kind | None, option]}
+                shown.append(inspect.Parameter(name, inspect.Parameter.KEYWORD_ONLY, **how))
+        command.__signature__ = inspect.Signature(shown)
+        command.__annotations__ = {parameter.name: parameter.annotation for parameter in shown}
+        return command
+
+    return spell_out
+
+
+def reading(verb: str) -> Callable[[Any], Any]:
+    """Of a command: its `**reading` spelled out as how the data of this verb may be read."""
+    return spelled_out(READING, options_of(verb))
+
+
+def parse_reading(given: Mapping[str, Any]) -> dict[str, Any]:
+    """How data are to be read, as far as that is said; raises `UsageError`."""
+    found = {name: value for name, value in given.items() if value not in (None, False)}
+    return found | ({"resize": parse_size(found["resize"])} if "resize" in found else {})
+
+
+def parse_size(text: str) -> tuple[int, int]:
     """`HxW` as `(height, width)`; raises `UsageError`."""
-    if text is None:
-        return None
     height, _, width = text.lower().replace("×", "x").partition("x")
     if not (height.isdecimal() and width.isdecimal() and 0 < int(height) <= 1 << 14 and 0 < int(width) <= 1 << 14):
         raise UsageError(f"--resize must be HxW with sides from 1 to {1 << 14}, such as 64x48; got {text!r}")

@@ -79,8 +79,10 @@ def fit(
     config = modality.settings.configure(preset, items=len(items), **settings)
     if test is None:
         test = modality.data.TEST_SETS.get(items.source)
-    size = {"resize": reading["resize"]} if "resize" in reading and isinstance(test, str | Path) else {}
-    test_items = None if test is None else open_data(test, items.schema, **size).all_items()
+    alike = reading.keys() & modality.settings.OPTIONS["evaluate"] - {"mask"} if isinstance(test, str | Path) else ()
+    test_items = None
+    if test is not None:
+        test_items = open_data(test, items.schema, **{name: reading[name] for name in alike}).all_items()
     with tempfile.TemporaryDirectory() as folder:
         place = Path(folder) if workdir is None else workdir
         model = fit_items(items, config, place, test_items, accelerator, resume=resume, logger=logger)
