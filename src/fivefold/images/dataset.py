@@ -121,6 +121,11 @@ def read_items(
         raise UsageError(f"`resize` goes with image files; {name} is none")
     if how.axes is not None and images.origin is None:
         images = replace(images, values=arrange(images.values, how.axes, how.pages, name))
+    elif schema is None and images.values.ndim == 3 and images.values.shape[2] in (3, 4):
+        shape = images.values.shape
+        raise DataError(
+            f"{name}: shape {shape} may be one picture in colour or {shape[0]} in grey; say which with `axes`: YXC or NYX"
+        )
     masks = (images.hidden, None if mask is None else read_mask(mask, how, images.names))
     present = [array for array in masks if array is not None]
     items = make_items(images.values, schema, name, present, images.names, images.labels)
@@ -203,11 +208,6 @@ def _as_images(values: np.ndarray, schema: ImageSchema | None, source: str) -> n
         raise DataError(f"{source}: values must be numbers, got {values.dtype}")
     if values.ndim == 3 and schema is not None and values.shape == schema.shape:
         values = values[None]
-    elif values.ndim == 3 and schema is None and values.shape[2] in (3, 4):
-        raise DataError(
-            f"{source}: shape {values.shape} may be one picture in colour or {values.shape[0]} in grey; say which with `axes`: "
-            "YXC or NYX"
-        )
     elif values.ndim == 2:
         values = values[None, ..., None]
     elif values.ndim == 3:
