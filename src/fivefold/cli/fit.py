@@ -24,22 +24,15 @@ _TRAINING = "training"  # in the model folder: state and logs
 _CORRUPTION = "Shares of items to train on corrupted: hide, block, uniform, gaussian, salt_and_pepper; or none."
 _CONTEXT = "Whether to fit a context decoder. [default: as the preset has it]"
 _SCHEMA = 'What columns are: {"columns": {NAME: {"kind": …, "missing": […], "format": …}}}.'
-_TEXT, _FOUND = "Of a table that is text:", "[default: as found]"
 _READING: dict[str, tuple[Any, typer.models.OptionInfo]] = {
     "corruption": (str, typer.Option(metavar="KIND=SHARE,…", help=_CORRUPTION)),
     "schema": (Path, typer.Option(metavar="JSON", help=_SCHEMA)),
     "kind": (str, typer.Option(help="What DATA are: images, tables, series. [default: what they look like]")),
-    "time": (str, typer.Option(metavar="COLUMN", help="When each step is. Implies --kind series.")),
-    "ids": (str, typer.Option("--id", metavar="COLUMN", help="Likewise: of which series each row is.")),
     "window": (int, typer.Option(help="Steps of a window. [default: chosen from the data]")),
     "tolerance": (float, typer.Option(help="Share of a step that time stamps may be off an even grid. [default: 0.5]")),
     "time_zone": (str, typer.Option(metavar="ZONE", help="Of local time stamps, such as Europe/Berlin.")),
     "stride": (int, typer.Option(help="Steps from one window to the next. [default: a quarter of --window]")),
     "context": (bool, typer.Option("--context/--no-context", help=_CONTEXT)),
-    "separator": (str, typer.Option(metavar="CHAR", help=f"{_TEXT} between cells: a character, or tab. {_FOUND}")),
-    "decimal": (str, typer.Option(metavar="MARK", help=f"{_TEXT} . or , where numbers may have either. {_FOUND}")),
-    "encoding": (str, typer.Option(help=f"{_TEXT} such as utf-8, cp1252. {_FOUND}")),
-    "header": (str, typer.Option(help=f"{_TEXT} first, if the first row are names, or none. {_FOUND}")),
     "missing": (
         list[str],
         typer.Option(metavar="COLUMN=VALUE|…", help="What stands for missing, such as price=-999|?."),
@@ -74,13 +67,11 @@ def _settings() -> dict[str, tuple[Any, typer.models.OptionInfo]]:
     return found
 
 
-
-
 _SETTINGS = _settings()
 
 
 @app.command()
-@options.spelled_out(_SETTINGS, {"kind", *options_of("check")})
+@options.spelled_out({name: _SETTINGS[name] for name in _SETTINGS if name in {"kind", *options_of("check")}})
 def check(data: options.Data, *, json: options.Json = False, **settings: Any) -> None:
     """Say what DATA are taken for, doubts first, and how to settle them; nothing is fitted."""
     from fivefold.jobs.check import check
@@ -100,7 +91,7 @@ def check(data: options.Data, *, json: options.Json = False, **settings: Any) ->
 
 
 @app.command()
-@options.spelled_out(_SETTINGS, _SETTINGS)
+@options.spelled_out(_SETTINGS)
 def fit(
     data: options.Data,
     *,

@@ -5,7 +5,7 @@ from __future__ import annotations
 import dataclasses
 import inspect
 import json
-from collections.abc import Callable, Collection, Mapping
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -27,7 +27,15 @@ def setting(config: type, name: str, flag: str | None = None) -> typer.models.Op
     return typer.Option("--" + (flag or name).replace("_", "-"), help=help, show_default=False)
 
 
+_TEXT = "Of a table in text:"
+_FOUND = "[default: what is found]"
 READING: dict[str, tuple[Any, typer.models.OptionInfo]] = {
+    "time": (str, typer.Option(metavar="COLUMN", help="When each step is. Implies --kind series.")),
+    "ids": (str, typer.Option("--id", metavar="COLUMN", help="Likewise: of which series each row is.")),
+    "separator": (str, typer.Option(metavar="CHAR", help=f"{_TEXT} between cells: a character, or tab. {_FOUND}")),
+    "decimal": (str, typer.Option(metavar="MARK", help=f"{_TEXT} . or , where numbers may have either. {_FOUND}")),
+    "encoding": (str, typer.Option(help=f"{_TEXT} such as utf-8, cp1252. {_FOUND}")),
+    "header": (str, typer.Option(help=f"{_TEXT} first, if the first row are names, or none. {_FOUND}")),
     "mask": (Path, typer.Option(metavar="MASKS", help="Nonzero = missing: an array or images, for all items or each.")),
     "resize": (str, typer.Option(metavar="HxW", help="Bring image files to this size.")),
     "axes": (
@@ -65,20 +73,16 @@ Json = Annotated[bool, typer.Option("--json", help="Print the figures as JSON.")
 Quiet = Annotated[bool, typer.Option("--quiet", "-q", help="No progress bar, no summary.")]
 
 
-def spelled_out(
-    known: Mapping[str, tuple[Any, typer.models.OptionInfo]], names: Collection[str]
-) -> Callable[[Any], Any]:
-    """Of a command: its `**settings` spelled out as those `known` options that have these names."""
+def spelled_out(named: Mapping[str, tuple[Any, typer.models.OptionInfo]]) -> Callable[[Any], Any]:
+    """Of a command: its last parameter, of further options by name, spelled out as these; None where one is not given."""
 
     def spell_out(command: Any) -> Any:
-        shown = [
-            p for p in inspect.signature(command, eval_str=True).parameters.values() if p.kind is not p.VAR_KEYWORD
-        ]
-        for name, (kind, option) in known.items():
-            if name in names:
-                how: dict[str, Any] = {"default": None, "annotation": Annotated[kind | None, option]}
-                shown.append(inspect.Parameter(name, inspect.Parameter.KEYWORD_ONLY, **how))
-        command.__signature__ = inspect.Signature(shown)
+        signature = inspect.signature(command, eval_str=True)
+        *shown, _ = signature.parameters.values()
+        for name, (kind, option) in named.items():
+            how: dict[str, Any] = {"default": None, "annotation": Annotated[kind | None, option]}
+            shown.append(inspect.Parameter(name, inspect.Parameter.KEYWORD_ONLY, **how))
+        command.__signature__ = signature.replace(parameters=shown)
         command.__annotations__ = {parameter.name: parameter.annotation for parameter in shown}
         return command
 
@@ -87,7 +91,7 @@ def spelled_out(
 
 def reading(verb: str) -> Callable[[Any], Any]:
     """Of a command: its `**reading` spelled out as how the data of this verb may be read."""
-    return spelled_out(READING, options_of(verb))
+    return spelled_out({name: option for name, option in READING.items() if name in options_of(verb)})
 
 
 def parse_reading(given: Mapping[str, Any]) -> dict[str, Any]:

@@ -79,10 +79,9 @@ def fit(
     config = modality.settings.configure(preset, items=len(items), **settings)
     if test is None:
         test = modality.data.TEST_SETS.get(items.source)
-    alike = reading.keys() & modality.settings.OPTIONS["evaluate"] - {"mask"} if isinstance(test, str | Path) else ()
-    test_items = None
-    if test is not None:
-        test_items = open_data(test, items.schema, **{name: reading[name] for name in alike}).all_items()
+    names = modality.settings.OPTIONS.get("evaluate", frozenset()) - {"mask"} if isinstance(test, str | Path) else ()
+    alike = {name: reading[name] for name in names if name in reading}
+    test_items = None if test is None else open_data(test, items.schema, **alike).all_items()
     with tempfile.TemporaryDirectory() as folder:
         place = Path(folder) if workdir is None else workdir
         model = fit_items(items, config, place, test_items, accelerator, resume=resume, logger=logger)
