@@ -24,7 +24,7 @@ _Codes = Annotated[Path, typer.Option("-o", "--output", metavar="CODES", help="A
 
 
 @app.command()
-@options.reading("encode")
+@options.spelled_out(options.reading("encode"))
 def encode(
     model: options.Model,
     data: options.Data,
@@ -138,7 +138,6 @@ def generate(
 
 
 @app.command()
-@options.reading("morph")
 def morph(
     model: options.Model,
     data: options.Data,
@@ -146,16 +145,16 @@ def morph(
     start: Annotated[int, typer.Option("--from", help="Number of the first item, from 0.")],
     end: Annotated[int, typer.Option("--to", help="Number of the last item.")],
     steps: Annotated[int, typer.Option(help="How many items, ends included.")] = 12,
+    resize: options.Resize = None,
     force: options.Force = False,
     json: options.Json = False,
-    **reading: Any,
 ) -> None:
     """Change one item into another along a line in latent space."""
     if steps < 2:
         raise UsageError(f"--steps must be at least 2, got {steps}")
     fitted, modality = _load(model)
     place = modality.data.place(output, force)
-    items = _open_data(fitted, modality, data, "morph", {}, **reading).all_items()
+    items = _open_data(fitted, modality, data, "morph", {}, resize=resize).all_items()
 
     import numpy as np
 
@@ -170,7 +169,7 @@ def morph(
 
 
 @app.command()
-@options.reading("denoise")
+@options.spelled_out(options.reading("denoise"))
 def denoise(
     model: options.Model,
     data: options.Data,
@@ -210,7 +209,7 @@ def denoise(
 
 
 @app.command()
-@options.reading("impute")
+@options.spelled_out(options.reading("impute"))
 def impute(
     model: options.Model,
     data: options.Data,
@@ -241,7 +240,7 @@ def impute(
 
 
 @app.command()
-@options.reading("detect")
+@options.spelled_out(options.reading("detect"))
 def detect(
     model: options.Model,
     data: options.Data,
@@ -313,11 +312,11 @@ def _open_data(
     fitted: FittedModel, modality: Modality, data: str, verb: str, places: Mapping[str, Any], **reading: Any
 ) -> Dataset:
     """The data, whose results are to go to `places`."""
-    how = options.parse_reading(reading)
-    modality.refuse(verb, **how)
+    reading["resize"] = options.parse_size(reading.get("resize"))
+    modality.refuse(verb, **reading)
     from fivefold.dataset import open_data
 
-    return open_data(data, fitted.schema, **how).to(places)
+    return open_data(data, fitted.schema, **reading).to(places)
 
 
 def _read_one(text: str, fitted: FittedModel, modality: Modality) -> Any:

@@ -28,6 +28,7 @@ MISSING = (
 _CHUNK = 1 << 22
 _LONGEST_RECORD = 1 << 26
 _SPELLED_BY = 10_000  # cells, to see how a column's are written
+_FIRST = 1000
 _LADDER = (
     pa.int64(),
     pa.bool_(),
@@ -217,7 +218,8 @@ def infer_type(texts: pa.ChunkedArray) -> pa.DataType:
         if pt.is_floating(kind) and pc.any(pc.match_substring_regex(texts, r"^\s*[+-]?\d{17,}\s*$")).as_py():
             continue
         try:
-            convert(texts, kind)
+            for part in (texts.slice(0, _FIRST), texts):  # most types are refused soon
+                convert(part, kind)
         except pa.ArrowException:
             continue
         return kind

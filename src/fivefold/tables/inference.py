@@ -33,6 +33,10 @@ _FEW = 20  # so many categories are few for any number of rows
 _SAMPLE = 200_000
 _FARTHEST = 1e150
 _LEAST_SPREAD = 1e-150
+_MARKS = "-–—?.*_/~ "  # and words that say that there is nothing
+_NOTHING = re.compile(
+    r"n\.?[adv]\.?|n/a|nan|nil|none|null|missing|unknown|void|empty|blank|undefined|unspecified", re.I
+)
 _EARLIEST, _LATEST, _COMPACT = 19000101, 21001231, "%Y%m%d"  # dates as integers
 _STEPS: tuple[int, ...] = (1, 2, 4, *(times * 10**tens for tens in range(1, 6) for times in (1, 2)), 10**6)  # 1 / step
 
@@ -184,7 +188,7 @@ def _infer_column(name: str, values: pa.ChunkedArray, asked: dict[str, Any], tab
         raise _Carried("all values are missing")
     texts = is_text(values.type) and not coded and asked.get("kind") != "category"
     if texts and not sentinels:
-        sentinels = _lone_word(values)
+        sentinels = _lone_words(values)
         values = blank(values, sentinels)
     spelled = _spelled(values, asked, table.text) if texts or pt.is_integer(values.type) else None
     if spelled:
@@ -203,14 +207,15 @@ def _infer_column(name: str, values: pa.ChunkedArray, asked: dict[str, Any], tab
     return _measure(column, values, encode_column(values, column, table.source, table.first, _ASKED), table)
 
 
-def _lone_word(texts: pa.ChunkedArray) -> tuple[str, ...]:
-    """The only text among numbers that is none, which so stands for missing."""
+def _lone_words(texts: pa.ChunkedArray) -> tuple[str, ...]:
+    """The text among numbers or dates that is none, which so stands for missing; several only if they say that."""
     distinct = texts.unique().drop_null()
     words = distinct.filter(pc.invert(pc.match_substring_regex(distinct, r"\d")))
     others = distinct.filter(pc.match_substring_regex(distinct, r"\d"))
-    if len(words) != 1 or len(others) < 2:
+    known = [word for word in words.to_pylist() if _NOTHING.fullmatch(word.strip()) or not word.strip(_MARKS)]
+    if not 1 <= len(words) <= max(len(known), 1) or len(others) < 2:
         return ()
-    return (words[0].as_py(),) if find_numbers(others)[0] or find_stamps(others) else ()
+    return tuple(sorted(words.to_pylist())) if find_numbers(others)[0] or find_stamps(others) else ()
 
 
 def _spelled(values: pa.ChunkedArray, asked: dict[str, Any], text: CsvText | None) -> tuple[Kind, str] | None:

@@ -40,7 +40,7 @@ def scan(text: np.ndarray, separator: str, comment: str, *, blank: bool, last: b
     Lines that start with `comment` are left out, and blank ones unless `blank`. If it is the `last` of the text, what has no
     end of line is whole, too.
     """
-    most = int(np.isin(text, (ord(separator), _NEWLINE, _RETURN)).sum()) + 1
+    most = 1 + sum(int(np.count_nonzero(text == mark)) for mark in (ord(separator), _NEWLINE, _RETURN))
     cells, records = np.empty((2, most), np.int64), np.empty((2, most), np.int64)
     marked = ord(comment) if comment else -1
     count, whole, consumed = _scan(text, ord(separator), marked, blank, last, cells, records)

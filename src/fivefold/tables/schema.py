@@ -9,10 +9,11 @@ from functools import cached_property
 from typing import Any, ClassVar, Literal, get_args
 
 import numpy as np
+import pyarrow as pa
 
 from fivefold.errors import ModelError, UsageError
 from fivefold.findings import Doubt
-from fivefold.tables.spelling import spelling_of
+from fivefold.tables.spelling import StampSpelling, spelling_of
 
 Kind = Literal["real", "integer", "datetime", "boolean", "category"]
 Category = str | int | float | bool
@@ -65,6 +66,13 @@ class Column:
         """Whether its numbers can only be multiples of the step."""
         return self.kind in ("integer", "datetime")
 
+    @property
+    def unit(self) -> str:
+        """Of encoded dates and times, as NumPy calls it."""
+        if met := re.search(r"\[(s|ms|us|ns)", self.dtype):
+            return met[1]
+        return StampSpelling(self.spelling).unit if self.spelling and not self.dtype.startswith("date") else "D"
+
     def scaled(self, value: float) -> float:
         """A number on the column's own scale, where the bulk is about -1 to 1 and far tails are near."""
         return math.asinh((value - self.centre) / self.spread)
@@ -77,10 +85,17 @@ class Column:
             if asked not in words:
                 raise UsageError(f"{self.name} must be {', '.join(words[:8])}{' …' * (len(words) > 8)}; got {text!r}")
             return float(words.index(asked))
+        if self.spelling:
+            spelling = spelling_of(self.kind, self.spelling)
+            if (value := spelling.parse(pa.chunked_array([[text]], pa.large_string()))[0]).is_valid:
+                if isinstance(spelling, StampSpelling):
+                    return float(
+                        np.array(value.value, f"M8[{spelling.unit}]").astype(f"M8[{self.unit}]").astype(np.int64)
+                    )
+                return float(value.as_py())
         try:
             if self.kind == "datetime":
-                unit = re.search(r"\[(s|ms|us|ns)", self.dtype)
-                return float(np.datetime64(text).astype(f"M8[{unit[1] if unit else 'D'}]").astype(np.int64))
+                return float(np.datetime64(text).astype(f"M8[{self.unit}]").astype(np.int64))
             number = float(text)
         except ValueError:
             number = math.nan
@@ -96,7 +111,14 @@ class Column:
             return f"category of {len(self.categories)} ({shown})"
         if self.kind == "boolean":
             return "boolean"
-        return f"{self.kind} in [{self.low:g}, {self.high:g}]"
+        written = f", written {self.spelling}" if self.spelling.strip(" #0.") else ""
+        if self.kind != "datetime" or self.dtype.startswith("duration"):
+            return f"{self.kind} in [{self.low:g}, {self.high:g}]{written}"
+        unit = "D" if self.unit == "D" else "s"
+        low, high = (str(np.array(int(end), f"M8[{self.unit}]").astype(f"M8[{unit}]")) for end in (self.low, self.high))
+        if self.dtype.startswith(("time32", "time64")):
+            return f"time of day from {low.split('T')[1]} to {high.split('T')[1]}{written}"
+        return f"datetime from {low} to {high}{written}"
 
     def to_json(self) -> dict[str, Any]:
         """The column as plain JSON values."""

@@ -180,6 +180,11 @@ class StampSpelling:
         return pa.timestamp("s", "UTC" if self._is_zoned else None) if "H" in self.pattern else pa.date32()
 
     @property
+    def unit(self) -> str:
+        """Of what is parsed, as NumPy calls it."""
+        return "D" if pt.is_date32(self.kind) else "s"
+
+    @property
     def _is_zoned(self) -> bool:
         return bool(self.pattern.endswith("Z") or _OFFSET.search(self.pattern))
 
