@@ -50,7 +50,7 @@ class StoredModel:
 
     Raises
     ------
-    ModelError : if weights are not all finite numbers
+    ModelError : if weights are not all finite float32, or calibrations no numbers
     """
 
     path: Path
@@ -62,8 +62,11 @@ class StoredModel:
 
     def __post_init__(self) -> None:
         for name, weight in self.weights.items():
-            if not np.isfinite(weight).all():
-                raise ModelError(f"the model is damaged: {name} is not all finite numbers")
+            if weight.dtype != np.float32 or not np.isfinite(weight).all():
+                raise ModelError(f"the model is damaged: {name} is not all finite float32, but {weight.dtype}")
+        for part, arrays in self.calibrations.items():
+            if any(array.dtype.kind not in "biuf" or np.isnan(array).any() for array in arrays.values()):
+                raise ModelError(f"the model is damaged: its {part} is not all numbers")
 
     @property
     def parameters(self) -> int:

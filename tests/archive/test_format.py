@@ -68,23 +68,19 @@ def read_container(content: bytes):
     for name, length in facts["attachments"].items():
         attached[name] = summed(content, place, length)
         place += length + 4
-    end = len(content) - (20 if version == 1 else 28)
-    count, index_sum, magic = struct.unpack("<II4s", content[-12:])
-    index = struct.unpack_from("<Q", content, end)[0]
-    assert magic == b"FFIX"
-    assert crc32c(content[index:end]) == index_sum
+    entry, end = ("<QI0s", len(content) - 20) if version == 1 else ("<QI32s", len(content) - 48)
+    index, count = struct.unpack_from("<QI", content, end)
+    sum_of = struct.pack("<I", crc32c(content[index:end])) if version == 1 else sha256(content[index:end]).digest()
+    assert content[end + 12 :] == sum_of + b"FFIX"
     blocks = []
-    for start, items in struct.iter_unpack("<QI", content[index:end]):
-        head = summed(content, start, 28 if version == 1 else 60)
-        magic, again, method, first, second, *sums = struct.unpack_from("<4sIBxxx2I2I", head)
+    for start, items, digest in struct.iter_unpack(entry, content[index:end]):
+        head = summed(content, start, 28)
+        magic, again, method, first, second, *sums = struct.unpack("<4sIBxxx2I2I", head)
         assert (magic, again) == (b"BLCK", items)
-        at = start + len(head) + 4
-        layers = content[at : at + first], content[at + first : at + first + second]
+        layers = content[start + 32 : start + 32 + first], content[start + 32 + first : start + 32 + first + second]
         assert [crc32c(layer) for layer in layers] == sums
-        blocks.append((items, method, *layers, head[28:]))
+        blocks.append((items, method, *layers, digest))
     assert count == len(blocks)
-    if version == 2:
-        assert struct.unpack_from("<Q", content, end + 8)[0] == sum(items for items, *_ in blocks)
     return facts, attached, blocks
 
 
@@ -394,6 +390,7 @@ def read_archive(content: bytes, config: dict, tensors) -> bytes:
     )
     networks, found = Networks(config, tensors), b""
     steps, first = facts["steps"], 0
+    before = sha256(content[: content.index(b"BLCK")]).digest()
     for items, method, codes, elements, digest in blocks:
         values = elements
         if method == 1:
@@ -403,7 +400,7 @@ def read_archive(content: bytes, config: dict, tensors) -> bytes:
             flat = (value for item in levels for row in item for cell in row for value in cell)
             values = bytes(int(facts["schema"]["low"]) + value for value in flat)
         if digest:
-            assert digest == sha256(struct.pack("<Q", first) + sha256(values).digest()).digest()
+            assert digest == sha256(before + struct.pack("<Q", first) + sha256(values).digest()).digest()
         found, first = found + values, first + items
     return found
 

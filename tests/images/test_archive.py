@@ -54,7 +54,7 @@ def gradient_model():
 def archive(gradient_model, colour) -> bytes:
     packed = compress(gradient_model, colour, step=1, block_items=4)
     reader = ArchiveReader(io.BytesIO(packed))
-    assert [reader.head(block).method for block in reader.blocks] == [1, 1, 1], "blocks are stored raw"
+    assert [reader.method(block) for block in reader.blocks] == [1, 1, 1], "blocks are stored raw"
     return packed
 
 
@@ -301,7 +301,7 @@ def test_more_levels_than_can_be_coded_are_kept_raw():
     model = fit(values, **settings, epochs=1, accelerator="cpu", validation=0)
     packed = compress(model, values)
     reader = ArchiveReader(io.BytesIO(packed))
-    assert [reader.head(block).method for block in reader.blocks] == [0]
+    assert [reader.method(block) for block in reader.blocks] == [0]
     np.testing.assert_array_equal(decompress(packed, model)[..., 0], values)
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import io
 import struct
 from collections.abc import Callable, Iterable, Mapping
@@ -29,22 +30,34 @@ def rewritten(
     writer = ArchiveWriter(file, {**own, **(facts or {})}, {**attached, **(attachments or {})})
     for block in reader.blocks[blocks]:
         layers = change([reader.layer(block, number) for number in (0, 1)])
-        writer.add(block.items, reader.head(block).method, layers, b"")
+        writer.add(block.items, reader.method(block), layers, b"")
     writer.close()
     return file.getvalue()
 
 
-def mended(archive: bytes, order: Iterable[int], change: Callable[[Layers], Layers] = list) -> bytes:
-    """With their digests, but in another `order`, left out or repeated, and their layers changed: all else is right."""
+def mended(
+    archive: bytes,
+    order: Iterable[int] | None = None,
+    change: Callable[[Layers], Layers] = list,
+    head: bytes | None = None,
+) -> bytes:
+    """With their digests, but in another `order`, left out or repeated, behind another `head`, and their layers changed."""
     reader = ArchiveReader(io.BytesIO(archive))
-    content, index, items = bytearray(archive[: reader.blocks[0].offset]), bytearray(), 0
-    shape = container._BLOCKS[container.VERSION]
-    for block in (reader.blocks[number] for number in order):
-        magic, count, method, *_, digest = shape.unpack_from(archive, block.offset)
+    content, index = bytearray(head or archive[: reader.blocks[0].offset]), bytearray()
+    for block in reader.blocks if order is None else [reader.blocks[number] for number in order]:
         layers = change([reader.layer(block, number) for number in (0, 1)])
-        head = shape.pack(magic, count, method, *map(len, layers), *map(crc32c, layers), digest)
-        index += struct.pack("<QI", len(content), count)
-        content += head + struct.pack("<I", crc32c(head)) + b"".join(layers)
-        items += count
-    end = len(content), items, len(index) // 12, crc32c(bytes(index)), b"FFIX"
-    return bytes(content + index) + container._ENDS[container.VERSION].pack(*end)
+        numbers = block.items, reader.method(block), *map(len, layers), *map(crc32c, layers)
+        start = struct.pack("<4sIBxxx2I2I", b"BLCK", *numbers)
+        index += struct.pack("<QI32s", len(content), block.items, block.digest)
+        content += start + struct.pack("<I", crc32c(start)) + b"".join(layers)
+    end = struct.pack("<QI32s4s", len(content), len(index) // 44, hashlib.sha256(index).digest(), b"FFIX")
+    return bytes(content + index) + end
+
+
+def headed(archive: bytes, header: bytes, attachments: Mapping[str, bytes] | None = None) -> bytes:
+    """With another header, JSON, and other attachments, but the digests that it has."""
+    reader = ArchiveReader(io.BytesIO(archive))
+    attached = {name: reader.attachment(name) for name in reader.attachments} | dict(attachments or {})
+    start = struct.pack("<8sHHI", container.MAGIC, container.VERSION, 0, len(header)) + header
+    parts = [part + struct.pack("<I", crc32c(part)) for part in (start, *attached.values())]
+    return mended(archive, head=b"".join(parts))

@@ -8,7 +8,8 @@ import json
 import struct
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import IO, Any, NamedTuple
+from functools import cached_property
+from typing import IO, Any
 
 from google_crc32c import value as crc32c
 
@@ -21,19 +22,14 @@ from fivefold.errors import (
 )
 
 MAGIC = b"\x89FIVE\r\n\x1a"
-VERSION = 2  # since which blocks have digests, and the end has the number of items
+VERSION = 2  # since which the index has digests
 LAYERS = 2
 _START = struct.Struct("<8sHHI")  # magic, version, reserved, bytes of the header
-_BLOCKS = {  # magic, items, method, bytes and checksums of the layers; digest
-    1: struct.Struct("<4sIBxxx2I2I"),
-    2: struct.Struct("<4sIBxxx2I2I32s"),
-}
-_ENDS = {  # where the index is; items; blocks, checksum of the index, magic
-    1: struct.Struct("<QII4s"),
-    2: struct.Struct("<QQII4s"),
-}
+_BLOCK = struct.Struct("<4sIBxxx2I2I")  # magic, items, method, bytes and checksums of the layers
+_ENDS = {1: struct.Struct("<QI4s4s"), 2: struct.Struct("<QI32s4s")}  # where the index is, blocks, its checksum, magic
+_ENTRIES = {1: struct.Struct("<QI"), 2: struct.Struct("<QI32s")}  # where a block is, its items; its digest
 _NO_DIGEST = bytes(32)
-_ENTRY = struct.Struct("<QI")  # where a block is, its items
+_CHUNK = 1 << 20
 _SUM = struct.Struct("<I")
 _BLOCK_MAGIC, _END_MAGIC = b"BLCK", b"FFIX"
 
@@ -70,26 +66,18 @@ class Limits:
 
 @dataclass(frozen=True)
 class Block:
-    """A block's place in the file, and its items: the first one's number, and how many."""
+    """A block's place in the file; its items: the first one's number, and how many; and its digest, empty if it has none."""
 
     offset: int
     end: int
     first: int
     items: int
-
-
-class Head(NamedTuple):
-    """How a block is coded (see `archive/layers.py`), its layers' sizes and checksums, and its digest."""
-
-    method: int
-    sizes: Sequence[int]
-    sums: Sequence[int]
     digest: bytes
 
 
-def block_digest(first: int, values: bytes) -> bytes:
-    """SHA-256 of a block at its place: of the number of its first item, and the SHA-256 of its values."""
-    return hashlib.sha256(first.to_bytes(8, "little") + values).digest()
+def block_digest(identity: bytes, first: int, values: bytes) -> bytes:
+    """SHA-256 of a block at its place: of an archive's identity, the number of its first item, and its values' SHA-256."""
+    return hashlib.sha256(identity + first.to_bytes(8, "little") + values).digest()
 
 
 class ArchiveWriter:
@@ -106,15 +94,18 @@ class ArchiveWriter:
         header = json.dumps({**facts, "attachments": sizes}, separators=(",", ":")).encode()
         start = _START.pack(MAGIC, VERSION, 0, len(header)) + header
         self._file, self._offset, self._items, self._index = file, 0, 0, bytearray()
-        self._write(start + _SUM.pack(crc32c(start)))
-        for content in attachments.values():
-            self._write(content + _SUM.pack(crc32c(content)))
+        identity = hashlib.sha256()
+        for content in (start, *attachments.values()):
+            for part in (content, _SUM.pack(crc32c(content))):
+                identity.update(part)
+                self._write(part)
+        self._identity = identity.digest()
 
     def add(self, items: int, method: int, layers: Sequence[bytes], values: bytes) -> None:
         """Add a block; `values` is the SHA-256 of what it decodes to, or empty if that is not exact."""
-        self._index += _ENTRY.pack(self._offset, items)
-        digest = block_digest(self._items, values) if values else _NO_DIGEST
-        head = _BLOCKS[VERSION].pack(_BLOCK_MAGIC, items, method, *map(len, layers), *map(crc32c, layers), digest)
+        digest = block_digest(self._identity, self._items, values) if values else _NO_DIGEST
+        self._index += _ENTRIES[VERSION].pack(self._offset, items, digest)
+        head = _BLOCK.pack(_BLOCK_MAGIC, items, method, *map(len, layers), *map(crc32c, layers))
         self._write(head + _SUM.pack(crc32c(head)))
         self._items += items
         for layer in layers:
@@ -123,7 +114,7 @@ class ArchiveWriter:
     def close(self) -> None:
         """Write the index."""
         index = bytes(self._index)
-        end = self._offset, self._items, len(index) // _ENTRY.size, crc32c(index), _END_MAGIC
+        end = self._offset, len(index) // _ENTRIES[VERSION].size, _index_sum(index, VERSION), _END_MAGIC
         self._write(index + _ENDS[VERSION].pack(*end))
 
     def _write(self, content: bytes) -> None:
@@ -156,7 +147,7 @@ class ArchiveReader:
             raise NewerArchiveError(
                 f"the archive has format version {self._version}, this package reads up to {VERSION}: upgrade it"
             )
-        if self._version not in _BLOCKS:
+        if self._version not in _ENDS:
             raise DamagedArchiveError(f"the archive has format version {self._version}, which there never was")
         limits.check("header_bytes", size)
         header = self._checked(0, _START.size + size, "header")[_START.size :]
@@ -168,11 +159,20 @@ class ArchiveReader:
             self._attached[name] = place, length
             place += length + _SUM.size
         self.blocks = self._read_index(place)
+        self._blocks_at = place
 
     @property
     def items(self) -> int:
         """The number of items."""
         return sum(block.items for block in self.blocks)
+
+    @cached_property
+    def identity(self) -> bytes:
+        """SHA-256 of all that comes before the blocks: the header and the attachments."""
+        identity = hashlib.sha256()
+        for place in range(0, self._blocks_at, _CHUNK):
+            identity.update(self._read(place, min(_CHUNK, self._blocks_at - place)))
+        return identity.digest()
 
     def attachment(self, name: str) -> bytes:
         """The attachment called `name`; raises `KeyError` if there is none."""
@@ -183,51 +183,46 @@ class ArchiveReader:
         """The names of all attachments."""
         return frozenset(self._attached)
 
-    def head(self, block: Block) -> Head:
-        """What a block says of itself; the digest is empty if it has none."""
-        content = self._checked(block.offset, _BLOCKS[self._version].size, f"block of items {_span(block)}")
-        magic, items, method, *numbers = _BLOCKS[self._version].unpack(content)
-        sizes, sums, digest = numbers[:LAYERS], numbers[LAYERS : 2 * LAYERS], b"".join(numbers[2 * LAYERS :])
-        if magic != _BLOCK_MAGIC or items != block.items or self._layers_at(block) + sum(sizes) != block.end:
-            raise DamagedArchiveError(f"the block of items {_span(block)} is not where the index says")
-        return Head(method, sizes, sums, digest.replace(_NO_DIGEST, b""))
+    def method(self, block: Block) -> int:
+        """The block's method; see `archive/layers.py`."""
+        return self._head(block)[0]
 
     def layer(self, block: Block, number: int) -> bytes:
         """One of the block's layers."""
-        head = self.head(block)
-        content = self._read(self._layers_at(block) + sum(head.sizes[:number]), head.sizes[number])
-        if crc32c(content) != head.sums[number]:
+        _, sizes, sums = self._head(block)
+        content = self._read(block.offset + _BLOCK.size + _SUM.size + sum(sizes[:number]), sizes[number])
+        if crc32c(content) != sums[number]:
             raise DamagedArchiveError(f"the block of items {_span(block)} is damaged: its checksum is another")
         return content
 
-    def _layers_at(self, block: Block) -> int:
-        return block.offset + _BLOCKS[self._version].size + _SUM.size
+    def _head(self, block: Block) -> tuple[int, tuple[int, int], tuple[int, int]]:
+        head = self._checked(block.offset, _BLOCK.size, f"block of items {_span(block)}")
+        magic, items, method, *numbers = _BLOCK.unpack(head)
+        end = block.offset + _BLOCK.size + _SUM.size + sum(numbers[:LAYERS])
+        if magic != _BLOCK_MAGIC or items != block.items or end != block.end:
+            raise DamagedArchiveError(f"the block of items {_span(block)} is not where the index says")
+        return method, tuple(numbers[:LAYERS]), tuple(numbers[LAYERS:])
 
     def _read_index(self, place: int) -> list[Block]:
-        size = _ENDS[self._version].size
-        if self._size < place + size:
+        form, entry = _ENDS[self._version], _ENTRIES[self._version]
+        end = self._size - form.size
+        if end < place:
             raise TruncatedArchiveError("the archive ends too early")
-        end = self._size - size
-        offset, *stated, count, checksum, magic = _ENDS[self._version].unpack(self._read(end, size))
+        offset, count, checksum, magic = form.unpack(self._read(end, form.size))
         if magic != _END_MAGIC:
             raise TruncatedArchiveError("the archive ends too early: its index is missing")
-        if not place <= offset or offset + count * _ENTRY.size != end:
+        if not place <= offset or offset + count * entry.size != end:
             raise DamagedArchiveError("the archive's index is not where its end says")
-        index = self._read(offset, count * _ENTRY.size)
-        if crc32c(index) != checksum:
+        index = self._read(offset, count * entry.size)
+        if _index_sum(index, self._version) != checksum:
             raise DamagedArchiveError("the archive's index is damaged: its checksum is another")
-        found = sum(items for _, items in _ENTRY.iter_unpack(index))
-        self._limits.check("items", found)
-        if stated not in ([], [found]):
-            raise DamagedArchiveError(
-                f"the archive must have {stated[0]:,} items by its end, got {found:,} in its index"
-            )
-        starts = [start for start, _ in _ENTRY.iter_unpack(index)]
+        entries = list(entry.iter_unpack(index))
+        self._limits.check("items", sum(items for _, items, *_ in entries))
         blocks, first = [], 0
-        for (start, items), end in zip(_ENTRY.iter_unpack(index), [*starts, offset][1:], strict=True):
+        for (start, items, *digest), end in zip(entries, [*(start for start, *_ in entries), offset][1:], strict=True):
             if not (place == start < end and items > 0):
                 raise DamagedArchiveError("the archive's index names a block that is not there")
-            blocks.append(Block(start, end, first, items))
+            blocks.append(Block(start, end, first, items, b"".join(digest).replace(_NO_DIGEST, b"")))
             place, first = end, first + items
         return blocks
 
@@ -255,6 +250,11 @@ def _parse(header: bytes) -> dict[str, Any]:
     if not sane:
         raise DamagedArchiveError("the header is not what a writer writes")
     return facts
+
+
+def _index_sum(index: bytes, version: int) -> bytes:
+    """The checksum of an index: CRC-32C, since version 2 SHA-256."""
+    return _SUM.pack(crc32c(index)) if version == 1 else hashlib.sha256(index).digest()
 
 
 def _span(block: Block) -> str:

@@ -120,7 +120,7 @@ class Archive:
         """Its content and sizes per layer, as figures for people; raises `ArchiveError` if a checksum does not hold."""
         layers = range(LAYERS)
         sizes = [sum(len(self.reader.layer(block, layer)) for block in self.reader.blocks) for layer in layers]
-        digests = b"".join(self.reader.head(block).digest for block in self.reader.blocks)
+        digests = b"".join(block.digest for block in self.reader.blocks)
         for name in self.reader.attachments:
             self.reader.attachment(name)
         return {
@@ -141,9 +141,10 @@ class Archive:
             raise ModelError(f"the model is damaged: its weights are others ({error!r})") from None
 
     def _task(self, block: Block, lossy: bool) -> tuple[Any, ...]:
-        head = self.reader.head(block)
-        exact = b"" if lossy and head.method == CODED else self.reader.layer(block, 1)
-        return block.first, head.digest, block.items, head.method, [self.reader.layer(block, 0), exact], lossy
+        method = self.reader.method(block)
+        exact = b"" if lossy and method == CODED else self.reader.layer(block, 1)
+        stated = (self.reader.identity, block.first, block.digest) if block.digest and not lossy else None
+        return stated, block.items, method, [self.reader.layer(block, 0), exact], lossy
 
 
 def open_archive(file: IO[bytes], limits: Limits = Limits()) -> Archive:  # noqa: B008  (frozen)
@@ -182,15 +183,14 @@ def decompress(
     return open_archive(io.BytesIO(archive), limits).read(model, lossy=lossy, items=items, workers=workers)
 
 
-def _decode(
-    codec: BlockCodec, first: int, digest: bytes, items: int, method: int, layers: list[bytes], lossy: bool
-) -> Any:
-    """A block's values, or what is wrong, as text."""
+def _decode(codec: BlockCodec, stated: tuple[bytes, int, bytes] | None, *task: Any) -> Any:
+    """A block's values, or what is wrong, as text; `stated` are identity, number of the first item, and digest."""
     try:
-        values = codec.decode(items, method, layers, lossy)
-        exact = digest and not lossy and not isinstance(values, str)
-        if exact and block_digest(first, codec.digest(values)) != digest:
-            return "its values are others than were written: their SHA-256 is another"
+        values = codec.decode(*task)
+        if stated is not None and not isinstance(values, str):
+            identity, first, digest = stated
+            if block_digest(identity, first, codec.digest(values)) != digest:
+                return "it is not what was written: its SHA-256 is another"
         return values
     except _MISFITS as error:  # weights of other shapes, which no writer writes
         return f"it can't be decoded ({error!r})"

@@ -111,7 +111,8 @@ def read_wave(path: Path) -> Sound:
         with wave.open(str(path)) as file:
             width, channels, rate = file.getsampwidth(), file.getnchannels(), file.getframerate()
             content = file.readframes(file.getnframes())
-    except (wave.Error, EOFError, OSError) as error:
+            content = content[: len(content) // (width * channels) * width * channels]  # the last may be cut
+    except (wave.Error, EOFError, OSError, RuntimeError) as error:
         raise DataError(f"{path}: can't be read as PCM sound ({error})") from None
     if width not in _TYPES:
         raise DataError(f"{path}: samples must be of 8, 16, 24 or 32 bits, got {8 * width}")

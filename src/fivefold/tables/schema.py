@@ -145,6 +145,7 @@ class Column:
                 and len(column.categories) <= MOST_CATEGORIES
                 and all(isinstance(value, str | int | float) for value in column.categories + column.sentinels)
                 and len(set(column.categories)) == len(column.categories)
+                and len({isinstance(value, str) for value in column.categories}) <= 1
                 and all(type(number) in (int, float) and math.isfinite(number) for number in numbers)
                 and column.spread > 0
                 and column.low <= column.high
