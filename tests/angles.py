@@ -141,6 +141,10 @@ def denoise(model, items, *, seed=0):
     return {"": (values, None), "std": (std, None)}
 
 
+def consistent(model, items, filled):
+    return filled
+
+
 def generate(model, n, seed, *, temperature=1.0):
     return Generated(draw_items(model, n, seed, prior="fitted", sharp=False, temperature=temperature))
 

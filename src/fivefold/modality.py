@@ -149,8 +149,8 @@ class Data(Protocol):
     def place(self, path: Path, force: bool, role: str = "") -> Place:
         """Where results of a role go; raises `UsageError`."""
 
-    def new(self, schema: Any, values: np.ndarray, form: str | None = None) -> Any:
-        """New items `(n, h, w, c)` in the form of the data of the fit."""
+    def new(self, schema: Any, values: np.ndarray, form: Mapping[str, Any] | None = None) -> Any:
+        """New items `(n, h, w, c)` in the form of the data of the fit, of which `form` has what the model recorded."""
 
 
 class Jobs(Protocol):
@@ -172,6 +172,9 @@ class Jobs(Protocol):
 
     def draw(self, model: Any, codes: np.ndarray, seed: int) -> np.ndarray:
         """Items `(n, h, w, c)` for codes `(n, latent_dim)`, drawn element by element."""
+
+    def consistent(self, model: Any, items: Items, filled: np.ndarray) -> np.ndarray:
+        """Completions `(m, n, h, w, c)` of items whose filled-in elements agree with what is known to hold between elements."""
 
 
 class Networks(Protocol):

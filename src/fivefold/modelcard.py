@@ -71,6 +71,8 @@ def figure_rows(model: Described) -> list[tuple[str, str]]:
         rows.append(
             ("context decoder", f"{modality_of(model.schema).settings.describe_context(model.config)}{measured}")
         )
+    if relations := record.get("relations"):
+        rows.append(("relations", "; ".join(relations)))
     for name, figures in record["figures"].items():
         text = (
             f"{figures['negative_elbo']:.2f} nats per item = reconstruction {figures['reconstruction']:.2f} + KL "

@@ -194,4 +194,5 @@ def _figures(model: Any, output: Path) -> dict[str, Any]:
     }
     for name, values in model.record["figures"].items():
         figures |= {f"{name}_{part}": values[part] for part in ("negative_elbo", "reconstruction", "kl")}
-    return {**figures, "latent_units": describe_units(model)}
+    relations = {"relations": "; ".join(model.record["relations"])} if "relations" in model.record else {}
+    return {**figures, "latent_units": describe_units(model), **relations}

@@ -20,6 +20,7 @@ if TYPE_CHECKING:
     from fivefold.items import Items
     from fivefold.model.fitted import FittedModel
 
+_FREE = "Of a table: relations between columns that the fit found need not hold."
 _Codes = Annotated[Path, typer.Option("-o", "--output", metavar="CODES", help="An .npy file, or .npz for both.")]
 
 
@@ -83,22 +84,32 @@ def decode(
     _write_new(place, fitted, decode_items(fitted, z), json)
 
 
+_DRAWING: dict[str, tuple[Any, Any]] = {
+    "prior": (
+        PriorName,
+        typer.Option(
+            help="Of images: where codes come from, the standard normal or a density fitted to real codes. "
+            "[default: standard]"
+        ),
+    ),
+    "sharp": (bool, typer.Option("--sharp", help="Of images: draw the elements too, instead of their means.")),
+    "given": (list[str], typer.Option("--given", metavar="COLUMN=VALUE", help="Of a table: new rows have that.")),
+    "free": (bool, typer.Option("--free", help=_FREE)),
+    "complete": (
+        bool,
+        typer.Option("--complete", help="Of a table: no cell is missing; else as many are as in the fit."),
+    ),
+    "after": (str, typer.Option(metavar="DATA", help="Of series: draw how these may go on, in -n ways.")),
+    "steps": (int, typer.Option(help="With --after: how many steps. [default: a window's]")),
+}
+
+
 @app.command()
+@options.spelled_out(_DRAWING)
 def generate(
     model: options.Model,
     output: options.Items,
     n: Annotated[int, typer.Option("-n", "--items", help="How many.")] = 64,
-    prior: Annotated[
-        PriorName | None,
-        typer.Option(
-            help="Of images: where codes come from, the standard normal or a density fitted to real codes. "
-            "[default: standard]",
-            show_default=False,
-        ),
-    ] = None,
-    sharp: Annotated[
-        bool, typer.Option("--sharp", help="Of images: draw the elements too, instead of their means.")
-    ] = False,
     like: Annotated[
         str | None,
         typer.Option(metavar="ITEM", help="Draw near one item: an image or an array; NUMBER of a set as DATA#NUMBER."),
@@ -108,22 +119,15 @@ def generate(
         str | None,
         typer.Option(metavar="DATA", help="Write the nearest of these items beside: as OUT-nearest."),
     ] = None,
-    given: Annotated[
-        list[str] | None, typer.Option("--given", metavar="COLUMN=VALUE", help="Of a table: new rows have that.")
-    ] = None,
-    after: Annotated[
-        str | None, typer.Option(metavar="DATA", help="Of series: draw how these may go on, in -n ways.")
-    ] = None,
-    steps: Annotated[int | None, typer.Option(help="With --after: how many steps. [default: a window's]")] = None,
     seed: options.Seed = 0,
     force: options.Force = False,
     json: options.Json = False,
+    **asked: Any,
 ) -> None:
     """Draw new items."""
     options.check_seed(seed)
     fitted, modality = _load(model)
-    known = options.parse_columns("given", given)
-    asked = {"prior": prior, "sharp": sharp or None, "given": known, "after": after, "steps": steps}
+    asked["given"] = options.parse_columns("given", asked["given"])
     modality.refuse("generate", **asked, like=like, nearest=nearest)
     place = modality.data.place(output, force)
     beside = None if nearest is None else modality.data.place(options.beside(output, "nearest"), force)
@@ -221,6 +225,7 @@ def impute(
             metavar="SHARE", help="Write the interval of each element too, such as 0.9: OUT-lower, OUT-upper."
         ),
     ] = None,
+    free: Annotated[bool, typer.Option("--free", help=_FREE)] = False,
     seed: options.Seed = 0,
     force: options.Force = False,
     json: options.Json = False,
@@ -235,7 +240,7 @@ def impute(
     dataset = _open_data(fitted, modality, data, "impute", places, **reading)
     from fivefold.jobs.impute import impute
 
-    found = impute(fitted, dataset, n_draws=draws, interval=interval, seed=seed)
+    found = impute(fitted, dataset, n_draws=draws, interval=interval, seed=seed, free=free)
     present({modality.settings.WORDS.items: len(dataset), "missing": found.missing, "output": str(output)}, json)
 
 

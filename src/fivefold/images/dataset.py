@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import warnings
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, Literal
 
@@ -42,7 +42,7 @@ def place(path: Path, force: bool, role: str = "") -> Output:
     return Output.at(path, force, role or "output")
 
 
-def new(schema: ImageSchema, values: np.ndarray, form: str | None = None) -> np.ndarray:
+def new(schema: ImageSchema, values: np.ndarray, form: Mapping[str, Any] | None = None) -> np.ndarray:
     """New images `(n, h, w, c)` as they are."""
     return values
 

@@ -53,6 +53,8 @@ def generate(
     given: Mapping[str, Any] | None = None,
     after: Any = None,
     steps: int | None = None,
+    free: bool | None = None,
+    complete: bool | None = None,
 ) -> Any:
     """`n` new items in the form of the data of the fit; the first do not depend on `n`.
 
@@ -69,6 +71,8 @@ def generate(
     given : of tables, values that new rows have, by column
     after : series; each of `n` draws is how they may go on: `(n, series, steps, c)`
     steps : of those, by default as many as a window has
+    free : of tables: relations between columns that were found in the fit need not hold
+    complete : of tables: no cell is missing; else as many are, and together, as in the fit
 
     Raises
     ------
@@ -84,6 +88,7 @@ def generate(
     (3, 2, 4, 2)
     """
     options = {"prior": prior, "sharp": sharp, "like": like, "given": given, "after": after, "steps": steps}
+    options |= {"free": free, "complete": complete}
     found = new_items(model, n, seed, temperature=temperature, **options)
     values = modality_of(model.schema).data.new(model.schema, found.values, model.form)
     return values if found.axes is None else values.reshape(*found.axes, *values.shape[1:])

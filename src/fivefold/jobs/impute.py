@@ -55,6 +55,7 @@ def impute(
     n_draws: int = 0,
     interval: float | None = None,
     seed: int = 0,
+    free: bool = False,
     **reading: Any,
 ) -> Imputed:
     """Complete items from p(missing | visible); see `impute_items`.
@@ -62,6 +63,7 @@ def impute(
     Parameters
     ----------
     data : whatever the model's modality reads, or `Items`, or a dataset
+    free : of tables: relations between columns that were found in the fit need not hold
     reading : how the data are read, such as `mask`; see the modality's `open`
 
     Raises
@@ -76,14 +78,20 @@ def impute(
     >>> bool((filled.lower.height <= filled.upper.height).all())
     True
     """
-    modality_of(model.schema).refuse("impute", **reading)
+    modality_of(model.schema).refuse("impute", **reading, free=free or None)
     check_imputation(n_samples, n_draws, interval)
     dataset = open_data(data, model.schema, **reading)
     draws, ends = [f"draw{number + 1}" for number in range(n_draws)], [] if interval is None else ["lower", "upper"]
 
     def complete(block: Block) -> Results:
         values = impute_items(
-            model, block.items, n_samples=n_samples, n_draws=n_draws, interval=interval, seed=block.seed(seed)
+            model,
+            block.items,
+            n_samples=n_samples,
+            n_draws=n_draws,
+            interval=interval,
+            seed=block.seed(seed),
+            free=free,
         )
         missing = ~block.items.visible()
         return {role: (array, missing) for role, array in zip(("", *draws, *ends), values, strict=True)}
@@ -114,6 +122,7 @@ def impute_items(
     n_draws: int = 0,
     interval: float | None = None,
     seed: int = 0,
+    free: bool = False,
 ) -> np.ndarray:
     """Completed items `(1 + n_draws + 2, n, h, w, c)`: expected, drawn, and with an `interval` its lower and upper ends.
 
@@ -160,6 +169,8 @@ def impute_items(
             if place:  # draws and ends are values as real items have them; what is expected may lie between
                 new = model.schema.snap(new)
             filled[place, rows] = np.where(seen, items.values[rows], new)
+    if not free:
+        filled[: 1 + n_draws] = modality_of(model.schema).jobs.consistent(model, items, filled[: 1 + n_draws])
     if interval is not None and not model.schema.numbers.all():
         filled[1 + n_draws :, ~items.visible() & ~model.schema.numbers] = np.nan
     return filled

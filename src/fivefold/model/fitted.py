@@ -113,9 +113,9 @@ class FittedModel:
         return max(1, min(500, _BATCH_ELEMENTS // self.schema.size))
 
     @property
-    def form(self) -> str | None:
-        """In which the data of the fit came, where there are several."""
-        form: str | None = self.record.get("data", {}).get("form")
+    def form(self) -> dict[str, Any]:
+        """What is recorded of the data of the fit: in which form they came, where there are several."""
+        form: dict[str, Any] = self.record.get("data", {})
         return form
 
     def read(self, data: Any, mask: Any = None) -> Items:

@@ -23,7 +23,7 @@ from fivefold.tables.csv import CsvFile
 from fivefold.tables.files import TableOutput, TableReader, Write, is_table_path
 from fivefold.tables.inference import as_texts, find_doubts, infer_table_schema, merge_overrides
 from fivefold.tables.schema import TableSchema
-from fivefold.tables.table import Table, as_items, as_native, decode_rows
+from fivefold.tables.table import Table, as_items, as_native, decode_rows, laid_out
 
 TEST_SETS: dict[str, str] = {}
 TRAINING_SETS: dict[str, str] = {}
@@ -89,9 +89,11 @@ def place(path: Path, force: bool, role: str = "") -> TableOutput:
     return TableOutput.at(path, force, role or "output")
 
 
-def new(schema: TableSchema, values: np.ndarray, form: str | None = None) -> Any:
-    """New rows `(n, 1, d, 1)`, encoded, as a table of that form, by default Arrow's."""
-    return _in_form(decode_rows(schema, schema.snap(values)[:, 0, :, 0]), form)
+def new(schema: TableSchema, values: np.ndarray, form: Mapping[str, Any] | None = None) -> Any:
+    """New rows `(n, 1, d, 1)`, encoded, as a table of the `form` and `layout` of the fit's, by default Arrow's."""
+    form = form or {}
+    table = decode_rows(schema, schema.rounded(values[:, 0, :, 0]), spelled="layout" in form)
+    return _in_form(laid_out(table, form["layout"]) if "layout" in form else table, form.get("form"))
 
 
 @dataclass(frozen=True)
@@ -120,6 +122,11 @@ class TableSet:
         if isinstance(self.rows, TableReader) and self.rows.rows is None:
             return sum(len(part) for part in self.rows)
         return len(self.rows) if isinstance(self.rows, Table) else self.rows.rows or 0
+
+    @property
+    def layout(self) -> str | None:
+        """See `Table.layout`; None of files."""
+        return self.rows.layout(self.schema) if isinstance(self.rows, Table) else None
 
     @property
     def summary(self) -> str:

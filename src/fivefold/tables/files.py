@@ -59,7 +59,7 @@ class TableOutput:
 
     def write_new(self, schema: TableSchema, values: np.ndarray, labels: Mapping[str, np.ndarray]) -> None:
         """New rows `(n, 1, d, 1)`, encoded; as text they are spelled as the fit's were."""
-        self.write([decode_rows(schema, schema.snap(values)[:, 0, :, 0], spelled=self.is_text)])
+        self.write([decode_rows(schema, schema.rounded(values[:, 0, :, 0]), spelled=self.is_text)])
 
     @property
     def is_text(self) -> bool:

@@ -20,8 +20,9 @@ from fivefold.model.conditional import Conditional
 from fivefold.model.fitted import FittedModel
 from fivefold.model.likelihoods import Likelihood
 from fivefold.seeds import derive_seed
+from fivefold.tables.relations import Relations
 from fivefold.tables.schema import TableSchema
-from fivefold.tables.statistics import alone
+from fivefold.tables.statistics import MissingPatterns, alone, relations_of
 from fivefold.tables.statistics import row_statistics as statistics
 from fivefold.tables.table import as_items
 
@@ -29,8 +30,20 @@ CODES_PER_ITEM = 2
 BESIDES = "changes"
 _WRONG = 0.05  # how many cells are, before any is looked at
 _REFERENCE = 1000  # rows by which columns are calibrated
+_BREACH = 10.0  # bits
+_REDRAWN = 5  # times that rows are drawn anew in which not all relations can hold
 
-__all__ = ["BESIDES", "CODES_PER_ITEM", "denoise", "draw", "find_wrong_cells", "generate", "statistics", "surprise"]
+__all__ = [
+    "BESIDES",
+    "CODES_PER_ITEM",
+    "consistent",
+    "denoise",
+    "draw",
+    "find_wrong_cells",
+    "generate",
+    "statistics",
+    "surprise",
+]
 
 
 def denoise(
@@ -64,8 +77,12 @@ def find_wrong_cells(model: FittedModel, items: Items, threshold: float = 0.5) -
 
 
 def surprise(model: FittedModel, items: Items) -> np.ndarray:
-    """`excess`, given the other cells of the row alone."""
-    return excess(model, items, with_z=False)
+    """`excess`, given the other cells of the row alone, and what it costs to break a relation that a thousandth of rows break."""
+    bits, relations = excess(model, items, with_z=False), relations_of(model)
+    if relations is not None:
+        cells = np.where(items.visible(), items.values, np.nan)[:, 0, :, 0]
+        bits = bits + (_BREACH * relations.suspects(cells))[:, None, :, None]
+    return bits
 
 
 def _suspect(model: FittedModel, x: Tensor, visible: Tensor, trusted: Tensor) -> tuple[Tensor, Tensor]:
@@ -90,18 +107,40 @@ def generate(
     *,
     given: Mapping[str, Any] | None = None,
     temperature: float = 1.0,
+    free: bool = False,
+    complete: bool = False,
 ) -> Generated:
     """`n` new rows, their numbers at the columns' steps and in the ranges met in the fit.
 
     Codes are drawn from the fitted prior and, with a context decoder, the cells column after column; then each column's
     numbers are moved to the quantiles of the training rows that they have among many rows so drawn. If some cells are
-    `given`, codes come from the posterior given those, and the others are drawn together as in `impute`.
+    `given`, codes come from the posterior given those, and the others are drawn together as in `impute`. Relations between
+    columns hold, unless `free`; cells are missing as together as in the fit, unless `complete`.
 
     Raises `UsageError` if there is no such column, or what is given can't be one of its cells.
     """
     schema = cast(TableSchema, model.schema)
-    if given:
-        return Generated(complete_rows(model, n, seed, encode_given(schema, given)), counts={"rows": n})
+    row = encode_given(schema, given or {})
+    cells = complete_rows(model, n, seed, row) if given else _draw_rows(model, n, seed, temperature)
+    relations, fixed = relations_of(model), ~np.isnan(row) & np.ones((n, 1), bool)
+    if relations is not None and not free:
+        rng = np.random.default_rng(derive_seed(seed, "relations"))
+        cells = relations.hold(cells, ~fixed, schema, rng)
+        for number in range(0 if given else _REDRAWN):
+            broken = relations.broken(cells).any(1)
+            if not broken.any():
+                break
+            others = _draw_rows(model, n, derive_seed(seed, f"again {number}"), temperature)
+            cells[broken] = relations.hold(others, ~fixed, schema, rng)[broken]
+    if not complete:
+        missing = _draw_missing(model, cells, seed, None if free else relations)
+        cells = np.where(missing & ~fixed, np.nan, cells)
+    return Generated(cells[:, None, :, None], counts={"rows": n})
+
+
+def _draw_rows(model: FittedModel, n: int, seed: int, temperature: float) -> np.ndarray:
+    """New rows `(n, d)`, encoded, from the prior."""
+    schema = cast(TableSchema, model.schema)
     sharp = model.has_learnt(Conditioning.CAUSAL)
     chance = np.random.default_rng(derive_seed(seed, "calibrate")).random((n, schema.size))
     drawn, reference = (
@@ -109,7 +148,27 @@ def generate(
         for count, stream, factor in ((n, seed, temperature), (_REFERENCE, derive_seed(0, "reference"), 1.0))
     )
     cells = model.calibrations["marginals"].calibrated(schema, drawn, reference, chance)
-    return Generated(schema.snap(cells[:, None, :, None]), counts={"rows": n})
+    return np.asarray(schema.snap(cells[:, :, None])[:, :, 0])
+
+
+def _draw_missing(model: FittedModel, cells: np.ndarray, seed: int, relations: Relations | None) -> np.ndarray:
+    """Which cells of new rows are missing, bool `(n, d)`: as in a row of the fit, or because another column says so."""
+    patterns: MissingPatterns | None = model.calibrations.get("missing")
+    if patterns is None:
+        return np.zeros(cells.shape, bool)
+    missing = patterns.sample(len(cells), np.random.default_rng(derive_seed(seed, "missing")), cells.shape[1])
+    return missing if relations is None else relations.absent(cells, missing)
+
+
+def consistent(model: FittedModel, items: Items, filled: np.ndarray) -> np.ndarray:
+    """Completions of rows in which the relations between columns hold, as far as the visible cells let them."""
+    relations = relations_of(model)
+    if relations is None:
+        return filled
+    missing = np.isnan(items.values[:, 0, :, 0]) | ~items.visible()[:, 0, :, 0]
+    schema = cast(TableSchema, model.schema)
+    held = [relations.hold(rows[:, 0, :, 0], missing, schema) for rows in filled]
+    return np.stack(held)[:, :, None, :, None]
 
 
 def encode_given(schema: TableSchema, given: Mapping[str, Any]) -> np.ndarray:
@@ -124,8 +183,8 @@ def encode_given(schema: TableSchema, given: Mapping[str, Any]) -> np.ndarray:
 
 
 def complete_rows(model: FittedModel, n: int, seed: int, row: np.ndarray) -> np.ndarray:
-    """`n` rows `(n, 1, d, 1)` that have the cells of an encoded `row` `(d,)`, where it is not NaN; the others are drawn."""
+    """`n` rows `(n, d)` that have the cells of an encoded `row` `(d,)`, where it is not NaN; the others are drawn."""
     schema = cast(TableSchema, model.schema)
     items = as_items(np.tile(row, (n, 1)), schema, "given")
     drawn = impute_items(model, items, n_draws=1, seed=seed)[1]
-    return np.where(items.visible(), items.values, schema.snap(drawn))
+    return np.asarray(np.where(items.visible(), items.values, schema.snap(drawn))[:, 0, :, 0])

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, cast
 
 import numpy as np
 import torch
@@ -16,10 +16,12 @@ from fivefold.model.fitted import FittedModel
 from fivefold.model.scoring import calibration_rows, fit_intervals
 from fivefold.model.vae import ACTIVATIONS, VAE, CodeFeatures, Posterior
 from fivefold.tables.context import TableContext
+from fivefold.tables.discovery import find_relations
 from fivefold.tables.likelihood import Cells, ColumnHeads, ColumnLikelihood
+from fivefold.tables.relations import Relations
 from fivefold.tables.schema import TableSchema
 from fivefold.tables.settings import table_config
-from fivefold.tables.statistics import Marginals, fit_marginals, row_statistics
+from fivefold.tables.statistics import Marginals, MissingPatterns, fit_marginals, row_statistics
 from fivefold.tables.statistics import count_statistics as count_statistics
 from fivefold.training.recipe import Recipe
 
@@ -28,6 +30,8 @@ CALIBRATIONS: dict[str, type[Any]] = {
     "marginals": Marginals,
     "coverage": IntervalCalibration,
     "normality": UpperTailScore,
+    "relations": Relations,
+    "missing": MissingPatterns,
 }
 PRECISION = torch.float64  # a row's score does then not depend on the batch that it comes in
 _FEWEST_SCORES = 10
@@ -107,6 +111,12 @@ def calibrate(model: FittedModel, items: Items, train: np.ndarray, held_out: np.
     """Densities of the columns, of rows' statistics, and intervals; from all rows, where too few were held out."""
     seed, every = model.config.training.seed, np.arange(len(items))
     model.calibrations["marginals"] = fit_marginals(items.select(train))
+    cells, schema = np.where(items.visible(), items.values, np.nan)[:, 0, :, 0], cast(TableSchema, items.schema)
+    for name, found in (("relations", find_relations(cells, schema)), ("missing", MissingPatterns.fit(items))):
+        if found is not None:
+            model.calibrations[name] = found
+    if relations := model.calibrations.get("relations"):
+        model.record["relations"] = relations.lines(schema)
 
     def statistics(rows: np.ndarray) -> np.ndarray:
         return row_statistics(model, items.select(calibration_rows(rows, seed)))

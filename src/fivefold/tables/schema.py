@@ -234,6 +234,10 @@ class TableSchema:
         at = self._scales[0]
         return np.asarray(np.clip(_round(values[..., 0], at["step"]), at["low"], at["high"]))[..., None]
 
+    def rounded(self, numbers: np.ndarray, columns: Any = slice(None)) -> np.ndarray:
+        """Numbers `(…, c)` of columns by their places, at their steps."""
+        return _round(numbers, self._scales[0]["step"][columns])
+
     @cached_property
     def support(self) -> tuple[np.ndarray, ...]:
         """Per column the number of classes, 0 for numbers, the scaled low end, the scaled range, and the centre and the step

@@ -46,9 +46,9 @@ READING = DIALECT | {"missing", "schema"}
 OPTIONS: dict[str, frozenset[str]] = {
     "check": READING,
     "fit": READING | {"likelihood", "context_depth", "positions"},
-    "generate": frozenset({"given", "temperature"}),
+    "generate": frozenset({"given", "temperature", "free", "complete"}),
     "denoise": DIALECT | {"report", "threshold"},
-    "impute": DIALECT | {"n_samples"},
+    "impute": DIALECT | {"n_samples", "free"},
     **dict.fromkeys(("compress", "detect", "encode", "surprise"), DIALECT),
 }
 USAGE = (

@@ -17,12 +17,14 @@ from fivefold.model.context import by_element
 from fivefold.model.fitted import FittedModel
 from fivefold.model.likelihoods import Likelihood
 from fivefold.tables.likelihood import ColumnLikelihood, Support
+from fivefold.tables.relations import Relations
 from fivefold.tables.schema import TableSchema
 
 _REACH, _PLACES = 12.0, 1537  # of the grid, on the columns' scale
 _KERNEL_WIDTH = 0.4  # of a logistic: its tails are what is far beyond all that was met
 _BATCH = 1 << 16
 _LEVELS, _MOST_ROWS = 257, 100_000  # of the quantiles, and of those they are taken from
+_MOST_PATTERNS = 4096  # rows
 _SMOOTHED = 0.6  # of a column's spread
 
 
@@ -73,6 +75,41 @@ class Marginals:
         return moved
 
 
+@dataclass(frozen=True)
+class MissingPatterns:
+    """Which cells are missing together, as rows of the fit have it.
+
+    Attributes
+    ----------
+    rows : `(m, bytes)` uint8, a bit per column, the lowest first
+    """
+
+    rows: np.ndarray
+
+    def __post_init__(self) -> None:
+        if not (self.rows.dtype == np.uint8 and self.rows.ndim == 2 and self.rows.size):
+            raise ModelError("the patterns of missing cells are damaged")
+
+    def sample(self, n: int, rng: np.random.Generator, columns: int) -> np.ndarray:
+        """Of `n` rows `(n, columns)` bool; the first do not depend on `n`."""
+        chosen = (rng.random(n) * len(self.rows)).astype(np.int64)
+        return np.unpackbits(self.rows[chosen], axis=1, count=columns, bitorder="little").astype(bool)
+
+    @classmethod
+    def fit(cls, items: Items) -> MissingPatterns | None:
+        """From at most 4,096 rows of a table; None if no cell is missing."""
+        missing = ~items.visible()[:, 0, :, 0]
+        if not missing.any():
+            return None
+        return cls(np.packbits(missing[:: -(-len(missing) // _MOST_PATTERNS)], axis=1, bitorder="little"))
+
+
+def relations_of(model: FittedModel) -> Relations | None:
+    """Those found in the fit; raises `ModelError` if they are of other columns."""
+    relations: Relations | None = model.calibrations.get("relations")
+    return None if relations is None else relations.check(cast(TableSchema, model.schema))
+
+
 def fit_marginals(items: Items) -> Marginals:
     """From rows of a table; a column's hidden cells are left out."""
     schema = items.schema
@@ -111,7 +148,7 @@ def _places(support: Support, x: Tensor) -> Tensor:
 
 @torch.inference_mode()
 def row_statistics(model: FittedModel, items: Items) -> np.ndarray:
-    """Minus log densities of the visible cells of each row, `(n, 3)` float64.
+    """Minus log densities of the visible cells of each row, `(n, 3)` float64; `(n, 4)` if there are relations that it can break.
 
     By their columns alone, on average and the worst; and by the context decoder, each given all others, on average. Its
     distributions are smoothed: strange rows that the fit has met are predicted nearly as sharply as the normal ones, but
@@ -119,7 +156,10 @@ def row_statistics(model: FittedModel, items: Items) -> np.ndarray:
     where there is none, its row's code.
     """
     conditioning = Conditioning.MISSING if model.has_learnt(Conditioning.MISSING) else Conditioning.CAUSAL
-    collected = np.empty((len(items), 3))
+    relations = relations_of(model)
+    collected = np.empty((len(items), count_statistics(model)))
+    if relations is not None:
+        collected[:, 3] = relations.broken(np.where(items.visible(), items.values, np.nan)[:, 0, :, 0]).sum(1)
     for rows, x, visible in model.batches(items):
         values, wide = by_element(x), Support.of(cast(TableSchema, model.schema), x).log_width(x)
 
@@ -135,13 +175,13 @@ def row_statistics(model: FittedModel, items: Items) -> np.ndarray:
         cells = visible.flatten(1).sum(1)
         worst = by_column.masked_fill(~visible.flatten(1), -torch.inf).amax(1).masked_fill(cells == 0, 0)
         statistics = by_column.sum(1) / cells.clamp_min(1), worst, by_row.sum(1) / cells.clamp_min(1)
-        collected[rows] = torch.stack(statistics, dim=1).cpu().numpy()
+        collected[rows, :3] = torch.stack(statistics, dim=1).cpu().numpy()
     return collected
 
 
 def count_statistics(model: FittedModel) -> int:
     """The k of `row_statistics`."""
-    return 3
+    return 3 if relations_of(model) is None else 4
 
 
 def alone(model: FittedModel, x: Tensor) -> Tensor:

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import base64
 import warnings
+import zlib
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any, Literal
@@ -10,15 +12,17 @@ from typing import Any, Literal
 import narwhals as nw
 import numpy as np
 import pyarrow as pa
+import pyarrow.compute as pc
 from pyarrow import types as pt
 
-from fivefold.errors import DataError
+from fivefold.errors import DataError, ModelError
 from fivefold.items import Items
 from fivefold.tables.cells import FITTED, arrow_type, decode_column, encode_column, plain
 from fivefold.tables.csv import CsvText
 from fivefold.tables.schema import Column, TableSchema
 
 TableKind = Literal["pandas", "polars", "arrow", "numpy"]
+_LAYOUT_ROWS, _MOST_LAYOUT = 100, 1 << 28
 
 
 @dataclass(frozen=True)
@@ -156,6 +160,22 @@ class Table:
         new = as_native(pa.table(list(columns), list(schema.names)), self.kind)
         return new.set_index(self.native.index) if self.kind == "pandas" else new
 
+    def layout(self, schema: TableSchema) -> str | None:
+        """The schema's columns without rows, as text: Arrow's stream of one with its metadata; see `laid_out`."""
+        if self.kind == "numpy":
+            return None
+        head = self.native[:_LAYOUT_ROWS]
+        if self.kind == "pandas":
+            head = _exact_pandas(head.reset_index(drop=True))
+        elif self.kind == "polars":
+            head = head.to_arrow()
+        head = head.select(list(schema.names))
+        columns = [_nothing(column) for column in head.columns]
+        sink = pa.BufferOutputStream()
+        with pa.ipc.new_stream(sink, head.schema) as stream:
+            stream.write_table(pa.table(columns, schema=head.schema))
+        return base64.b64encode(zlib.compress(sink.getvalue().to_pybytes(), 9)).decode()
+
     def places(self, schema: TableSchema) -> list[int]:
         """Where the schema's columns are; raises `DataError` if any lacks."""
         if self.kind == "numpy":
@@ -186,6 +206,43 @@ def decode_rows(schema: TableSchema, cells: np.ndarray, *, spelled: bool = False
         for at, column in enumerate(schema.columns)
     ]
     return pa.table(columns, list(schema.names))
+
+
+def laid_out(table: pa.Table, layout: str) -> pa.Table:
+    """A table of new rows with the types of `Table.layout`; raises `ModelError` if it is damaged."""
+    try:
+        content = zlib.decompressobj().decompress(base64.b64decode(layout, validate=True), _MOST_LAYOUT)
+        empty = pa.ipc.open_stream(content).read_all()
+        columns = [_as_in(table[field.name], field, empty[field.name]) for field in empty.schema]
+        fields = [field.with_type(column.type) for field, column in zip(empty.schema, columns, strict=True)]
+        return pa.table(columns, schema=pa.schema(fields, empty.schema.metadata))
+    except (ValueError, KeyError, zlib.error, pa.ArrowException) as error:
+        raise ModelError(f"the model's layout of the table is damaged: {_line(error)}") from None
+
+
+def _nothing(column: pa.ChunkedArray) -> pa.Array:
+    """A null that carries the column's dictionary, if it has one."""
+    if not pt.is_dictionary(column.type):
+        return pa.nulls(1, column.type)
+    dictionary = (
+        column.unify_dictionaries().chunk(0).dictionary if column.num_chunks else pa.array([], column.type.value_type)
+    )
+    none = pa.nulls(1, column.type.index_type)
+    return pa.DictionaryArray.from_arrays(none, dictionary, ordered=column.type.ordered)
+
+
+def _as_in(column: pa.ChunkedArray, field: pa.Field, empty: pa.ChunkedArray) -> pa.ChunkedArray:
+    if pt.is_null(field.type):
+        return column
+    if not pt.is_dictionary(field.type):
+        return column.cast(field.type, safe=False)
+    dictionary = empty.chunk(0).dictionary
+    indices = (
+        pc.index_in(column.cast(dictionary.type), value_set=dictionary).cast(field.type.index_type).combine_chunks()
+    )
+    chunks = indices.chunks if isinstance(indices, pa.ChunkedArray) else [indices]
+    parts = [pa.DictionaryArray.from_arrays(chunk, dictionary, ordered=field.type.ordered) for chunk in chunks]
+    return pa.chunked_array(parts, field.type)
 
 
 def as_items(cells: np.ndarray, schema: TableSchema, source: str) -> Items:

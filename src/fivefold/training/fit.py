@@ -84,8 +84,8 @@ def fit(
     with tempfile.TemporaryDirectory() as folder:
         place = Path(folder) if workdir is None else workdir
         model = fit_items(items, config, place, test_items, accelerator, resume=resume, logger=logger)
-    if (form := getattr(dataset, "form", None)) is not None:
-        model.record["data"]["form"] = form
+    about = {name: getattr(dataset, name, None) for name in ("form", "layout")}
+    model.record["data"] |= {name: value for name, value in about.items() if value is not None}
     return model
 
 

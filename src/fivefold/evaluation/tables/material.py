@@ -75,7 +75,7 @@ class TableMaterial(Material[Items]):
     @cached_property
     def generated(self) -> np.ndarray:
         """The cells of as many new rows as there are test rows."""
-        return _flat(new_items(self.model, len(self.items), self.seed).values)
+        return _flat(new_items(self.model, len(self.items), self.seed, complete=True).values)
 
     @cached_property
     def detection(self) -> Detection:
