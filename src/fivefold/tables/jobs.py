@@ -81,7 +81,7 @@ def surprise(model: FittedModel, items: Items) -> np.ndarray:
     bits, relations = excess(model, items, with_z=False), relations_of(model)
     if relations is not None:
         cells = np.where(items.visible(), items.values, np.nan)[:, 0, :, 0]
-        bits = bits + (_BREACH * relations.suspects(cells))[:, None, :, None]
+        bits += (_BREACH * relations.suspects(cells))[:, None, :, None].astype(bits.dtype)
     return bits
 
 
