@@ -17,6 +17,7 @@ from fivefold.errors import DataError, UsageError
 from fivefold.tables import dataset
 from fivefold.tables.files import TableOutput, TableReader
 from fivefold.tables.inference import infer_table_schema
+from fivefold.tables.spelling import NumberSpelling, find_stamps
 from fivefold.tables.table import Table
 
 SHOPS = ["Süd", "North", "East"]
@@ -374,6 +375,76 @@ def test_filled_cells_alone_change(tmp_path):
     assert [(line.split(";")[0], *line.split(";")[2:]) for line in after] == [
         (line.split(";")[0], *line.split(";")[2:]) for line in lines
     ]
+
+
+@pytest.mark.situation("a CSV, results to .tsv", "cells are written as they were")
+def test_another_separator(tmp_path):
+    path = tmp_path / "a.csv"
+    path.write_text("a,b\n" + "".join(f'0{at % 7}.50,"x,{at % 2}"\n' if at else ",x\n" for at in range(20)))
+    schema = dataset.open(path).schema
+    to = dataset.open(path, schema).to({"": TableOutput(tmp_path / "b.tsv")})
+    with to.collector() as collector:
+        for block in to.blocks("fill"):
+            collector.add(block, np.nan_to_num(block.items.values), np.isnan(block.items.values))
+    expected = path.read_text().replace("\n,", "\n00.00,").replace('"', "").replace(",x", "\tx").replace("a,b", "a\tb")
+    assert (tmp_path / "b.tsv").read_text() == expected
+
+
+@pytest.mark.situation("$1,234.00 or 16.02.2024 as text in a frame", "numbers and dates, new ones written so again")
+def test_spelled_texts_in_frames():
+    table = Table.of(pa.table({"usd": ["$1,234.00", None, "$5.50"], "day": ["16.02.2024", "01.03.2024", None]}))
+    schema = infer_table_schema(table)
+    assert [column.kind for column in schema.columns] == ["real", "datetime"]
+    cells = table.cells(schema)
+    filled = table.replace(schema, np.where(np.isnan(cells), [1e6, 0], cells), np.isnan(cells))
+    assert filled.to_pydict() == {
+        "usd": ["$1,234.00", "$1,000,000.00", "$5.50"],
+        "day": ["16.02.2024", "01.03.2024", "01.01.1970"],
+    }
+    usd, day = schema.columns
+    assert (usd.parse("$1,000.00"), usd.parse("7"), day.parse("02.01.1970"), day.parse("1970-01-02")) == (1000, 7, 1, 1)
+
+
+@pytest.mark.situation("a spreadsheet, JSON, a database", "named as what it is, with what to do")
+@pytest.mark.parametrize("ending", [".xlsx", ".json", ".sqlite"])
+def test_files_that_are_not_read(tmp_path, ending):
+    path = tmp_path / f"a{ending}"
+    path.write_bytes(b"something")
+    assert dataset.recognises(path)
+    with pytest.raises(DataError, match=r"got (a spreadsheet|JSON|a database): save it as \.csv or \.parquet"):
+        dataset.open(path)
+
+
+@pytest.mark.parametrize(
+    ("cells", "pattern"),
+    [
+        (["16 Feb 2024", "01 May 2024"], "%d %b %Y"),
+        (["May 1, 2024", "December 12, 2024"], "%B %-d, %Y"),
+        (["8:30 AM", "12:05 PM", "12:00 AM"], "%-I:%M %p"),
+        (["1/2/2024 8:30 PM", "12/31/2023 10:00 AM"], "%-m/%-d/%Y %-I:%M %p"),
+        (["31.12.2023 23:59:59"], "%d.%m.%Y %H:%M:%S"),
+    ],
+)
+def test_dates_and_times_of_many_kinds(cells, pattern):
+    texts = pa.chunked_array([pa.array(cells, pa.large_string())])
+    (spelling, *_) = find_stamps(texts)
+    assert spelling.pattern == pattern
+    assert spelling.write(spelling.parse(texts).combine_chunks()).to_pylist() == cells
+    refused = pa.chunked_array([pa.array([cells[0] + "x", "", None], pa.large_string())])
+    assert spelling.parse(refused).null_count == 3
+
+
+@given(
+    st.lists(st.integers(-(10**9), 10**9), min_size=1, max_size=20),
+    st.sampled_from(["0.00", "#,##0.00", "#.##0,0#", "$#,##0.0", "0.## %", "# ##0,00 €", "+0", "€ 0,0", "#'##0"]),
+)
+@settings(max_examples=100, deadline=None)
+def test_what_is_written_is_read(numbers, pattern):
+    spelling = NumberSpelling.of(pattern)
+    values = pa.array([number / 10**spelling.most for number in numbers])
+    texts = pa.chunked_array([spelling.write(values)])
+    assert str(spelling) == pattern
+    np.testing.assert_allclose(spelling.parse(texts).to_numpy(), values.to_numpy(), rtol=1e-12)
 
 
 def test_chunks_and_blocks_do_not_show(tmp_path, monkeypatch):

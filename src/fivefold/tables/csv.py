@@ -173,7 +173,7 @@ class CsvFile:
         for name, column in zip(self.names, texts, strict=True):
             present = blank_missing(column)
             if name not in self._types:
-                met = pa.string() if name in self._texts else infer_type(present)
+                met = pa.string() if name in self._texts else infer_type(present, self.dialect.decimal)
                 self._types[name] = met if self._schema is None else _fitted_type(columns.get(name), met)
             try:
                 typed.append(convert(present, self._types[name]))
@@ -210,10 +210,13 @@ def blank_missing(texts: pa.ChunkedArray) -> pa.ChunkedArray:
     return pc.if_else(missing, pa.scalar(None, texts.type), texts)
 
 
-def infer_type(texts: pa.ChunkedArray) -> pa.DataType:
-    """The first type that all can be; text for numbers of more digits than any number has here."""
+def infer_type(texts: pa.ChunkedArray, decimal: str = ".") -> pa.DataType:
+    """The first type that all can be; text for numbers of more digits than any number has here, or with marks of thousands."""
     if texts.null_count == len(texts):
         return pa.null()
+    grouped = r"^\s*[+-]?\d{1,3}(\.\d{3})+\s*$" if decimal == "," else "^$"
+    if pc.all(pc.match_substring_regex(texts, grouped)).as_py():
+        return pa.string()
     for kind in _LADDER:
         if pt.is_floating(kind) and pc.any(pc.match_substring_regex(texts, r"^\s*[+-]?\d{17,}\s*$")).as_py():
             continue

@@ -20,7 +20,7 @@ from fivefold.items import Block, Collector, Items, Numbers
 from fivefold.progress import progress_bar
 from fivefold.tables.cells import decode_column
 from fivefold.tables.csv import CsvFile
-from fivefold.tables.files import TableOutput, TableReader, Write, is_table_path
+from fivefold.tables.files import TableOutput, TableReader, Write, is_foreign, is_table_path
 from fivefold.tables.inference import as_texts, find_doubts, infer_table_schema, merge_overrides
 from fivefold.tables.schema import TableSchema
 from fivefold.tables.table import Table, as_items, as_native, decode_rows, laid_out
@@ -34,7 +34,11 @@ _BLOCK_ROWS = 1 << 16
 def recognises(source: Any) -> bool:
     """Whether it is a frame, a 2-D array, a list of rows or a dict of columns, or a file of one."""
     if isinstance(source, str | Path):
-        return is_table_path(source) or (str(source).lower().endswith(".npy") and _axes(Path(source)) == 2)
+        return (
+            is_table_path(source)
+            or is_foreign(source)
+            or (str(source).lower().endswith(".npy") and _axes(Path(source)) == 2)
+        )
     if isinstance(source, TableSet | Mapping) or hasattr(source, "columns") or hasattr(source, "column_names"):
         return True
     if (axes := count_axes(source)) is not None:
@@ -166,8 +170,10 @@ class TableSet:
         convert = _changes if role == "changes" else Table.replace if replace else Table.beside
         if self.places:
             output, text = self.places[role], self.rows.csv if isinstance(self.rows, TableReader) else None
-            if text and convert is Table.replace and output.continues(text):
-                return _PartCollector(self.schema, Table.spliced, output, text=text)
+            if text and output.is_text and convert is Table.replace:
+                if output.continues(text):
+                    return _PartCollector(self.schema, Table.spliced, output, text=text)
+                convert = Table.written
             return _PartCollector(self.schema, convert, output)
         if isinstance(self.rows, TableReader) or role == "changes":
             return _PartCollector(self.schema, convert, None, self.form)

@@ -106,11 +106,13 @@ def find_dialect(
         raise DataError(f"{path}: must be a table, got JSON")
     data = np.frombuffer(text.encode(), np.uint8)
     tab = re.search(r"\.tsv(\.\w+)?$", path.name.lower())
-    given = _SEPARATORS.get(separator or "", separator) or ("\t" if tab else "")
+    given = _SEPARATORS.get(separator or "", separator) or ("\t" if tab and "\t" in text else "")
     found, comment = _find_separator(data, given, len(head) < SAMPLE)
     records = _records(data, found, comment, 200)
     mark_of = decimal or _find_decimal(records, found)
     named, doubts = (header == "first", ()) if header else _has_header(records, names)
+    if coding in ("cp1252", "latin-1") and encoding is None:
+        doubts += ((f"its bytes are not UTF-8; they are read as {coding}", f"`encoding` {coding}"),)
     return Dialect(found, mark_of, codecs.lookup(coding).name, named, comment, mark, doubts)
 
 

@@ -29,6 +29,21 @@ Write = Callable[[Any], object]
 _ENDINGS = f".csv, .tsv or .txt (also {', '.join(COMPRESSED)}), .parquet, .arrow or .feather"
 
 
+_FOREIGN = {
+    **dict.fromkeys((".xlsx", ".xls", ".xlsm", ".xlsb", ".ods"), "a spreadsheet"),
+    **dict.fromkeys((".json", ".jsonl", ".ndjson"), "JSON"),
+    **dict.fromkeys((".sqlite", ".db", ".sql"), "a database"),
+    **dict.fromkeys((".sav", ".dta", ".sas7bdat", ".rds", ".rdata"), "a file of a statistics package"),
+    **dict.fromkeys((".pdf", ".doc", ".docx"), "a document"),
+    **dict.fromkeys((".h5", ".hdf5", ".pkl", ".pickle", ".orc", ".avro"), "of a format that is not read"),
+}
+
+
+def is_foreign(path: str | Path) -> bool:
+    """Whether the path has the ending of what may hold a table, and is not read."""
+    return Path(path).suffix.lower() in _FOREIGN
+
+
 def is_table_path(path: str | Path) -> bool:
     """Whether the path has the ending of a table's file."""
     return Path(path).name.lower().endswith(TABLE_ENDINGS)
@@ -68,7 +83,7 @@ class TableOutput:
 
     def continues(self, text: CsvFile) -> bool:
         """Whether a table that was read from this can be written as text of the same dialect."""
-        return self.is_text and (_separator(self.path) == "," or text.dialect.separator == "\t")
+        return _separator(self.path) == "," or text.dialect.separator == "\t"
 
     @contextmanager
     def writer(self, text: CsvFile | None = None) -> Iterator[Write]:
@@ -156,7 +171,8 @@ class TableReader:
         self.path = Path(path)
         self.batch_rows = batch_rows
         if not is_table_path(self.path):
-            raise DataError(f"{path}: must be a table ({_ENDINGS})")
+            got = f", got {_FOREIGN[self.path.suffix.lower()]}: save it as .csv or .parquet" if is_foreign(path) else ""
+            raise DataError(f"{path}: must be a table ({_ENDINGS}){got}")
         if not self.path.is_file():
             raise DataError(f"{path}: {'is a folder' if self.path.is_dir() else 'no such file'}")
         if self.path.stat().st_size == 0:

@@ -106,6 +106,10 @@ def find_doubts(table: Table, schema: TableSchema) -> list[Doubt]:
                 )
         if column.kind in ("real", "integer"):
             doubts += [Doubt(place, text, remedy) for text, remedy in _strays(column, table.cells_of(column, at))]
+        if column.kind == "real" and column.spelling == "0.000" and column.high < 1000 and table.text:
+            dialect = table.text.file.dialect
+            if dialect.separator != "," and dialect.decimal == ".":
+                doubts.append(Doubt(place, "three digits after each . are taken for decimals", "`decimal` ,"))
         if column.spelling and is_text(values.type):
             doubts += [
                 Doubt(place, text, remedy)
@@ -213,7 +217,7 @@ def _lone_words(texts: pa.ChunkedArray) -> tuple[str, ...]:
     words = distinct.filter(pc.invert(pc.match_substring_regex(distinct, r"\d")))
     others = distinct.filter(pc.match_substring_regex(distinct, r"\d"))
     known = [word for word in words.to_pylist() if _NOTHING.fullmatch(word.strip()) or not word.strip(_MARKS)]
-    if not 1 <= len(words) <= max(len(known), 1) or len(others) < 2:
+    if not 1 <= len(words) <= max(len(known), 1) or len(others) < 2 or (not known and len(words[0].as_py()) < 3):
         return ()
     return tuple(sorted(words.to_pylist())) if find_numbers(others)[0] or find_stamps(others) else ()
 

@@ -116,7 +116,8 @@ class Column:
             return f"{self.kind} in [{self.low:g}, {self.high:g}]{written}"
         unit = "D" if self.unit == "D" else "s"
         low, high = (str(np.array(int(end), f"M8[{self.unit}]").astype(f"M8[{unit}]")) for end in (self.low, self.high))
-        if self.dtype.startswith(("time32", "time64")):
+        text = not self.dtype.startswith(("time", "date"))
+        if self.dtype.startswith(("time32", "time64")) or (text and StampSpelling(self.spelling).is_clock):
             return f"time of day from {low.split('T')[1]} to {high.split('T')[1]}{written}"
         return f"datetime from {low} to {high}{written}"
 

@@ -34,9 +34,14 @@ _AFFIX = r"(?:[^\w\s.,'+-]{1,3}|[A-Z]{3}|)"  # a sign of a currency, its code, %
 _AFFIXED = re.compile(rf"(\s*)[+-]?({_AFFIX}\s?)[+-]?[\d.,](?:[\d.,' \xa0]*\d)?\.?(?:[eE][+-]?\d+)?(\s?{_AFFIX}\s*)")
 _FINEST = 9  # decimals that a spelling without marks is known by
 _STAMP = re.compile(
-    r"(?:(\d{1,4})([./-])(\d{1,2})\2(\d{1,4}))?(?:([ T]?)(\d{1,2}):\d\d(:\d\d)?(Z|[+-]\d\d:?\d\d)?)?", re.ASCII
+    r"(?:(\d{1,4})([./-])(\d{1,2})\2(\d{1,4}))?(?:([ T]?)(\d{1,2}):\d\d(:\d\d)?( ?[AaPp][Mm])?(Z|[+-]\d\d:?\d\d)?)?",
+    re.ASCII,
 )
-_DIRECTIVE = re.compile(r"%(-?)([YymdHMS])")
+_NAMED = re.compile(r"(?:\d{1,2}([ /.-]{1,2})([A-Za-z]{3,9})\1|([A-Za-z]{3,9}) \d{1,2}, )\d{4}")
+_DIRECTIVE = re.compile(r"%(-?)([YymbBdHIpMS])")
+_MONTHS = ["January", "February", "March", "April", "May", "June", "July"]
+_MONTHS += ["August", "September", "October", "November", "December"]
+_WIDTHS = {"Y": r"\d{4}", "b": "[A-Za-z]{3}", "B": "[A-Za-z]{3,9}", "p": "[AaPp][Mm]"}  # of others one or two digits
 _PLAIN = ("0", "%Y-%m-%d", "%Y-%m-%d %H:%M:%S", "%H:%M:%S", "false|true")  # as Arrow writes
 _OFFSET = re.compile(r"([+-])(\d\d):?(\d\d)$")
 
@@ -160,7 +165,8 @@ class StampSpelling:
     pattern: str
 
     def __post_init__(self) -> None:
-        letters = [letter for _, letter in _DIRECTIVE.findall(self.pattern)]
+        found = [letter for _, letter in _DIRECTIVE.findall(self.pattern)]
+        letters = [{"b": "m", "B": "m", "I": "H"}.get(letter, letter) for letter in found if letter != "p"]
         date = {"Y", "m", "d"} if "Y" in letters else {"y", "m", "d"}
         times: tuple[list[str], ...] = ([], ["H", "M"], ["H", "M", "S"])
         clock = [letter for letter in letters if letter in "HMS"]
@@ -168,6 +174,7 @@ class StampSpelling:
             len(set(letters)) < len(letters)
             or not letters
             or clock not in times
+            or ("I" in found) != ("p" in found)
             or set(letters) - date not in (set(clock), set())
         ):
             raise UsageError(f"a date's format must be one such as %d.%m.%Y or %Y-%m-%d %H:%M, got {self.pattern!r}")
@@ -177,7 +184,12 @@ class StampSpelling:
         """Of what is parsed."""
         if "%Y" not in self.pattern.replace("-", "").replace("y", "Y"):
             return pa.time32("s")
-        return pa.timestamp("s", "UTC" if self._is_zoned else None) if "H" in self.pattern else pa.date32()
+        return pa.timestamp("s", "UTC" if self._is_zoned else None) if "%M" in self.pattern else pa.date32()
+
+    @property
+    def is_clock(self) -> bool:
+        """Whether they are times of day."""
+        return bool(pt.is_time(self.kind))
 
     @property
     def unit(self) -> str:
@@ -199,14 +211,24 @@ class StampSpelling:
         """Of the type `kind`; see `Spelling`."""
         regex, at = "", 0
         for met in _DIRECTIVE.finditer(self.pattern):
-            width = "{4}" if met[2] == "Y" else "{1,2}" if met[1] else "{2}"
-            regex += re.escape(self.pattern[at : met.start()]) + rf"(?P<{met[2]}>\d{width})"
+            width = _WIDTHS.get(met[2], r"\d{1,2}" if met[1] else r"\d{2}")
+            regex += re.escape(self.pattern[at : met.start()]) + rf"(?P<{met[2]}>{width})"
             at = met.end()
         found = pc.extract_regex(pc.utf8_trim_whitespace(texts), f"^{regex}{re.escape(self.pattern[at:])}$")
         found = found.combine_chunks() if isinstance(found, pa.ChunkedArray) else found
         valid = np.asarray(found.is_valid())
         texts_of = {field.name: pc.struct_field(found, number) for number, field in enumerate(found.type)}
+        for name in texts_of.keys() & {"b", "B"}:
+            names = pa.array([month[:3] if name == "b" else month for month in _MONTHS], pa.large_string())
+            number = pc.add(pc.index_in(pc.utf8_capitalize(texts_of.pop(name)), names), 1)
+            texts_of["m"] = number.cast(pa.large_string())
+        halves = texts_of.pop("p", None)
         fields = {name: np.asarray(part.fill_null("0").cast(pa.int64())) for name, part in texts_of.items()}
+        if halves is not None:
+            valid &= (fields["I"] > 0) & (fields["I"] < 13)
+            fields["H"] = fields["I"] % 12 + 12 * np.asarray(
+                pc.utf8_upper(halves.fill_null("AM")).to_numpy(False) == "PM"
+            )
         clock = [fields.get(letter, np.zeros(len(found), np.int64)) for letter in "HMS"]
         seconds = clock[0] * 3600 + clock[1] * 60 + clock[2] - self._shift
         valid &= (clock[0] < 24) & (clock[1] < 60) & (clock[2] < 60)
@@ -242,14 +264,20 @@ class StampSpelling:
             "m": month.astype(np.int64) % 12 + 1,
             "d": (day - month.astype("M8[D]")).astype(np.int64) + 1,
             "H": seconds // 3600,
+            "I": (seconds // 3600 + 11) % 12 + 1,
             "M": seconds // 60 % 60,
             "S": seconds % 60,
         }
         parts, at = [], 0
         for met in _DIRECTIVE.finditer(self.pattern):
-            number = pa.array(fields[met[2]]).cast(pa.large_string())
-            padded = number if met[1] else pc.utf8_lpad(number, 4 if met[2] == "Y" else 2, "0")
-            parts += [_text(self.pattern[at : met.start()]), padded]
+            if met[2] in "bBp":
+                words = ["AM", "PM"] if met[2] == "p" else [name[:3] if met[2] == "b" else name for name in _MONTHS]
+                places = seconds // 43200 if met[2] == "p" else fields["m"] - 1
+                shown = pa.array(words, pa.large_string()).take(pa.array(places))
+            else:
+                shown = pa.array(fields[met[2]]).cast(pa.large_string())
+                shown = shown if met[1] else pc.utf8_lpad(shown, 4 if met[2] == "Y" else 2, "0")
+            parts += [_text(self.pattern[at : met.start()]), shown]
             at = met.end()
         joined = pc.binary_join_element_wise(*parts, _text(self.pattern[at:]), _text(""))
         return pc.if_else(values.is_valid(), joined, _text(None))
@@ -306,20 +334,28 @@ def find_numbers(texts: pa.ChunkedArray, decimal: str = "") -> tuple[NumberSpell
 
 def find_stamps(texts: pa.ChunkedArray) -> list[StampSpelling]:
     """How distinct texts, without nulls, may be written as dates or times; the likeliest first, none if they are not."""
-    if not len(texts) or not (met := _STAMP.fullmatch(texts[0].as_py())) or not met[0]:
+    if not len(texts):
         return []
-    first, mark, _, last, gap, hours, seconds, zone = met.groups("")
+    shown = texts[0].as_py().strip()
+    named = _NAMED.match(shown)
+    if not shown or not (met := _STAMP.fullmatch(shown[named.end() if named else 0 :])):
+        return []
+    first, mark, _, last, gap, hours, seconds, half, zone = met.groups("")
     dates = [""]
-    if mark:
+    if named:
+        months = ("%b", "%B") if len(named[2] or named[3]) == 3 else ("%B",)
+        dates = [f"%d{named[1]}{month}{named[1]}%Y" if named[1] else f"{month} %d, %Y" for month in months]
+    elif mark:
         year = "%Y" if len(last) == 4 else "%y"
         orders = ["%d{0}%m{0}" + year, "%m{0}%d{0}" + year]
         dates = [order.format(mark) for order in (orders[::-1] if mark == "/" else orders)]
         dates = [f"%Y{mark}%m{mark}%d"] if len(first) == 4 else dates if len(last) in (2, 4) else []
-    clock = f"{gap}%H:%M{':%S' * bool(seconds)}{zone}" if hours else ""
+    hour = f"%I:%M{':%S' * bool(seconds)}{half[:-2]}%p" if half else f"%H:%M{':%S' * bool(seconds)}"
+    clock = f"{gap}{hour}{zone}" if hours else ""
     found = []
     for date in dates:
         padded = date + clock
-        bare = re.sub(r"%([mdH])", r"%-\1", padded)
+        bare = re.sub(r"%([mdHI])", r"%-\1", padded)
         spellings = (StampSpelling(pattern) for pattern in (padded, bare))
         if spelling := next((spelling for spelling in spellings if spelling.parse(texts).null_count == 0), None):
             found.append(spelling)

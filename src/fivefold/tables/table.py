@@ -116,6 +116,14 @@ class Table:
         new = self._replacements(self.spelled(schema), cells, where, [pa.large_string()] * len(self.names))
         return self.text.block.replaced(new, self.text.file.dialect.separator)
 
+    def written(self, schema: TableSchema, cells: np.ndarray, where: np.ndarray) -> pa.Table:
+        """Like `spliced`, as a table of texts, for another dialect."""
+        new = self._replacements(self.spelled(schema), cells, where, [pa.large_string()] * len(self.names))
+        columns = [self.texts(at) for at in range(len(self.names))]
+        for at, (rows, texts) in new.items():
+            columns[at] = pc.replace_with_mask(columns[at], pa.array(rows), texts)
+        return pa.table(columns, list(self.names))
+
     def spelled(self, schema: TableSchema) -> TableSchema:
         """The schema with columns spelled as they are in this table's text."""
         spellings = self.text.spellings if self.text else {}
