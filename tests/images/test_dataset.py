@@ -10,7 +10,9 @@ from PIL import Image
 from fivefold.errors import DataError, UsageError
 from fivefold.images import builtin
 from fivefold.images.dataset import make_items, read_items
-from fivefold.images.files import encode_png
+from fivefold.images.dataset import open as open_images
+from fivefold.images.files import Output
+from fivefold.images.formats import encode_png
 from fivefold.images.schema import ImageSchema
 
 SIZE = (5, 7)
@@ -33,8 +35,8 @@ def lay(folder, **images):
     return folder
 
 
-def schema(channels, dtype="uint8"):
-    return ImageSchema(*SIZE, channels, dtype, 0.0, float(np.iinfo(dtype).max))
+def schema(channels, size=SIZE, dtype="uint8"):
+    return ImageSchema(*size, channels, dtype, 0.0, float(np.iinfo(dtype).max))
 
 
 HOLES = np.zeros((*SIZE, 1), np.uint8)
@@ -141,7 +143,7 @@ def test_folder_without_images(tmp_path, names):
         ("a.tif", "can't be read as an image"),
         ("a.npy", "can't be read as a NumPy array"),
         ("a.npz", "can't be read as a NumPy archive"),
-        ("a.gz", "can't be read as an IDX file"),
+        ("a.gz", "isn't an IDX file"),
         ("a-idx3-ubyte", "isn't an IDX file"),
     ],
 )
@@ -200,7 +202,7 @@ def test_colour_for_a_grey_model_is_refused(tmp_path):
 
 def test_tiffs_keep_four_channels_without_alpha(tmp_path):
     pixels = np.dstack([COLOUR, HOLES]).astype(np.float32) / 255
-    tifffile.imwrite(tmp_path / "a.tif", pixels, photometric="rgb")
+    tifffile.imwrite(tmp_path / "a.tif", pixels, photometric="rgb", extrasamples=["unspecified"])
     items = read_items(tmp_path)
     np.testing.assert_array_equal(items.values[0], pixels)
     assert items.hidden is None
@@ -344,7 +346,7 @@ def test_bad_masks(tmp_path, name, message):
 def test_items_are_checked_against_another_schema_and_keep_their_parts(tmp_path):
     lay(tmp_path, x__a=with_alpha(GREY, HOLES), y__b=GREY)
     items = read_items(tmp_path)
-    again = read_items(items, schema(1, "uint16"), mask=np.eye(*SIZE))
+    again = read_items(items, schema(1, dtype="uint16"), mask=np.eye(*SIZE))
     assert (again.names, again.source) == (items.names, items.source)
     assert again.labels.tolist() == ["x", "y"]
     assert again.schema.dtype == "uint16"
@@ -362,3 +364,90 @@ def test_masks_in_a_folder_go_by_name(tmp_path):
         read_items(tmp_path / "images", mask=tmp_path / "same")
     with pytest.raises(DataError, match=r"named like the items, got c.png for b.png"):
         read_items(tmp_path / "images", mask=tmp_path / "other")
+
+
+@pytest.mark.situation("an array whose last axis may be colour or width, as (64, 64, 3)", "asked about: --axes")
+def test_ambiguous_arrays_are_asked_about():
+    values = noise(9, 8, 3)
+    with pytest.raises(
+        DataError, match=r"array: shape \(9, 8, 3\) may be one picture in colour or 9 in grey.*`axes`: YXC"
+    ):
+        read_items(values)
+    np.testing.assert_array_equal(read_items(values, axes="YXC").values, values[None])
+    np.testing.assert_array_equal(read_items(values, axes="nyx").values, values[..., None])
+    np.testing.assert_array_equal(read_items(values, schema(3, (9, 8))).values, values[None])
+
+
+@pytest.mark.situation("arrays with the channels first, as networks take them", "refused with the remedy: --axes NCYX")
+def test_channels_first(tmp_path):
+    values = noise(6, 3, 8, 9)
+    np.save(tmp_path / "a.npy", values)
+    with pytest.raises(DataError, match="as NCYX"):
+        read_items(tmp_path / "a.npy")
+    np.testing.assert_array_equal(read_items(tmp_path / "a.npy", axes="NCYX").values, values.transpose(0, 2, 3, 1))
+
+
+@pytest.mark.situation("a folder with other files among the pictures", "counted by ending, and said")
+def test_what_is_not_read_is_counted(tmp_path):
+    lay(tmp_path, a=GREY, b=GREY)
+    for name in ("notes.txt", "x.dcm", "y.dcm"):
+        (tmp_path / name).touch()
+    found = open_images(tmp_path).check()
+    assert [str(doubt) for doubt in found.doubts] == [f"{tmp_path}: 3 files are not read: 2 .dcm, 1 .txt"]
+    assert found.findings["files"] == "2"
+
+
+@pytest.mark.situation(
+    "files that can't be read among the pictures", "all named at once; left out with --skip-unreadable"
+)
+def test_unreadable_files_are_named_at_once(tmp_path):
+    lay(tmp_path, a=GREY, z=GREY)
+    for number in range(25):
+        (tmp_path / f"b{number:02d}.png").write_text("no picture")
+    with pytest.raises(
+        DataError, match=r"25 of 27 images can't be read \(`skip_unreadable`.*b00\.png.*b19\.png.*; and 5 more"
+    ) as caught:
+        read_items(tmp_path)
+    assert len(str(caught.value).splitlines()) == 1
+    assert "b20.png" not in str(caught.value)
+    dataset = open_images(tmp_path, skip_unreadable=True)
+    assert dataset.items.names == ("a.png", "z.png")
+    assert "25 of 27 images are left out" in str(dataset.check().doubts[0])
+    (tmp_path / "bad").mkdir()
+    (tmp_path / "bad" / "a.png").write_text("no picture")
+    with pytest.raises(DataError, match="can't be read as an image"):
+        read_items(tmp_path / "bad", skip_unreadable=True)
+
+
+def test_pages_are_items_with_names(tmp_path):
+    tifffile.imwrite(tmp_path / "s.tif", noise(3, 5, 7), photometric="minisblack")
+    tifffile.imwrite(tmp_path / "t.tif", noise(5, 7), photometric="minisblack")
+    items = read_items(tmp_path, pages="items")
+    assert items.names == ("s-0.tif", "s-1.tif", "s-2.tif", "t.tif")
+    assert open_images(items).check().findings["pages, each an item"] == "1 of 2 files"
+
+
+def test_files_come_back_in_their_own_format(tmp_path):
+    folder, out = tmp_path / "in", tmp_path / "out"
+    folder.mkdir()
+    tifffile.imwrite(folder / "a.tif", GREY[..., 0], photometric="minisblack")
+    tifffile.imwrite(folder / "b.tif", GREY[..., 0], photometric="minisblack")
+    Image.fromarray(GREY[..., 0]).save(folder / "c.jpg")
+    Image.fromarray(GREY[..., 0]).save(folder / "d.jpg")
+    items = read_items(folder)
+    changed = items.values.copy()
+    changed[[0, 2]] //= 2
+    Output.at(out).put(items, changed, replace=True)
+    assert sorted(path.name for path in out.iterdir()) == ["a.tif", "b.tif", "c.png", "d.jpg"]
+    assert (out / "b.tif").read_bytes() == (folder / "b.tif").read_bytes()
+    assert (out / "d.jpg").read_bytes() == (folder / "d.jpg").read_bytes()
+    np.testing.assert_array_equal(read_items(out / "a.tif").values, changed[:1])
+    np.testing.assert_array_equal(read_items(out / "c.png").values, changed[2:3])
+
+
+def test_a_picture_with_holes_is_not_copied(tmp_path):
+    (tmp_path / "in").mkdir()
+    (tmp_path / "in" / "a.png").write_bytes(encode_png(np.concatenate([GREY, HOLES], axis=2)))
+    items = read_items(tmp_path / "in")
+    Output.at(tmp_path / "out").put(items, items.values, replace=True)
+    assert read_items(tmp_path / "out").hidden is None

@@ -5,16 +5,21 @@ import pytest
 
 from fivefold.errors import DataError, UsageError
 from fivefold.images import files
-from fivefold.images.files import Output, list_images, make_sheet, read_image
+from fivefold.images.files import Output, list_images, make_sheet
+from fivefold.images.formats import Reading, read_picture
 
 VALUES = np.random.default_rng(0).integers(0, 255, (3, 4, 5, 1), np.uint8)
 ENDINGS = ["", ".npy", ".npz", ".png", ".NPY", ".NPZ", ".PNG"]
 
 
+def read_image(path):
+    return read_picture(path).pixels[0]
+
+
 def stored(path):
     ending = path.suffix.lower()
     if ending == "":
-        return np.stack([read_image(each) for each in list_images(path)])
+        return np.stack([read_image(file) for file in list_images(path)[0]])
     if ending == ".png":
         return read_image(path)
     loaded = np.load(path)
@@ -51,27 +56,38 @@ def test_arrays_are_kept_as_they_are(tmp_path, ending, dtype):
 
 
 @pytest.mark.parametrize(
-    ("values", "low", "high", "expected"),
+    ("values", "name", "expected"),
     [
-        (np.array([0, 7, 255], np.uint8), 0.0, 15.0, [0, 7, 255]),
-        (np.array([0, 7, 65535], np.uint16), 0.0, 4095.0, [0, 7, 65535]),
-        (np.array([-2.0, 0.0, 2.0, 9.0, -9.0]), -2.0, 2.0, [0, 128, 255, 255, 0]),
-        (np.array([0.0, 0.2, 1.0], np.float32), 0.0, 1.0, [0, 51, 255]),
-        (np.array([False, True]), 0.0, 1.0, [0, 255]),
-        (np.array([0, 1023], np.int64), 0.0, 1023.0, [0, 255]),
+        (np.array([0, 7, 255], np.uint8), "0.png", [0, 7, 255]),
+        (np.array([0, 7, 65535], np.uint16), "0.png", [0, 7, 65535]),
+        (np.array([False, True]), "0.png", [0, 255]),
+        (np.array([-2.0, 0.0, 2.5, 1e9]), "0.tif", [-2.0, 0.0, 2.5, 1e9]),
+        (np.array([-3, 0, 1023], np.int64), "0.tif", [-3, 0, 1023]),
     ],
 )
-def test_pngs_hold_integers_as_they_are_and_others_scaled(tmp_path, values, low, high, expected):
-    write(tmp_path / "out", values.reshape(1, 1, -1, 1), low, high)
+def test_folders_hold_values_as_they_are(tmp_path, values, name, expected):
+    write(tmp_path / "out", values.reshape(1, 1, -1, 1))
+    assert names_in(tmp_path / "out") == [name]
     pixels = stored(tmp_path / "out")
-    assert pixels.dtype == (np.uint16 if values.dtype == np.uint16 else np.uint8)
+    assert pixels.dtype == (np.uint8 if values.dtype == bool else values.dtype)
     assert pixels.ravel().tolist() == expected
+
+
+def test_sheets_scale_what_png_cannot_hold(tmp_path):
+    write(tmp_path / "out.png", np.array([-2.0, 0.0, 2.0, 9.0, -9.0]).reshape(1, 1, -1, 1), -2.0, 2.0)
+    assert read_image(tmp_path / "out.png").ravel().tolist() == [0, 128, 255, 255, 0]
+
+
+def test_a_tiff_holds_all_items_as_pages(tmp_path):
+    values = np.random.default_rng(0).normal(size=(3, 4, 5, 3)).astype(np.float32)
+    write(tmp_path / "out.tif", values)
+    np.testing.assert_array_equal(read_picture(tmp_path / "out.tif", Reading(pages="items")).pixels, values)
 
 
 @pytest.mark.situation("images to a file that ends in .csv, .jpg, …", "refused in one line")
 @pytest.mark.parametrize("ending", [".txt", ".jpg", ".csv", ".v2"])
 def test_other_endings_are_refused(tmp_path, ending):
-    with pytest.raises(UsageError, match=r"`output` must be a folder, \.npy, \.npz or \.png"):
+    with pytest.raises(UsageError, match=r"`output` must be a folder, \.npy, \.npz, \.png or \.tif"):
         Output.at(tmp_path / f"out{ending}", force=True)
 
 

@@ -26,7 +26,7 @@ _Workers = Annotated[
 
 
 @app.command()
-@options.spelled_out(options.reading("compress"))
+@options.reading("compress")
 def compress(
     model: options.Model,
     data: options.Data,
@@ -57,17 +57,17 @@ def compress(
 
     if output != _PIPE:
         check_free(output, force)
-    reading["resize"] = options.parse_size(reading["resize"])
+    how = options.parse_reading(reading)
     from fivefold.storage import load
 
     fitted = load(model)
     chosen = ArchiveOptions(lossy, step, block_items, verify, embed_model, _workers(workers))
     if output == _PIPE:
-        write_archive(fitted, data, sys.stdout.buffer, chosen, **reading)
+        write_archive(fitted, data, sys.stdout.buffer, chosen, **how)
         return
     with atomic_file(output) as temporary:
         with temporary.open("wb") as file:
-            written = write_archive(fitted, data, file, chosen, **reading)
+            written = write_archive(fitted, data, file, chosen, **how)
         size_on_disk = temporary.stat().st_size
     bits = 8 * size_on_disk / (written.items * written.elements)
     figures = {"items": written.items, "bytes": size_on_disk, "bits_per_element": bits}

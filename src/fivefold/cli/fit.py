@@ -28,15 +28,12 @@ _READING: dict[str, tuple[Any, typer.models.OptionInfo]] = {
     "corruption": (str, typer.Option(metavar="KIND=SHARE,…", help=_CORRUPTION)),
     "schema": (Path, typer.Option(metavar="JSON", help=_SCHEMA)),
     "kind": (str, typer.Option(help="What DATA are: images, tables, series. [default: what they look like]")),
-    "time": (str, typer.Option(metavar="COLUMN", help="When each step is. Implies --kind series.")),
-    "ids": (str, typer.Option("--id", metavar="COLUMN", help="Likewise: of which series each row is.")),
     "window": (int, typer.Option(help="Steps of a window. [default: chosen from the data]")),
     "tolerance": (float, typer.Option(help="Share of a step that time stamps may be off an even grid. [default: 0.5]")),
     "time_zone": (str, typer.Option(metavar="ZONE", help="Of local time stamps, such as Europe/Berlin.")),
     "stride": (int, typer.Option(help="Steps from one window to the next. [default: a quarter of --window]")),
     "context": (bool, typer.Option("--context/--no-context", help=_CONTEXT)),
-    **options.READING,
-}
+} | options.READING
 _FIELDS: tuple[tuple[type, tuple[str, ...]], ...] = (
     (NetworkConfig, ("latent_dim", "likelihood")),
     (ContextConfig, ("field", "context_width", "context_depth", "context_learning_rate", "positions")),
@@ -153,7 +150,7 @@ def _open(
 def _parsed(settings: Mapping[str, Any]) -> dict[str, Any]:
     """The settings that are given, those that are written in a way of their own read."""
     given = {name: value for name, value in settings.items() if value is not None}
-    given |= {"resize": options.parse_size(given["resize"])} if "resize" in given else {}
+    given |= options.parse_reading({name: given.pop(name) for name in options.READING if name in given})
     if missing := options.parse_columns("missing", given.pop("missing", None)):
         given["missing"] = {name: value.split("|") for name, value in missing.items()}
     return given | ({"schema": options.read_json("schema", given["schema"])} if "schema" in given else {})

@@ -25,7 +25,7 @@ _Codes = Annotated[Path, typer.Option("-o", "--output", metavar="CODES", help="A
 
 
 @app.command()
-@options.spelled_out(options.reading("encode"))
+@options.reading("encode")
 def encode(
     model: options.Model,
     data: options.Data,
@@ -142,6 +142,7 @@ def generate(
 
 
 @app.command()
+@options.reading("morph")
 def morph(
     model: options.Model,
     data: options.Data,
@@ -149,16 +150,16 @@ def morph(
     start: Annotated[int, typer.Option("--from", help="Number of the first item, from 0.")],
     end: Annotated[int, typer.Option("--to", help="Number of the last item.")],
     steps: Annotated[int, typer.Option(help="How many items, ends included.")] = 12,
-    resize: options.Resize = None,
     force: options.Force = False,
     json: options.Json = False,
+    **reading: Any,
 ) -> None:
     """Change one item into another along a line in latent space."""
     if steps < 2:
         raise UsageError(f"--steps must be at least 2, got {steps}")
     fitted, modality = _load(model)
     place = modality.data.place(output, force)
-    items = _open_data(fitted, modality, data, "morph", {}, resize=resize).all_items()
+    items = _open_data(fitted, modality, data, "morph", {}, **reading).all_items()
 
     import numpy as np
 
@@ -173,7 +174,7 @@ def morph(
 
 
 @app.command()
-@options.spelled_out(options.reading("denoise"))
+@options.reading("denoise")
 def denoise(
     model: options.Model,
     data: options.Data,
@@ -213,7 +214,7 @@ def denoise(
 
 
 @app.command()
-@options.spelled_out(options.reading("impute"))
+@options.reading("impute")
 def impute(
     model: options.Model,
     data: options.Data,
@@ -245,7 +246,7 @@ def impute(
 
 
 @app.command()
-@options.spelled_out(options.reading("detect"))
+@options.reading("detect")
 def detect(
     model: options.Model,
     data: options.Data,
@@ -317,11 +318,11 @@ def _open_data(
     fitted: FittedModel, modality: Modality, data: str, verb: str, places: Mapping[str, Any], **reading: Any
 ) -> Dataset:
     """The data, whose results are to go to `places`."""
-    reading["resize"] = options.parse_size(reading.get("resize"))
-    modality.refuse(verb, **reading)
+    how = options.parse_reading(reading)
+    modality.refuse(verb, **how)
     from fivefold.dataset import open_data
 
-    return open_data(data, fitted.schema, **reading).to(places)
+    return open_data(data, fitted.schema, **how).to(places)
 
 
 def _read_one(text: str, fitted: FittedModel, modality: Modality) -> Any:

@@ -27,10 +27,11 @@ def setting(config: type, name: str, flag: str | None = None) -> typer.models.Op
     return typer.Option("--" + (flag or name).replace("_", "-"), help=help, show_default=False)
 
 
-MASK = "Nonzero = missing: an array or images, for all items or each."
-RESIZE = "Bring image files to this size."
-_TEXT, _FOUND = "Of a table that is text:", "[default: as found]"
+_TEXT = "Of a table in text:"
+_FOUND = "[default: what is found]"
 READING: dict[str, tuple[Any, typer.models.OptionInfo]] = {
+    "time": (str, typer.Option(metavar="COLUMN", help="When each step is. Implies --kind series.")),
+    "ids": (str, typer.Option("--id", metavar="COLUMN", help="Likewise: of which series each row is.")),
     "separator": (str, typer.Option(metavar="CHAR", help=f"{_TEXT} between cells: a character, or tab. {_FOUND}")),
     "decimal": (str, typer.Option(metavar="MARK", help=f"{_TEXT} . or , where numbers may have either. {_FOUND}")),
     "encoding": (str, typer.Option(help=f"{_TEXT} such as utf-8, cp1252. {_FOUND}")),
@@ -39,8 +40,17 @@ READING: dict[str, tuple[Any, typer.models.OptionInfo]] = {
         list[str],
         typer.Option(metavar="COLUMN=VALUE|…", help="What stands for missing, such as price=-999|?."),
     ),
-    "mask": (Path, typer.Option(metavar="MASKS", help=MASK)),
-    "resize": (str, typer.Option(metavar="HxW", help=RESIZE)),
+    "mask": (Path, typer.Option(metavar="MASKS", help="Nonzero = missing: an array or images, for all items or each.")),
+    "resize": (str, typer.Option(metavar="HxW", help="Bring image files to this size.")),
+    "axes": (
+        str,
+        typer.Option(metavar="LETTERS", help="Of an array or a TIFF: Y, X: sides, C: channels, others: items."),
+    ),
+    "pages": (
+        str,
+        typer.Option(help="What several pictures in one file are: items, channels, or first for that alone."),
+    ),
+    "skip_unreadable": (bool, typer.Option("--skip-unreadable", help="Leave out image files that can't be read.")),
 }
 Model = Annotated[Path, typer.Argument(metavar="MODEL", help="A model folder.", show_default=False)]
 Data = Annotated[
@@ -61,31 +71,21 @@ Items = Annotated[
     ),
 ]
 Folder = Annotated[Path, typer.Option("-o", "--output", metavar="DIR", help="Folder for the report.")]
-Mask = Annotated[
-    Path | None,
-    typer.Option("--mask", metavar="MASKS", help=MASK),
-]
-Resize = Annotated[str | None, typer.Option("--resize", metavar="HxW", help=RESIZE)]
 Seed = Annotated[int, typer.Option("--seed", help="Seed of everything random.")]
 Force = Annotated[bool, typer.Option("--force", help="Overwrite the output.")]
 Json = Annotated[bool, typer.Option("--json", help="Print the figures as JSON.")]
 Quiet = Annotated[bool, typer.Option("--quiet", "-q", help="No progress bar, no summary.")]
 
 
-def reading(verb: str) -> dict[str, tuple[Any, typer.models.OptionInfo]]:
-    """How a verb's data are to be read."""
-    return {name: option for name, option in READING.items() if name in options_of(verb)}
-
-
-def spelled_out(settings: Mapping[str, tuple[Any, typer.models.OptionInfo]]) -> Callable[[Any], Any]:
-    """Of a command: its `**settings` as options, by name their types and how they are shown."""
+def spelled_out(named: Mapping[str, tuple[Any, typer.models.OptionInfo]]) -> Callable[[Any], Any]:
+    """Of a command: its last parameter, of further options by name, spelled out as these; None where one is not given."""
 
     def spell_out(command: Any) -> Any:
         signature = inspect.signature(command, eval_str=True)
         *shown, _ = signature.parameters.values()
-        for name, (kind, option) in settings.items():
-            hint: Any = Annotated[kind | None, option]
-            shown.append(inspect.Parameter(name, inspect.Parameter.KEYWORD_ONLY, default=None, annotation=hint))
+        for name, (kind, option) in named.items():
+            how: dict[str, Any] = {"default": None, "annotation": Annotated[kind | None, option]}
+            shown.append(inspect.Parameter(name, inspect.Parameter.KEYWORD_ONLY, **how))
         command.__signature__ = signature.replace(parameters=shown)
         command.__annotations__ = {parameter.name: parameter.annotation for parameter in shown}
         return command
@@ -93,10 +93,19 @@ def spelled_out(settings: Mapping[str, tuple[Any, typer.models.OptionInfo]]) -> 
     return spell_out
 
 
-def parse_size(text: str | None) -> tuple[int, int] | None:
+def reading(verb: str) -> Callable[[Any], Any]:
+    """Of a command: its `**reading` spelled out as how the data of this verb may be read."""
+    return spelled_out({name: option for name, option in READING.items() if name in options_of(verb)})
+
+
+def parse_reading(given: Mapping[str, Any]) -> dict[str, Any]:
+    """How data are to be read, as far as that is said; raises `UsageError`."""
+    found = {name: value for name, value in given.items() if value not in (None, False)}
+    return found | ({"resize": parse_size(found["resize"])} if "resize" in found else {})
+
+
+def parse_size(text: str) -> tuple[int, int]:
     """`HxW` as `(height, width)`; raises `UsageError`."""
-    if text is None:
-        return None
     height, _, width = text.lower().replace("×", "x").partition("x")
     if not (height.isdecimal() and width.isdecimal() and 0 < int(height) <= 1 << 14 and 0 < int(width) <= 1 << 14):
         raise UsageError(f"--resize must be HxW with sides from 1 to {1 << 14}, such as 64x48; got {text!r}")

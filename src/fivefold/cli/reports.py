@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json as json_module
 import time
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -36,6 +36,7 @@ _Against = Annotated[str | None, typer.Option(metavar="specialists", help=_AGAIN
 
 
 @app.command()
+@options.reading("evaluate")
 def report(
     model: options.Model,
     data: options.Data,
@@ -46,21 +47,20 @@ def report(
     ] = None,
     thorough: Annotated[bool, typer.Option("--thorough", help="Three seeds, and quality by size of code.")] = False,
     against: _Against = None,
-    mask: options.Mask = None,
-    resize: options.Resize = None,
     seed: options.Seed = 0,
     force: options.Force = False,
     json: options.Json = False,
     quiet: options.Quiet = False,
+    **reading: Any,
 ) -> None:
     """Measure the five jobs on DATA: report.html, report.json and the pictures."""
     _prepare(output, seed, force, quiet)
-    size = options.parse_size(resize)
+    how = options.parse_reading(reading)
     from fivefold.storage import load
 
     fitted = load(model)
     modality_of(fitted.schema).refuse("evaluate", thorough=thorough)
-    items, train_items = _read_sets(fitted, data, train, mask, size)
+    items, train_items = _read_sets(fitted, data, train, how)
     if against is not None:
         _check_rivals(_JOBS, fitted, train_items)
     extent = {"thorough": thorough, "against": against is not None}
@@ -70,6 +70,7 @@ def report(
 
 
 @app.command()
+@options.reading("evaluate")
 def evaluate(
     model: options.Model,
     data: options.Data,
@@ -79,18 +80,17 @@ def evaluate(
         str | None, typer.Option(metavar="DATA", help="Training items, for the specialists; mnist has its own.")
     ] = None,
     json: Annotated[Path | None, typer.Option("--json", metavar="FILE", help="Write the figures here, JSON.")] = None,
-    mask: options.Mask = None,
-    resize: options.Resize = None,
     seed: options.Seed = 0,
     force: options.Force = False,
     quiet: options.Quiet = False,
+    **reading: Any,
 ) -> None:
     """Measure the five jobs on DATA, each beside its specialists, and say where others do better."""
     options.check_seed(seed)
     chosen = None if jobs is None else [job.strip() for job in jobs.split(",")]
     if unknown := [job for job in chosen or () if job not in _JOBS]:
         raise UsageError(f"--jobs must be some of {', '.join(_JOBS)}; got {unknown[0]!r}")
-    size = options.parse_size(resize)
+    how = options.parse_reading(reading)
     if quiet:
         silence()
     from fivefold.atomic import atomic_file, check_free
@@ -103,7 +103,7 @@ def evaluate(
     from fivefold.storage import load
 
     fitted = load(model)
-    items, train_items = _read_sets(fitted, data, train, mask, size)
+    items, train_items = _read_sets(fitted, data, train, how)
     if against is not None:
         _check_rivals(chosen or _JOBS, fitted, train_items)
     figures, comparisons = evaluate(fitted, items, chosen, train=train_items, against=against is not None, seed=seed)
@@ -164,16 +164,14 @@ def _check_rivals(jobs: Sequence[str], fitted: FittedModel, train: Dataset | Non
         raise UsageError("--against specialists needs --train DATA: they are trained on the model's training items")
 
 
-def _read_sets(
-    fitted: FittedModel, data: str, train: str | None, mask: Path | None, size: tuple[int, int] | None
-) -> tuple[Any, Any]:
+def _read_sets(fitted: FittedModel, data: str, train: str | None, how: Mapping[str, Any]) -> tuple[Any, Any]:
     """The data to measure on, and the training data; built-in sets have their own."""
     modality = modality_of(fitted.schema)
-    modality.refuse("evaluate", mask=mask, resize=size)
-    reading = {name: value for name, value in (("resize", size),) if value is not None}
-    dataset = modality.data.open(data, fitted.schema, **({} if mask is None else {"mask": mask}), **reading)
+    modality.refuse("evaluate", **how)
+    dataset = modality.data.open(data, fitted.schema, **how)
     train = modality.data.TRAINING_SETS.get(data) if train is None else train
-    return dataset, None if train is None else modality.data.open(train, fitted.schema, **reading)
+    others = {name: value for name, value in how.items() if name != "mask"}
+    return dataset, None if train is None else modality.data.open(train, fitted.schema, **others)
 
 
 def _print_table(rows: Sequence[Sequence[str]], *header: str, title: str | None = None) -> None:

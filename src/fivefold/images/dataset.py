@@ -4,15 +4,18 @@ from __future__ import annotations
 
 import warnings
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any, Literal, cast
 
 import numpy as np
 
 from fivefold.arrays import count_axes, read_array_file
 from fivefold.dataset import ItemSet
 from fivefold.errors import DataError, UsageError
-from fivefold.images.files import IMAGE_ENDINGS, IMAGE_OR, Output, Pictures, read_folder, read_images, read_mask
+from fivefold.findings import Check, Doubt
+from fivefold.images.files import IMAGE_OR, ImageFiles, Images, Output, read_folder, read_images, read_mask
+from fivefold.images.formats import IMAGE_ENDINGS, Reading, arrange
 from fivefold.images.schema import ImageSchema, infer_schema
 from fivefold.items import Items
 
@@ -21,6 +24,7 @@ Split = Literal["train", "test"]
 TEST_SETS = {"mnist": "mnist:test", "mnist:train": "mnist:test"}
 TRAINING_SETS = {"mnist": "mnist:train", "mnist:test": "mnist:train"}
 _CHUNK_ELEMENTS = 1 << 24
+_CHECKED = 256  # items looked at together for what is missing
 
 
 def recognises(source: Any) -> bool:
@@ -30,9 +34,35 @@ def recognises(source: Any) -> bool:
     return (count_axes(source) or 0) > 2
 
 
+class ImageSet(ItemSet):
+    """Images in memory."""
+
+    def check(self) -> Check:
+        """What the files were taken for, and what is missing."""
+        schema, origin = cast(ImageSchema, self.schema), self.items.origin
+        findings = {
+            "images": f"{schema.describe()}, {'real numbers' if schema.levels is None else f'{schema.levels:,} levels'}"
+        }
+        doubts: list[Doubt] = []
+        if isinstance(origin, ImageFiles):
+            findings |= {"files": f"{len(origin.paths):,}"} | dict(origin.findings)
+            if schema.channels in (2, 4):
+                findings["alpha"] = (
+                    "a channel like the others" if origin.alpha else "none: the last channel is no opacity"
+                )
+            doubts += origin.doubts
+        if self.items.labels is not None:
+            findings["labels"] = f"{len(np.unique(self.items.labels)):,}"
+        if hidden := sum(int((~self.items.visible(rows)).sum()) for rows in self.items.batches(_CHECKED)):
+            findings["missing"] = f"{hidden:,} of {self.items.values.size:,} elements"
+        if len(self) == 1:
+            doubts.append(Doubt(self.source, "one picture is too few to fit to; cut it into tiles, or give more"))
+        return Check(self.summary, findings, doubts)
+
+
 def open(source: Any, schema: ImageSchema | None = None, **reading: Any) -> ItemSet:
     """See `read_items`."""
-    return ItemSet(read_items(source, schema, **reading))
+    return ImageSet(read_items(source, schema, **reading))
 
 
 def place(path: Path, force: bool, role: str = "") -> Output:
@@ -52,8 +82,8 @@ def read_items(
     schema: ImageSchema | None = None,
     *,
     mask: Mask = None,
-    resize: tuple[int, int] | None = None,
     split: Split = "test",
+    **reading: Any,
 ) -> Items:
     """Read and check a set of images.
 
@@ -63,33 +93,43 @@ def read_items(
         image; a `.npy`, `.npz` or IDX file (`.gz` too); or an array `(n, h, w[, c])`, or `(h, w)` of one image
     schema : that of a fitted model, which the items must fit
     mask : nonzero = missing; an array, an array file, an image or a folder of images of the items' shape, or of one's
-    resize : `(height, width)` to bring images of a folder to
     split : what `mnist` alone means
+    reading : `axes`, `pages`, `resize` and `skip_unreadable`; see `formats.Reading`. Of arrays `axes` and `pages`
 
     Raises
     ------
     DataError : if it can't be read or doesn't fit; the message names the file or the item
     UsageError : if `resize` is given for what isn't images in files
     """
+    how = Reading(**reading)
     if isinstance(source, ItemSet):
         source = source.items
     if isinstance(source, Items):
-        if schema in (None, source.schema) and mask is None and resize is None:
+        if schema in (None, source.schema) and mask is None and how == Reading():
             return source
         if not isinstance(source.schema, ImageSchema):
             wanted = schema.describe() if schema else "images"
             raise DataError(f"{source.source}: must be {wanted}, got {source.schema.describe()}")
-        pictures, name = Pictures(source.values, source.labels, source.names, source.hidden), source.source
+        origin = source.origin if isinstance(source.origin, ImageFiles) else None
+        images, name = Images(source.values, source.labels, source.names, source.hidden, origin), source.source
     elif isinstance(source, str | Path):
         name = str(source)
-        pictures = _read_named(name, schema, resize, split)
+        images = _read_named(name, schema, how, split)
     else:
-        pictures, name = Pictures(_as_array(source)), "array"
-    if resize is not None and (pictures.names is None or isinstance(source, Items)):
+        images, name = Images(_as_array(source)), "array"
+    if how.resize is not None and (images.names is None or isinstance(source, Items)):
         raise UsageError(f"`resize` goes with image files; {name} is none")
-    masks = (pictures.hidden, None if mask is None else read_mask(mask, resize, pictures.names))
+    if how.axes is not None and images.origin is None:
+        images = replace(images, values=arrange(images.values, how.axes, how.pages, name))
+    elif schema is None and images.values.ndim == 3 and images.values.shape[2] in (3, 4):
+        shape = images.values.shape
+        raise DataError(
+            f"{name}: shape {shape} may be one picture in colour or {shape[0]} in grey; say which with `axes`: YXC or NYX"
+        )
+    masks = (images.hidden, None if mask is None else read_mask(mask, how, images.names))
     present = [array for array in masks if array is not None]
-    return make_items(pictures.values, schema, name, present, pictures.names, pictures.labels)
+    items = make_items(images.values, schema, name, present, images.names, images.labels)
+    return replace(items, origin=images.origin)
 
 
 def _as_array(source: Any) -> np.ndarray:
@@ -98,24 +138,24 @@ def _as_array(source: Any) -> np.ndarray:
     return np.asarray(source)
 
 
-def _read_named(name: str, schema: ImageSchema | None, resize: tuple[int, int] | None, split: Split) -> Pictures:
+def _read_named(name: str, schema: ImageSchema | None, how: Reading, split: Split) -> Images:
     builtin, _, asked = name.partition(":")
     if builtin == "mnist" and asked in ("", "train", "test"):
         from fivefold.images.builtin import load_mnist
 
-        return Pictures(*load_mnist(asked or split))
+        return Images(*load_mnist(asked or split))
     if name == "letters":
         from fivefold.images.builtin import render_letters
 
-        return Pictures(*render_letters())
+        return Images(*render_letters())
     path = Path(name)
     if not path.exists():
         raise DataError(f"{name}: no such file or folder, nor a built-in set (mnist, mnist:train, mnist:test, letters)")
     if path.is_dir():
-        return read_folder(path, schema, resize)
+        return read_folder(path, schema, how)
     if path.suffix.lower() in IMAGE_ENDINGS:
-        return read_images([path], path.parent, schema, resize)
-    return Pictures(*read_array_file(path, IMAGE_OR))
+        return read_images([path], path.parent, schema, how)
+    return Images(*read_array_file(path, IMAGE_OR))
 
 
 def make_items(
@@ -173,9 +213,10 @@ def _as_images(values: np.ndarray, schema: ImageSchema | None, source: str) -> n
     elif values.ndim == 3:
         values = values[..., None]
     if values.ndim != 4 or not 1 <= values.shape[3] <= 4:
+        hint = "; name them with `axes`, as NCYX" if values.ndim > 2 else ""
         raise DataError(
             f"{source}: images must be (items, height, width) or (items, height, width, 1 to 4 channels), "
-            f"got shape {values.shape}"
+            f"got shape {values.shape}{hint}"
         )
     if 0 in values.shape:
         raise DataError(f"{source}: there is nothing in it (shape {values.shape})")

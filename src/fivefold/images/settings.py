@@ -14,19 +14,20 @@ if TYPE_CHECKING:
 
 WORDS = Words("item", "items", "element", "elements")
 CONFIG: type[ModalityConfig] | None = None
+_FILES = ("resize", "axes", "pages", "skip_unreadable")
 OPTIONS: dict[str, frozenset[str]] = {
-    "check": frozenset({"mask", "resize"}),
-    "fit": frozenset({"likelihood", "field", "context_depth", "positions", "mask", "resize"}),
-    "compress": frozenset({"lossy", "step", "resize"}),
+    "check": frozenset({"mask", *_FILES}),
+    "fit": frozenset({"likelihood", "field", "context_depth", "positions", "mask", *_FILES}),
+    "compress": frozenset({"lossy", "step", *_FILES}),
     "decompress": frozenset({"lossy"}),
-    "encode": frozenset({"mask", "resize"}),
+    "encode": frozenset({"mask", *_FILES}),
     "generate": frozenset({"prior", "sharp", "like", "nearest", "temperature"}),
-    "morph": frozenset({"resize"}),
-    "denoise": frozenset({"std", "mask", "resize", "n_samples"}),
-    "detect": frozenset({"mask", "resize"}),
-    "impute": frozenset({"mask", "resize", "n_samples"}),
-    "surprise": frozenset({"mask", "resize"}),
-    "evaluate": frozenset({"mask", "resize", "thorough"}),
+    "morph": frozenset(_FILES),
+    "denoise": frozenset({"std", "mask", *_FILES, "n_samples"}),
+    "detect": frozenset({"mask", *_FILES}),
+    "impute": frozenset({"mask", *_FILES, "n_samples"}),
+    "surprise": frozenset({"mask", *_FILES}),
+    "evaluate": frozenset({"mask", *_FILES, "thorough"}),
 }
 USAGE = (
     "fivefold info MODEL",
@@ -73,8 +74,8 @@ def configure(preset: str = "default", *, items: int | None = None, **overrides:
 
 def split_reading(settings: Mapping[str, Any]) -> tuple[dict[str, Any], dict[str, Any]]:
     """How the data are to be read, and the settings of the fit."""
-    reading = {name: settings[name] for name in ("mask", "resize") if settings.get(name) is not None}
-    return {"split": "train", **reading}, {name: settings[name] for name in settings if name not in ("mask", "resize")}
+    reading = {name: settings[name] for name in ("mask", *_FILES) if settings.get(name) is not None}
+    return {"split": "train", **reading}, {name: settings[name] for name in settings if name not in ("mask", *_FILES)}
 
 
 def describe_context(config: FitConfig) -> str:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import dataclasses
 import tempfile
 import zlib
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -15,7 +15,7 @@ from torch.utils.data import DataLoader, Dataset, Sampler
 from fivefold.config import FitConfig, LoggerName
 from fivefold.dataset import ItemSet, open_data
 from fivefold.items import Items, split_rows
-from fivefold.modality import modality_for, modality_of, options_of
+from fivefold.modality import Modality, modality_for, modality_of, options_of
 from fivefold.model.calibrations import FittedPrior, fit_prior
 from fivefold.model.fitted import FittedModel, channels_first
 from fivefold.model.scoring import encode_items, evaluate_elbo
@@ -79,14 +79,20 @@ def fit(
     config = modality.settings.configure(preset, items=len(items), **settings)
     if test is None:
         test = modality.data.TEST_SETS.get(items.source)
-    size = {"resize": reading["resize"]} if "resize" in reading and isinstance(test, str | Path) else {}
-    test_items = None if test is None else open_data(test, items.schema, **size).all_items()
+    alike = _alike(modality, reading) if isinstance(test, str | Path) else {}
+    test_items = None if test is None else open_data(test, items.schema, **alike).all_items()
     with tempfile.TemporaryDirectory() as folder:
         place = Path(folder) if workdir is None else workdir
         model = fit_items(items, config, place, test_items, accelerator, resume=resume, logger=logger)
     about = {name: getattr(dataset, name, None) for name in ("form", "layout")}
     model.record["data"] |= {name: value for name, value in about.items() if value is not None}
     return model
+
+
+def _alike(modality: Modality, reading: Mapping[str, Any]) -> dict[str, Any]:
+    """How other files of the same kind are to be read."""
+    names = modality.settings.OPTIONS.get("evaluate", frozenset()) - {"mask"}
+    return {name: value for name, value in reading.items() if name in names}
 
 
 def fit_items(
