@@ -121,6 +121,22 @@ def test_encoded_rows_come_back_encoded(table_model, bad):
     assert fivefold.surprise(table_model, items).shape == items.values.shape
 
 
+@pytest.mark.situation("a number that does not fit the rest of its row", "its cell surprises most")
+@pytest.mark.parametrize(
+    ("column", "change"), [("girth", lambda x: 10 * x), ("height", lambda x: x + 12), ("age", lambda x: x + 60)]
+)
+def test_a_wrong_cell_surprises_most_and_makes_no_other_look_wrong(table_model, fresh, column, change):
+    found = fivefold.surprise(table_model, fresh.assign(**{column: change(fresh[column])}))
+    assert (found.idxmax(axis=1) == column).mean() >= 0.9
+    assert (found.drop(columns=column) > 3).mean(axis=None) < 0.05
+
+
+def test_cells_of_all_types_usually_cost_what_is_expected(table_model, fresh):
+    found = fivefold.surprise(table_model, fresh)
+    assert (found.mean().abs() < 1).all()
+    assert (found > 5).mean(axis=None) < 0.02
+
+
 def test_changes_of_arrays_go_by_the_places_of_columns(trees, table_settings):
     numbers = trees[["height", "girth", "age"]].dropna()
     model = fivefold.fit(numbers, **{**table_settings, "epochs": 1})

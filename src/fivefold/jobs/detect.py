@@ -172,16 +172,14 @@ def surprise(model: FittedModel, data: Any, **reading: Any) -> Any:
 
 
 @torch.inference_mode()
-def excess(model: FittedModel, items: Items, *, with_z: bool = True) -> np.ndarray:
+def excess(model: FittedModel, items: Items) -> np.ndarray:
     """`surprise` of the elements of items: `(n, h, w, c)` float32, 0 where hidden.
 
     Given z, the posterior mean, and all other visible elements; those before, if the context decoder has not learnt to fill in.
-    Without z, which has seen the element itself, given the others alone, if there is a context decoder.
     """
     conditioning = Conditioning.MISSING if model.has_learnt(Conditioning.MISSING) else Conditioning.CAUSAL
-    blind = not with_z and model.has_learnt(conditioning)
     found = np.empty(items.values.shape, np.float32)
     for rows, x, visible in model.batches(items):
-        given = Conditional(model, conditioning, x, visible, None if blind else model.vae.posterior(x, visible).mu)
+        given = Conditional(model, conditioning, x, visible, model.vae.posterior(x, visible).mu)
         found[rows] = channels_last(torch.where(visible, given.excess(x), 0))
     return found
