@@ -128,7 +128,8 @@ def test_encoded_rows_come_back_encoded(table_model, bad):
 def test_a_wrong_cell_surprises_most_and_makes_no_other_look_wrong(table_model, fresh, column, change):
     found = fivefold.surprise(table_model, fresh.assign(**{column: change(fresh[column])}))
     assert (found.idxmax(axis=1) == column).mean() >= 0.9
-    assert (found.drop(columns=column) > 3).mean(axis=None) < 0.05
+    others = found.drop(columns=[column, "planted"])  # which an exact relation ties to the age
+    assert (others > 3).mean(axis=None) < 0.05
 
 
 def test_cells_of_all_types_usually_cost_what_is_expected(table_model, fresh):
