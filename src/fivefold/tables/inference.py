@@ -302,7 +302,16 @@ def _guess(name: str, values: pa.ChunkedArray, coded: bool) -> Kind:
     present = len(values) - values.null_count
     if _is_key(name) and present > 1 and pc.count_distinct(values).as_py() == present:
         raise _Carried("identifier: all values differ")
-    return "integer"
+    return "category" if _are_codes(values) else "integer"
+
+
+def _are_codes(values: pa.ChunkedArray) -> bool:
+    """Whether integers are few, often, and far from all in their range: they name something rather than count."""
+    met = np.sort(values.unique().drop_null().to_numpy())
+    if not 2 < len(met) <= min(_FEW, (len(values) - values.null_count) / 10):
+        return False
+    steps = (met - met[0]) // max(np.gcd.reduce(met - met[0]), 1)
+    return bool(2 * (int(steps[-1]) + 1) >= 3 * len(met))
 
 
 def _is_key(name: str) -> bool:

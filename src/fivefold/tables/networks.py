@@ -36,6 +36,7 @@ CALIBRATIONS: dict[str, type[Any]] = {
 PRECISION = torch.float64  # a row's score does then not depend on the batch that it comes in
 _FEWEST_SCORES = 10
 _HELD_OUT = 2000
+_WIDE = 100  # columns, beyond which epochs are shorter
 
 
 class RowEncoder(nn.Module):
@@ -97,8 +98,11 @@ def prepare(networks: nn.ModuleDict, items: Items, train: np.ndarray, held_out: 
 def recipe(schema: TableSchema, config: FitConfig) -> Recipe:
     """The best epoch has the least held-out loss of the context decoder."""
     own = table_config(config)
+    share = min(
+        1.0, _WIDE / schema.size
+    )  # a step takes as much longer, and few rows of many columns are soon learnt by heart
     return Recipe(
-        steps=(own.shortest_epoch, own.longest_epoch),
+        steps=(max(round(own.shortest_epoch * share), 1), own.longest_epoch),
         held_out=_HELD_OUT,
         at_once=_HELD_OUT,
         patience=own.patience,
