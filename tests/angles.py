@@ -26,6 +26,7 @@ from fivefold.training.recipe import Recipe
 WORDS, CONFIG, USAGE, FLAGS, REPORTS = Words("direction", "directions", "angle", "angles"), None, (), {}, ("",)
 OPTIONS, IMPLIED_BY, BUFFERS, TEST_SETS = {}, frozenset(), (), {}
 CODES_PER_ITEM, BESIDES, surprise = 10, "std", excess
+MOST_ITEMS, MOST_ELEMENTS, TRIALS = 100, 1000, {}
 CALIBRATIONS, PRECISION = {"prior": FittedPrior, "normality": JointScore}, torch.float32
 
 

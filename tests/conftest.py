@@ -24,10 +24,12 @@ from fivefold.modality import modality_of
 from fivefold.model.fitted import FittedModel
 from fivefold.model.likelihoods import Gaussian
 from fivefold.model.vae import VAE, Posterior
+from fivefold.training import examination
 
 hypothesis.settings.register_profile("unhurried", deadline=None)  # a busy machine is no failure
 hypothesis.settings.load_profile("unhurried")
 
+_EXAMINE, _WARN, _FEWEST = examination.examine, examination.warn_of_few, examination.FEWEST_TO_COMPARE
 SMALL = {
     "hidden": 32,
     "first_channels": 4,
@@ -46,6 +48,26 @@ SMALL = {
 @pytest.fixture(scope="session", autouse=True)
 def _one_thread():
     torch.set_num_threads(1)
+
+
+@pytest.fixture(scope="session", autouse=True)
+def _plain_fits():
+    """Fits neither try their jobs nor hold out all rows in turn, which takes seconds; `examined` brings that back."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(examination, "examine", lambda *_: None)
+        patch.setattr(examination, "warn_of_few", lambda *_: None)
+        patch.setattr(examination, "FEWEST_TO_COMPARE", 0)
+        yield
+
+
+@pytest.fixture(scope="module")
+def examined():
+    """Fits are as users have them."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(examination, "examine", _EXAMINE)
+        patch.setattr(examination, "warn_of_few", _WARN)
+        patch.setattr(examination, "FEWEST_TO_COMPARE", _FEWEST)
+        yield
 
 
 @pytest.fixture(scope="session")

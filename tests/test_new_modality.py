@@ -16,7 +16,7 @@ from fivefold.errors import DamagedArchiveError, ModelError, UsageError
 from fivefold.modality import MODALITIES, Modality
 
 SETTINGS = {"learning_rate": 8e-3, "corruption": "hide=0.3", "kl_warmup": 40.0, "accelerator": "cpu"}
-ROOMS = ("settings", "schema", "dataset", "networks", "jobs", "coding")
+ROOMS = ("settings", "schema", "dataset", "networks", "jobs", "verdicts", "coding")
 
 
 @pytest.fixture(scope="module")

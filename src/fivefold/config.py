@@ -32,8 +32,11 @@ class Conditioning(IntEnum):
     NOISY = 2
 
 
-def setting(default: Any, help: str, at_least: float | None = None, below: float | None = None) -> Any:
-    return field(default=default, metadata={"help": help, "at_least": at_least, "below": below})
+def setting(
+    default: Any, help: str, at_least: float | None = None, below: float | None = None, later: bool = False
+) -> Any:
+    """A field with its help and bounds; one that came `later` than the format of models is stored where it isn't the default."""
+    return field(default=default, metadata={"help": help, "at_least": at_least, "below": below, "later": later})
 
 
 class _Checked:
@@ -62,6 +65,13 @@ class _Checked:
                 raise UsageError(f"{label} must be at least {bounds['at_least']}, got {value}")
             if bounds["below"] is not None and not value < bounds["below"]:
                 raise UsageError(f"{label} must be below {bounds['below']}, got {value}")
+
+    def to_json(self) -> dict[str, Any]:
+        """The fields as plain JSON values."""
+        fields = dataclasses.fields(self)  # type: ignore[arg-type]
+        values = {item.name: getattr(self, item.name) for item in fields}
+        late = {item.name for item in fields if item.metadata["later"] and values[item.name] == item.default}
+        return {name: value for name, value in values.items() if name not in late}
 
 
 @dataclass(frozen=True)
@@ -218,11 +228,10 @@ class FitConfig:
 
     def to_json(self) -> dict[str, Any]:
         """The configuration as plain JSON values."""
-        shared = ("preset", "network", "context", "corruption", "training")
-        fields = dataclasses.asdict(self)
-        fields["context"] = _renamed(fields["context"], "field", _FIELD_KEY)
-        own = {} if self.own is None else {self.own.KEY: fields["own"]}
-        return {name: fields[name] for name in shared} | own
+        parts = {name: getattr(self, name).to_json() for name in ("network", "context", "corruption", "training")}
+        parts["context"] = _renamed(parts["context"], "field", _FIELD_KEY)
+        own = {} if self.own is None else {self.own.KEY: self.own.to_json()}
+        return {"preset": self.preset} | parts | own
 
     @classmethod
     def from_json(cls, fields: dict[str, Any], own: type[ModalityConfig] | None = None) -> FitConfig:

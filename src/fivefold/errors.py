@@ -7,6 +7,10 @@ class FivefoldError(Exception):
     exit_code = 1
 
 
+class FivefoldWarning(UserWarning):
+    """What should be known before a result is relied on."""
+
+
 class UsageError(FivefoldError, ValueError):
     """An argument or option can't be what it is."""
 

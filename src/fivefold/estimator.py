@@ -81,6 +81,7 @@ class _Model(BaseEstimator):
         ------
         DataError, UsageError : both are `ValueError`s
         """
+        from fivefold.training import examination
         from fivefold.training.fit import fit
 
         if not 0 < self.false_alarm_rate < 1:
@@ -89,7 +90,8 @@ class _Model(BaseEstimator):
         modality = modality_for(X, self.kind, reading)
         data = self._checked(X, modality.kind, reset=True)
         self.seed_ = int(check_random_state(self.random_state).randint(1 << 31))
-        with silenced(not self.verbose):
+        with silenced(not self.verbose), warnings.catch_warnings():
+            warnings.filterwarnings("ignore", "detection compares with")  # at another rate than this one's
             self.model_ = fit(
                 data,
                 kind=modality.name,
@@ -105,6 +107,7 @@ class _Model(BaseEstimator):
         normality = self.model_.normality
         if normality is not None:
             self.offset_ = normality.threshold(self.false_alarm_rate)
+        examination.warn_of_few(self.model_, self.false_alarm_rate)
         return self
 
     def save(self, path: str | Path, *, force: bool = False) -> None:

@@ -7,7 +7,7 @@ this page, so they are `Any` here; the protocol of `coding.py` is in `archive/la
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from importlib import import_module
@@ -177,6 +177,23 @@ class Jobs(Protocol):
         """Completions `(m, n, h, w, c)` of items whose filled-in elements agree with what is known to hold between elements."""
 
 
+class Verdicts(Protocol):
+    """`verdicts.py`: how each job is tried beside its simplest alternative.
+
+    Attributes
+    ----------
+    MOST_ITEMS, MOST_ELEMENTS : that jobs are tried on
+    TRIALS : by job, a `Trial` of `model/verdicts.py`
+    """
+
+    MOST_ITEMS: int
+    MOST_ELEMENTS: int
+    TRIALS: Mapping[str, Callable[..., Any]]
+
+    def denoise_simply(self, items: Items, name: str) -> Mapping[str, tuple[np.ndarray, Any]]:
+        """What `Jobs.denoise` gives, by the simple alternative of that name."""
+
+
 class Networks(Protocol):
     """`networks.py`: what is trained, and how. `schema` is the modality's own.
 
@@ -244,6 +261,11 @@ class Modality:
     def jobs(self) -> Jobs:
         """The mathematics of jobs that differs."""
         return cast(Jobs, self.room("jobs"))
+
+    @cached_property
+    def verdicts(self) -> Verdicts:
+        """The jobs beside their simplest alternatives."""
+        return cast(Verdicts, self.room("verdicts"))
 
     def room(self, name: str) -> Any:
         """The module `name` of the package."""

@@ -7,6 +7,7 @@ from typing import Any, Protocol
 from fivefold.config import FitConfig
 from fivefold.items import Schema
 from fivefold.modality import modality_of
+from fivefold.model.verdicts import Verdict
 
 _FEWEST = 2  # items that a variance can be taken over
 
@@ -79,7 +80,13 @@ def figure_rows(model: Described) -> list[tuple[str, str]]:
             f"{figures['kl']:.2f} ({figures['items']:,} items)"
         )
         rows.append((f"negative ELBO, {name.replace('_', '-')}", text))
-    return rows
+    return rows + verdict_rows(model)
+
+
+def verdict_rows(model: Described) -> list[tuple[str, str]]:
+    """How each job did beside its simplest alternative when it was tried after the fit, as label and text."""
+    verdicts = [Verdict(**row) for row in model.record.get("verdicts", ())]
+    return [(verdict.job, f"{'good' if verdict.good else 'BAD'}: {verdict}") for verdict in verdicts]
 
 
 def render_card(model: Described) -> str:

@@ -97,7 +97,7 @@ def test_more_than_usual_is_stranger_and_less_is_not():
     assert low - usual < usual - high
     p_values = normality.p_value(normality.score(random.normal([1.0, 5.0], [1.0, 2.0], (2000, 2))))
     assert abs((p_values <= 0.1).mean() - 0.1) < 0.06
-    assert normality.threshold(0.1) == pytest.approx(np.quantile(normality.calibration, 0.1))
+    assert (normality.calibration < normality.threshold(0.1)).sum() == 9  # with 10 p-values would be above 0.1
 
 
 def test_intervals_ask_for_what_held_out_rows_need():

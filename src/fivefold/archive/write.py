@@ -6,11 +6,12 @@ import io
 from dataclasses import dataclass
 from typing import IO, TYPE_CHECKING, Any
 
-from fivefold.archive.container import ArchiveWriter, Limits
+from fivefold.archive.container import ArchiveReader, ArchiveWriter, Limits
 from fivefold.archive.layers import BlockCodec, Coding, EncodedBlock
 from fivefold.archive.pool import Pool
 from fivefold.errors import UsageError
 from fivefold.modality import modality_of
+from fivefold.model.verdicts import heed
 from fivefold.progress import Rate, progress_bar
 from fivefold.storage import as_stored, fingerprint
 
@@ -32,6 +33,7 @@ class ArchiveOptions:
     verify : decode each block and compare
     embed_model : so that the archive can be read without the model folder
     workers : processes; the archive does not depend on how many
+    strict : raise `ModelError` instead of warning where other files of held-out items were shorter
 
     Raises
     ------
@@ -44,6 +46,7 @@ class ArchiveOptions:
     verify: bool = True
     embed_model: bool = False
     workers: int = 1
+    strict: bool = False
 
     def __post_init__(self) -> None:
         if self.step is not None and not 0 <= self.step < float("inf"):
@@ -81,6 +84,11 @@ def compress(model: FittedModel, data: Any, **options: Any) -> bytes:
     return file.getvalue()
 
 
+def coded_size(model: FittedModel, data: Any) -> int:
+    """Bytes of the blocks of an archive, without its header, which does not grow with the items."""
+    return sum(block.end - block.offset for block in ArchiveReader(io.BytesIO(compress(model, data))).blocks)
+
+
 def write_archive(
     model: FittedModel,
     data: Any,
@@ -103,6 +111,7 @@ def write_archive(
     modality = modality_of(model.schema)
     modality.refuse("compress", lossy=options.lossy, step=options.step, **reading)
     reading = {name: value for name, value in reading.items() if value is not None}
+    heed(model, "compress", options.strict)
     stored = as_stored(model)
     coding: Coding = modality.room("coding")
     encoding = coding.encoding(model, stored, data, options, **reading)

@@ -26,6 +26,7 @@ _Workers = Annotated[
 
 
 @app.command()
+@options.strictly
 @options.reading("compress")
 def compress(
     model: options.Model,

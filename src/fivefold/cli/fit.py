@@ -105,6 +105,9 @@ def fit(
     resume: Annotated[bool, typer.Option("--resume", help="Continue an interrupted fit, or a finished one.")] = False,
     accelerator: Annotated[str, typer.Option(help="auto, cpu, gpu, mps, …")] = "auto",
     logger: Annotated[LoggerName, typer.Option(help="Format of the logs.")] = "csv",
+    verdicts: Annotated[
+        bool, typer.Option(help="Try each job on held-out items afterwards, beside its simplest alternative.")
+    ] = True,
     force: options.Force = False,
     json: options.Json = False,
     quiet: options.Quiet = False,
@@ -116,7 +119,13 @@ def fit(
     if quiet:
         silence()
     workdir = output.with_name(output.name + ".fitting")
-    how: dict[str, Any] = {"preset": preset, "test": test, "accelerator": accelerator, "logger": logger}
+    how: dict[str, Any] = {
+        "preset": preset,
+        "test": test,
+        "accelerator": accelerator,
+        "logger": logger,
+        "verdicts": verdicts,
+    }
     with locked(output):
         dataset, others = _open(data, preset, settings, output, workdir, force, resume)
         for doubt in dataset.check().doubts:
@@ -181,7 +190,7 @@ def _train(dataset: Dataset, output: Path, workdir: Path, *, resume: bool, **set
 
 
 def _figures(model: Any, output: Path) -> dict[str, Any]:
-    from fivefold.modelcard import describe_units
+    from fivefold.modelcard import describe_units, verdict_rows
 
     figures = {
         "model": str(output),
@@ -192,4 +201,4 @@ def _figures(model: Any, output: Path) -> dict[str, Any]:
     for name, values in model.record["figures"].items():
         figures |= {f"{name}_{part}": values[part] for part in ("negative_elbo", "reconstruction", "kl")}
     relations = {"relations": "; ".join(model.record["relations"])} if "relations" in model.record else {}
-    return {**figures, "latent_units": describe_units(model), **relations}
+    return {**figures, "latent_units": describe_units(model), **relations, **dict(verdict_rows(model))}

@@ -105,6 +105,7 @@ _DRAWING: dict[str, tuple[Any, Any]] = {
 
 
 @app.command()
+@options.strictly
 @options.spelled_out(_DRAWING)
 def generate(
     model: options.Model,
@@ -174,6 +175,7 @@ def morph(
 
 
 @app.command()
+@options.strictly
 @options.reading("denoise")
 def denoise(
     model: options.Model,
@@ -214,6 +216,7 @@ def denoise(
 
 
 @app.command()
+@options.strictly
 @options.reading("impute")
 def impute(
     model: options.Model,
@@ -246,6 +249,7 @@ def impute(
 
 
 @app.command()
+@options.strictly
 @options.reading("detect")
 def detect(
     model: options.Model,

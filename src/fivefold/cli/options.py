@@ -5,13 +5,15 @@ from __future__ import annotations
 import dataclasses
 import inspect
 import json
+import warnings
 from collections.abc import Callable, Mapping
+from functools import wraps
 from pathlib import Path
 from typing import Annotated, Any
 
 import typer
 
-from fivefold.errors import UsageError
+from fivefold.errors import FivefoldWarning, ModelError, UsageError
 from fivefold.modality import MODALITIES, options_of
 
 
@@ -91,6 +93,29 @@ def spelled_out(named: Mapping[str, tuple[Any, typer.models.OptionInfo]]) -> Cal
         return command
 
     return spell_out
+
+
+def strictly(command: Callable[..., None]) -> Callable[..., None]:
+    """A job's command with the option --strict, which refuses what is otherwise warned of."""
+    text = "Refuse a job that did worse than its simplest alternative after the fit."
+    hint = Annotated[bool, typer.Option("--strict", help=text)]
+    given = inspect.signature(command, eval_str=True)
+    shown = [parameter.replace(kind=parameter.KEYWORD_ONLY) for parameter in given.parameters.values()]
+    shown.append(inspect.Parameter("strict", inspect.Parameter.KEYWORD_ONLY, default=False, annotation=hint))
+
+    @wraps(command)
+    def run(*, strict: bool, **options: Any) -> None:
+        with warnings.catch_warnings():
+            if strict:
+                warnings.simplefilter("error", FivefoldWarning)
+            try:
+                command(**options)
+            except FivefoldWarning as warning:
+                raise ModelError(str(warning)) from None
+
+    run.__dict__["__signature__"] = given.replace(parameters=shown)
+    run.__annotations__ = {parameter.name: parameter.annotation for parameter in shown}
+    return run
 
 
 def reading(verb: str) -> Callable[[Any], Any]:

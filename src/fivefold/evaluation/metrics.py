@@ -6,14 +6,12 @@ from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
-from sklearn.metrics import pairwise_distances_chunked, roc_auc_score
-from sklearn.model_selection import cross_val_predict
+from sklearn.metrics import pairwise_distances_chunked
 from sklearn.neighbors import NearestNeighbors
 
 _LEAST_ERROR = 1e-10  # 100 dB
 _SSIM_BATCH = 250
 RATES = (0.01, 0.05)  # of false alarms
-FOLDS = 5  # of the classifier between two samples
 NEIGHBOURS = 5  # of the manifolds that `manifold_overlap` compares
 
 
@@ -103,26 +101,6 @@ def sharpness(images: np.ndarray) -> float:
     """Mean absolute difference of neighbouring pixels of `(n, h, w, c)`, in both directions; 0 for single pixels."""
     steps = np.concatenate([np.abs(np.diff(images, axis=axis)).ravel() for axis in (1, 2)])
     return float(steps.mean()) if steps.size else 0.0
-
-
-def auroc(normal: np.ndarray, strange: np.ndarray) -> float:
-    """How often a strange item's score is above a normal one's."""
-    labels = np.arange(len(normal) + len(strange)) >= len(normal)
-    return float(roc_auc_score(labels, np.concatenate((normal, strange))))
-
-
-def two_sample_auroc(real: np.ndarray, made: np.ndarray, model: Any, order: np.ndarray | None = None) -> float | None:
-    """AUROC, cross-validated, of a classifier (`model`) between two samples `(n, d)`: at least 0.5, which is chance.
-
-    None of too few. `order` is that in which all rows are cut into folds.
-    """
-    if min(len(real), len(made)) < 2 * FOLDS:
-        return None
-    rows = np.concatenate((real, made))
-    order = np.arange(len(rows)) if order is None else order
-    labels = order >= len(real)
-    scores = cross_val_predict(model, rows[order], labels, cv=FOLDS, method="predict_proba")[:, 1]
-    return max(0.5, float(roc_auc_score(labels, scores)))
 
 
 def alarm_shares(p_value: np.ndarray) -> dict[str, float]:

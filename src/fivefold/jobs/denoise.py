@@ -11,6 +11,7 @@ from fivefold.items import Block
 from fivefold.jobs import Results, collect
 from fivefold.modality import modality_of
 from fivefold.model.fitted import FittedModel
+from fivefold.model.verdicts import heed
 
 
 @dataclass(frozen=True)
@@ -39,15 +40,19 @@ def denoise(
     n_samples: int | None = None,
     threshold: float | None = None,
     seed: int = 0,
+    strict: bool = False,
     **reading: Any,
 ) -> Denoised:
     """The clean data that noisy ones stand for; see the modality's `denoise`.
+
+    Where a filter did better on the items held out in the fit, that is used instead, with a `FivefoldWarning`.
 
     Parameters
     ----------
     data : whatever the model's modality reads, or `Items`, or a dataset
     n_samples : of images, codes that the result is averaged over; by default 2
     threshold : of tables, replace cells that are wrong with a higher probability; by default 0.5
+    strict : raise `ModelError` instead of warning
     reading : how the data are read, such as `mask`; see the modality's `open`
 
     Raises
@@ -67,11 +72,13 @@ def denoise(
         raise UsageError(f"`n_samples` must be at least 1, got {n_samples}")
     if threshold is not None and not 0 < threshold < 1:
         raise UsageError(f"`threshold` must be between 0 and 1, got {threshold:g}")
+    worse = heed(model, "denoise", strict)
     options = {name: value for name, value in (("n_samples", n_samples), ("threshold", threshold)) if value is not None}
 
     def clean(block: Block) -> Results:
-        results: Results = modality.jobs.denoise(model, block.items, seed=block.seed(seed), **options)
-        return results
+        if worse is not None:
+            return modality.verdicts.denoise_simply(block.items, worse.name)
+        return modality.jobs.denoise(model, block.items, seed=block.seed(seed), **options)
 
     besides: str = modality.jobs.BESIDES
     found = collect(open_data(data, model.schema, **reading), "denoise", clean, ("",), (besides,))

@@ -17,6 +17,7 @@ from fivefold.jobs import Results, collect
 from fivefold.modality import Dataset, modality_of
 from fivefold.model.conditional import Conditional
 from fivefold.model.fitted import FittedModel, channels_last
+from fivefold.model.verdicts import heed
 
 
 @dataclass(frozen=True)
@@ -51,7 +52,13 @@ class Detection:
 
 
 def detect(
-    model: FittedModel, data: Any, *, false_alarm_rate: float = 0.01, fdr: float | None = None, **reading: Any
+    model: FittedModel,
+    data: Any,
+    *,
+    false_alarm_rate: float = 0.01,
+    fdr: float | None = None,
+    strict: bool = False,
+    **reading: Any,
 ) -> Detection:
     """Score items, and flag those that are too strange.
 
@@ -66,6 +73,7 @@ def detect(
     false_alarm_rate : share of normal items that may be flagged, in (0, 1)
     fdr : if given, the share of normal items among the flagged ones to aim for instead, in (0, 1) (Benjamini &
         Hochberg 1995; with conformal p-values: Bates et al. 2023, arXiv:2104.08279); depends on the batch
+    strict : raise `ModelError` instead of warning where the simplest alternative did better on held-out items
     reading : how the data are read, such as `mask`; see the modality's `open`
 
     Raises
@@ -82,14 +90,21 @@ def detect(
     modality_of(model.schema).refuse("detect", **reading)
     check_rates(false_alarm_rate, fdr)
     dataset = open_data(data, model.schema, **reading)
-    found = detect_in(model, dataset, false_alarm_rate, fdr)
+    found = detect_in(model, dataset, false_alarm_rate, fdr, strict)
     per_item = {name: dataset.in_form(getattr(found, name)) for name in ("score", "p_value", "anomaly")}
     return replace(found, **per_item)
 
 
-def detect_in(model: FittedModel, data: Dataset, false_alarm_rate: float = 0.01, fdr: float | None = None) -> Detection:
+def detect_in(
+    model: FittedModel,
+    data: Dataset,
+    false_alarm_rate: float = 0.01,
+    fdr: float | None = None,
+    strict: bool = False,
+) -> Detection:
     """`detect` for a dataset; its numbers per item or step are all in one row, `(len(data),)`."""
     modality = modality_of(model.schema)
+    heed(model, "detect", strict)
     normal = calibrated(model)
     calibrated_on = len(normal.calibration)
     _warn_of_few(calibrated_on, modality.settings.WORDS.items, false_alarm_rate, fdr)

@@ -18,6 +18,7 @@ from fivefold.modality import modality_of
 from fivefold.model.conditional import Conditional
 from fivefold.model.context import as_items
 from fivefold.model.fitted import FittedModel, uniform
+from fivefold.model.verdicts import heed
 from fivefold.seeds import derive_seed
 
 _WIDER = 4  # batches for drawing: their steps are many and small
@@ -55,6 +56,7 @@ def generate(
     steps: int | None = None,
     free: bool | None = None,
     complete: bool | None = None,
+    strict: bool = False,
 ) -> Any:
     """`n` new items in the form of the data of the fit; the first do not depend on `n`.
 
@@ -73,6 +75,7 @@ def generate(
     steps : of those, by default as many as a window has
     free : of tables: relations between columns that were found in the fit need not hold
     complete : of tables: no cell is missing; else as many are, and together, as in the fit
+    strict : raise `ModelError` instead of warning where the simplest alternative did better on held-out items
 
     Raises
     ------
@@ -89,12 +92,14 @@ def generate(
     """
     options = {"prior": prior, "sharp": sharp, "like": like, "given": given, "after": after, "steps": steps}
     options |= {"free": free, "complete": complete}
-    found = new_items(model, n, seed, temperature=temperature, **options)
+    found = new_items(model, n, seed, temperature=temperature, strict=strict, **options)
     values = modality_of(model.schema).data.new(model.schema, found.values, model.form)
     return values if found.axes is None else values.reshape(*found.axes, *values.shape[1:])
 
 
-def new_items(model: FittedModel, n: int, seed: int, *, temperature: float = 1.0, **options: Any) -> Generated:
+def new_items(
+    model: FittedModel, n: int, seed: int, *, temperature: float = 1.0, strict: bool = False, **options: Any
+) -> Generated:
     """`generate`, encoded."""
     modality = modality_of(model.schema)
     modality.refuse("generate", **options)
@@ -102,6 +107,7 @@ def new_items(model: FittedModel, n: int, seed: int, *, temperature: float = 1.0
         raise UsageError(f"`n` must be at least 1, got {n}")
     if not 0 <= temperature < float("inf"):
         raise UsageError(f"`temperature` must be at least 0, got {temperature:g}")
+    heed(model, "generate", strict)
     given = {name: value for name, value in options.items() if value is not None}
     found: Generated = modality.jobs.generate(model, n, seed, temperature=temperature, **given)
     return found

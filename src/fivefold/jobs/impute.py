@@ -22,6 +22,7 @@ from fivefold.model.context import as_items, by_element
 from fivefold.model.fitted import FittedModel, standard_normal, uniform
 from fivefold.model.likelihoods import Likelihood, bisect
 from fivefold.model.vae import Posterior
+from fivefold.model.verdicts import heed
 from fivefold.seeds import derive_seed
 
 _ROUNDS = 48  # in which a draw is completed; the elements of a round don't see each other
@@ -56,6 +57,7 @@ def impute(
     interval: float | None = None,
     seed: int = 0,
     free: bool = False,
+    strict: bool = False,
     **reading: Any,
 ) -> Imputed:
     """Complete items from p(missing | visible); see `impute_items`.
@@ -64,6 +66,7 @@ def impute(
     ----------
     data : whatever the model's modality reads, or `Items`, or a dataset
     free : of tables: relations between columns that were found in the fit need not hold
+    strict : raise `ModelError` instead of warning where the simplest alternative did better on held-out items
     reading : how the data are read, such as `mask`; see the modality's `open`
 
     Raises
@@ -80,6 +83,7 @@ def impute(
     """
     modality_of(model.schema).refuse("impute", **reading, free=free or None)
     check_imputation(n_samples, n_draws, interval)
+    heed(model, "impute", strict)
     dataset = open_data(data, model.schema, **reading)
     draws, ends = [f"draw{number + 1}" for number in range(n_draws)], [] if interval is None else ["lower", "upper"]
 

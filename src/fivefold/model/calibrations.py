@@ -5,10 +5,11 @@ Scores and intervals are calibrated on items that the networks were not fitted t
 
 from __future__ import annotations
 
+import dataclasses
 import warnings
 from abc import ABC, abstractmethod
 from dataclasses import dataclass
-from typing import final
+from typing import Self, final
 
 import numpy as np
 
@@ -40,8 +41,15 @@ class AnomalyScore(ABC):
 
     @final
     def threshold(self, rate: float) -> float:
-        """The score below which the share `rate` of normal items lies."""
-        return float(np.quantile(self.calibration, rate))
+        """The score below which p-values are at most `rate`; minus infinity if none can be."""
+        count = len(self.calibration)
+        flagged = np.count_nonzero((1 + np.arange(count)) / (1 + count) <= rate)
+        return float(self.calibration[flagged - 1]) if flagged else -np.inf
+
+    @final
+    def recalibrated(self, scores: np.ndarray) -> Self:
+        """The same, compared with other normal items' scores."""
+        return dataclasses.replace(self, calibration=np.sort(scores))  # type: ignore[type-var]  # each heir is a dataclass
 
     @final
     def p_value(self, score: np.ndarray) -> np.ndarray:

@@ -107,6 +107,7 @@ def recipe(schema: TableSchema, config: FitConfig) -> Recipe:
         at_once=_HELD_OUT,
         patience=own.patience,
         averaged=True,
+        folds=own.folds,
         score=lambda row: row.get("validation_context", -row["epoch"]),
     )
 

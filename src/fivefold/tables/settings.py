@@ -30,6 +30,9 @@ class TableConfig(ModalityConfig):
     dropout: float = setting(0.2, "Share of the context decoder's units left out in training.", at_least=0, below=1)
     swap: float = setting(0.1, "Share of the rows that have cells of others.", at_least=0, below=1)
     patience: int = setting(10, "Stop after so many epochs without a better one.", at_least=1)
+    folds: int = setting(
+        4, "Fits that hold out all rows in turn, if few are held out; 1: one fit.", at_least=1, below=256, later=True
+    )
     shortest_epoch: int = setting(50, "Steps of an epoch, at least.", at_least=1)
     longest_epoch: int = setting(150, "Steps of an epoch, at most.", at_least=1)
 
@@ -45,7 +48,7 @@ DIALECT = frozenset({"separator", "decimal", "encoding", "header"})
 READING = DIALECT | {"missing", "schema"}
 OPTIONS: dict[str, frozenset[str]] = {
     "check": READING,
-    "fit": READING | {"likelihood", "context_depth", "positions"},
+    "fit": READING | {"likelihood", "context_depth", "positions", "folds"},
     "generate": frozenset({"given", "temperature", "free", "complete"}),
     "denoise": DIALECT | {"report", "threshold"},
     "impute": DIALECT | {"n_samples", "free"},
@@ -60,7 +63,7 @@ USAGE = (
     "fivefold encode MODEL TABLE -o z.npy",
 )
 IMPLIED_BY: frozenset[str] = frozenset()
-FLAGS: dict[str, str] = {}
+FLAGS: dict[str, str] = {"folds": "folds"}
 REPORTS: tuple[str, ...] = ("",)
 BUFFERS: tuple[str, ...] = ()
 KNOTS = (-4.0, -2.5, -1.6, -1.0, -0.6, -0.3, 0.0, 0.3, 0.6, 1.0, 1.6, 2.5, 4.0)  # on a number's own scale

@@ -21,6 +21,7 @@ from fivefold.model.fitted import FittedModel, channels_first
 from fivefold.model.scoring import encode_items, evaluate_elbo
 from fivefold.seeds import derive_seed
 from fivefold.system import environment
+from fivefold.training import examination
 from fivefold.training.module import Batch, VAETraining
 from fivefold.training.trainer import train
 
@@ -37,6 +38,7 @@ def fit(
     workdir: Path | None = None,
     resume: bool = False,
     logger: LoggerName | None = None,
+    verdicts: bool = True,
     **settings: Any,
 ) -> FittedModel:
     """Fit one VAE.
@@ -53,6 +55,7 @@ def fit(
     workdir : folder for the training state and the logs (default: none are kept)
     resume : continue from the state in `workdir`
     logger : write logs to `workdir` as `csv` or for `tensorboard`
+    verdicts : try each job on held-out items afterwards, beside its simplest alternative, which takes seconds; see `Verdict`
     settings : how the data are read: of images `mask` and `resize`, of tables and series `schema` (see `infer_table_schema`), of
         series `time`, `ids`, `window` (its steps) and `stride`; `context`, False for no context decoder; and any field of
         `NetworkConfig`, `ContextConfig`, `TrainingConfig` and the modality's own configuration; and `corruption` as
@@ -61,6 +64,10 @@ def fit(
     Raises
     ------
     UsageError, DataError, TrainingError : with one line that says what to mend
+
+    Warns
+    -----
+    FivefoldWarning : of what can't work, such as detection with too few items to compare with, and what would help
 
     Examples
     --------
@@ -83,7 +90,9 @@ def fit(
     test_items = None if test is None else open_data(test, items.schema, **alike).all_items()
     with tempfile.TemporaryDirectory() as folder:
         place = Path(folder) if workdir is None else workdir
-        model = fit_items(items, config, place, test_items, accelerator, resume=resume, logger=logger)
+        model = fit_items(
+            items, config, place, test_items, accelerator, resume=resume, logger=logger, verdicts=verdicts
+        )
     about = {name: getattr(dataset, name, None) for name in ("form", "layout")}
     model.record["data"] |= {name: value for name, value in about.items() if value is not None}
     return model
@@ -104,18 +113,48 @@ def fit_items(
     *,
     resume: bool = False,
     logger: LoggerName | None = None,
+    verdicts: bool = False,
 ) -> FittedModel:
     """`fit` for items and a configuration that are at hand."""
-    model = train_networks(items, config, workdir, accelerator, resume=resume, logger=logger)
     training = config.training
     rows, held_out = split_rows(items, training.validation, training.seed)
+    model = train_networks(items, config, workdir, accelerator, resume=resume, logger=logger)
     model.calibrations["prior"] = _fit_prior(model, items, rows, held_out)
     modality_of(items.schema).networks.calibrate(model, items, rows, held_out)
+    if len(held_out) < examination.FEWEST_TO_COMPARE:
+        _compare_with_all(model, items, rows, held_out, accelerator)
     if len(held_out):
         model.record["figures"]["held_out"] = dataclasses.asdict(evaluate_elbo(model, items.select(held_out)))
     if test is not None:
         model.record["figures"]["test"] = dataclasses.asdict(evaluate_elbo(model, test))
+    if verdicts:
+        examination.examine(model, items, rows, held_out)
     return model
+
+
+def _compare_with_all(
+    model: FittedModel, items: Items, train: np.ndarray, held_out: np.ndarray, accelerator: str
+) -> None:
+    """Cross-conformal calibration (Vovk 2015): scores of all items, each by a fit that did not see it.
+
+    Those of the items held out are there already; the others are held out in turn, in further fits.
+    """
+    room, config, normality = modality_of(items.schema).networks, model.config, model.normality
+    folds = room.recipe(items.schema, config).folds
+    if folds < 2 or normality is None:
+        return
+    everything = np.arange(len(items))
+    seen = len(normality.calibration) != len(held_out)  # so few were held out that it is of all items
+    order = np.random.default_rng(derive_seed(config.training.seed, "folds")).permutation(everything if seen else train)
+    scores = [] if seen else [normality.calibration]
+    for fold in np.array_split(order, min(folds - 1, len(order))):
+        split = np.setdiff1d(everything, fold), np.sort(fold)
+        with tempfile.TemporaryDirectory() as folder:
+            other = train_networks(items, config, Path(folder), accelerator, split=split)
+        room.calibrate(other, items, *split)
+        assert other.normality is not None
+        scores.append(other.normality.score(modality_of(items.schema).jobs.statistics(other, items.select(split[1]))))
+    model.calibrations["normality"] = normality.recalibrated(np.concatenate(scores))
 
 
 def train_networks(
@@ -126,10 +165,14 @@ def train_networks(
     *,
     resume: bool = False,
     logger: LoggerName | None = None,
+    split: tuple[np.ndarray, np.ndarray] | None = None,
 ) -> FittedModel:
-    """`fit_items` without what is fitted to the networks' results afterwards: prior, statistics, figures."""
+    """`fit_items` without what is fitted to the networks' results afterwards: prior, statistics, figures.
+
+    `split` is the numbers of the items to train on and of those held out; by default a random one.
+    """
     training = config.training
-    rows, held_out = split_rows(items, training.validation, training.seed)
+    rows, held_out = split or split_rows(items, training.validation, training.seed)
     room = modality_of(items.schema).networks
     networks = room.build(items.schema, config, training.seed)
     room.prepare(networks, items, rows, held_out)

@@ -27,6 +27,7 @@ class Recipe:
     patience : epochs without a better one after which to stop; None: never
     averaged : keep averages of the weights over the steps: of few items, each step says too much
     gradient_norm : the longest gradient of the VAE, whose densities may be steep; None: of any length
+    folds : where few items are held out for detection to compare with, so many fits hold out all in turn; 1: no further fits
     jitter : deviations of random shifts of each channel's level; None: none
     score : of a row of the history, least for the best epoch
     """
@@ -37,6 +38,7 @@ class Recipe:
     patience: int | None = None
     averaged: bool = False
     gradient_norm: float | None = None
+    folds: int = 1
     jitter: Sequence[float] | None = None
     score: Callable[[dict[str, float]], float] = held_out_elbo
 

@@ -10,7 +10,7 @@ from matplotlib.axes import Axes
 from fivefold.evaluation.contest import OURS, Measure, Picture, Section, Table, contest
 from fivefold.evaluation.drawing import figure, image_rows
 from fivefold.evaluation.images.material import ImageMaterial
-from fivefold.evaluation.metrics import alarm_shares, auroc, false_alarms
+from fivefold.evaluation.metrics import alarm_shares, false_alarms
 from fivefold.evaluation.rivals.detectors import IMAGE_DETECTORS, fit_image_detector
 from fivefold.images.dataset import make_items, read_items
 from fivefold.images.schema import ImageSchema
@@ -18,6 +18,7 @@ from fivefold.items import Items
 from fivefold.jobs.codes import decode, encode
 from fivefold.jobs.detect import surprise
 from fivefold.model.scoring import reconstruction_scores
+from fivefold.model.verdicts import auroc
 
 _DIGITS = ImageSchema(28, 28, 1, "uint8", 0.0, 255.0)
 _ERROR = "reconstruction error"

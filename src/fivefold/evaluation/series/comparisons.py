@@ -17,11 +17,11 @@ from fivefold.archive.read import open_archive
 from fivefold.archive.write import compress
 from fivefold.evaluation.contest import OURS, Measure, Picture, Section, contest
 from fivefold.evaluation.drawing import figure, main_plane, plane_of_codes
-from fivefold.evaluation.metrics import FOLDS, two_sample_auroc
 from fivefold.evaluation.rivals.compressors import series_sizes
 from fivefold.evaluation.rivals.denoisers import FILTERS, filter_series
 from fivefold.evaluation.rivals.imputers import SERIES_IMPUTERS, impute_steps
 from fivefold.evaluation.series.material import SeriesMaterial
+from fivefold.model.verdicts import FOLDS, two_sample_auroc
 from fivefold.series.dataset import SeriesSet
 from fivefold.storage import as_stored
 from fivefold.tables.table import decode_rows

@@ -10,9 +10,10 @@ import numpy as np
 
 from fivefold.evaluation.contest import OURS, Measure, Picture, Section, Table, contest
 from fivefold.evaluation.drawing import figure
-from fivefold.evaluation.metrics import alarm_shares, auroc
+from fivefold.evaluation.metrics import alarm_shares
 from fivefold.evaluation.rivals.detectors import SERIES_DETECTORS, score_steps
 from fivefold.evaluation.series.material import SeriesMaterial
+from fivefold.model.verdicts import auroc
 
 _FEWEST_EVENTS, _MOST_TURNS = 20, 8
 _WIDTH = 8  # of the other detectors' windows: a window of the model's, divided by this

@@ -14,12 +14,13 @@ from sklearn.ensemble import HistGradientBoostingClassifier
 from fivefold.archive.write import compress
 from fivefold.evaluation.contest import OURS, Measure, Picture, Section, Table, contest, contests
 from fivefold.evaluation.drawing import figure, main_plane, plane_of_codes
-from fivefold.evaluation.metrics import FOLDS, auroc, false_alarms, two_sample_auroc
+from fivefold.evaluation.metrics import false_alarms
 from fivefold.evaluation.rivals.compressors import table_sizes
 from fivefold.evaluation.rivals.detectors import TABLE_DETECTORS, score_rows
 from fivefold.evaluation.rivals.imputers import TABLE_IMPUTERS, impute_matrix
 from fivefold.evaluation.tables.material import TableMaterial
 from fivefold.jobs.detect import surprise
+from fivefold.model.verdicts import FOLDS, auroc, two_sample_auroc
 from fivefold.tables.table import decode_rows
 
 _ALONE = "columns alone"

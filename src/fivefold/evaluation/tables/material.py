@@ -22,6 +22,7 @@ from fivefold.modality import Dataset
 from fivefold.tables import jobs
 from fivefold.tables.schema import TableSchema
 from fivefold.tables.table import as_items
+from fivefold.tables.verdicts import Matrices
 
 _MOST_ROWS = 5_000
 _MOST_PLOTS, _ACROSS = 12, 4
@@ -144,37 +145,6 @@ class TableMaterial(Material[Items]):
                 ax.locator_params(nbins=5)
                 ax.ticklabel_format(useOffset=False)
             yield zip(shown, axes, strict=False)
-
-
-class Matrices:
-    """Rows as matrices of numbers, for rivals that take nothing else: numbers standardised by the `cells` given, classes
-    one-hot, NaN in all their columns where missing.
-    """
-
-    def __init__(self, schema: TableSchema, cells: np.ndarray) -> None:
-        self._columns = schema.columns
-        known = [column[np.isfinite(column)] for column in cells.T]
-        self._centre = np.array([column.mean() if len(column) else 0.0 for column in known])
-        self._spread = np.array([column.std() if len(column) else 0.0 for column in known])
-        self._spread[self._spread == 0] = 1.0
-
-    def encode(self, cells: np.ndarray) -> np.ndarray:
-        """Encoded cells `(n, d)` as a matrix."""
-        parts, standardised = [], (cells - self._centre) / self._spread
-        for number, column in enumerate(self._columns):
-            values = cells[:, number, None]
-            hot = np.where(np.isnan(values), np.nan, values == np.arange(column.classes))
-            parts.append(hot if column.classes else standardised[:, number, None])
-        return np.concatenate(parts, axis=1)
-
-    def decode(self, matrix: np.ndarray) -> np.ndarray:
-        """The inverse: of classes the one with the largest number."""
-        widths = [max(column.classes, 1) for column in self._columns]
-        cells = np.empty((len(matrix), len(widths)))
-        for number, part in enumerate(np.split(matrix, np.cumsum(widths)[:-1], axis=1)):
-            real = part[:, 0] * self._spread[number] + self._centre[number]
-            cells[:, number] = part.argmax(axis=1) if self._columns[number].classes else real
-        return cells
 
 
 def _flat(items: np.ndarray) -> np.ndarray:

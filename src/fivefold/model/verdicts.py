@@ -1,0 +1,173 @@
+"""Whether a job is worth its while: each is tried on held-out items, beside the simplest alternative."""
+
+from __future__ import annotations
+
+import warnings
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, Literal
+
+import numpy as np
+
+from fivefold.errors import FivefoldWarning, ModelError
+from fivefold.items import Items
+
+if TYPE_CHECKING:
+    from fivefold.model.fitted import FittedModel
+
+Job = Literal["compress", "denoise", "detect", "generate", "impute"]
+_TOLERANCE = 2.0  # standard errors
+FOLDS = 5  # of the classifier between two samples
+
+
+@dataclass(frozen=True)
+class Verdict:
+    """One job of one model, tried once.
+
+    Attributes
+    ----------
+    job : compress, denoise, detect, generate or impute
+    figure : of the model
+    alternative : of the best of the simplest alternatives
+    name : of that alternative, such as `median filter`
+    unit : of both figures, and which way is better
+    good : whether the model does no worse than the alternative, but for two standard errors of the difference
+    items : how many it was tried on
+    held_out : whether these were held out in the fit, or are items of the fit
+    """
+
+    job: str
+    figure: float
+    alternative: float
+    name: str
+    unit: str
+    good: bool
+    items: int
+    held_out: bool = True
+
+    def __str__(self) -> str:
+        which = "held-out items" if self.held_out else "items of the fit"
+        return f"{self.figure:.4g} against {self.alternative:.4g} ({self.name}; {self.unit}; {self.items} {which})"
+
+
+Trial = Callable[["FittedModel", Items, Items, np.random.Generator], Verdict | None]
+"""Tries a job of a model on items, given those of the fit; None if it can't be tried."""
+
+
+def verdict_of(model: FittedModel, job: Job) -> Verdict | None:
+    """What was found after the fit; None of a job that was not tried."""
+    rows: list[dict[str, Any]] = model.record.get("verdicts", [])
+    return next((Verdict(**row) for row in rows if row["job"] == job), None)
+
+
+def heed(model: FittedModel, job: Job, strict: bool = False) -> Verdict | None:
+    """Warn of a job that did worse than its simplest alternative, and give that verdict; None of one that did not.
+
+    Raises `ModelError` instead if `strict`.
+    """
+    verdict = verdict_of(model, job)
+    if verdict is None or verdict.good:
+        return None
+    use = f"{job} by the simplest alternative: it" if job == "denoise" else f"{job}: the simplest alternative"
+    text = f"{use} did better than this model after the fit: {verdict}"
+    if strict:
+        raise ModelError(text)
+    warnings.warn(text, FivefoldWarning, stacklevel=3)
+    return verdict
+
+
+def compare_losses(job: Job, ours: np.ndarray, others: Mapping[str, np.ndarray], unit: str) -> Verdict:
+    """By losses per item `(n,)`, of which less is better, the mean is the figure; NaN where an item has none."""
+    name, theirs = min(others.items(), key=lambda pair: float(np.nanmean(pair[1])))
+    difference = ours - theirs
+    error = np.nanstd(difference) / np.sqrt(max(np.isfinite(difference).sum(), 1))
+    good = bool(np.nanmean(difference) <= _TOLERANCE * error)
+    return Verdict(job, float(np.nanmean(ours)), float(np.nanmean(theirs)), name, unit, good, len(ours))
+
+
+def try_compression(sizes: Mapping[str, int], ours: int, items: int) -> Verdict:
+    """By bytes of the same items in other files."""
+    name, theirs = min(sizes.items(), key=lambda pair: pair[1])
+    return Verdict(
+        "compress", ours / items, theirs / items, name, "bytes per item, fewer are better", ours <= theirs, items
+    )
+
+
+def try_detection(
+    scores: tuple[np.ndarray, np.ndarray], features: tuple[np.ndarray, np.ndarray, np.ndarray]
+) -> Verdict:
+    """By the AUROC of strange items against normal ones, beside the distance to the nearest item of the fit.
+
+    Parameters
+    ----------
+    scores : of the normal items `(n,)` and the strange ones `(m,)`, to the model; higher = more normal
+    features : of the items of the fit, of the normal and of the strange ones, as rows of numbers
+    """
+    from sklearn.neighbors import NearestNeighbors
+
+    known, *tested = features
+    nearest = NearestNeighbors(n_neighbors=1).fit(known)
+    distances = [nearest.kneighbors(rows)[0][:, 0] for rows in tested]
+    ours, theirs = _placements(-scores[0], -scores[1]), _placements(*distances)
+    error = np.sqrt(sum(np.var(a - b) / len(a) for a, b in zip(ours, theirs, strict=True)))  # DeLong et al. 1988
+    figure, alternative = float(ours[1].mean()), float(theirs[1].mean())
+    unit = "AUROC, more is better"
+    return Verdict(
+        "detect",
+        figure,
+        alternative,
+        "nearest neighbour",
+        unit,
+        bool(figure >= alternative - _TOLERANCE * error),
+        len(ours[0]),
+    )
+
+
+def _placements(normal: np.ndarray, strange: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """How much of the strange items is above each normal one, and how much of the normal ones below each strange one."""
+    order, other = np.sort(normal), np.sort(strange)
+    below = (np.searchsorted(order, strange, "left") + np.searchsorted(order, strange, "right")) / (2 * len(order))
+    above = (np.searchsorted(other, normal, "left") + np.searchsorted(other, normal, "right")) / (2 * len(other))
+    return 1 - above, below
+
+
+def try_generation(real: np.ndarray, made: np.ndarray, alone: np.ndarray) -> Verdict | None:
+    """By how well a classifier tells new items from real ones, beside those whose elements are drawn each by itself.
+
+    All are rows of numbers. None of too few.
+    """
+    from sklearn.ensemble import ExtraTreesClassifier
+
+    forest = ExtraTreesClassifier(random_state=0)
+    order = np.random.default_rng(0).permutation(len(real) + len(made))
+    ours, theirs = (two_sample_auroc(real, rows, forest, order) for rows in (made, alone))
+    if ours is None or theirs is None:
+        return None
+    error = np.sqrt(1 / (6 * len(real)))  # of an AUROC of chance
+    name = "elements drawn each by itself"
+    text = "AUROC of a classifier between new and real ones, less is better"
+    return Verdict("generate", ours, theirs, name, text, bool(ours <= theirs + _TOLERANCE * error), len(real))
+
+
+def auroc(normal: np.ndarray, strange: np.ndarray) -> float:
+    """How often a strange item's score is above a normal one's."""
+    from sklearn.metrics import roc_auc_score
+
+    labels = np.arange(len(normal) + len(strange)) >= len(normal)
+    return float(roc_auc_score(labels, np.concatenate((normal, strange))))
+
+
+def two_sample_auroc(real: np.ndarray, made: np.ndarray, model: Any, order: np.ndarray | None = None) -> float | None:
+    """AUROC, cross-validated, of a classifier (`model`) between two samples `(n, d)`: at least 0.5, which is chance.
+
+    None of too few. `order` is that in which all rows are cut into folds.
+    """
+    from sklearn.model_selection import cross_val_predict
+
+    if min(len(real), len(made)) < 2 * FOLDS:
+        return None
+    rows = np.concatenate((real, made))
+    order = np.arange(len(rows)) if order is None else order
+    labels = order >= len(real)
+    scores = cross_val_predict(model, rows[order], labels, cv=FOLDS, method="predict_proba")[:, 1]
+    return max(0.5, auroc(scores[~labels], scores[labels]))
