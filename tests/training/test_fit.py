@@ -598,9 +598,15 @@ def test_fit_items_is_what_fit_does(whole, digits, small_settings, tmp_path):
     assert identical(fit_items(make_items(digits[:100]), config, tmp_path, accelerator="cpu"), whole)
 
 
+@pytest.mark.situation("a fit to one picture", "refused: its mean is all that could be learnt")
 def test_one_item(fit_small, digits):
-    model = fit_small(digits[:1], epochs=1)
-    assert model.record["data"] == {"source": "array", "items": 1, "held_out": 0}
+    with pytest.raises(DataError, match="one picture is too few to fit to; cut it into tiles"):
+        fit_small(digits[:1], epochs=1)
+
+
+def test_two_items(fit_small, digits):
+    model = fit_small(digits[:2], epochs=1)
+    assert model.record["data"] == {"source": "array", "items": 2, "held_out": 0}
     assert model.normality is None
     assert model.prior.components == 1
     assert generate(model, 2).shape == (2, 28, 28, 1)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from functools import partial
 from typing import Any, cast
 
 import numpy as np
@@ -19,6 +20,7 @@ from fivefold.jobs.detect import excess as surprise
 from fivefold.jobs.generate import Generated, draw_items
 from fivefold.jobs.generate import draw_elements as draw
 from fivefold.model.conditional import Conditional
+from fivefold.model.context import by_element, column
 from fivefold.model.fitted import FittedModel, standard_normal, uniform
 from fivefold.model.likelihoods import Likelihood, NumberLikelihood
 from fivefold.model.scoring import encode_items
@@ -29,6 +31,8 @@ BESIDES = "std"
 STEPS = (1.0, 2.0, 4.0, 8.0)  # of the codes' grid, in posterior deviations
 _LOSSY_STEP = 1.0
 _SAMPLE = 256  # items that the grid's step is chosen on
+_LEAST_BATCH = 8  # fewer items at once take other paths through matrix products, whose last bits differ
+_FINEST = 1e-5  # of variances, on the unit scale: of a level of 8 bits
 _PATCH = 7  # side of the squares among which the worst is looked for
 
 __all__ = [
@@ -109,7 +113,8 @@ def statistics(model: FittedModel, items: Items) -> Floats:
     Errors are those at the posterior mean and per visible element, so that items with holes can be compared.
     """
     batches: list[np.ndarray] = []
-    for _, x, visible in model.batches(items):
+    for _, *batch in model.batches(items):
+        x, visible = (part[torch.arange(max(len(part), _LEAST_BATCH)) % len(part)] for part in batch)
         posterior = model.vae.posterior(x, visible)
         likelihood = model.vae.likelihood(posterior.mu)
         assert isinstance(likelihood, NumberLikelihood)
@@ -121,20 +126,33 @@ def statistics(model: FittedModel, items: Items) -> Floats:
             _mean(square - likelihood.variance, visible),
             posterior.kl_per_unit().sum(1).double(),
         ]
+        smoothest = []
         if model.context is not None:
             for z in (None, posterior.mu):
-                surprise = -Conditional(model, Conditioning.CAUSAL, x, visible, z).log_prob(x)
-                worst = _worst(surprise, visible)  # of a density it may be negative
-                columns += [_mean(surprise, visible), worst if model.schema.levels is None else _log(worst)]
+                given = Conditional(model, Conditioning.CAUSAL, x, visible, z)
+                cost, roughness = given.map(partial(_residual, by_element(x)))
+                worst = _worst(cost, visible)  # of a density it may be negative
+                columns += [_mean(cost, visible), worst if model.schema.levels is None else _log(worst)]
+                smoothest = [-_worst(-roughness, visible)]
         if model.prior is not None:
             columns.append(torch.from_numpy(-model.prior.log_prob(posterior.mu.cpu().numpy())))
-        batches.append(torch.stack([column.cpu().double() for column in columns], dim=1).numpy())
-    return np.concatenate(batches)
+        found = torch.stack([column.cpu().double() for column in columns + smoothest], dim=1)
+        batches.append(found[: len(batch[0])].numpy())
+    return np.concatenate(batches)[:, : count_statistics(model)]
+
+
+def _residual(values: Tensor, likelihood: Likelihood, items: Tensor, elements: Tensor) -> Tensor:
+    """What elements cost, nats, and how much rougher they are than expected: squared errors beyond the variance, in variances."""
+    assert isinstance(likelihood, NumberLikelihood)
+    x, variance = column(values[items, elements]), likelihood.variance
+    rougher = ((x - likelihood.mean).square() - variance) / (variance + _FINEST)
+    return torch.cat((-likelihood.log_prob(x), rougher), dim=1).view(-1, 2)
 
 
 def count_statistics(model: FittedModel) -> int:
-    """The k of `statistics`."""
-    return 5 + (4 if model.context is not None else 0) + (1 if model.prior is not None else 0)
+    """The k of `statistics`: models that were fitted when none told of too smooth patches have one less."""
+    k = 5 + (5 if model.context is not None else 0) + (1 if model.prior is not None else 0)
+    return k - (model.context is not None and model.normality is not None and model.normality.size == k - 1)
 
 
 def _mean(values: Tensor, visible: Tensor) -> Tensor:

@@ -13,6 +13,7 @@ import torch
 from torch import Tensor, nn
 
 from fivefold.config import FitConfig, NetworkConfig
+from fivefold.errors import DataError
 from fivefold.images.context import ImageContext
 from fivefold.images.jobs import count_statistics as count_statistics
 from fivefold.images.jobs import statistics
@@ -29,6 +30,7 @@ from fivefold.training.recipe import Recipe
 
 CALIBRATIONS: dict[str, type[Any]] = {"prior": FittedPrior, "normality": JointScore}
 PRECISION = torch.float32
+_FEWEST = 2  # items of a fit: from one, its mean is all that can be learnt
 
 
 class ConvEncoder(nn.Module):
@@ -101,7 +103,9 @@ def _make_vae(schema: ImageSchema, config: NetworkConfig) -> VAE:
 
 
 def prepare(networks: nn.ModuleDict, items: Items, train: np.ndarray, held_out: np.ndarray) -> None:
-    """Nothing."""
+    """Nothing but to refuse what is too little to learn from."""
+    if len(items) < _FEWEST:
+        raise DataError(f"{items.source}: one picture is too few to fit to; cut it into tiles, or give more")
 
 
 def recipe(schema: ImageSchema, config: FitConfig) -> Recipe:
