@@ -106,14 +106,14 @@ def untrained() -> FittedModel:
 
 @pytest.fixture(scope="session")
 def colour_folder(tmp_path_factory) -> Path:
-    """24 PNGs of 64×48 pixels and 3 channels: a disc on a gradient."""
+    """24 PNGs of 32×24 pixels and 3 channels: a disc on a gradient."""
     folder = tmp_path_factory.mktemp("colour")
     random = np.random.default_rng(0)
-    y, x = np.mgrid[:64, :48]
+    y, x = np.mgrid[:32, :24]
     for index in range(24):
-        row, column = random.uniform(10, 40, 2)
-        image = np.stack([4 * y, 5 * x, np.full_like(x, 60)], axis=-1)
-        image[(y - row) ** 2 + (x - column) ** 2 < 60] = random.integers(0, 256, 3)
+        row, column = random.uniform(5, 20, 2)
+        image = np.stack([8 * y, 10 * x, np.full_like(x, 60)], axis=-1)
+        image[(y - row) ** 2 + (x - column) ** 2 < 15] = random.integers(0, 256, 3)
         Image.fromarray(image.clip(0, 255).astype(np.uint8)).save(folder / f"{index:02d}.png")
     return folder
 

@@ -23,6 +23,7 @@ class Outcome:
 def run(capsys, monkeypatch, tmp_path) -> Callable[..., Outcome]:
     """`run("detect", …)` in an empty folder: its exit code and what it printed."""
     monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr("os.cpu_count", lambda: 1)  # without --workers no processes are started
 
     def call(*words: object) -> Outcome:
         monkeypatch.setattr(sys, "argv", ["fivefold", *map(str, words)])

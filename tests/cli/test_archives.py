@@ -19,7 +19,7 @@ from fivefold.storage import load
 def packed(run, model_folder, digits, tmp_path):
     """`digits.ff` of six digits, in the working folder."""
     np.save(tmp_path / "digits.npy", digits[600:606])
-    outcome = run("compress", model_folder, "digits.npy", "-o", "digits.ff", "--workers", 1, "--json")
+    outcome = run("compress", model_folder, "digits.npy", "-o", "digits.ff", "--json")
     assert outcome.code == 0, outcome.err
     return json.loads(outcome.out)
 
@@ -28,20 +28,20 @@ def test_there_and_back(run, packed, model_folder, digits):
     size = Path("digits.ff").stat().st_size
     assert packed["bytes"] == size < digits[600:606].size / 2
     assert packed["bits_per_element"] == pytest.approx(8 * size / digits[600:606].size)
-    assert run("decompress", "digits.ff", "--model", model_folder, "-o", "back.npy", "--workers", 1).code == 0
+    assert run("decompress", "digits.ff", "--model", model_folder, "-o", "back.npy").code == 0
     np.testing.assert_array_equal(np.load("back.npy"), digits[600:606])
 
 
 def test_some_items(run, packed, model_folder, digits):
-    some = ("decompress", "digits.ff", "--model", model_folder, "--workers", 1)
+    some = ("decompress", "digits.ff", "--model", model_folder)
     assert run(*some, "--items", "2:4", "-o", "some.npy").code == 0
     np.testing.assert_array_equal(np.load("some.npy"), digits[602:604])
 
 
 def test_lossy(run, model_folder, digits):
     np.save("digits.npy", digits[600:606])
-    assert run("compress", model_folder, "digits.npy", "-o", "codes.ff", "--lossy", "--workers", 1).code == 0
-    read = ("decompress", "codes.ff", "--model", model_folder, "--workers", 1)
+    assert run("compress", model_folder, "digits.npy", "-o", "codes.ff", "--lossy").code == 0
+    read = ("decompress", "codes.ff", "--model", model_folder)
     assert run(*read, "-o", "preview", "--lossy").code == 0
     with Image.open("preview/3.png") as image:
         assert image.size == (28, 28)
@@ -54,8 +54,8 @@ def test_names_come_back(run, model_folder, digits):
     Path("photos").mkdir()
     for name, image in zip("ab", digits[600:602], strict=True):
         Image.fromarray(image[..., 0]).save(f"photos/{name}.png")
-    assert run("compress", model_folder, "photos", "-o", "photos.ff", "--embed-model", "--workers", 1).code == 0
-    assert run("decompress", "photos.ff", "-o", "back", "--items", "1:", "--workers", 1).code == 0
+    assert run("compress", model_folder, "photos", "-o", "photos.ff", "--embed-model").code == 0
+    assert run("decompress", "photos.ff", "-o", "back", "--items", "1:").code == 0
     assert [path.name for path in Path("back").iterdir()] == ["b.png"]
 
 
@@ -63,11 +63,11 @@ def test_through_pipes(run, model_folder, digits, monkeypatch):
     np.save("digits.npy", digits[600:603])
     out = io.TextIOWrapper(io.BytesIO())
     monkeypatch.setattr(sys, "stdout", out)
-    assert run("compress", model_folder, "digits.npy", "-o", "-", "--workers", 1).code == 0
+    assert run("compress", model_folder, "digits.npy", "-o", "-").code == 0
     content = out.buffer.getvalue()
     np.testing.assert_array_equal(decompress(content, load(model_folder)), digits[600:603])
     monkeypatch.setattr(sys, "stdin", io.TextIOWrapper(io.BytesIO(content)))
-    assert run("decompress", "-", "--model", model_folder, "-o", "back.npy", "--workers", 1).code == 0
+    assert run("decompress", "-", "--model", model_folder, "-o", "back.npy").code == 0
     np.testing.assert_array_equal(np.load("back.npy"), digits[600:603])
 
 

@@ -37,8 +37,8 @@ def few(tmp_path, digits):
 def test_colour_folder_goes_through_fit_and_all_five_jobs(run, colour_folder, tmp_path):
     images = tmp_path / "images"
     shutil.copytree(colour_folder, images)
-    mask = np.zeros((64, 48), np.uint8)
-    mask[20:40, 10:30] = 255
+    mask = np.zeros((32, 24), np.uint8)
+    mask[10:20, 5:15] = 255
     Image.fromarray(mask).save(tmp_path / "mask.png")
     names = sorted(path.name for path in images.iterdir())
 
@@ -52,7 +52,7 @@ def test_colour_folder_goes_through_fit_and_all_five_jobs(run, colour_folder, tm
 
     assert np.load("z.npy").shape == (24, 3)
     assert len(list((tmp_path / "decoded").iterdir())) == 24
-    assert _pixels("new/0.png").shape == (64, 48, 3)
+    assert _pixels("new/0.png").shape == (32, 24, 3)
     for folder in ("clean", "whole"):
         assert sorted(path.name for path in (tmp_path / folder).iterdir()) == names
     original, whole = (_pixels(tmp_path / folder / names[0]) for folder in ("images", "whole"))

@@ -16,9 +16,9 @@ pytestmark = pytest.mark.usefixtures("_few_letters")
 
 @pytest.fixture
 def small_mnist(monkeypatch):
-    """MNIST cut to 300 training and 60 test items."""
+    """MNIST cut to 150 training and 40 test items."""
     whole = builtin.load_mnist
-    sizes = {"train": 300, "test": 60}
+    sizes = {"train": 150, "test": 40}
     monkeypatch.setattr(builtin, "load_mnist", lambda split: tuple(part[: sizes[split]] for part in whole(split)))
 
 
@@ -102,7 +102,9 @@ def test_what_is_not_installed_is_told_before_any_work(run, model_folder, digits
 
 
 @pytest.mark.filterwarnings("ignore:with .* held-out")
-def test_demo_makes_everything(run, small_mnist, tmp_path):
+@pytest.mark.usefixtures("_blurry")
+def test_demo_makes_everything(run, small_mnist, tmp_path, monkeypatch):
+    monkeypatch.setattr("fivefold.cli.reports._DEMO_EPOCHS", 1)
     outcome = run("demo", "-o", "demo", "--seed", "2", "--json")
     assert outcome.code == 0, outcome.err
     figures = json.loads(outcome.out)

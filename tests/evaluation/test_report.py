@@ -11,7 +11,6 @@ from bs4 import BeautifulSoup
 
 from fivefold.evaluation.contest import OURS
 from fivefold.evaluation.images import Material, detect
-from fivefold.evaluation.images.material import Effort
 from fivefold.evaluation.report import make_report
 from fivefold.images.builtin import load_mnist
 from fivefold.images.dataset import make_items, read_items
@@ -23,12 +22,12 @@ from fivefold.training.fit import fit
 
 @pytest.fixture(scope="module")
 def digit_report(model, tmp_path_factory):
-    """A report on 200 digits, compared with the other models trained on 300."""
+    """A report on 100 digits, compared with the other models trained on 150."""
     folder = tmp_path_factory.mktemp("report")
     values, labels = load_mnist("test")
     test, train = (
         make_items(values[rows], model.schema, "digits", labels=labels[rows])
-        for rows in (slice(600, 800), slice(0, 300))
+        for rows in (slice(600, 700), slice(0, 150))
     )
     figures, summary = make_report(model, test, folder, train=train, seed=3)
     return folder, figures, summary, test
@@ -114,7 +113,7 @@ def test_page_stands_alone_and_shows_every_picture(digit_report):
         assert text in page.text
 
 
-@pytest.mark.usefixtures("_blurry")
+@pytest.mark.usefixtures("_blurry", "_least_effort")
 def test_colour_images_without_training_items(colour_folder, tmp_path, small_settings):
     model = fit(colour_folder, validation=0.25, **small_settings)
     items = read_items(colour_folder, model.schema)
@@ -128,7 +127,7 @@ def test_colour_images_without_training_items(colour_folder, tmp_path, small_set
     assert not {"NaN", "nan"} & set(text.split())
 
 
-@pytest.mark.usefixtures("_blurry")
+@pytest.mark.usefixtures("_blurry", "_least_effort")
 def test_unlabelled_training_items_give_comparisons_without_fid(model, digits, tmp_path):
     train, test = (make_items(digits[rows], model.schema) for rows in (slice(0, 100), slice(600, 640)))
     figures, _ = make_report(model, test, tmp_path, train=train)
@@ -137,7 +136,7 @@ def test_unlabelled_training_items_give_comparisons_without_fid(model, digits, t
     assert figures["autoencoder"]["psnr"] > 0
 
 
-@pytest.mark.usefixtures("_blurry")
+@pytest.mark.usefixtures("_blurry", "_least_effort")
 def test_items_with_holes_are_measured_on_what_is_there(model, digits, tmp_path):
     values = digits[600:640].astype(np.float32)
     values[:, :6] = np.nan
@@ -147,7 +146,7 @@ def test_items_with_holes_are_measured_on_what_is_there(model, digits, tmp_path)
     assert 0 < figures["compress"]["psnr"] < 100
 
 
-@pytest.mark.usefixtures("_blurry")
+@pytest.mark.usefixtures("_blurry", "_least_effort")
 @pytest.mark.parametrize("count", [1, 3, 17])
 def test_few_items_are_enough(model, digits, tmp_path, count):
     train = make_items(digits[:20], model.schema, labels=np.arange(20) % 2)
@@ -156,14 +155,14 @@ def test_few_items_are_enough(model, digits, tmp_path, count):
     assert "NaN" not in (tmp_path / "report.json").read_text()
 
 
-@pytest.mark.usefixtures("_blurry")
+@pytest.mark.usefixtures("_blurry", "_least_effort")
 def test_one_item_and_nothing_else(model, digits, tmp_path):
     figures, _ = make_report(model, make_items(digits[600:601], model.schema), tmp_path)
     json.dumps(figures, allow_nan=False)
     assert "autoencoder" not in figures
 
 
-@pytest.mark.usefixtures("_blurry")
+@pytest.mark.usefixtures("_blurry", "_least_effort")
 def test_a_model_without_context_decoder_prior_and_held_out_items(model, digits, tmp_path):
     plain = dataclasses.replace(model, context=None, calibrations={})
     figures, summary = make_report(plain, make_items(digits[600:610], model.schema), tmp_path)
@@ -180,9 +179,8 @@ def test_noise_leaves_holes_as_they_are(model, digits, tmp_path):
     assert np.array_equal(noisy.visible(), material.items.visible())
 
 
-@pytest.mark.usefixtures("_blurry")
-def test_thorough_repeats_over_seeds_and_sizes(model, digits, tmp_path, monkeypatch):
-    monkeypatch.setattr(Effort, "like", classmethod(lambda cls, _: cls(1, 1, 1, 1, 1)))
+@pytest.mark.usefixtures("_blurry", "_least_effort")
+def test_thorough_repeats_over_seeds_and_sizes(model, digits, tmp_path):
     train, test = (make_items(digits[rows], model.schema) for rows in (slice(0, 60), slice(600, 630)))
     figures, _ = make_report(model, test, tmp_path, train=train, thorough=True)
     assert [run["seed"] for run in figures["gan"]["seeds"]] == [0, 1, 2]

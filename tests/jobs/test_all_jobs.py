@@ -59,10 +59,10 @@ def test_a_folder_of_colour_images(colour_folder, small_settings, likelihood, tm
     )
     fivefold.save(model, tmp_path / "model")
     model = fivefold.load(tmp_path / "model", "cpu")
-    mask = np.zeros((64, 48), bool)
-    mask[20:40, 10:30] = True
+    mask = np.zeros((32, 24), bool)
+    mask[10:20, 5:15] = True
     few = model.read(colour_folder).select(slice(6))
-    check_all_jobs(model, few, (6, 64, 48, 3), np.uint8, mask=mask)
+    check_all_jobs(model, few, (6, 32, 24, 3), np.uint8, mask=mask)
     original = np.stack([np.asarray(Image.open(path)) for path in sorted(colour_folder.iterdir())])
     found = fivefold.impute(model, colour_folder, mask=mask, n_samples=2, n_draws=1, interval=0.9)
     for completed in (found.data, *found.draws, found.lower, found.upper):

@@ -74,5 +74,5 @@ def test_like_a_model_of_another_family_and_shape(colour_folder, small_settings,
     settings = {**small_settings, "latent_dim": 2, "epochs": 1, "likelihood": likelihood}
     model = fivefold.fit(colour_folder, **settings)
     images = fit_gan(model, model.read(colour_folder), epochs=1).generate(3)
-    assert images.shape == (3, 64, 48, 3)
+    assert images.shape == (3, 32, 24, 3)
     assert images.dtype == np.uint8
