@@ -75,6 +75,8 @@ def encode_column(array: pa.ChunkedArray, column: Column, source: str, first: in
     Raises `DataError`, naming column and row, for what is of another kind, or infinite.
     """
     array = _as_spelled(blank(plain(array), column.sentinels), column)
+    if array.null_count == len(array):
+        return np.full(len(array), np.nan)
     if column.kind == "category":
         return _codes(array, column.categories)
     target = {"datetime": count_type(column), "boolean": pa.bool_()}.get(column.kind, pa.float64())
@@ -201,6 +203,17 @@ def _convertible(given: pa.DataType, kind: str) -> bool:
     if kind == "datetime":
         return pt.is_temporal(given) and not pt.is_interval(given)
     return pt.is_boolean(given) or is_number(given)
+
+
+def can_hold(given: pa.DataType, column: Column) -> bool:
+    """Whether a column of nothing but nulls of this type can take a column's values."""
+    if column.kind == "real":
+        return pt.is_floating(given) or pt.is_decimal(given) or is_text(given)
+    if column.kind == "boolean":
+        return pt.is_boolean(given) or is_text(given)
+    if column.kind == "category":
+        return plain(pa.chunked_array([], given)).type == arrow_type(column.dtype) or is_text(given)
+    return not pt.is_null(given) and not pt.is_boolean(given) and _convertible(given, column.kind)
 
 
 def _refuse(array: pa.ChunkedArray, target: pa.DataType, column: Column, source: str, first: int, why: str) -> NoReturn:

@@ -17,7 +17,7 @@ from pyarrow import types as pt
 
 from fivefold.errors import DataError, ModelError
 from fivefold.items import Items
-from fivefold.tables.cells import FITTED, arrow_type, decode_column, encode_column, plain
+from fivefold.tables.cells import FITTED, arrow_type, can_hold, decode_column, encode_column, plain
 from fivefold.tables.csv import CsvText
 from fivefold.tables.schema import Column, TableSchema
 
@@ -104,7 +104,7 @@ class Table:
         """
         native, types = self.native, self.arrow.schema.types
         for column, at in zip(schema.columns, self.places(schema), strict=True):
-            if pt.is_null(types[at]):
+            if self.arrow.column(at).null_count == len(self) and not can_hold(types[at], column):
                 types[at] = arrow_type(column.dtype)
                 native = _cast(native, self.kind, at, types[at])
         return _put(native, self.kind, self._replacements(schema, cells, where, types))
@@ -380,9 +380,14 @@ def _cast(data: Any, kind: TableKind, at: int, target: pa.DataType) -> Any:
     empty = pa.nulls(len(data), target)
     if kind == "arrow":
         return data.set_column(at, data.schema.field(at).with_type(target), empty)
-    if kind != "polars":
-        return data
-    return data.with_columns(as_native(pa.table([empty], [data.columns[at]]), kind).to_series())
+    if kind == "polars":
+        return data.with_columns(as_native(pa.table([empty], [data.columns[at]]), kind).to_series())
+    if kind == "numpy":
+        return data.astype(object)
+    if data.dtypes.iloc[at] not in ("object", "category"):
+        data = data.copy(deep=False)
+        data.isetitem(at, empty.to_pandas().set_axis(data.index))
+    return data
 
 
 def _put_pandas(data: Any, columns: Mapping[int, tuple[np.ndarray, pa.Array]]) -> Any:
