@@ -12,6 +12,7 @@ from hypothesis.extra import numpy as hnp
 
 from fivefold.errors import DataError
 from fivefold.tables.inference import infer_table_schema
+from fivefold.tables.schema import Column, TableSchema
 from fivefold.tables.table import Table, as_items, as_native, decode_rows
 
 TIMES = pd.to_datetime(["2020-01-01 10:00", None, "2021-03-04 05:06:07", "2022-01-01"], format="ISO8601").tz_localize(
@@ -330,15 +331,60 @@ def test_columns_of_one_name_are_refused(data):
         Table.of(data)
 
 
-@pytest.mark.parametrize("data", [pd.DataFrame({"a": [1, None, "x"]}), np.array([[1.5], [None], ["x"]], object)])
-def test_mixed_types_are_refused(data):
-    with pytest.raises(DataError, match=r"column '(a|x0)' must be of one type, got (int|float) and str"):
-        Table.of(data)
+@pytest.mark.situation("objects of several types in a column", "result right: carried, and said")
+@pytest.mark.parametrize(
+    ("data", "why"),
+    [
+        (pd.DataFrame({"a": [1, None, "x", 2.5], "b": range(4)}), "its cells are int and str and float"),
+        (np.array([[1.5, 1], [None, 2], ["x", 3], [b"y", 4]], object), "its cells are float and str and bytes"),
+        (pd.DataFrame({"a": [1j, 2j], "b": [1, 2]}), "its cells are complex"),
+        (pd.DataFrame({"a": [10**25, 1], "b": [1, 2]}), "its cells are int"),
+        (pd.DataFrame({"a": [np.arange(2), "x"], "b": [1, 2]}), "its cells are ndarray and str"),
+    ],
+)
+def test_objects_of_mixed_types_are_carried(data, why):
+    table = Table.of(data)
+    schema = infer_table_schema(table)
+    assert [reason for _, reason in schema.carried] == [why]
+    cells = table.cells(schema)
+    done = table.replace(schema, cells, np.zeros(cells.shape, bool))
+    assert done.equals(data) if isinstance(data, pd.DataFrame) else (done == data).all()
+    with pytest.raises(DataError, match=f"can't be archived: {why}"):
+        table.exact(schema)
+    other = TableSchema(tuple(Column(name, "real", "double") for name in table.names))
+    with pytest.raises(DataError, match=f"column '{table.names[0]}': must be a number as the model was fitted, got"):
+        table.cells(other)
+
+
+@pytest.mark.situation("a column of nothing but missing cells, of any type", "result right: filled in")
+@pytest.mark.parametrize("frame", [pd.DataFrame, pl.DataFrame, pa.table], ids=["pandas", "polars", "arrow"])
+@pytest.mark.parametrize(
+    "values", [[1.5, 2.5, 3.25], [1, 2, 3], ["x", "y", "y"], [True, False, True], [dt.date(2020, 1, 1)] * 3]
+)
+def test_a_column_of_nothing_is_filled_in(frame, values):
+    values = values * 20
+    fitted = Table.of(pa.table({"a": values, "b": range(60)}))
+    schema = infer_table_schema(fitted)
+    cells = fitted.cells(schema)
+    for kind in (
+        pa.null(),
+        pa.float32(),
+        pa.int8(),
+        pa.string(),
+        pa.bool_(),
+        pa.date32(),
+        pa.timestamp("us"),
+        pa.duration("s"),
+    ):
+        holey = pa.table({"a": pa.nulls(60, kind), "b": range(60)})
+        given = holey if frame is pa.table else pl.from_arrow(holey) if frame is pl.DataFrame else holey.to_pandas()
+        table = Table.of(given)
+        assert np.isnan(table.cells(schema)[:, 0]).all()
+        done = Table.of(table.replace(schema, cells, np.isnan(table.cells(schema)))).arrow.column("a")
+        assert list(map(str, done.cast(fitted.arrow.column("a").type).to_pylist())) == list(map(str, values)), kind
 
 
 def test_columns_that_arrow_lacks_are_refused():
-    with pytest.raises(DataError, match="column 'a' can't be read"):
-        Table.of(pd.DataFrame({"a": [1j, 2j]}))
     with pytest.raises(DataError, match="can't be turned into Arrow columns"):
         Table.of(pl.DataFrame({"a": pl.Series([1], dtype=pl.Int128)}))
 

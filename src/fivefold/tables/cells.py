@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import re
+import zlib
+from collections.abc import Iterable
 from dataclasses import replace
 from typing import Any, NoReturn
 
@@ -22,6 +24,7 @@ _MUST_BE = {
     "integer": "a number",
     "datetime": "a date or time",
     "boolean": "true or false",
+    "category": "a category",
 }
 
 
@@ -55,6 +58,21 @@ def plain(array: pa.ChunkedArray) -> pa.ChunkedArray:
     return array.cast(pa.large_string()) if is_text(array.type) else array
 
 
+def objects(column: Iterable[Any]) -> pa.Array:
+    """A column of Python objects that Arrow has no one type for: of them it only keeps what types they are of."""
+    cells = list(column)
+    present = (cell for cell in cells if cell is not None and not (isinstance(cell, float) and np.isnan(cell)))
+    types = list(dict.fromkeys(type(cell).__name__ for cell in present))
+    return pa.StructArray.from_arrays([pa.nulls(len(cells))] * len(types), types)
+
+
+def object_types(kind: pa.DataType) -> str:
+    """The types of the objects in such a column, in words; empty for any other."""
+    if not pt.is_struct(kind) or not all(pt.is_null(field.type) for field in kind.fields):
+        return ""
+    return " and ".join(field.name for field in kind.fields)
+
+
 def blank(array: pa.ChunkedArray, sentinels: tuple[Category, ...]) -> pa.ChunkedArray:
     """The `plain` array with nulls where it is one of the sentinels; those of other types are not met."""
     for sentinel in sentinels:
@@ -74,11 +92,14 @@ def encode_column(array: pa.ChunkedArray, column: Column, source: str, first: in
 
     Raises `DataError`, naming column and row, for what is of another kind, or infinite.
     """
+    if pt.is_nested(array.type) and array.null_count < len(array):
+        got = object_types(array.type) or array.type
+        raise DataError(f"{source}: column {column.name!r}: must be {_MUST_BE[column.kind]} {why}, got {got}")
     array = _as_spelled(blank(plain(array), column.sentinels), column)
     if array.null_count == len(array):
         return np.full(len(array), np.nan)
     if column.kind == "category":
-        return _codes(array, column.categories)
+        return _codes(array, column)
     target = {"datetime": count_type(column), "boolean": pa.bool_()}.get(column.kind, pa.float64())
     if column.kind == "boolean" and is_number(array.type):
         target = pa.float64()
@@ -167,17 +188,23 @@ def _numbers(array: pa.ChunkedArray) -> np.ndarray:
     return np.asarray(array.cast(pa.float64(), safe=False).to_numpy(), np.float64)
 
 
-def _codes(array: pa.ChunkedArray, categories: tuple[Category, ...]) -> np.ndarray:
-    """Places `(n,)` of the values in `categories`; what is the same number or reads the same is the same."""
+def _codes(array: pa.ChunkedArray, column: Column) -> np.ndarray:
+    """Places `(n,)` of the values in a column's categories; what is the same number or reads the same is the same."""
     encoded = array.combine_chunks().dictionary_encode()
-    by_value = {value: float(code) for code, value in enumerate(categories)}
+    by_value = {value: float(code) for code, value in enumerate(column.categories)}
     by_text = {_text(value): code for value, code in by_value.items()}
     codes = [
-        np.nan if value != value else by_value.get(value, by_text.get(_text(value), float(len(categories))))
+        np.nan if value != value else by_value.get(value, by_text.get(_text(value), _other(value, column)))
         for value in encoded.dictionary.to_pylist()
     ]
     at = encoded.indices.fill_null(len(codes)).to_numpy()
     return np.asarray(np.array([*codes, np.nan])[at])
+
+
+def _other(value: Any, column: Column) -> float:
+    """The code of a value that is none of the column's categories."""
+    count = len(column.categories)
+    return float(zlib.crc32(_text(value).encode()) % count if column.hashed else count)
 
 
 def _text(value: Any) -> str:
@@ -207,13 +234,16 @@ def _convertible(given: pa.DataType, kind: str) -> bool:
 
 def can_hold(given: pa.DataType, column: Column) -> bool:
     """Whether a column of nothing but nulls of this type can take a column's values."""
-    if column.kind == "real":
-        return pt.is_floating(given) or pt.is_decimal(given) or is_text(given)
-    if column.kind == "boolean":
-        return pt.is_boolean(given) or is_text(given)
+    if is_text(given):
+        return True
+    own = arrow_type(column.dtype)
     if column.kind == "category":
-        return plain(pa.chunked_array([], given)).type == arrow_type(column.dtype) or is_text(given)
-    return not pt.is_null(given) and not pt.is_boolean(given) and _convertible(given, column.kind)
+        return bool((given.value_type if pt.is_dictionary(given) else given) == own)
+    if column.kind == "datetime":
+        return bool(given.id == own.id) or all(pt.is_timestamp(kind) or pt.is_date(kind) for kind in (given, own))
+    if column.kind == "boolean":
+        return pt.is_boolean(given)
+    return pt.is_floating(given) or pt.is_decimal(given) or (column.kind == "integer" and pt.is_integer(given))
 
 
 def _refuse(array: pa.ChunkedArray, target: pa.DataType, column: Column, source: str, first: int, why: str) -> NoReturn:

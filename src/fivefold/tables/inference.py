@@ -15,7 +15,7 @@ from pyarrow import types as pt
 
 from fivefold.errors import DataError, UsageError
 from fivefold.findings import Doubt
-from fivefold.tables.cells import EXACT, blank, encode_column, is_number, is_text, plain
+from fivefold.tables.cells import EXACT, blank, encode_column, is_number, is_text, object_types, plain
 from fivefold.tables.csv import CsvText
 from fivefold.tables.schema import MOST_CATEGORIES, Category, Column, Kind, TableSchema
 from fivefold.tables.spelling import (
@@ -110,6 +110,11 @@ def find_doubts(table: Table, schema: TableSchema) -> list[Doubt]:
             dialect = table.text.file.dialect
             if dialect.separator != "," and dialect.decimal == ".":
                 doubts.append(Doubt(place, "three digits after each . are taken for decimals", "`decimal` ,"))
+        if column.hashed:
+            count = len(column.categories)
+            doubts.append(
+                Doubt(place, f"only the {count} most frequent of its categories are modelled, others as one of them")
+            )
         if column.spelling and is_text(values.type):
             doubts += [
                 Doubt(place, text, remedy)
@@ -183,6 +188,8 @@ def _infer_column(name: str, values: pa.ChunkedArray, asked: dict[str, Any], tab
         raise _Carried(_ASKED)
     sentinels = tuple(asked.get("missing", ()))
     coded = pt.is_dictionary(values.type)
+    if types := object_types(values.type):
+        raise _Carried(f"its cells are {types}")
     if pt.is_nested(values.type) or not _is_scalar(values.type.value_type if coded else values.type):
         raise _Carried(f"its type {values.type} is not modelled")
     values = blank(plain(values), sentinels)
@@ -322,25 +329,17 @@ def _is_key(name: str) -> bool:
 def _category(name: str, values: pa.ChunkedArray, sentinels: tuple[Category, ...], asked: bool, table: Table) -> Column:
     counts = values.drop_null().value_counts()
     distinct, present = len(counts), len(values) - values.null_count
-    if distinct > MOST_CATEGORIES and asked:
-        raise DataError(
-            f"{table.source}: column {name!r} can't be a category {_ASKED}: it has {distinct:,} different values, "
-            f"and at most {MOST_CATEGORIES} are possible"
-        )
-    if not asked and (distinct > MOST_CATEGORIES or distinct > max(_FEW, len(values) / 4)):
+    if not asked and distinct > max(_FEW, len(values) / (2 if distinct > MOST_CATEGORIES else 4)):
         if distinct == present:
             raise _Carried("identifier: all values differ")
-        raise _Carried(f"free text: {distinct:,} different values" if is_text(values.type) else _many(distinct))
+        raise _Carried(f"{'free text:' if is_text(values.type) else 'category of'} {distinct:,} different values")
     kept = pt.is_boolean(values.type) or pt.is_integer(values.type) or pt.is_floating(values.type)
     met = [value if kept else str(value) for value in counts.field("values").to_pylist()]
     order = sorted(zip((-count for count in counts.field("counts").to_pylist()), map(str, met), met, strict=True))
-    categories = tuple(value for _, _, value in order)
+    categories = tuple(value for _, _, value in order[:MOST_CATEGORIES])
     dtype = "string" if is_text(values.type) else str(values.type)
-    return Column(name, "category", dtype, categories, high=float(len(categories) - 1), sentinels=sentinels)
-
-
-def _many(distinct: int) -> str:
-    return f"category of {distinct:,} different values"
+    high, hashed = float(len(categories) - 1), distinct > len(categories)
+    return Column(name, "category", dtype, categories, high=high, sentinels=sentinels, hashed=hashed)
 
 
 def _measure(column: Column, values: pa.ChunkedArray, cells: np.ndarray, table: Table) -> Column:
@@ -356,6 +355,8 @@ def _measure(column: Column, values: pa.ChunkedArray, cells: np.ndarray, table: 
             f"{table.source}: column {column.name!r}, row {table.first + broken[0]}: must be an integer {_ASKED}, "
             f"got {cells[broken[0]]:g}"
         )
+    if 0 < high - low < _LEAST_SPREAD:
+        raise _Carried(f"its numbers are within {_LEAST_SPREAD:g} of each other")
     column = replace(column, low=low, high=high)
     if column.kind == "boolean":
         return column

@@ -40,6 +40,7 @@ class Column:
     step : all numbers met are whole multiples of it; whole itself, or 1 / a whole number; 0: of none that is known
     sentinels : values that stand for missing
     spelling : how cells are written as text, if not as Arrow does; see `tables/spelling.py`
+    hashed : whether there were more than the most frequent `categories`, so that any other shares the code of one, by its hash
     """
 
     name: str
@@ -53,6 +54,7 @@ class Column:
     step: float = 0.0
     sentinels: tuple[Category, ...] = ()
     spelling: str = ""
+    hashed: bool = False
 
     @property
     def classes(self) -> int:
@@ -124,9 +126,7 @@ class Column:
     def to_json(self) -> dict[str, Any]:
         """The column as plain JSON values."""
         fields = {**asdict(self), "categories": list(self.categories), "sentinels": list(self.sentinels)}
-        if not self.spelling:
-            del fields["spelling"]
-        return fields
+        return {name: value for name, value in fields.items() if value or name not in ("spelling", "hashed")}
 
     @classmethod
     def from_json(cls, fields: dict[str, Any]) -> Column:
@@ -139,6 +139,7 @@ class Column:
                 isinstance(column.name, str)
                 and isinstance(column.dtype, str)
                 and isinstance(column.spelling, str)
+                and isinstance(column.hashed, bool)
                 and (not column.spelling or column.kind != "category")
                 and (not column.spelling or spelling_of(column.kind, column.spelling) is not None)
                 and column.kind in get_args(Kind)

@@ -17,7 +17,16 @@ from pyarrow import types as pt
 
 from fivefold.errors import DataError, ModelError
 from fivefold.items import Items
-from fivefold.tables.cells import FITTED, arrow_type, can_hold, decode_column, encode_column, plain
+from fivefold.tables.cells import (
+    FITTED,
+    arrow_type,
+    can_hold,
+    decode_column,
+    encode_column,
+    object_types,
+    objects,
+    plain,
+)
 from fivefold.tables.csv import CsvText
 from fivefold.tables.schema import Column, TableSchema
 
@@ -104,7 +113,7 @@ class Table:
         """
         native, types = self.native, self.arrow.schema.types
         for column, at in zip(schema.columns, self.places(schema), strict=True):
-            if self.arrow.column(at).null_count == len(self) and not can_hold(types[at], column):
+            if 0 < len(self) == self.arrow.column(at).null_count and not can_hold(types[at], column):
                 types[at] = arrow_type(column.dtype)
                 native = _cast(native, self.kind, at, types[at])
         return _put(native, self.kind, self._replacements(schema, cells, where, types))
@@ -153,6 +162,9 @@ class Table:
     def exact(self, schema: TableSchema) -> tuple[TableKind, pa.Table]:
         """Its kind, and all that it holds: NaN as they are, the index of pandas; the schema's columns by their names."""
         arrow = self.arrow
+        for name, kind in zip(self.names, arrow.schema.types, strict=True):
+            if types := object_types(kind):
+                raise DataError(f"{self.source}: column {name!r} can't be archived: its cells are {types}")
         if self.kind == "pandas":
             arrow = _exact_pandas(self.native)
         elif self.kind == "numpy":
@@ -284,7 +296,7 @@ def _kind_of(data: Any, source: str) -> TableKind:
 def _to_arrow(data: Any, kind: TableKind, source: str) -> pa.Table:
     """The table as Arrow's, its columns named by text; NaN of pandas and NumPy become null.
 
-    Raises `DataError` for columns of mixed types, and for columns of one name.
+    Raises `DataError` for columns of one name.
     """
     if kind == "numpy":
         names = [f"x{at}" for at in range(data.shape[1])]
@@ -302,7 +314,7 @@ def _to_arrow(data: Any, kind: TableKind, source: str) -> pa.Table:
     if kind in ("arrow", "polars"):
         return data.cast(pa.schema([_computable(field) for field in data.schema], data.schema.metadata))
     columns = [data.iloc[:, at] if kind == "pandas" else data[:, at] for at in range(len(names))]
-    arrays = [_array(column, name, source) for column, name in zip(columns, names, strict=True)]
+    arrays = [_array(column) for column in columns]
     if not names:
         return pa.table({"": pa.nulls(len(data))}).select([])
     return pa.table(arrays, names)
@@ -357,14 +369,11 @@ def as_native(arrow: pa.Table, kind: str) -> Any:
     return arrow
 
 
-def _array(column: Any, name: str, source: str) -> pa.Array | pa.ChunkedArray:
+def _array(column: Any) -> pa.Array | pa.ChunkedArray:
     try:
         return pa.array(column.sparse.to_dense() if _is_sparse(column) else column, from_pandas=True)
-    except (pa.ArrowInvalid, pa.ArrowTypeError, pa.ArrowNotImplementedError, OverflowError) as error:
-        types = list(dict.fromkeys(type(cell).__name__ for cell in column if cell is not None and cell == cell))
-        if len(types) > 1:
-            raise DataError(f"{source}: column {name!r} must be of one type, got {types[0]} and {types[1]}") from None
-        raise DataError(f"{source}: column {name!r} can't be read: {_line(error)}") from None
+    except (pa.ArrowInvalid, pa.ArrowTypeError, pa.ArrowNotImplementedError, OverflowError):
+        return objects(column)
 
 
 def _is_sparse(column: Any) -> bool:
