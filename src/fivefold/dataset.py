@@ -60,6 +60,9 @@ class ItemSet:
         """As they are."""
         return scores
 
+    def adapted(self, anomaly: np.ndarray) -> None:
+        """None: nothing comes after another."""
+
     def events(self, score: np.ndarray, p_value: np.ndarray, anomaly: np.ndarray) -> None:
         """None: items stand for themselves."""
 

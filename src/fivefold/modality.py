@@ -123,6 +123,11 @@ class Dataset(Protocol):
     def in_form(self, scores: np.ndarray) -> Any:
         """One number per item or step `(len,)`, as the data came."""
 
+    def adapted(self, anomaly: np.ndarray) -> Dataset | None:
+        """The same with what left the fit for good brought back to it, by which steps are flagged, `(len,)`; None if nothing
+        does, or that is not asked for."""
+        ...
+
     def events(self, score: np.ndarray, p_value: np.ndarray, anomaly: np.ndarray) -> Any:
         """What flagged steps make up, where items are windows of steps."""
 

@@ -29,11 +29,9 @@ _READING: dict[str, tuple[Any, typer.models.OptionInfo]] = {
     "schema": (Path, typer.Option(metavar="JSON", help=_SCHEMA)),
     "kind": (str, typer.Option(help="What DATA are: images, tables, series. [default: what they look like]")),
     "window": (int, typer.Option(help="Steps of a window. [default: chosen from the data]")),
-    "tolerance": (float, typer.Option(help="Share of a step that time stamps may be off an even grid. [default: 0.5]")),
-    "time_zone": (str, typer.Option(metavar="ZONE", help="Of local time stamps, such as Europe/Berlin.")),
     "stride": (int, typer.Option(help="Steps from one window to the next. [default: a quarter of --window]")),
     "context": (bool, typer.Option("--context/--no-context", help=_CONTEXT)),
-} | options.READING
+} | {name: option for name, option in options.READING.items() if name in options_of("fit")}
 _FIELDS: tuple[tuple[type, tuple[str, ...]], ...] = (
     (NetworkConfig, ("latent_dim", "likelihood")),
     (ContextConfig, ("field", "context_width", "context_depth", "context_learning_rate", "positions")),

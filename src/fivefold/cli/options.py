@@ -53,6 +53,12 @@ READING: dict[str, tuple[Any, typer.models.OptionInfo]] = {
         typer.Option(help="What several pictures in one file are: items, channels, or first for that alone."),
     ),
     "skip_unreadable": (bool, typer.Option("--skip-unreadable", help="Leave out image files that can't be read.")),
+    "tolerance": (float, typer.Option(help="Share of a step that time stamps may be off an even grid. [default: 0.5]")),
+    "time_zone": (str, typer.Option(metavar="ZONE", help="Of local time stamps, such as Europe/Berlin.")),
+    "adapt": (
+        bool,
+        typer.Option("--adapt", help="Of series: once level or amplitude has changed for good, go on from that."),
+    ),
 }
 Model = Annotated[Path, typer.Argument(metavar="MODEL", help="A model folder.", show_default=False)]
 Data = Annotated[

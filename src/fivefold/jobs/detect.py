@@ -108,7 +108,22 @@ def detect_in(
     normal = calibrated(model)
     calibrated_on = len(normal.calibration)
     _warn_of_few(calibrated_on, modality.settings.WORDS.items, false_alarm_rate, fdr)
-    scores = data.scores()
+    score, p_value, anomaly, worst = _flag(model, data, false_alarm_rate, fdr)
+    while (adapted := data.adapted(anomaly)) is not None:
+        data = adapted
+        score, p_value, anomaly, worst = _flag(model, data, false_alarm_rate, fdr)
+    found = Detection(score, p_value, anomaly, calibrated_on)
+    if worst is None:
+        return found
+    windows = {"window_score": worst, "window_p_value": normal.window_p_value(worst)}
+    return replace(found, **windows, events=data.events(score, p_value, anomaly))
+
+
+def _flag(
+    model: FittedModel, data: Dataset, false_alarm_rate: float, fdr: float | None
+) -> tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray | None]:
+    """Score, p-value, and whether it is an anomaly, of each item or step; and the worst scores of windows."""
+    modality, normal, scores = modality_of(model.schema), calibrated(model), data.scores()
     for block in data.blocks("detect"):
         scores.add(block, normal.score(modality.jobs.statistics(model, block.items)))
     score, worst = scores.result()
@@ -117,11 +132,7 @@ def detect_in(
     if fdr is not None:
         known = ~np.isnan(p_value)
         anomaly[known] = benjamini_hochberg(p_value[known], fdr)
-    found = Detection(score, p_value, anomaly, calibrated_on)
-    if worst is None:
-        return found
-    windows = {"window_score": worst, "window_p_value": normal.window_p_value(worst)}
-    return replace(found, **windows, events=data.events(score, p_value, anomaly))
+    return score, p_value, anomaly, worst
 
 
 def calibrated(model: FittedModel) -> Any:

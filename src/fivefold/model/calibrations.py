@@ -8,7 +8,7 @@ from __future__ import annotations
 import dataclasses
 import warnings
 from abc import ABC, abstractmethod
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Self, final
 
 import numpy as np
@@ -17,6 +17,9 @@ from fivefold.errors import ModelError
 
 _RIDGE = 0.05
 _KNOTS = 200
+_SEEN = np.array([0, 1, 3, 6, 12, 24])  # visible steps before or after one, from which on they are a class of their own
+_STRATA = 2 * _SEEN.size**2
+_WHOLE, _FEWEST = 0.9, 40  # visible share of a window that is as good as whole; scores of a class
 _SHARPNESS = 2.0  # of the bend from statistics that don't count to those that do
 
 
@@ -172,12 +175,17 @@ class IndependentScore(AnomalyScore):
     both : `(k,)` float64, 1 for statistics of which too little is strange as well as too much, else 0
     calibration : `(m,)` float64, ascending scores of steps
     windows : `(w,)` float64, ascending: the lowest score in each window
+    partial : `(72, q)` float64, ascending quantiles of the scores of steps in windows of which a part is hidden, by how many
+        steps before and after them are visible, and whether the first is; of older models empty
+    counts : `(72,)` of how many scores those are
     """
 
     knots: np.ndarray
     both: np.ndarray
     calibration: np.ndarray
     windows: np.ndarray
+    partial: np.ndarray = field(default_factory=lambda: np.empty((0, _KNOTS)))
+    counts: np.ndarray = field(default_factory=lambda: np.empty(0))
 
     def __post_init__(self) -> None:
         k = len(self.knots) if self.knots.ndim == 2 else 0
@@ -187,6 +195,10 @@ class IndependentScore(AnomalyScore):
         )
         if not (k and self.knots.shape[1] == _KNOTS and self.both.shape == (k,) and finite and ascending):
             raise ModelError("the densities of the steps' statistics are damaged")
+        strata = len(self.counts)
+        sane = self.partial.shape == (strata, _KNOTS) and strata in (0, _STRATA) and bool((self.counts > 0).all())
+        if not (sane and np.isfinite(self.partial).all() and (np.diff(self.partial, axis=1) >= 0).all()):
+            raise ModelError("the scores of steps in windows of which a part is hidden are damaged")
         self._check_order()
 
     @property
@@ -194,7 +206,44 @@ class IndependentScore(AnomalyScore):
         return len(self.knots)
 
     def score(self, statistics: np.ndarray) -> np.ndarray:
-        """Log density of `(…, k)` statistics but for a constant, as if of normal tails: `(…,)` float64, nats; NaN stays."""
+        """Log density of `(n, t, k)` statistics but for a constant, as if of normal tails: `(n, t)` float64, nats; NaN stays.
+
+        In windows of which a part is hidden, the score that as few steps of whole windows are below as are below it of such.
+        """
+        score = self._density(statistics)
+        if not len(self.counts) or not len(self.calibration):
+            return score
+        strata = seen_strata(np.isfinite(statistics[..., 0]))
+        for stratum in np.unique(strata[strata >= 0]):
+            here = strata == stratum
+            score[here] = self._as_whole(score[here], int(stratum))
+        return score
+
+    def _as_whole(self, score: np.ndarray, stratum: int) -> np.ndarray:
+        """Scores `(n,)` of steps in windows of which a part is hidden, as scores in whole ones."""
+        quantiles, count, total = self.partial[stratum], self.counts[stratum], len(self.calibration)
+        below = np.interp(score, quantiles, np.linspace(0, 1, _KNOTS))
+        rank = (1 + count * below) / (1 + count) * (
+            1 + total
+        ) - 1.5  # between two scores: a step below both counts as their mean
+        same = np.interp(rank, np.arange(total), self.calibration)
+        least = self.calibration[0] - 1e-6
+        return np.where(rank < 0, least, same) + np.minimum(score - quantiles[0], 0)
+
+    def with_partial(self, statistics: np.ndarray) -> IndependentScore:
+        """The same, knowing windows `(w, t, k)` of which a part is hidden; for strata without steps their neighbours stand."""
+        score, strata = self._density(statistics), seen_strata(np.isfinite(statistics[..., 0]))
+        counts = np.bincount(strata[strata >= 0], minlength=_STRATA)
+        enough = np.flatnonzero(counts >= _FEWEST)
+        if not len(enough):
+            return self
+        places = np.stack(np.unravel_index(np.arange(_STRATA), (2, _SEEN.size, _SEEN.size)), axis=1)
+        nearest = enough[np.abs(places[:, None] - places[enough]).sum(axis=2).argmin(axis=1)]
+        rows = {stratum: np.quantile(score[strata == stratum], np.linspace(0, 1, _KNOTS)) for stratum in enough}
+        partial = np.stack([rows[stratum] for stratum in nearest])
+        return dataclasses.replace(self, partial=partial, counts=counts[nearest].astype(np.float64))
+
+    def _density(self, statistics: np.ndarray) -> np.ndarray:
         normal = self._normal(statistics)
         with np.errstate(invalid="ignore"):  # NaN
             above, below = (np.logaddexp(0, _SHARPNESS * sign * normal) / _SHARPNESS for sign in (1, -1))
@@ -234,8 +283,19 @@ class IndependentScore(AnomalyScore):
         spread = (knots[:, round(0.84 * _KNOTS)] - knots[:, round(0.16 * _KNOTS)]) / 2
         knots = middle + (knots - middle) * np.maximum(least / np.maximum(spread, 1e-9), 1)[:, None]
         knots = _with_wide_tails(knots, least)
-        scores = cls(knots, both, np.empty(0), np.empty(0)).score(statistics[half:])
+        scores = cls(knots, both, np.empty(0), np.empty(0))._density(statistics[half:])
         return cls(knots, both, np.sort(scores[known[half:]]), np.sort(np.nanmin(scores, axis=1)))
+
+
+def seen_strata(visible: np.ndarray) -> np.ndarray:
+    """Of steps of windows `(n, t)` a number by how many steps before and after them are visible, and whether the first is; −1 in
+    windows that are whole, or nearly, and of hidden steps."""
+    before = np.cumsum(visible, axis=1) - visible
+    after = visible.sum(axis=1, keepdims=True) - before - visible
+    places = (np.searchsorted(_SEEN, count, side="right") - 1 for count in (before, after))
+    first, second = places
+    whole = visible.mean(axis=1, keepdims=True) >= _WHOLE
+    return np.where(visible & ~whole, (visible[:, :1] * _SEEN.size + first) * _SEEN.size + second, -1)
 
 
 def _places() -> np.ndarray:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from functools import cached_property, partial
@@ -17,6 +18,7 @@ from fivefold.errors import DataError, UsageError
 from fivefold.findings import Check
 from fivefold.items import Block, Items
 from fivefold.progress import progress_bar
+from fivefold.series.changes import Change, find_changes
 from fivefold.series.grid import Asked, Grid, arrange
 from fivefold.series.readers import flattened
 from fivefold.series.results import Events, SeriesCollector, SeriesPlace, StepIndex, StepScores, find_events, report
@@ -30,6 +32,7 @@ from fivefold.tables.table import Table, as_native
 _FEWEST_MEANS = 4  # windows after others, to say whether the level wanders
 _EXAMPLES = 1500  # windows that a fit learns from, at least
 _BLOCK = 256  # windows at once
+_MOST_CHANGES = 8  # of a series that are adapted to
 _MOST_STATES = 33  # of a column of categories, one for what was not met among them
 TEST_SETS: dict[str, str] = {}
 TRAINING_SETS: dict[str, str] = {}
@@ -50,6 +53,8 @@ class SeriesSet:
     index_name : of the time, if it was the frame's index
     shape : of the array that they are from; or None
     encoded : whether results are to be encoded values `(total, channels)`, whatever the series are from
+    adapt : whether detection is to go on from another level or amplitude
+    changes : of those, that values are adapted to
     places : where results go; if nowhere, they stay in memory
     """
 
@@ -63,6 +68,8 @@ class SeriesSet:
     index_name: str | None = None
     shape: tuple[int, ...] | None = None
     encoded: bool = False
+    adapt: bool = False
+    changes: tuple[Change, ...] = ()
     places: Mapping[str, SeriesPlace] = field(default_factory=dict)
 
     def __len__(self) -> int:
@@ -168,9 +175,36 @@ class SeriesSet:
             )
         return np.split(values, np.cumsum(self.lengths)[:-1]) if self.shape is None else values.reshape(self.shape)
 
+    def adapted(self, anomaly: np.ndarray) -> SeriesSet | None:
+        """See `Dataset`: from a change on, values are brought to the level and the amplitude before."""
+        if not self.adapt or len(self.changes) >= _MOST_CHANGES * len(self.lengths):
+            return None
+        known = {change.first for change in self.changes}
+        found = find_changes(self.values, self.lengths, anomaly, self.schema)
+        found = [change for change in found if change.kind != "pattern" and change.first not in known]
+        if not found:
+            return None
+        values = self.values
+        for change in found:
+            values = change.undone(values)
+        return replace(self, values=values, changes=(*self.changes, *found))
+
     def events(self, score: np.ndarray, p_value: np.ndarray, anomaly: np.ndarray) -> Events:
-        """What the flagged steps make up."""
-        return find_events(self.lengths, score, p_value, anomaly)
+        """What the flagged steps make up; a change for good is one event, of the step where it begins if it is adapted to."""
+        left = find_changes(self.values, self.lengths, anomaly, self.schema)
+        flagged = anomaly.copy()
+        for change in self.changes:
+            flagged[change.first] = True
+        for change in left:
+            flagged[change.first : change.last] = True
+        if left and not self.adapt:
+            warnings.warn(
+                f"{self.source}: from step {left[0].first} on, the {left[0].kind} is not as it was fitted, and steps are flagged "
+                "for that; `adapt`, or fit again",
+                stacklevel=4,
+            )
+        kinds = {change.first: change.kind for change in (*left, *self.changes)}
+        return find_events(self.lengths, score, p_value, flagged, kinds)
 
     def report(
         self, scores: Mapping[str, np.ndarray], windows: Any = None, events: Any = None
@@ -256,6 +290,7 @@ def read_series(
     ids: str | None = None,
     tolerance: float | None = None,
     time_zone: str | None = None,
+    adapt: bool = False,
     window: int | None = None,
     stride: int | None = None,
     overrides: Mapping[str, Any] | None = None,
@@ -271,6 +306,7 @@ def read_series(
         times is the time by default.
     tolerance : of a step, that time stamps may be off an even grid, to which they are snapped; by default 0.5
     time_zone : of time stamps that are local times, such as `Europe/Berlin`; hours that clocks show twice are told apart by it
+    adapt : whether detection is to go on, after the level or the amplitude has changed for good, from what it then is
     window, stride : steps of a window, and from one to the next; by default chosen from the data
     overrides : what a user's `schema.json` holds; see `infer_table_schema`
 
@@ -281,8 +317,8 @@ def read_series(
     """
     if isinstance(source, SeriesSet):
         if schema not in (None, source.schema):
-            return replace(source, schema=schema)
-        return source
+            source = replace(source, schema=schema)
+        return replace(source, adapt=adapt) if adapt else source
     if schema is not None:
         time, ids = time or schema.time, ids or schema.ids
         tolerance, time_zone = schema.tolerance if tolerance is None else tolerance, time_zone or schema.time_zone
@@ -301,7 +337,7 @@ def read_series(
         steps = stride if stride is not None else schema.stride
         if not 1 <= steps <= schema.steps:
             raise UsageError(f"`stride` must be from 1 to the window's {schema.steps} steps, got {steps}")
-        return replace(found, schema=replace(found.schema, stride=steps))
+        return replace(found, schema=replace(found.schema, stride=steps), adapt=adapt)
     longest = int(found.lengths.max())
     if longest < 2:
         raise DataError(f"{found.source}: must have at least 2 steps in a series, got {longest}")

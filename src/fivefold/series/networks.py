@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import Any, cast
 
 import numpy as np
@@ -40,6 +41,8 @@ _LOUD = 5.0  # of the code's first weights: codes that say nothing at first may 
 _FADES = 8.0  # steps over which the last known value ages
 _SURE = 1e-3  # probabilities nearer to 0 or 1 are taken for that
 _FEWEST_RUNS, _MOST_WINDOWS = 8, 5000
+_RUNS = (1, 2, 4, 8, 13, 20, 32, 64, 128)  # steps of a window of which the rest is hidden
+_WINDOWS_PER_RUN = 100
 _COARSER = 4  # steps of a window to one of the networks'
 
 
@@ -214,15 +217,34 @@ def fit_step_score(model: FittedModel, items: Items, held_out: np.ndarray, seed:
     """
     windows, every = cast(Windows, items.origin), np.arange(len(items))
     rng = np.random.default_rng(derive_seed(seed, "normality"))
-    normal = _as_asked(model, items, held_out)
+    normal, parts = _as_asked(model, items, held_out), _parts(model, items, held_out)
     if windows.overlap and windows.select(held_out).runs()[-1] + 1 < _FEWEST_RUNS:
-        known = _as_asked(model, items, np.setdiff1d(every, held_out))
+        others = np.setdiff1d(every, held_out)
+        known = _as_asked(model, items, others)
         middles = (np.nanmedian(part, axis=(0, 1)) for part in (normal, known))
-        normal = np.concatenate((normal, known + np.maximum(np.subtract(*middles), 0)))
-    parts = normal.shape[2] // (1 + len(WIDTHS))
+        less = np.maximum(np.subtract(*middles), 0)
+        normal = np.concatenate((normal, known + less))
+        parts = np.concatenate((parts, _parts(model, items, others)))
+    networks = normal.shape[2] // (1 + len(WIDTHS))
     least = [0.0, *((2 / width) ** 0.5 for width in WIDTHS)]  # of log mean squares of normal numbers
     two_sided = [0.0, *(1.0 for _ in WIDTHS)]
-    return IndependentScore.fit(rng.permutation(normal), np.tile(two_sided, parts), np.tile(least, parts))
+    score = IndependentScore.fit(rng.permutation(normal), np.tile(two_sided, networks), np.tile(least, networks))
+    return None if score is None else score.with_partial(parts)
+
+
+def _parts(model: FittedModel, items: Items, rows: np.ndarray) -> np.ndarray:
+    """Statistics `(n, t, k)` of windows among those numbered `rows`, hidden but for a run of steps at the start, in the middle or
+    at the end: what short files and the surroundings of gaps look like."""
+    steps = items.schema.shape[0]
+    lengths = [length for length in _RUNS if length < steps]
+    runs = {(start, length) for length in lengths for start in (0, (steps - length) // 2, steps - length)}
+    chosen = items.select(rows[np.linspace(0, len(rows) - 1, min(len(rows), _WINDOWS_PER_RUN)).astype(np.int64)])
+    found = []
+    for start, length in sorted(runs):
+        hidden = np.ones((1, *items.schema.shape), bool)
+        hidden[:, start : start + length] = False
+        found.append(statistics(model, replace(chosen, hidden=hidden)))
+    return np.concatenate(found)
 
 
 def _as_asked(model: FittedModel, items: Items, rows: np.ndarray) -> np.ndarray:

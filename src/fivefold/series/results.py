@@ -70,6 +70,7 @@ class Events:
     series : in which series, by number
     start, end, peak : first and last step, and the strangest, counted from the series' start
     score, p_value : of the strangest step
+    change : `level`, `amplitude` or `pattern` where that changes for good, else empty
     """
 
     series: np.ndarray
@@ -78,10 +79,20 @@ class Events:
     peak: np.ndarray
     score: np.ndarray
     p_value: np.ndarray
+    change: np.ndarray
 
 
-def find_events(lengths: np.ndarray, score: np.ndarray, p_value: np.ndarray, anomaly: np.ndarray) -> Events:
-    """Flagged steps `(total,)` of series of `lengths` `(s,)` as events: those at most 4 steps apart belong together."""
+def find_events(
+    lengths: np.ndarray,
+    score: np.ndarray,
+    p_value: np.ndarray,
+    anomaly: np.ndarray,
+    changes: Mapping[int, str] | None = None,
+) -> Events:
+    """Flagged steps `(total,)` of series of `lengths` `(s,)` as events: those at most 4 steps apart belong together.
+
+    `changes` are the kinds of changes for good, by the steps at which they begin.
+    """
     flagged = np.flatnonzero(anomaly)
     firsts = np.concatenate(([0], np.cumsum(lengths)[:-1]))
     series = np.searchsorted(firsts, flagged, side="right") - 1
@@ -92,7 +103,10 @@ def find_events(lengths: np.ndarray, score: np.ndarray, p_value: np.ndarray, ano
     start, end = flagged[begins], flagged[np.append(begins, len(flagged))[1:] - 1]
     owner = series[begins]
     first = firsts[owner]
-    return Events(owner, start - first, end - first, peaks - first, score[peaks], p_value[peaks])
+    change = np.full(len(begins), "", "<U9")
+    for step, kind in (changes or {}).items():
+        change[np.searchsorted(start, step, side="right") - 1] = kind
+    return Events(owner, start - first, end - first, peaks - first, score[peaks], p_value[peaks], change)
 
 
 @dataclass(frozen=True)
@@ -147,6 +161,7 @@ def report(
     for name in ("start", "end", "peak"):
         places |= index.columns(events.series, getattr(events, name), name)
     strength = {"steps": events.end - events.start + 1, "score": events.score, "p_value": events.p_value}
+    strength |= {"change": events.change}
     return {"": index.tables(scores), "windows": [_joined(spans, windows)], "events": [_joined(places, strength)]}
 
 

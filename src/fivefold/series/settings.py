@@ -53,7 +53,7 @@ OPTIONS: dict[str, frozenset[str]] = {
     "encode": _READING,
     "generate": frozenset({"temperature", "after", "steps"}),
     "denoise": _READING | {"std"},
-    "detect": _READING,
+    "detect": _READING | {"adapt"},
     "impute": _READING | {"n_samples"},
     "surprise": _READING,
 }

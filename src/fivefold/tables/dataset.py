@@ -187,6 +187,9 @@ class TableSet:
         """As they are: one per row."""
         return scores
 
+    def adapted(self, anomaly: np.ndarray) -> None:
+        """None: nothing comes after another."""
+
     def events(self, score: np.ndarray, p_value: np.ndarray, anomaly: np.ndarray) -> None:
         """None: rows stand for themselves."""
 
