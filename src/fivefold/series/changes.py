@@ -11,6 +11,7 @@ from fivefold.series.schema import SPREADS, SeriesSchema
 _SHARE, _OVER = 0.4, 0.2  # of known steps, flagged: from which on a change begins, and below which it is over
 _FAR, _WIDER = 0.5, 1.5  # deviations between levels, and times an amplitude, that are another
 _LOOKED = 8  # windows, at most, from which levels and amplitudes are
+_FEWEST, _FEWEST_SHARE = 16, 0.5  # steps that two stretches are compared by, and how much of them must be there
 _IQR = 1.349  # of the standard normal
 
 
@@ -82,7 +83,27 @@ def _described(values: np.ndarray, first: int, begin: int, end: int, schema: Ser
     if kind != "pattern":
         nearby = slice(max(first, begin - schema.steps // 2), min(end, begin + schema.steps))
         begin = nearby.start + _turn(values[nearby], (level, deviation), (centre, np.maximum(width, 1e-9 * usual[1])))
-    return Change(begin, end, kind, level - scale * centre, scale)
+    shift = level - scale * centre
+    if kind == "level" and not wider.any():
+        shift = -_matched(values[max(first, begin - looked) : begin], values[begin : min(end, begin + looked)], -shift)
+    return Change(begin, end, kind, shift, scale)
+
+
+def _matched(before: np.ndarray, after: np.ndarray, otherwise: np.ndarray) -> np.ndarray:
+    """How far values `(m, c)` are above those `(n, c)` before, in the median, where the two run most alike: whole periods apart,
+    so that a part of a period more on one side counts for nothing; if too little is there, what it is `otherwise`, `(c,)`.
+    """
+    length = min(len(before) // 2, len(after))
+    if length < _FEWEST:
+        return otherwise
+    apart = after[:length].T - np.lib.stride_tricks.sliding_window_view(before, length, axis=0)  # (lags, c, length)
+    complete = np.isfinite(apart).mean(axis=2).min(axis=1) > _FEWEST_SHARE
+    if not complete.any():
+        return otherwise
+    medians = np.nanmedian(apart[complete], axis=2)
+    unlike = np.nanmedian(np.abs(apart[complete] - medians[..., None]), axis=2)
+    best: np.ndarray = medians[np.argmin((unlike / np.maximum(unlike.min(axis=0), 1e-300)).sum(axis=1))]
+    return best
 
 
 def _turn(values: np.ndarray, before: tuple[np.ndarray, np.ndarray], after: tuple[np.ndarray, np.ndarray]) -> int:
