@@ -102,7 +102,11 @@ def as_stored(model: FittedModel | StoredModel) -> StoredModel:
         return model
     weights = {name: weight.cpu().float().numpy() for name, weight in model.networks.state_dict().items()}
     calibrations = {
-        part: {field.name: getattr(calibration, field.name) for field in dataclasses.fields(calibration)}
+        part: {
+            field.name: array
+            for field in dataclasses.fields(calibration)
+            if (array := getattr(calibration, field.name)).size or field.default_factory is dataclasses.MISSING
+        }
         for part, calibration in model.calibrations.items()
         if calibration is not None
     }

@@ -65,7 +65,7 @@ def test_detect_writes_steps_windows_and_events(run, here, load_folder):
     assert steps.columns == ["hour", "score", "p_value", "anomaly"]
     assert steps["hour"].to_list() == here["hour"].to_list()
     assert int(steps["score"].arg_min()) == 150
-    assert events.columns == ["start", "end", "peak", "steps", "score", "p_value"]
+    assert events.columns == ["start", "end", "peak", "steps", "score", "p_value", "change"]
     assert here["hour"][150] in events["peak"].to_list()
     assert windows.columns == ["start", "end", "score", "p_value"]
     assert bits.columns == ["hour", "load"]
@@ -195,7 +195,6 @@ def test_many_series_in_one_table(run, here):
             "o.npy: must be a table (.csv, .parquet, …) for series from a table",
         ),
         (("impute", "MODEL", "lacks.csv", "-o", "o.csv"), 1, "must have column 'load'"),
-        (("detect", "MODEL", "daily.csv", "-o", "o.csv"), 1, "steps must be 3600 second(s) apart"),
         (("detect", "MODEL", "all.csv", "-o", "o.csv", "--fdr", 3), 2, "--fdr must be between 0 and 1"),
         (
             ("detect", "MODEL", "all.csv", "-o", "o.csv", "--mask", "m.npy"),

@@ -69,7 +69,7 @@ def test_steps_of_which_little_is_seen_are_compared_with_such():
     score = IndependentScore.fit(statistics(400, 0, steps), np.ones(2), np.zeros(2))
     assert score is not None
     runs = [(start, start + length) for length in (1, 2, 4, 8, 13, 20, 32) for start in (0, 8, 16)]
-    calibrated = score.with_partial(np.concatenate([statistics(150, *run) for run in runs]))
+    calibrated = score.with_partial(np.concatenate([statistics(600, *run) for run in runs]))
     for length in (1, 2, 5, 10, 20):
         fresh = statistics(1000, 0, length)
         flagged = np.nanmean(calibrated.p_value(calibrated.score(fresh))[:, :length] <= 0.05)

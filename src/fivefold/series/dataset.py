@@ -316,9 +316,7 @@ def read_series(
     UsageError : if `window` or `stride` don't go with the data
     """
     if isinstance(source, SeriesSet):
-        if schema not in (None, source.schema):
-            source = replace(source, schema=schema)
-        return replace(source, adapt=adapt) if adapt else source
+        return replace(source, schema=schema or source.schema, adapt=adapt or source.adapt)
     if schema is not None:
         time, ids = time or schema.time, ids or schema.ids
         tolerance, time_zone = schema.tolerance if tolerance is None else tolerance, time_zone or schema.time_zone
@@ -326,8 +324,8 @@ def read_series(
     if not 0 <= tolerance <= 0.5:
         raise UsageError(f"`tolerance` must be from 0 to 0.5 of a step, got {tolerance:g}")
     if is_tabular(source):
-        asked = Asked(tolerance=tolerance, zone=time_zone)
-        asked = asked if schema is None else replace(asked, interval=schema.interval, unit=schema.unit)
+        interval, unit = (schema.interval, schema.unit) if schema else (0.0, Asked.unit)
+        asked = Asked(interval, unit, tolerance, time_zone)
         found = _of_table(source, schema, time, ids, asked, overrides)
     else:
         if schema is None and (time is not None or ids is not None):
