@@ -15,6 +15,7 @@ from torch.utils.data import DataLoader, Dataset, Sampler
 from fivefold.config import FitConfig, LoggerName
 from fivefold.dataset import ItemSet, open_data
 from fivefold.items import Items, split_rows
+from fivefold.modality import Dataset as DataSet
 from fivefold.modality import Modality, modality_for, modality_of, options_of
 from fivefold.model.calibrations import FittedPrior, fit_prior
 from fivefold.model.fitted import FittedModel, channels_first
@@ -75,13 +76,7 @@ def fit(
     >>> model.schema.describe()
     '6 columns (1 category, 2 real, 1 integer, 1 datetime, 1 boolean)'
     """
-    data = ItemSet(data) if isinstance(data, Items) else data
-    modality = modality_of(data.schema) if hasattr(data, "examples") else modality_for(data, kind, settings)
-    modality.refuse("fit", **{name: settings.get(name) for name in options_of("fit")})
-    asked = {name for name, value in settings.items() if value is not None}
-    reading, settings = modality.settings.split_reading(settings)
-    as_is = hasattr(data, "examples") and not asked & reading.keys()
-    dataset = data if as_is else modality.data.open(data, **reading)
+    modality, dataset, reading, settings = _open(data, kind, settings)
     items = dataset.examples()
     config = modality.settings.configure(preset, items=len(items), **settings)
     if test is None:
@@ -96,6 +91,20 @@ def fit(
     about = {name: getattr(dataset, name, None) for name in ("form", "layout")}
     model.record["data"] |= {name: value for name, value in about.items() if value is not None}
     return model
+
+
+def _open(
+    data: Any, kind: str | None, settings: Mapping[str, Any]
+) -> tuple[Modality, DataSet, dict[str, Any], dict[str, Any]]:
+    """The modality, the data as a dataset of it, how they were read, and the settings that are left."""
+    data = ItemSet(data) if isinstance(data, Items) else data
+    modality = modality_of(data.schema) if hasattr(data, "examples") else modality_for(data, kind, settings)
+    modality.refuse("fit", **{name: settings.get(name) for name in options_of("fit")})
+    asked = {name for name, value in settings.items() if value is not None}
+    reading, others = modality.settings.split_reading(settings)
+    as_is = hasattr(data, "examples") and not asked & reading.keys()
+    dataset = data if as_is else modality.data.open(data, **reading)
+    return modality, dataset, reading, others
 
 
 def _alike(modality: Modality, reading: Mapping[str, Any]) -> dict[str, Any]:
