@@ -1,13 +1,13 @@
-# make demo: everything from one command.  make test: lint, types, layers, tests.  make bench: the quoted
-# figures, part by part (interrupted, it goes on where it was); make bench-publication: those of docs/choosing.md.
-# Each sets up .venv first.
+# make demo: everything from one command.  make test: lint, types, layers, tests.  make fuzz: damaged files for half an
+# hour, then kills.  make bench: the quoted figures, part by part (interrupted, it goes on where it was);
+# make bench-publication: those of docs/choosing.md.  Each sets up .venv first.
 
 PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
 READY := $(VENV)/.ready
 
-.PHONY: setup demo test lint bench bench-publication clean
+.PHONY: setup demo test lint fuzz bench bench-publication clean
 
 setup: $(READY)
 
@@ -31,6 +31,10 @@ lint: $(READY)
 
 test: lint
 	$(BIN)/python -m pytest
+
+fuzz: $(READY)
+	FIVEFOLD_FUZZ_SECONDS=1800 $(BIN)/python -m pytest -n0 tests/test_fuzz.py
+	$(BIN)/python tools/kills.py
 
 bench: $(READY)
 	$(BIN)/python benchmarks/bench.py

@@ -167,10 +167,10 @@ def read(path: str | Path) -> StoredModel:
         raise ModelError(f"{path}: no such model folder")
     files = dict[str, bytes]()
     for name in MODEL_FILES:
+        if not (path / name).is_file():  # nor a pipe, which would never end
+            raise ModelError(f"{path} is not a model folder: it has no {name}")
         try:
             files[name] = (path / name).read_bytes()  # not mapped: it may be replaced while the model is in use
-        except FileNotFoundError:
-            raise ModelError(f"{path} is not a model folder: it has no {name}") from None
         except OSError as error:
             raise ModelError(f"{path / name} can't be read: {error.strerror or error}") from None
     return parse(files, path)
