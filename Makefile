@@ -33,7 +33,7 @@ test: lint
 	$(BIN)/python -m pytest
 
 fuzz: $(READY)
-	FIVEFOLD_FUZZ_SECONDS=1800 $(BIN)/python -m pytest -n0 tests/test_fuzz.py
+	FIVEFOLD_FUZZ_SECONDS=1800 FIVEFOLD_FUZZ_FILES=1000000 $(BIN)/python -m pytest -n0 tests/test_fuzz.py
 	$(BIN)/python tools/kills.py
 
 bench: $(READY)

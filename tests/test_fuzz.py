@@ -34,6 +34,7 @@ from fivefold.modality import MODALITIES
 
 GOLDEN = Path(__file__).parent / "golden"
 SECONDS = float(os.environ.get("FIVEFOLD_FUZZ_SECONDS", "12"))
+FILES = int(os.environ.get("FIVEFOLD_FUZZ_FILES", "100"))  # of each kind, at most
 FIRST = int(os.environ.get("FIVEFOLD_FUZZ_FIRST", "0"))  # number of the first file
 HANG, MEMORY = 5, 1 << 30
 JUNK: list[Any] = [None, True, -1, 0, 1 << 70, 1e308, float("nan"), "", "x", "\x1b[2J", [], {}, [[]], {"a": 1}]
@@ -62,7 +63,7 @@ def timely() -> Iterator[None]:
 def fuzz(share: float, attempt: Callable[[random.Random], None]) -> None:
     """Call `attempt` again and again for a `share` of the time."""
     end, number, before = time.monotonic() + SECONDS * share, FIRST, resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
-    while time.monotonic() < end:
+    while time.monotonic() < end and number < FIRST + FILES:
         try:
             with warnings.catch_warnings(), timely():
                 warnings.simplefilter("ignore")

@@ -58,11 +58,11 @@ def run(command: str, prepare: Callable[[], None] = lambda: None) -> int:
 
 def on_touch(touched: Callable[[], object]) -> None:
     """Call something before each time that this process may touch a file below the working directory."""
-    here = str(Path.cwd())
+    here = Path.cwd()
 
     def hook(event: str, given: tuple[Any, ...]) -> None:
-        names = [str(name) for name in given if isinstance(name, str | Path)]
-        if event.startswith(EVENTS) and any(not name.startswith("/") or name.startswith(here) for name in names):
+        path = given[0] if event.startswith(EVENTS) and given else None
+        if isinstance(path, str | Path) and Path(path).absolute().is_relative_to(here):
             touched()
 
     sys.addaudithook(hook)
@@ -138,7 +138,7 @@ def attack(name: str, kills: int, number: signal.Signals) -> None:
             raise SystemExit(f"{name}: after a kill at {place:.2f} and a run, {sorted(names() ^ whole)} are left")
         if state(Path(output)) != new:
             raise SystemExit(f"{name}: after a kill at {place:.2f}, the next run gives something else")
-    print(f"{name}, {number.name}: {kills} kills, {died} before the end; {events} touches of files")
+    print(f"{name}, {number.name}: {kills} kills, {died} before the end; {events} touches of files", flush=True)
 
 
 if __name__ == "__main__":
