@@ -378,4 +378,6 @@ def _month_ticks(months: np.ndarray, like: np.ndarray) -> np.ndarray:
 
 
 def _duration(interval: float, stamps: Stamps) -> str:
-    return str(np.timedelta64(round(interval), "us").astype(object)) if stamps.are_times else f"{interval:g}"
+    return (
+        str(np.timedelta64(round(min(interval, 2.0**62)), "us").astype(object)) if stamps.are_times else f"{interval:g}"
+    )

@@ -228,7 +228,7 @@ def _errors(path: Path) -> Iterator[None]:
     """Arrow's errors as ours."""
     try:
         yield
-    except (pa.ArrowException, OSError) as error:
+    except (pa.ArrowException, OSError, UnicodeDecodeError) as error:
         reason = str(error).splitlines()[0] if str(error) else type(error).__name__
         raise DataError(f"{path}: can't be read as a table, is it damaged? ({reason})") from None
 
