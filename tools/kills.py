@@ -23,9 +23,7 @@ import numpy as np
 import torch
 
 from fivefold.cli import main
-from fivefold.jobs.impute import impute  # noqa: F401  (what commands import is imported once, before all forks)
 from fivefold.storage import fingerprint, read
-from fivefold.training.fit import fit  # noqa: F401
 
 EVENTS = ("open", "os.", "shutil.", "tempfile.", "ctypes.dlsym")  # audited before they happen
 FIT = "fit t.csv -o m --epochs 1 --context-width 8 --latent-dim 2 --force --quiet --accelerator cpu"
@@ -34,6 +32,16 @@ COMMANDS = {
     "compress": ("compress ready t.csv -o a.ff --workers 1 --force", "a.ff"),
     "impute": ("impute ready t.csv -o out.csv --force", "out.csv"),
 }
+
+
+def here(command: str) -> int:
+    """A command in this process; its exit code."""
+    sys.argv = ["fivefold", *command.split()]
+    try:
+        main()
+    except SystemExit as end:
+        return end.code if isinstance(end.code, int) else 1
+    return 0
 
 
 def run(command: str, prepare: Callable[[], None] = lambda: None) -> int:
@@ -46,12 +54,7 @@ def run(command: str, prepare: Callable[[], None] = lambda: None) -> int:
             os.dup2(sink, 1)
             os.dup2(sink, 2)
             prepare()
-            sys.argv = ["fivefold", *command.split()]
-            try:
-                main()
-                code = 0
-            except SystemExit as end:
-                code = end.code if isinstance(end.code, int) else 1
+            code = here(command)
         os._exit(code)
     return os.waitstatus_to_exitcode(os.waitpid(child, 0)[1])
 
@@ -109,8 +112,8 @@ def prepared() -> Iterator[None]:
         x = rng.normal(size=(120, 1)) + rng.normal(0, 0.1, (120, 3))
         lines = [",".join("" if rng.random() < 0.05 else f"{value:.3f}" for value in row) for row in x]
         Path("t.csv").write_text("\n".join(["a,b,c", *lines]) + "\n")
-        if run(FIT.replace(" m ", " ready ")) != 0:
-            raise SystemExit("the model can't be fitted")
+        for command in (FIT.replace(" m ", " ready "), *(command for command, _ in COMMANDS.values())):
+            here(command)  # so that what commands load is there before all forks
         yield
 
 
@@ -143,8 +146,8 @@ def attack(name: str, kills: int, number: signal.Signals) -> None:
 
 if __name__ == "__main__":
     torch.set_num_threads(1)
-    kills = int(sys.argv[1]) if len(sys.argv) > 1 else 100  # before commands take its place
+    _, *given = sys.argv  # before commands take its place
     with prepared():
-        for name in sys.argv[2:] or COMMANDS:
+        for name in given[1:] or COMMANDS:
             for number in (signal.SIGKILL, signal.SIGTERM):
-                attack(name, kills, number)
+                attack(name, int(given[0]) if given else 100, number)

@@ -117,13 +117,7 @@ def fit(
     if quiet:
         silence()
     workdir = output.with_name(output.name + ".fitting")
-    how: dict[str, Any] = {
-        "preset": preset,
-        "test": test,
-        "accelerator": accelerator,
-        "logger": logger,
-        "verdicts": verdicts,
-    }
+    how = {"preset": preset, "test": test, "accelerator": accelerator, "logger": logger, "verdicts": verdicts}
     with locked(output):
         dataset, others = _open(data, preset, settings, output, workdir, force, resume)
         for doubt in dataset.check().doubts:
