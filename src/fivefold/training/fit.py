@@ -77,15 +77,13 @@ def fit(
     modality, dataset, reading, settings = _open(data, kind, settings)
     items = dataset.examples()
     config = modality.settings.configure(preset, items=len(items), **settings)
-    if test is None:
-        test = modality.data.TEST_SETS.get(items.source)
+    test = modality.data.TEST_SETS.get(items.source) if test is None else test
     alike = _alike(modality, reading) if isinstance(test, str | Path) else {}
     test_items = None if test is None else open_data(test, items.schema, **alike).all_items()
     with tempfile.TemporaryDirectory() as folder:
         place = Path(folder) if workdir is None else workdir
-        model = fit_items(
-            items, config, place, test_items, accelerator, resume=resume, logger=logger, verdicts=verdicts
-        )
+        how: dict[str, Any] = {"resume": resume, "logger": logger, "verdicts": verdicts}
+        model = fit_items(items, config, place, test_items, accelerator, **how)
     about = {name: getattr(dataset, name, None) for name in ("form", "layout")}
     model.record["data"] |= {name: value for name, value in about.items() if value is not None}
     return model
