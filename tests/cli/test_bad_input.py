@@ -48,7 +48,7 @@ MISTAKES = {
     "empty folder": (("fit", "empty", "-o", "new"), 1, ["empty", "no images"]),
     "mixed sizes": (("fit", "mixed", "-o", "new"), 1, ["1.png", "28×28×1", "28×30×1", "--resize"]),
     "unreadable image": (("fit", "broken", "-o", "new"), 1, ["a.png", "can't be read"]),
-    "text file": (("fit", "notes.txt", "-o", "new"), 1, ["notes.txt", ".npy"]),
+    "text file": (("fit", "notes.txt", "-o", "new"), 1, ["notes.txt", "no rows"]),
     "text array": (("fit", "letters.npy", "-o", "new"), 1, ["letters.npy", "numbers"]),
     "all missing": (("fit", "blank.npy", "-o", "new"), 1, ["blank.npy", "item 1", "missing"]),
     "one item": (("denoise", "M", "wide.npy", "-o", "new.npy"), 1, ["28×28×1", "28×30×1"]),

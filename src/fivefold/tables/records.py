@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from functools import cache
+from typing import Any
 
 import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
-
-from fivefold.codec.kernels import compiled
 
 _QUOTE, _NEWLINE, _RETURN = ord('"'), ord("\n"), ord("\r")
 
@@ -43,11 +43,10 @@ def scan(text: np.ndarray, separator: str, comment: str, *, blank: bool, last: b
     most = 1 + sum(int(np.count_nonzero(text == mark)) for mark in (ord(separator), _NEWLINE, _RETURN))
     cells, records = np.empty((2, most), np.int64), np.empty((2, most), np.int64)
     marked = ord(comment) if comment else -1
-    count, whole, consumed = _scan(text, ord(separator), marked, blank, last, cells, records)
+    count, whole, consumed = _compiled(_scan)(text, ord(separator), marked, blank, last, cells, records)
     return Records(cells[0, :count], cells[1, :count], records[0, :whole], records[1, :whole], int(consumed))
 
 
-@compiled
 def _scan(
     text: np.ndarray, separator: int, comment: int, blank: bool, last: bool, cells: np.ndarray, records: np.ndarray
 ) -> tuple[int, int, int]:
@@ -92,17 +91,23 @@ def gather(text: np.ndarray, starts: np.ndarray, ends: np.ndarray) -> tuple[np.n
     offsets = np.zeros(len(starts) + 1, np.int64)
     np.cumsum(ends - starts, out=offsets[1:])
     data = np.empty(offsets[-1], np.uint8)
-    _copy(text, starts, ends, data)
+    _compiled(_copy)(text, starts, ends, data)
     return data, offsets
 
 
-@compiled
 def _copy(text: np.ndarray, starts: np.ndarray, ends: np.ndarray, data: np.ndarray) -> None:
     at = 0
     for piece in range(len(starts)):
         for place in range(starts[piece], ends[piece]):
             data[at] = text[place]
             at += 1
+
+
+@cache
+def _compiled(function: Callable[..., Any]) -> Callable[..., Any]:
+    from fivefold.codec.kernels import compiled  # numba, which no usage error has to wait for
+
+    return compiled(function)
 
 
 def cell_texts(text: np.ndarray, starts: np.ndarray, ends: np.ndarray) -> pa.Array:
