@@ -11,11 +11,11 @@ from typing import Any
 import numpy as np
 from sklearn.datasets import load_sample_images
 
-from fivefold.config import configure
 from fivefold.evaluation.images import Material
 from fivefold.evaluation.metrics import psnr, root_mean_square
 from fivefold.images.dataset import make_items
 from fivefold.images.jobs import code_length
+from fivefold.images.settings import configure
 from fivefold.items import Items
 from fivefold.jobs.codes import decode, encode
 from fivefold.jobs.denoise import denoise
