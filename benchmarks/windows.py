@@ -8,19 +8,19 @@ from typing import Any
 
 import numpy as np
 import torch
-from fivefold.images.loss import context_loss
-from fivefold.model.build import build_networks
-from fivefold.training.optimizers import make_optimizers
-from torch import Tensor, nn
+from torch import Tensor
 
-from fivefold.config import configure
 from fivefold.evaluation.rivals.networks import train_network
-from fivefold.images.context import ContextDecoder
+from fivefold.images.context import ImageContext
 from fivefold.images.jobs import code_length
+from fivefold.images.networks import build, recipe
+from fivefold.images.settings import configure
 from fivefold.items import Items, split_rows
+from fivefold.model.context import TrainingBatch
 from fivefold.model.corruption import Corrupted
 from fivefold.model.fitted import FittedModel
 from fivefold.system import environment
+from fivefold.training.module import VAETraining
 
 VARIANTS: tuple[dict[str, int], ...] = (
     {},
@@ -49,11 +49,12 @@ def measure(model: FittedModel, test: Items, train: Items) -> dict[str, Any]:
     return {"bits": bits, "minutes": _MINUTES, "environment": environment()}
 
 
-def _train(model: FittedModel, items: Items, variant: dict[str, int]) -> ContextDecoder:
+def _train(model: FittedModel, items: Items, variant: dict[str, int]) -> ImageContext:
     fit = configure(**variant)
-    config, context = fit.context, build_networks(items.schema, fit, 0)["context"]
-    assert isinstance(context, ContextDecoder)
-    optimizers = make_optimizers(nn.ModuleDict({"context": context}), fit)
+    networks = build(items.schema, fit, 0)
+    context = networks["context"]
+    assert isinstance(context, ImageContext)
+    optimizers = VAETraining(networks, fit, recipe(items.schema, fit), "").configure_optimizers()
 
     def step(x: Tensor, visible: Tensor, rows: np.ndarray, generator: torch.Generator, passed: float) -> None:
         share = max(1e-2, min(passed / 0.02, 0.5 * (1 + math.cos(math.pi * passed))))
@@ -63,7 +64,7 @@ def _train(model: FittedModel, items: Items, variant: dict[str, int]) -> Context
             guide = model.vae.guided(posterior.at(noise))[1]
         clean = torch.zeros(len(x), dtype=torch.bool, device=x.device)
         seen = Corrupted(x, visible, clean, clean)
-        loss = context_loss(context, guide, seen, x, visible, config.positions, generator)
+        loss = context.loss(TrainingBatch(guide, seen, x, visible, fit.context.positions, generator))
         for optimizer in optimizers:
             optimizer.zero_grad()
         loss.backward()

@@ -72,7 +72,7 @@ def open(source, schema=None):
     return ItemSet(Items(values[:, None, :, None], schema or AngleSchema(values.shape[1]), "angles"))
 
 
-def new(schema, values, form=None):
+def new(schema, values, record=None):
     return values[:, 0, :, 0]
 
 

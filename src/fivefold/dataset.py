@@ -14,8 +14,26 @@ from fivefold.items import Block, Collector, Items, Numbers, Schema
 from fivefold.modality import Dataset, Place, modality_of
 
 
+class IndependentItems:
+    """What datasets have alike whose items stand for themselves, as images and rows do, and steps of a series don't."""
+
+    def scores(self) -> Numbers:
+        """One number per item."""
+        return Numbers()
+
+    def in_form(self, scores: np.ndarray) -> np.ndarray:
+        """As they are: one per item."""
+        return scores
+
+    def adapted(self, anomaly: np.ndarray) -> None:
+        """None: nothing comes after another."""
+
+    def events(self, score: np.ndarray, p_value: np.ndarray, anomaly: np.ndarray) -> None:
+        """None: items stand for themselves."""
+
+
 @dataclass(frozen=True)
-class ItemSet:
+class ItemSet(IndependentItems):
     """Items in memory as a dataset of one block; results are arrays like theirs, or go to `places`."""
 
     items: Items
@@ -52,19 +70,6 @@ class ItemSet:
         if not self.places:
             return _ArrayCollector()
         return _ItemFileCollector(self.items, self.places[role], replace) if role in self.places else None
-
-    def scores(self) -> Numbers:
-        return Numbers()
-
-    def in_form(self, scores: np.ndarray) -> np.ndarray:
-        """As they are."""
-        return scores
-
-    def adapted(self, anomaly: np.ndarray) -> None:
-        """None: nothing comes after another."""
-
-    def events(self, score: np.ndarray, p_value: np.ndarray, anomaly: np.ndarray) -> None:
-        """None: items stand for themselves."""
 
     def report(
         self, scores: Mapping[str, np.ndarray], windows: Any = None, events: Any = None

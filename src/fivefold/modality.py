@@ -154,8 +154,8 @@ class Data(Protocol):
     def place(self, path: Path, force: bool, role: str = "") -> Place:
         """Where results of a role go; raises `UsageError`."""
 
-    def new(self, schema: Any, values: np.ndarray, form: Mapping[str, Any] | None = None) -> Any:
-        """New items `(n, h, w, c)` in the form of the data of the fit, of which `form` has what the model recorded."""
+    def new(self, schema: Any, values: np.ndarray, record: Mapping[str, Any] | None = None) -> Any:
+        """New items `(n, h, w, c)` in the form of the data of the fit, of which `record` is what the model has."""
 
 
 class Jobs(Protocol):

@@ -204,7 +204,7 @@ def test_lists_and_dicts_come_back_as_they_came(table_settings):
     quick = {**table_settings, "epochs": 1}
     for data, form, kind in ((columns, "columns", dict), (rows, "rows", list)):
         model = fivefold.fit(data, **quick)
-        assert model.form["form"] == form
+        assert model.data_record["form"] == form
         filled = fivefold.impute(model, data, n_draws=1, interval=0.9)
         for completed in (filled.data, *filled.draws, filled.lower, filled.upper):
             assert type(completed) is kind

@@ -524,7 +524,7 @@ def test_resume_refuses_another_configuration(fit_small, workdir, change):
 def test_an_array_of_rows_is_a_table():
     model = fit(np.random.default_rng(0).normal(size=(30, 4)), epochs=1, shortest_epoch=2, accelerator="cpu")
     assert model.schema.names == ("x0", "x1", "x2", "x3")
-    assert model.form["form"] == "numpy"
+    assert model.data_record["form"] == "numpy"
 
 
 @pytest.mark.parametrize("change", ["fewer", "type", "content", "mask"])

@@ -72,7 +72,7 @@ def place(path: Path, force: bool, role: str = "") -> Output:
     return Output.at(path, force, role or "output")
 
 
-def new(schema: ImageSchema, values: np.ndarray, form: Mapping[str, Any] | None = None) -> np.ndarray:
+def new(schema: ImageSchema, values: np.ndarray, record: Mapping[str, Any] | None = None) -> np.ndarray:
     """New images `(n, h, w, c)` as they are."""
     return values
 

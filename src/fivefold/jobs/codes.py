@@ -39,7 +39,7 @@ def decode(model: FittedModel, z: np.ndarray) -> Any:
     >>> fivefold.decode(image_model, np.zeros((2, 3))).shape
     (2, 8, 6, 3)
     """
-    return modality_of(model.schema).data.new(model.schema, decode_items(model, z), model.form)
+    return modality_of(model.schema).data.new(model.schema, decode_items(model, z), model.data_record)
 
 
 @torch.inference_mode()

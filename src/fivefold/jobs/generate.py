@@ -93,7 +93,7 @@ def generate(
     options = {"prior": prior, "sharp": sharp, "like": like, "given": given, "after": after, "steps": steps}
     options |= {"free": free, "complete": complete}
     found = new_items(model, n, seed, temperature=temperature, strict=strict, **options)
-    values = modality_of(model.schema).data.new(model.schema, found.values, model.form)
+    values = modality_of(model.schema).data.new(model.schema, found.values, model.data_record)
     return values if found.axes is None else values.reshape(*found.axes, *values.shape[1:])
 
 
@@ -200,7 +200,7 @@ def morph(model: FittedModel, start: np.ndarray, end: np.ndarray, steps: int) ->
     (5, 8, 6, 3)
     """
     values = morph_items(model, start, end, steps)
-    return modality_of(model.schema).data.new(model.schema, values, model.form)
+    return modality_of(model.schema).data.new(model.schema, values, model.data_record)
 
 
 def morph_items(model: FittedModel, start: np.ndarray, end: np.ndarray, steps: int) -> np.ndarray:

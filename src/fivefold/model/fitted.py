@@ -113,10 +113,10 @@ class FittedModel:
         return max(1, min(500, _BATCH_ELEMENTS // self.schema.size))
 
     @property
-    def form(self) -> dict[str, Any]:
-        """What is recorded of the data of the fit: in which form they came, where there are several."""
-        form: dict[str, Any] = self.record.get("data", {})
-        return form
+    def data_record(self) -> dict[str, Any]:
+        """What is recorded of the data of the fit: their source, number and, where there are several, form and layout."""
+        record: dict[str, Any] = self.record.get("data", {})
+        return record
 
     def read(self, data: Any, mask: Any = None) -> Items:
         """`data` as items that fit the model; raises as the modality's `open` does, and `UsageError` for a `mask` it lacks."""

@@ -277,7 +277,7 @@ def place(path: Path, force: bool, role: str = "") -> SeriesPlace:
     return SeriesPlace.at(path, force, role or "output")
 
 
-def new(schema: SeriesSchema, values: np.ndarray, form: Mapping[str, Any] | None = None) -> np.ndarray:
+def new(schema: SeriesSchema, values: np.ndarray, record: Mapping[str, Any] | None = None) -> np.ndarray:
     """New windows `(n, t, c, 1)` as an array `(n, t, c)`."""
     return values[..., 0]
 

@@ -177,8 +177,8 @@ class _Rows:
             filled = stamps.moments(filled).copy()
             filled[places] = stamps.ticks
         self._doubt(steps, ticks, interval)
-        told = asked.interval if fitted else interval * scale
-        return Grid(ends, self._placed(places), self.names, told, unit, self._all(filled), self.doubts)
+        step = asked.interval if fitted else interval * scale
+        return Grid(ends, self._placed(places), self.names, step, unit, self._all(filled), self.doubts)
 
     def _where(self, row: int | None = None) -> str:
         place = "" if row is None else f", row {self.table.first + int(self.order[row])}"
@@ -193,14 +193,14 @@ class _Rows:
     def _all(self, ticks: np.ndarray) -> pa.Array:
         return self.stamps.written(ticks)
 
-    def _told(self, row: int) -> str:
+    def _stamp_text(self, row: int) -> str:
         return str(self.table.arrow.column(self.time)[int(self.order[row])])
 
     def _refuse_twice(self, rows: np.ndarray, what: str) -> None:
         if len(rows):
             local = self.stamps.are_times and self.stamps.zone is None
             hint = "; if they are local times around a change of clocks, give `time_zone`" if local else ""
-            raise DataError(f"{self._where(rows[0])}: {self._told(rows[0])} {what}{hint}")
+            raise DataError(f"{self._where(rows[0])}: {self._stamp_text(rows[0])} {what}{hint}")
 
     def _spread(self, steps: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
         """From the steps of rows in their series, those among all steps, and how many steps series have."""
@@ -235,7 +235,7 @@ class _Rows:
             row = int(np.argmax(far))
             raise DataError(
                 f"{self._where(row)}: time stamps must be a whole number of steps of {_duration(interval, self.stamps)} apart, "
-                f"give or take {self.asked.tolerance:g} of one (`tolerance`); {self._told(row)} is {off[row]:.2g} off"
+                f"give or take {self.asked.tolerance:g} of one (`tolerance`); {self._stamp_text(row)} is {off[row]:.2g} off"
             )
         near = self.inner[np.diff(steps)[self.inner - 1] < 1]
         self._refuse_twice(near, f"is in one step of {_duration(interval, self.stamps)} with the one before it")
@@ -266,7 +266,7 @@ class _Rows:
         if rest.any() or (np.diff(along)[self.inner - 1] < 1).any():
             row = int(np.argmax(rest)) if rest.any() else int(self.inner[np.argmin(np.diff(along)[self.inner - 1])])
             raise DataError(
-                f"{self._where(row)}: must be {interval} month(s) or a multiple after those before, got {self._told(row)}"
+                f"{self._where(row)}: must be {interval} month(s) or a multiple after those before, got {self._stamp_text(row)}"
             )
         places, ends = self._spread(along)
         within = np.arange(ends.sum()) - np.repeat(np.cumsum(ends) - ends, ends)
@@ -292,8 +292,8 @@ class _Rows:
         turns = np.flatnonzero(np.diff(counts, prepend=-1, append=-1) != 0)
         rates = sorted({int(counts[start]) for start, end in pairwise(turns) if end - start >= _RUN})
         if len(rates) > 1:
-            told = " and ".join(_duration(count * interval, self.stamps) for count in rates[:3])
-            text = f"rows come at several rates, {told} apart: what lies between is missing"
+            spacings = " and ".join(_duration(count * interval, self.stamps) for count in rates[:3])
+            text = f"rows come at several rates, {spacings} apart: what lies between is missing"
             self.doubts.append(Doubt(self.time, text, "resample to one rate, or fit to each part"))
 
 

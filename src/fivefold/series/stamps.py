@@ -32,7 +32,7 @@ class Stamps:
     ticks : `(n,)` microseconds since 1970, int64, in UTC if the zone is known; or numbers, float64
     type : Arrow's, of the column
     layout : of texts, and of integers that are dates, for `strftime`; else None
-    zone : in which they are told, or None
+    zone : in which they are given, or None
     offset : of texts with an offset from UTC, that of the first, and how it is written
     ambiguous : whether days and months could be the other way round
     """
@@ -65,8 +65,8 @@ class Stamps:
         """The inverse; of what clocks show twice the first, of what they never show the next."""
         if not self.zone:
             return local
-        told = pa.array(local, pa.timestamp("us"))
-        return _integers(pc.assume_timezone(told, self.zone, ambiguous="earliest", nonexistent="latest"))
+        wall_clock = pa.array(local, pa.timestamp("us"))
+        return _integers(pc.assume_timezone(wall_clock, self.zone, ambiguous="earliest", nonexistent="latest"))
 
     def written(self, ticks: np.ndarray) -> pa.Array:
         """Ticks in the type and the layout of the column."""
@@ -124,10 +124,10 @@ def resolved(stamps: Stamps, begins: np.ndarray, where: str) -> Stamps:
     aware = (pt.is_timestamp(stamps.type) and stamps.type.tz is not None) or stamps.offset[1]
     if stamps.zone is None or aware or not stamps.are_times:
         return stamps
-    told = pa.array(stamps.ticks, pa.timestamp("us"))
+    wall_clock = pa.array(stamps.ticks, pa.timestamp("us"))
     try:
         early, late = (
-            _integers(pc.assume_timezone(told, stamps.zone, ambiguous=side)) for side in ("earliest", "latest")
+            _integers(pc.assume_timezone(wall_clock, stamps.zone, ambiguous=side)) for side in ("earliest", "latest")
         )
     except (pa.ArrowInvalid, KeyError) as error:
         if "timezone" in str(error) and "locate" in str(error):

@@ -13,10 +13,10 @@ import numpy as np
 import pyarrow as pa
 
 from fivefold.arrays import count_axes, read_npy
-from fivefold.dataset import ItemSet
+from fivefold.dataset import IndependentItems, ItemSet
 from fivefold.errors import DataError, UsageError
 from fivefold.findings import Check
-from fivefold.items import Block, Collector, Items, Numbers
+from fivefold.items import Block, Collector, Items
 from fivefold.progress import progress_bar
 from fivefold.tables.cells import decode_column
 from fivefold.tables.csv import CsvFile
@@ -93,15 +93,15 @@ def place(path: Path, force: bool, role: str = "") -> TableOutput:
     return TableOutput.at(path, force, role or "output")
 
 
-def new(schema: TableSchema, values: np.ndarray, form: Mapping[str, Any] | None = None) -> Any:
+def new(schema: TableSchema, values: np.ndarray, record: Mapping[str, Any] | None = None) -> Any:
     """New rows `(n, 1, d, 1)`, encoded, as a table of the `form` and `layout` of the fit's, by default Arrow's."""
-    form = form or {}
-    table = decode_rows(schema, schema.rounded(values[:, 0, :, 0]), spelled="layout" in form)
-    return _in_form(laid_out(table, form["layout"]) if "layout" in form else table, form.get("form"))
+    record = record or {}
+    table = decode_rows(schema, schema.rounded(values[:, 0, :, 0]), spelled="layout" in record)
+    return _in_form(laid_out(table, record["layout"]) if "layout" in record else table, record.get("form"))
 
 
 @dataclass(frozen=True)
-class TableSet:
+class TableSet(IndependentItems):
     """Rows of one table.
 
     Attributes
@@ -178,20 +178,6 @@ class TableSet:
         if isinstance(self.rows, TableReader) or role == "changes":
             return _PartCollector(self.schema, convert, None, self.form)
         return _CellCollector(self.schema, convert, self.rows, self.form)
-
-    def scores(self) -> Numbers:
-        """See `Dataset`."""
-        return Numbers()
-
-    def in_form(self, scores: np.ndarray) -> np.ndarray:
-        """As they are: one per row."""
-        return scores
-
-    def adapted(self, anomaly: np.ndarray) -> None:
-        """None: nothing comes after another."""
-
-    def events(self, score: np.ndarray, p_value: np.ndarray, anomaly: np.ndarray) -> None:
-        """None: rows stand for themselves."""
 
     def report(
         self, scores: Mapping[str, np.ndarray], windows: Any = None, events: Any = None
