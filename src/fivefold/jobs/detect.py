@@ -11,13 +11,13 @@ import torch
 
 from fivefold.config import Conditioning
 from fivefold.dataset import open_data
-from fivefold.errors import ModelError, UsageError
+from fivefold.errors import FivefoldWarning, ModelError, UsageError
 from fivefold.items import Block, Items
 from fivefold.jobs import Results, collect
 from fivefold.modality import Dataset, modality_of
 from fivefold.model.conditional import Conditional
 from fivefold.model.fitted import FittedModel, channels_last
-from fivefold.model.verdicts import heed
+from fivefold.model.verdicts import heed, too_few_to_flag
 
 
 @dataclass(frozen=True)
@@ -103,16 +103,16 @@ def detect_in(
     strict: bool = False,
 ) -> Detection:
     """`detect` for a dataset; its numbers per item or step are all in one row, `(len(data),)`."""
-    modality = modality_of(model.schema)
     heed(model, "detect", strict)
     normal = calibrated(model)
-    calibrated_on = len(normal.calibration)
-    _warn_of_few(calibrated_on, modality.settings.WORDS.items, false_alarm_rate, fdr)
+    parameter, rate = ("false_alarm_rate", false_alarm_rate) if fdr is None else ("fdr", fdr)
+    if (remark := too_few_to_flag(model, parameter, rate)) is not None:
+        warnings.warn(remark, FivefoldWarning, stacklevel=3)
     score, p_value, anomaly, worst = _flag(model, data, false_alarm_rate, fdr)
     while (adapted := data.adapted(anomaly)) is not None:
         data = adapted
         score, p_value, anomaly, worst = _flag(model, data, false_alarm_rate, fdr)
-    found = Detection(score, p_value, anomaly, calibrated_on)
+    found = Detection(score, p_value, anomaly, len(normal.calibration))
     if worst is None:
         return found
     windows = {"window_score": worst, "window_p_value": normal.window_p_value(worst)}
@@ -150,18 +150,6 @@ def check_rates(false_alarm_rate: float | None, fdr: float | None) -> None:
     for flag, rate in (("false_alarm_rate", false_alarm_rate), ("fdr", fdr)):
         if rate is not None and not 0 < rate < 1:
             raise UsageError(f"`{flag}` must be between 0 and 1, got {rate:g}")
-
-
-def _warn_of_few(calibrated_on: int, of_what: str, false_alarm_rate: float, fdr: float | None) -> None:
-    """Say so if there are too few p-values to flag anything."""
-    smallest = 1 / (1 + calibrated_on)
-    kind, rate = ("false-alarm", false_alarm_rate) if fdr is None else ("false-discovery", fdr)
-    if smallest > rate:
-        warnings.warn(
-            f"with {calibrated_on} held-out {of_what} to compare with no p-value is below {smallest:.3g}: "
-            f"nothing can be flagged at a {kind} rate of {rate:g}",
-            stacklevel=4,
-        )
 
 
 def benjamini_hochberg(p_value: np.ndarray, fdr: float) -> np.ndarray:

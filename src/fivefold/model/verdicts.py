@@ -11,6 +11,7 @@ import numpy as np
 
 from fivefold.errors import FivefoldWarning, ModelError
 from fivefold.items import Items
+from fivefold.modality import modality_of
 
 if TYPE_CHECKING:
     from fivefold.model.fitted import FittedModel
@@ -74,6 +75,19 @@ def heed(model: FittedModel, job: Job, strict: bool = False) -> Verdict | None:
         raise ModelError(text)
     warnings.warn(text, FivefoldWarning, stacklevel=3)
     return verdict
+
+
+def too_few_to_flag(model: FittedModel, parameter: str, rate: float) -> str | None:
+    """What to say if no p-value can be as low as a rate, which is called `parameter`, and what would help; else None."""
+    count = 0 if model.normality is None else len(model.normality.calibration)
+    least = 1 / (1 + count)
+    if least <= rate:
+        return None
+    items = modality_of(model.schema).settings.WORDS.items
+    return (
+        f"detection compares with {count or 'no'} held-out {items}: at a `{parameter}` below {least:.2g} nothing "
+        f"can be flagged; for {rate:g} it takes {round(1 / rate) - 1}: fit to more {items}, or with a larger `validation`"
+    )
 
 
 def compare_losses(job: Job, ours: np.ndarray, others: Mapping[str, np.ndarray], unit: str) -> Verdict:

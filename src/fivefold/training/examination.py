@@ -11,6 +11,7 @@ from fivefold.errors import FivefoldError, FivefoldWarning
 from fivefold.items import Items
 from fivefold.modality import modality_of
 from fivefold.model.fitted import FittedModel
+from fivefold.model.verdicts import too_few_to_flag
 from fivefold.progress import progress_bar
 from fivefold.seeds import derive_seed
 
@@ -72,13 +73,5 @@ def remarks(model: FittedModel) -> list[str]:
 
 def warn_of_few(model: FittedModel, rate: float, stacklevel: int = 3) -> None:
     """Warn if nothing can be flagged at a rate of false alarms, and say what would help."""
-    count = 0 if model.normality is None else len(model.normality.calibration)
-    least = 1 / (1 + count)
-    if least > rate:
-        items = modality_of(model.schema).settings.WORDS.items
-        warnings.warn(
-            f"detection compares with {count or 'no'} held-out {items}: at a `false_alarm_rate` below {least:.2g} nothing "
-            f"can be flagged; for {rate:g} it takes {round(1 / rate) - 1}: fit to more {items}, or with a larger `validation`",
-            FivefoldWarning,
-            stacklevel=stacklevel,
-        )
+    if (remark := too_few_to_flag(model, "false_alarm_rate", rate)) is not None:
+        warnings.warn(remark, FivefoldWarning, stacklevel=stacklevel)
