@@ -77,7 +77,7 @@ def as_in_readme(model, tmp_path, monkeypatch):
     return images, holes
 
 
-@pytest.mark.filterwarnings("ignore:with .* held-out")
+@pytest.mark.filterwarnings("ignore:detection compares with")
 def test_readme_commands_run(as_in_readme, monkeypatch, capsys):
     lines = [line for block in _blocks("sh") for line in block.splitlines() if line.startswith("fivefold ")]
     assert len(lines) >= 9
@@ -85,7 +85,7 @@ def test_readme_commands_run(as_in_readme, monkeypatch, capsys):
         _run(line, monkeypatch, capsys)
 
 
-@pytest.mark.filterwarnings("ignore:with .* held-out items")
+@pytest.mark.filterwarnings("ignore:detection compares with")
 def test_readme_python_runs(as_in_readme):
     images, holes = as_in_readme
     (code,) = _blocks("python")
@@ -94,10 +94,10 @@ def test_readme_python_runs(as_in_readme):
     assert names["found"].score.shape == (50,)
     assert names["new"].shape == (64, 28, 28, 1)
     assert np.stack(names["whole"].draws).shape == (3, 50, 28, 28, 1)
-    assert names["bits"].shape == names["clean"].std.shape == (50, 28, 28, 1)
+    assert names["excess"].shape == names["clean"].std.shape == (50, 28, 28, 1)
 
 
-@pytest.mark.filterwarnings("ignore:with .* held-out items")
+@pytest.mark.filterwarnings("ignore:detection compares with")
 def test_the_page_on_tables_runs(tmp_path, monkeypatch, capsys):
     monkeypatch.chdir(tmp_path)
     data, python = _blocks("python", TABLES)
@@ -114,7 +114,7 @@ def test_the_page_on_tables_runs(tmp_path, monkeypatch, capsys):
     assert len(names["rows"]) == 100
 
 
-@pytest.mark.filterwarnings("ignore:with .* held-out")
+@pytest.mark.filterwarnings("ignore:detection compares with")
 def test_the_page_on_series_runs(tmp_path, monkeypatch, capsys):
     monkeypatch.chdir(tmp_path)
     data, python = _blocks("python", SERIES)

@@ -50,7 +50,7 @@ def folder(names, tmp_path, monkeypatch) -> None:
         names[name].to_csv(f"{name}.csv", index=False)
 
 
-@pytest.mark.filterwarnings("ignore:with .* held-out")
+@pytest.mark.filterwarnings("ignore:detection compares with")
 @pytest.mark.parametrize("module", MODULES)
 def test_examples_run(module, names, folder, capsys):
     examples = doctest.DocTestFinder(exclude_empty=True).find(importlib.import_module(module))

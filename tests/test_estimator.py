@@ -217,7 +217,7 @@ def test_images_are_items_too(digits, small_settings):
     assert not np.isnan(estimator.impute(holes)).any()
 
 
-@pytest.mark.filterwarnings("ignore:with .* held-out:UserWarning")
+@pytest.mark.filterwarnings("ignore:detection compares with:UserWarning")
 def test_series(waves, series_settings, tmp_path):
     settings = {
         name: value for name, value in series_settings.items() if name not in ("epochs", "accelerator", "latent_dim")

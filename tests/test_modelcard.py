@@ -54,7 +54,7 @@ def test_rows(model):
     assert f"best: {model.record['best_epoch'] + 1}" in rows["training"]
     assert f"{figures['negative_elbo']:.2f} nats" in rows["negative ELBO, held-out"]
     assert "(60 items)" in rows["negative ELBO, held-out"]
-    assert "windows of 7×7" in rows["context decoder"]
+    assert "fields of 7×7" in rows["context decoder"]
     loss = model.record["history"][model.record["best_epoch"]]["validation_context"]
     assert f"loss {loss:.4f}" in rows["context decoder"]
 
@@ -62,7 +62,7 @@ def test_rows(model):
 def test_the_context_decoder_where_nothing_was_held_out_and_where_there_is_none(model):
     history = [{"epoch": row["epoch"]} for row in model.record["history"]]
     rows = dict(figure_rows(dataclasses.replace(model, record=model.record | {"history": history})))
-    assert rows["context decoder"] == "windows of 7×7"
+    assert rows["context decoder"] == "fields of 7×7"
     context = dataclasses.replace(model.config.context, field=0)
     config = dataclasses.replace(model.config, context=context)
     assert "context decoder" not in dict(figure_rows(dataclasses.replace(model, config=config)))

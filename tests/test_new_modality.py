@@ -45,7 +45,7 @@ def model(registered, angles):
     return fivefold.fit(angles, kind="angles", latent_dim=2, epochs=40, **SETTINGS)
 
 
-@pytest.mark.filterwarnings("ignore:with .* held-out")
+@pytest.mark.filterwarnings("ignore:detection compares with")
 def test_every_verb(model, angles, tmp_path):
     fivefold.save(model, tmp_path / "model")
     model = fivefold.load(tmp_path / "model", "cpu")

@@ -101,7 +101,7 @@ def test_what_is_not_installed_is_told_before_any_work(run, model_folder, digits
         assert outcome.out == ""
 
 
-@pytest.mark.filterwarnings("ignore:with .* held-out")
+@pytest.mark.filterwarnings("ignore:detection compares with")
 @pytest.mark.usefixtures("_blurry")
 def test_demo_makes_everything(run, small_mnist, tmp_path, monkeypatch):
     monkeypatch.setattr("fivefold.cli.reports._DEMO_EPOCHS", 1)

@@ -11,7 +11,7 @@ import pytest
 
 from fivefold.storage import save
 
-pytestmark = pytest.mark.filterwarnings("ignore:with .* held-out:UserWarning", "default::UserWarning")
+pytestmark = pytest.mark.filterwarnings("ignore:detection compares with:UserWarning", "default::UserWarning")
 _QUICK = ("--window", 24, "--epochs", 1, "-q")
 
 

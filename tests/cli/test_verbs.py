@@ -90,7 +90,7 @@ class Case:
 
 CASES = {case.name: case for case in (Case("images", ".npy"), Case("tables", ".parquet"), Case("series", ".parquet"))}
 pytestmark = [
-    pytest.mark.filterwarnings("ignore:with .* held-out"),
+    pytest.mark.filterwarnings("ignore:detection compares with"),
     pytest.mark.filterwarnings("ignore:nothing is missing"),
     pytest.mark.filterwarnings("ignore:column .* carried along"),
 ]

@@ -18,7 +18,7 @@ from fivefold.evaluation.series.comparisons import add_noise, hide_at_random, hi
 from fivefold.evaluation.series.events import EVENTS, inject
 from fivefold.series.dataset import read_series
 
-pytestmark = pytest.mark.filterwarnings("ignore:with .* held-out:UserWarning")
+pytestmark = pytest.mark.filterwarnings("ignore:detection compares with:UserWarning")
 _LENGTHS = np.array([300])
 
 

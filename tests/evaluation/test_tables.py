@@ -18,7 +18,7 @@ from fivefold.evaluation.tables import COMPARISONS, Material
 from fivefold.evaluation.tables.comparisons import column_shapes
 from fivefold.evaluation.tables.material import Matrices
 
-pytestmark = pytest.mark.filterwarnings("ignore:with .* held-out items:UserWarning")
+pytestmark = pytest.mark.filterwarnings("ignore:detection compares with:UserWarning")
 
 
 @pytest.fixture(scope="module")

@@ -82,7 +82,7 @@ def test_models_are_saved_the_same(case, loaded, tmp_path):
         assert (tmp_path / "model" / name).read_bytes() == (case.folder / "model" / name).read_bytes()
 
 
-@pytest.mark.filterwarnings("ignore:with .* held-out")
+@pytest.mark.filterwarnings("ignore:detection compares with")
 def test_jobs_give_what_they_gave(case, loaded):
     found = case.results(loaded)
     with np.load(case.folder / "results.npz") as frozen:

@@ -152,7 +152,7 @@ def test_levels_that_wander_are_followed(waves):
     assert read_series(waves, window=32).schema.wander == (0.0,)
 
 
-@pytest.mark.filterwarnings("ignore:with .* held-out")
+@pytest.mark.filterwarnings("ignore:detection compares with")
 @pytest.mark.parametrize("settings", [{"series_network": "lstm"}, {"context": False}])
 def test_other_networks(settings, series_settings, waves):
     model = fit(waves[:, :200], kind="series", **{**series_settings, "epochs": 1, **settings})
@@ -167,7 +167,7 @@ def test_other_networks(settings, series_settings, waves):
             generate(model, 1, after=waves[:, :200], steps=5)
 
 
-@pytest.mark.filterwarnings("ignore:with .* held-out")
+@pytest.mark.filterwarnings("ignore:detection compares with")
 def test_many_channels_and_unequal_lengths(series_settings):
     rng = np.random.default_rng(0)
     parts = [np.stack((np.sin(np.arange(n) / 3), rng.integers(0, 5, n), np.full(n, 2.0)), axis=1) for n in (90, 60, 40)]

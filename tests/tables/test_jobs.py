@@ -162,7 +162,7 @@ def test_without_rows_there_are_results_without_rows(table_model, fresh):
     assert fivefold.surprise(table_model, none).shape == (0, 6)
 
 
-@pytest.mark.filterwarnings("ignore:with .* held-out")
+@pytest.mark.filterwarnings("ignore:detection compares with")
 @pytest.mark.parametrize("form", ["frame", "csv", "parquet"])
 def test_results_do_not_depend_on_the_blocks(table_model, bad, tmp_path, monkeypatch, form):
     data = bad.set_index(pd.Index(range(500, 500 + len(bad)))) if form == "frame" else tmp_path / f"rows.{form}"

@@ -14,7 +14,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from fivefold.dataset import ItemSet
-from fivefold.errors import DataError, UsageError
+from fivefold.errors import DataError, FivefoldWarning, UsageError
 from fivefold.findings import Check
 from fivefold.items import Block, Items
 from fivefold.progress import progress_bar
@@ -201,6 +201,7 @@ class SeriesSet:
             warnings.warn(
                 f"{self.source}: from step {left[0].first} on, the {left[0].kind} is not as it was fitted, and steps are flagged "
                 "for that; `adapt`, or fit again",
+                FivefoldWarning,
                 stacklevel=4,
             )
         kinds = {change.first: change.kind for change in (*left, *self.changes)}

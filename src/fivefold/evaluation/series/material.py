@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import warnings
 from dataclasses import dataclass, replace
 from functools import cached_property
 from importlib.util import find_spec
@@ -9,6 +10,7 @@ from typing import cast
 
 import numpy as np
 
+from fivefold.errors import FivefoldWarning
 from fivefold.evaluation import Material
 from fivefold.evaluation.rivals.imputers import Attention
 from fivefold.items import Items
@@ -77,7 +79,9 @@ class SeriesMaterial(Material[SeriesSet]):
 
     def detect(self, values: np.ndarray) -> Detection:
         """What `detect` makes of the test series with other values."""
-        return detect(self.model, self._with(values))
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore", FivefoldWarning)  # what is strange was put there
+            return detect(self.model, self._with(values))
 
     def denoise(self, values: np.ndarray) -> np.ndarray:
         """The test series with other values, without their noise."""
