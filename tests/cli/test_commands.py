@@ -257,7 +257,7 @@ def test_detect_by_false_discoveries(run, few, model_folder):
     assert table["score"].to_pylist() == found.score.tolist()
 
 
-@pytest.mark.filterwarnings("ignore:with 30 held-out")
+@pytest.mark.filterwarnings("ignore:detection compares with")
 def test_detect_draws_heatmaps(run, colour_free_folder, model_folder):
     words = ("detect", model_folder, "photos", "-o", "scores.csv")
     outcome = run(*words, "--heatmaps", "maps", "--json")
