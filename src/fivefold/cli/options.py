@@ -26,7 +26,10 @@ def setting(config: type, name: str, flag: str | None = None) -> typer.models.Op
     presets = vars(next(iter(MODALITIES.values())).settings.configure())
     default = next((getattr(part, name) for part in presets.values() if isinstance(part, config)), field.default)
     help = f"{field.metadata['help']} [default: {'none' if default is None else default}]"
-    return typer.Option("--" + (flag or name).replace("_", "-"), help=help, show_default=False)
+    option: typer.models.OptionInfo = typer.Option(
+        "--" + (flag or name).replace("_", "-"), help=help, show_default=False
+    )
+    return option
 
 
 _TEXT = "Of a table in text:"

@@ -13,6 +13,7 @@ from typing import Self, final
 
 import numpy as np
 
+from fivefold.arrays import Floats
 from fivefold.errors import ModelError
 
 _RIDGE = 0.05
@@ -228,7 +229,8 @@ class IndependentScore(AnomalyScore):
         ) - 1.5  # between two scores: a step below both counts as their mean
         same = np.interp(rank, np.arange(total), self.calibration)
         least = self.calibration[0] - 1e-6
-        return np.where(rank < 0, least, same) + np.minimum(score - quantiles[0], 0)
+        shifted: Floats = np.where(rank < 0, least, same) + np.minimum(score - quantiles[0], 0)
+        return shifted
 
     def with_partial(self, statistics: np.ndarray) -> IndependentScore:
         """The same, knowing windows `(w, t, k)` of which a part is hidden; for strata without steps their neighbours stand."""

@@ -11,6 +11,7 @@ import numpy as np
 from scipy.ndimage import gaussian_filter1d, median_filter
 
 from fivefold.archive.write import coded_size
+from fivefold.arrays import Floats
 from fivefold.items import Items
 from fivefold.jobs.impute import impute_items
 from fivefold.model.fitted import FittedModel
@@ -33,7 +34,8 @@ def _interpolate(values: np.ndarray) -> np.ndarray:
     after = np.minimum.accumulate(np.where(seen, steps, length)[:, ::-1], axis=1)[:, ::-1]
     left, right = np.where(before < 0, after, before), np.where(after == length, before, after)
     first, last = (np.take_along_axis(values, places.clip(0, length - 1), axis=1) for places in (left, right))
-    return np.nan_to_num(first + (last - first) * (steps - left) / np.maximum(right - left, 1))
+    between: Floats = first + (last - first) * (steps - left) / np.maximum(right - left, 1)
+    return np.nan_to_num(between)
 
 
 _FILTERS: dict[str, Callable[[np.ndarray], np.ndarray]] = {

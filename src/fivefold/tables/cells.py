@@ -242,7 +242,7 @@ def can_hold(given: pa.DataType, column: Column) -> bool:
     if column.kind == "datetime":
         return bool(given.id == own.id) or all(pt.is_timestamp(kind) or pt.is_date(kind) for kind in (given, own))
     if column.kind == "boolean":
-        return pt.is_boolean(given)
+        return bool(pt.is_boolean(given))
     return pt.is_floating(given) or pt.is_decimal(given) or (column.kind == "integer" and pt.is_integer(given))
 
 
