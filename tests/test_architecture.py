@@ -1,10 +1,13 @@
-"""What keeps the house as it is: shared files name no class of one modality; functions are short and take few parameters."""
+"""What keeps the house as it is: shared files name no class of one modality; functions are short and take few parameters;
+no files import each other in a circle."""
 
 from __future__ import annotations
 
 import ast
+from graphlib import TopologicalSorter
 from pathlib import Path
 
+import grimp
 import pytest
 
 PACKAGE = Path(__file__).parents[1] / "src" / "fivefold"
@@ -53,3 +56,11 @@ def test_functions_are_short_and_take_few_parameters():
                 assert count <= 14, f"{path.name}: {node.name} has {count} parameters"
                 lines = node.end_lineno - node.lineno + 1
                 assert lines <= 60, f"{path.name}: {node.name} has {lines} lines"
+
+
+def test_no_files_import_each_other_in_a_circle():
+    """Imports for types and within functions count; `CycleError` has the circle."""
+    graph = grimp.build_graph("fivefold", cache_dir=None)
+    imports = {file: graph.find_modules_directly_imported_by(file) for file in graph.modules}
+    assert len(imports) > 100
+    TopologicalSorter(imports).prepare()

@@ -12,8 +12,7 @@ from typing import TypeVar, cast
 import numba
 import numpy as np
 
-from fivefold.codec import LOWEST_HEAD, PRECISION, WORD_BITS
-from fivefold.codec.mixtures import CDF_BITS, CELL_BITS, FULL_REACH, INVERSE_BITS
+from fivefold.codec import CDF_BITS, CELL_BITS, FULL_REACH, INVERSE_BITS, LOWEST_HEAD, PRECISION, WORD_BITS
 
 F = TypeVar("F", bound=Callable[..., object])
 Tables = tuple[np.ndarray, ...]

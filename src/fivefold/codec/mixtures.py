@@ -11,6 +11,7 @@ from typing import Literal
 import numpy as np
 
 from fivefold.arrays import Floats, Ints
+from fivefold.codec import CDF_BITS, CELL_BITS, CELLS_PER_SCALE, FULL_REACH, INVERSE_BITS, REACH
 from fivefold.codec.rans import Intervals
 from fivefold.codec.rounding import Rounder
 
@@ -27,11 +28,6 @@ MOST_SYMBOLS = 1 << 16  # with more, a step of a location would be finer than wh
 _FARTHEST = 2.0**24  # on the line, that a location may be from 0
 NO_WEIGHT = 299  # steps below 0 at which a weight is 0
 _WEIGHT_BITS = 24
-CDF_BITS = 30
-_REACH = 24  # scales; beyond, a cumulative probability is 0 or 1
-CELL_BITS, _CELLS_PER_SCALE = 16, 64
-INVERSE_BITS = 32
-FULL_REACH = _REACH * _CELLS_PER_SCALE << CELL_BITS
 _EXACT = Context(prec=40)  # decimal arithmetic is the same everywhere, unlike a platform's exp
 _NOTHING = Decimal("1e-20")
 _PI = Decimal("3.14159265358979323846264338327950288419716939937510582097494")
@@ -149,7 +145,7 @@ def weight_table() -> Ints:
 def _inverse_scales() -> Ints:
     """Cells per step of a location, in 2 ** -32, by log scale."""
     lowest, highest = LOWEST_LOG_SCALE * LOG_SCALE_STEPS, HIGHEST_LOG_SCALE * LOG_SCALE_STEPS
-    unit = _decimal(_CELLS_PER_SCALE << INVERSE_BITS, LOCATION_STEPS)
+    unit = _decimal(CELLS_PER_SCALE << INVERSE_BITS, LOCATION_STEPS)
     return _rounded([unit * _decimal(-i, LOG_SCALE_STEPS).exp(_EXACT) for i in range(lowest, highest + 1)])
 
 
@@ -162,7 +158,7 @@ def _farthest_distances() -> Ints:
 @cache
 def _cells(shape: Shape) -> Ints:
     """F at the corners of the cells, from −24 scales to 24, in 2 ** -30."""
-    corners = [_decimal(i, _CELLS_PER_SCALE) for i in range(_REACH * _CELLS_PER_SCALE + 1)]
+    corners = [_decimal(i, CELLS_PER_SCALE) for i in range(REACH * CELLS_PER_SCALE + 1)]
     cumulative = _logistic if shape == "logistic" else _normal
     upper = _rounded([2**CDF_BITS * cumulative(x) for x in corners])
     return np.concatenate(((1 << CDF_BITS) - upper[:0:-1], upper))
