@@ -61,10 +61,10 @@ def _train(model: FittedModel, items: Items, variant: dict[str, int]) -> ImageCo
         with torch.no_grad():
             posterior = model.vae.posterior(x, visible)
             noise = torch.randn(posterior.mu.shape, generator=generator, device=x.device)
-            guide = model.vae.guided(posterior.at(noise))[1]
+            z_features = model.vae.likelihood_and_features(posterior.at(noise))[1]
         clean = torch.zeros(len(x), dtype=torch.bool, device=x.device)
         seen = Corrupted(x, visible, clean, clean)
-        loss = context.loss(TrainingBatch(guide, seen, x, visible, fit.context.positions, generator))
+        loss = context.loss(TrainingBatch(z_features, seen, x, visible, fit.context.positions, generator))
         for optimizer in optimizers:
             optimizer.zero_grad()
         loss.backward()

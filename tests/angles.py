@@ -25,7 +25,7 @@ from fivefold.training.recipe import Recipe
 
 WORDS, CONFIG, USAGE, FLAGS, REPORTS = Words("direction", "directions", "angle", "angles"), None, (), {}, ("",)
 OPTIONS, IMPLIED_BY, BUFFERS, TEST_SETS = {}, frozenset(), (), {}
-CODES_PER_ITEM, BESIDES, surprise = 10, "std", excess
+CODES_PER_ITEM, EXTRA_ROLE, surprise = 10, "std", excess
 MOST_ITEMS, MOST_ELEMENTS, TRIALS = 100, 1000, {}
 CALIBRATIONS, PRECISION = {"prior": FittedPrior, "normality": JointScore}, torch.float32
 
@@ -97,8 +97,8 @@ class Decoder(nn.Module):
     def forward(self, z):
         return Gaussian(self.layers(z).view(len(z), 2, 1, -1))
 
-    def guided(self, z):
-        return self(z), None  # there is no context decoder to guide
+    def likelihood_and_features(self, z):
+        return self(z), None  # there is no context decoder
 
 
 def build(schema, config, seed):

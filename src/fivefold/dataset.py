@@ -15,7 +15,7 @@ from fivefold.modality import Dataset, Place, modality_of
 
 
 class IndependentItems:
-    """What datasets have alike whose items stand for themselves, as images and rows do, and steps of a series don't."""
+    """Defaults for datasets of independent items: images and rows, but not the steps of a series."""
 
     def scores(self) -> Numbers:
         """One number per item."""

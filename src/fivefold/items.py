@@ -17,7 +17,8 @@ from fivefold.seeds import derive_seed
 class Schema(Protocol):
     """What an item is; travels inside the model.
 
-    An item is an array `shape` `(h, w, c)`; networks see its elements on the unit scale, float32.
+    An item is an array `shape` `(h, w, c)`; networks see its elements on the unit scale, float32: [0, 1] but for rare values of
+    columns and channels, which may lie beyond.
 
     Attributes
     ----------
@@ -117,7 +118,7 @@ class Items:
         return seen if hidden is None else seen & ~hidden
 
     def unit(self, indices: np.ndarray | slice = slice(None)) -> tuple[np.ndarray, np.ndarray]:
-        """Values scaled to [0, 1], float32 with 0 where hidden, and their visibility; both `(b, h, w, c)`."""
+        """Values on the unit scale, float32 with 0 where hidden, and their visibility; both `(b, h, w, c)`."""
         seen = self.visible(indices)
         return np.where(seen, self.schema.to_unit(self.values[indices]), np.float32(0)), seen
 
@@ -134,7 +135,7 @@ class Block:
     ----------
     items
     place : where they are in the dataset, for its collectors
-    stream : number of the block's random stream; None: the only one, which has the caller's own seed
+    stream : number of the block's random stream; None: the only or first one, which has the caller's own seed
     """
 
     items: Items

@@ -72,7 +72,7 @@ class Place(Protocol):
     def path(self) -> Path: ...
 
     def put(self, items: Items, values: np.ndarray, replace: bool) -> None:
-        """Results `(n, h, w, c)` like `items`, or numbers of their own if they don't `replace` values."""
+        """Results `(n, h, w, c)` that `replace` the values of `items`; or numbers about them, such as standard deviations."""
 
     def write_new(self, schema: Any, values: np.ndarray, labels: Mapping[str, np.ndarray]) -> None:
         """New items `(n, h, w, c)`, encoded; `labels` `(n,)` go beside them where an item takes several rows."""
@@ -112,7 +112,7 @@ class Dataset(Protocol):
         """What a fit learns from."""
 
     def collector(self, role: str = "", *, replace: bool = True) -> Collector | None:
-        """For results like the data; without `replace` for numbers of their own, beside the data.
+        """For results like the data; without `replace` for numbers about them, such as standard deviations.
 
         If results go to places, only roles that have one are collected; None for others.
         """
@@ -124,8 +124,8 @@ class Dataset(Protocol):
         """One number per item or step `(len,)`, as the data came."""
 
     def adapted(self, anomaly: np.ndarray) -> Dataset | None:
-        """The same with what left the fit for good brought back to it, by which steps are flagged, `(len,)`; None if nothing
-        does, or that is not asked for."""
+        """The data to detect in once more, given which steps are flagged, `(len,)`: after a change of level or amplitude the rest
+        of a series is brought back to those of the fit. None if nothing changed so, or that was not asked for."""
         ...
 
     def events(self, score: np.ndarray, p_value: np.ndarray, anomaly: np.ndarray) -> Any:
@@ -162,7 +162,7 @@ class Jobs(Protocol):
     """`jobs.py`: the mathematics of jobs that differs."""
 
     CODES_PER_ITEM: int  # that imputation averages over, by default
-    BESIDES: str  # the role of what `denoise` gives beside the data
+    EXTRA_ROLE: str  # of what `denoise` gives beside the data: `std` of images and series, `changes` of tables
 
     def statistics(self, model: Any, items: Items) -> np.ndarray:
         """By which normal items are told from strange ones: `(n, k)`, or of windows `(n, t, k)`."""
@@ -171,7 +171,7 @@ class Jobs(Protocol):
         """How far each element costs more than expected: `(n, h, w, c)` float32; see `jobs.detect.surprise`."""
 
     def denoise(self, model: Any, items: Items, *, seed: int, **how: Any) -> Mapping[str, tuple[np.ndarray, Any]]:
-        """Clean items, and what `BESIDES` says; each with where it counts."""
+        """Clean items, and what `EXTRA_ROLE` says; each with where it counts."""
 
     def generate(self, model: Any, n: int, seed: int, *, temperature: float, **how: Any) -> Any: ...
 
@@ -290,7 +290,7 @@ class Modality:
         return self.settings.OPTIONS.get(verb, frozenset())
 
 
-MODALITIES: dict[str, Modality] = {
+MODALITIES: dict[str, Modality] = {  # images last to be asked for data of unknown kind: they recognise any path
     "image": Modality("image", "fivefold.images"),
     "table": Modality("table", "fivefold.tables"),
     "series": Modality("series", "fivefold.series"),

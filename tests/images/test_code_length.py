@@ -91,9 +91,9 @@ def test_z_lies_anywhere_in_its_cell(model, digits):
     with torch.no_grad():
         posterior = model.vae.posterior(x, visible)
     used = []
-    guided = type(model.vae).guided
+    original = type(model.vae).likelihood_and_features
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(type(model.vae), "guided", lambda self, z: used.append(z) or guided(self, z))
+        patch.setattr(type(model.vae), "likelihood_and_features", lambda self, z: used.append(z) or original(self, z))
         code_length(model, items, 8.0)
     offset = ((torch.cat(used) - posterior.mu) / posterior.std / 8.0).flatten().sort().values
     assert offset.shape == (1600,)

@@ -29,7 +29,7 @@ def make(channels: int = 1, side: int = 5, dtype: str = "uint8", **fields) -> Im
 
 
 def random_items(n: int, channels: int, seed: int = 0, height: int = HEIGHT, width: int = WIDTH):
-    """Items, some of whose elements are black, a random visibility, and a guide."""
+    """Items, some of whose elements are black, a random visibility, and features of its codes."""
     generator = torch.Generator().manual_seed(seed)
     x = torch.rand((n, channels, height, width), generator=generator)
     x[torch.rand(x.shape, generator=generator) < 0.2] = 0
@@ -46,8 +46,8 @@ def everything(network, around):
         return network(around, items, elements).parameters.view(n, size, -1)
 
 
-def told(network, x, visible, window, guide=None, guided=None):
-    return everything(network, network.surroundings(x, visible, window, guide, guided))
+def told(network, x, visible, window, z_features=None, uses_z=None):
+    return everything(network, network.surroundings(x, visible, window, z_features, uses_z))
 
 
 def number(row: int, column: int, channel: int, channels: int) -> int:
@@ -111,14 +111,16 @@ def test_later_channels_of_a_pixel_see_the_earlier_ones(channels):
 
 @every_window
 @some_channels
-@pytest.mark.parametrize("guided", [True, False])
-def test_what_stands_at_hidden_elements_does_not_matter(window, channels, guided):
-    x, visible, guide = random_items(3, channels)
-    guide = guide if guided else None
+@pytest.mark.parametrize("uses_z", [True, False])
+def test_what_stands_at_hidden_elements_does_not_matter(window, channels, uses_z):
+    x, visible, z_features = random_items(3, channels)
+    z_features = z_features if uses_z else None
     network = make(channels)
     other = torch.where(visible, x, 1 - x)
-    assert torch.equal(told(network, x, visible, window, guide), told(network, other, visible, window, guide))
-    assert not torch.equal(told(network, x, ~visible, window, guide), told(network, other, ~visible, window, guide))
+    assert torch.equal(told(network, x, visible, window, z_features), told(network, other, visible, window, z_features))
+    assert not torch.equal(
+        told(network, x, ~visible, window, z_features), told(network, other, ~visible, window, z_features)
+    )
 
 
 def showing_everything(patch):
@@ -196,7 +198,7 @@ def test_the_highest_values_are_told_apart(window):
 @every_window
 @some_channels
 def test_put_is_as_if_it_had_been_visible(window, channels):
-    x, visible, guide = random_items(3, channels)
+    x, visible, z_features = random_items(3, channels)
     items = torch.arange(3).repeat_interleave(10)
     place = torch.randperm(HEIGHT * WIDTH, generator=torch.Generator().manual_seed(6))[:10].repeat(3)
     values = random_items(30, 1, seed=5)[0][:, 0, 0, 0]
@@ -205,11 +207,11 @@ def test_put_is_as_if_it_had_been_visible(window, channels):
     flat, shown = by_element(x).clone(), by_element(visible).clone()
     flat[items, place], shown[items, place] = values, True
     network = make(channels)
-    around, untouched = network.surroundings(x, visible, window, guide), x.clone()
+    around, untouched = network.surroundings(x, visible, window, z_features), x.clone()
     before = everything(network, around)
     around.put(items, place, values)
     after = everything(network, around)
-    assert torch.equal(after, told(network, as_items(flat, x), as_items(shown, x), window, guide))
+    assert torch.equal(after, told(network, as_items(flat, x), as_items(shown, x), window, z_features))
     assert not torch.equal(after, before)
     assert torch.equal(x, untouched), "the items themselves were changed"
 
@@ -217,11 +219,11 @@ def test_put_is_as_if_it_had_been_visible(window, channels):
 @every_window
 @some_channels
 def test_without_a_guide_z_does_not_matter(window, channels):
-    x, visible, guide = random_items(4, channels)
+    x, visible, z_features = random_items(4, channels)
     other = random_items(4, channels, seed=1)[2]
     network = make(channels)
-    guided = torch.tensor([True, False, True, False])
-    one, two = (told(network, x, visible, window, each, guided) for each in (guide, other))
+    uses_z = torch.tensor([True, False, True, False])
+    one, two = (told(network, x, visible, window, each, uses_z) for each in (z_features, other))
     blind = told(network, x, visible, window)
     assert torch.equal(one[1], two[1])
     assert torch.equal(one[3], two[3])
@@ -229,12 +231,12 @@ def test_without_a_guide_z_does_not_matter(window, channels):
     for item in (0, 2):
         assert (one[item] != two[item]).any(1).all()
         assert (one[item] != blind[item]).any(1).all()
-    assert torch.equal(told(network, x, visible, window, guide)[guided], one[guided])
+    assert torch.equal(told(network, x, visible, window, z_features)[uses_z], one[uses_z])
 
 
 def test_knowing_z_is_not_the_same_as_a_z_of_zeros():
-    x, visible, guide = random_items(1, 1)
-    zeros = CodeFeatures(torch.zeros_like(guide.coarse), torch.zeros_like(guide.mean))
+    x, visible, z_features = random_items(1, 1)
+    zeros = CodeFeatures(torch.zeros_like(z_features.coarse), torch.zeros_like(z_features.mean))
     network = make()
     moved = told(network, x, visible, Conditioning.CAUSAL, zeros) != told(network, x, visible, Conditioning.CAUSAL)
     assert moved.any(2).all()
@@ -243,15 +245,15 @@ def test_knowing_z_is_not_the_same_as_a_z_of_zeros():
 @some_channels
 def test_z_tells_an_element_about_its_own_place(channels):
     """The coarse map by the cell that it lies in, the mean item by the 5×5 places around it."""
-    x, visible, guide = random_items(1, channels)
+    x, visible, z_features = random_items(1, channels)
     network = make(channels)
-    before = told(network, x, visible, Conditioning.CAUSAL, guide)[0]
-    coarse, mean = guide.coarse.clone(), guide.mean.clone()
+    before = told(network, x, visible, Conditioning.CAUSAL, z_features)[0]
+    coarse, mean = z_features.coarse.clone(), z_features.mean.clone()
     coarse[:, 0, 1, 2] += 1
     mean[:, -1, 1, 5] += 1
     for changed, rows, columns in (
-        (CodeFeatures(coarse, guide.mean), (2, 3), (4, 5)),
-        (CodeFeatures(guide.coarse, mean), range(4), range(3, 8)),
+        (CodeFeatures(coarse, z_features.mean), (2, 3), (4, 5)),
+        (CodeFeatures(z_features.coarse, mean), range(4), range(3, 8)),
     ):
         moved = (told(network, x, visible, Conditioning.CAUSAL, changed)[0] != before).any(1)
         expected = {number(r, c, channel, channels) for r in rows for c in columns for channel in range(channels)}
@@ -259,16 +261,16 @@ def test_z_tells_an_element_about_its_own_place(channels):
 
 
 def test_elements_are_told_where_they_are():
-    """Nothing else tells them apart here: all is hidden, and there is no guide."""
+    """Nothing else tells them apart here: all is hidden, and there are no features of z."""
     x = torch.zeros(1, 3, HEIGHT, WIDTH)
     parameters = told(make(3), x, torch.zeros_like(x, dtype=torch.bool), Conditioning.MISSING)[0]
     assert len(parameters.unique(dim=0)) == 3 * HEIGHT * WIDTH
 
 
 def test_each_window_is_read_its_own_way():
-    x, _, guide = random_items(1, 1)
+    x, _, z_features = random_items(1, 1)
     nothing = torch.zeros_like(x, dtype=torch.bool)
-    one, two, three = (told(make(), x, nothing, window, guide) for window in Conditioning)
+    one, two, three = (told(make(), x, nothing, window, z_features) for window in Conditioning)
     for first, second in ((one, two), (two, three), (one, three)):
         assert not torch.equal(first, second)
 
@@ -287,13 +289,17 @@ def test_elements_are_numbered_in_raster_order_channels_last(channels):
 
 
 def test_items_keep_their_own_windows():
-    x, visible, guide = random_items(3, 3)
+    x, visible, z_features = random_items(3, 3)
     network = make(3)
-    together = told(network, x, visible, Conditioning.CAUSAL, guide)
+    together = told(network, x, visible, Conditioning.CAUSAL, z_features)
     for item in range(3):
         rows = slice(item, item + 1)
         alone = told(
-            network, x[rows], visible[rows], Conditioning.CAUSAL, CodeFeatures(guide.coarse[rows], guide.mean[rows])
+            network,
+            x[rows],
+            visible[rows],
+            Conditioning.CAUSAL,
+            CodeFeatures(z_features.coarse[rows], z_features.mean[rows]),
         )
         torch.testing.assert_close(together[rows], alone)
 
@@ -303,17 +309,17 @@ def test_items_keep_their_own_windows():
 @pytest.mark.parametrize(("height", "width"), [(1, 1), (1, 9), (7, 2)])
 @some_channels
 def test_any_size(window, side, height, width, channels):
-    x, visible, guide = random_items(2, channels, height=height, width=width)
-    parameters = told(make(channels, side), x, visible, window, guide)
+    x, visible, z_features = random_items(2, channels, height=height, width=width)
+    parameters = told(make(channels, side), x, visible, window, z_features)
     assert parameters.shape[:2] == (2, channels * height * width)
     assert parameters.isfinite().all()
 
 
 @pytest.mark.parametrize(("dtype", "family"), [("uint8", DiscretizedLogisticMixture), ("float32", Gaussian)])
 def test_family_follows_from_the_data(dtype, family):
-    x, visible, guide = random_items(2, 1)
+    x, visible, z_features = random_items(2, 1)
     network = make(dtype=dtype)
-    around = network.surroundings(x, visible, Conditioning.CAUSAL, guide)
+    around = network.surroundings(x, visible, Conditioning.CAUSAL, z_features)
     likelihood = network(around, torch.tensor([0, 1, 1]), torch.tensor([3, 3, 7]))
     assert isinstance(likelihood, family)
     assert likelihood.levels == (256 if dtype == "uint8" else None)

@@ -39,7 +39,7 @@ def test_guide(case, channels, high):
     modules, exact = networks(case, channels=channels, high=high)
     z = torch.randn((4, 3), generator=torch.Generator().manual_seed(0), dtype=torch.float64)
     with torch.no_grad():
-        _, expected = modules["vae"].guided(z)
+        _, expected = modules["vae"].likelihood_and_features(z)
     found = exact.code_features(z.numpy())
     np.testing.assert_allclose(found.coarse, expected.coarse.permute(0, 2, 3, 1), rtol=1e-9, atol=1e-12)
     np.testing.assert_allclose(found.mean, expected.mean.permute(0, 2, 3, 1), rtol=1e-9, atol=1e-9)
@@ -47,9 +47,9 @@ def test_guide(case, channels, high):
 
 @pytest.mark.parametrize("case", CASES)
 @pytest.mark.parametrize("channels", [1, 2, 3])
-@pytest.mark.parametrize("guided", [True, False])
+@pytest.mark.parametrize("uses_z", [True, False])
 @pytest.mark.parametrize("known", [True, False])
-def test_every_elements_parameters(case, channels, guided, known):
+def test_every_elements_parameters(case, channels, uses_z, known):
     """With all elements there from the start (coding), or put in one by one (decoding)."""
     modules, exact = networks(case, channels=channels)
     generator = torch.Generator().manual_seed(1)
@@ -59,12 +59,12 @@ def test_every_elements_parameters(case, channels, guided, known):
     z = torch.randn((3, 3), generator=generator, dtype=torch.float64)
     context, size = modules["context"], x[0].numel()
     with torch.no_grad():
-        guide = modules["vae"].guided(z)[1] if guided else None
-        around = context.surroundings(x, torch.ones_like(x, dtype=torch.bool), Conditioning.CAUSAL, guide)
+        z_features = modules["vae"].likelihood_and_features(z)[1] if uses_z else None
+        around = context.surroundings(x, torch.ones_like(x, dtype=torch.bool), Conditioning.CAUSAL, z_features)
         items, elements = torch.arange(3).repeat_interleave(size), torch.arange(size).repeat(3)
         expected = context(around, items, elements).parameters.view(3, size, -1).numpy()
     unit, flat = x.permute(0, 2, 3, 1).numpy(), by_element(x).numpy()
-    mine = exact.code_features(z.numpy()) if guided else None
+    mine = exact.code_features(z.numpy()) if uses_z else None
     fields = CausalFields(unit if known else np.zeros_like(unit), mine, exact)
     for element in range(size):
         found = exact.context(fields.first_layer(element))

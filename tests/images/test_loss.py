@@ -29,9 +29,9 @@ class Spy:
     def __init__(self) -> None:
         self.shown, self.asked = {}, {}
 
-    def surroundings(self, x, visible, window, guide, guided=None):
+    def surroundings(self, x, visible, window, z_features, uses_z=None):
         assert window not in self.shown
-        self.shown[window] = x, visible, guide, guided
+        self.shown[window] = x, visible, z_features, uses_z
         return window
 
     def __call__(self, window, items, elements):
@@ -61,28 +61,28 @@ def batch():
 
 
 @pytest.fixture
-def guide() -> CodeFeatures:
+def z_features() -> CodeFeatures:
     coarse = torch.rand((N, 3, 4, 3), generator=generator(3))
     return CodeFeatures(coarse, torch.rand((N, 2, 8, 6), generator=generator(4)))
 
 
 @pytest.fixture
-def spied(batch, guide):
+def spied(batch, z_features):
     """What is asked of a context decoder with 30 positions."""
     spy = Spy()
-    spy.result = ImageContext.loss(spy, TrainingBatch(guide, *batch, 30, generator()))
+    spy.result = ImageContext.loss(spy, TrainingBatch(z_features, *batch, 30, generator()))
     return spy
 
 
-def test_the_window_follows_from_what_was_done_to_the_item(spied, batch, guide):
+def test_the_window_follows_from_what_was_done_to_the_item(spied, batch, z_features):
     seen, *_ = batch
     assert set(spied.shown) == set(Conditioning)
     for window, rows in zip(Conditioning, (CLEAN, HIDDEN, NOISY), strict=True):
         x, visible, told, _ = spied.shown[window]
         assert torch.equal(x, seen.x[rows])
         assert torch.equal(visible, seen.visible[rows])
-        assert torch.equal(told.coarse, guide.coarse[rows])
-        assert torch.equal(told.mean, guide.mean[rows])
+        assert torch.equal(told.coarse, z_features.coarse[rows])
+        assert torch.equal(told.mean, z_features.mean[rows])
 
 
 @pytest.mark.parametrize("window", Conditioning)
@@ -115,11 +115,11 @@ def test_what_was_hidden_is_to_be_explained(spied, batch):
 
 
 @pytest.mark.parametrize("window", Conditioning)
-def test_elements_are_drawn_evenly(batch, guide, window):
+def test_elements_are_drawn_evenly(batch, z_features, window):
     """From those that may be drawn, of each item."""
     seen, x, visible = batch
     spy = Spy()
-    ImageContext.loss(spy, TrainingBatch(guide, seen, x, visible, 4000, generator()))
+    ImageContext.loss(spy, TrainingBatch(z_features, seen, x, visible, 4000, generator()))
     rows = (CLEAN, HIDDEN, NOISY)[window]
     items, elements, _ = spy.asked[window]
     allowed = by_element(visible[rows])
@@ -130,13 +130,13 @@ def test_elements_are_drawn_evenly(batch, guide, window):
     assert ((count - expected).abs() <= 5 * expected.sqrt()).all()
 
 
-def test_causal_windows_learn_to_do_without_z_too(guide, batch):
+def test_causal_windows_learn_to_do_without_z_too(z_features, batch):
     _, x, visible = batch
     no = torch.zeros(N, dtype=torch.bool)
     shares = []
     for seed in range(20):
         spy = Spy()
-        ImageContext.loss(spy, TrainingBatch(guide, Corrupted(x, visible, no, no), x, visible, 1, generator(seed)))
+        ImageContext.loss(spy, TrainingBatch(z_features, Corrupted(x, visible, no, no), x, visible, 1, generator(seed)))
         shares.append(spy.shown[Conditioning.CAUSAL][3].float().mean())
     assert torch.stack(shares).mean().item() == pytest.approx(0.75, abs=0.06)
     assert torch.stack(shares).std() > 0
@@ -144,27 +144,29 @@ def test_causal_windows_learn_to_do_without_z_too(guide, batch):
 
 def test_other_windows_always_have_z(spied):
     for window in (Conditioning.MISSING, Conditioning.NOISY):
-        guided = spied.shown[window][3]
-        assert guided is None or guided.all()
+        uses_z = spied.shown[window][3]
+        assert uses_z is None or uses_z.all()
 
 
-def test_one_position_and_items_of_one_kind(batch, guide):
+def test_one_position_and_items_of_one_kind(batch, z_features):
     seen, x, visible = batch
     spy = Spy()
     yes, no = torch.ones(20, dtype=torch.bool), torch.zeros(20, dtype=torch.bool)
     hidden = Corrupted(seen.x[HIDDEN], seen.visible[HIDDEN], yes, no)
-    told = CodeFeatures(guide.coarse[HIDDEN], guide.mean[HIDDEN])
+    told = CodeFeatures(z_features.coarse[HIDDEN], z_features.mean[HIDDEN])
     ImageContext.loss(spy, TrainingBatch(told, hidden, x[HIDDEN], visible[HIDDEN], 1, generator()))
     assert set(spy.asked) == {Conditioning.MISSING}
     assert len(spy.asked[Conditioning.MISSING][0]) == 20
 
 
-def test_nothing_was_hidden_of_a_hidden_item(batch, guide):
+def test_nothing_was_hidden_of_a_hidden_item(batch, z_features):
     """A weak corruption may hit nothing, or only what was unknown before."""
     _, x, visible = batch
     spy = Spy()
     everyone, nobody = torch.ones(N, dtype=torch.bool), torch.zeros(N, dtype=torch.bool)
-    ImageContext.loss(spy, TrainingBatch(guide, Corrupted(x, visible, everyone, nobody), x, visible, 8, generator()))
+    ImageContext.loss(
+        spy, TrainingBatch(z_features, Corrupted(x, visible, everyone, nobody), x, visible, 8, generator())
+    )
     items, elements, _ = spy.asked[Conditioning.MISSING]
     assert by_element(visible)[items, elements].all()
 
@@ -178,8 +180,8 @@ def networks():
 def test_no_gradient_reaches_the_vae(networks, batch):
     seen, *_ = batch
     posterior = networks["vae"].posterior(seen.x, seen.visible)
-    _, guide = networks["vae"].guided(posterior.at(torch.zeros_like(posterior.mu)))
-    networks["context"].loss(TrainingBatch(guide, *batch, 30, generator())).backward()
+    _, z_features = networks["vae"].likelihood_and_features(posterior.at(torch.zeros_like(posterior.mu)))
+    networks["context"].loss(TrainingBatch(z_features, *batch, 30, generator())).backward()
     assert all(weight.grad is None for weight in networks["vae"].parameters())
     for weight in networks["context"].parameters():
         assert weight.grad.isfinite().all()
@@ -187,7 +189,7 @@ def test_no_gradient_reaches_the_vae(networks, batch):
 
 
 def test_depends_on_the_generator_alone(networks, batch):
-    _, guide = networks["vae"].guided(torch.zeros(N, 3))
-    batches = (TrainingBatch(guide, *batch, 30, generator(seed)) for seed in (1, 1, 2))
+    _, z_features = networks["vae"].likelihood_and_features(torch.zeros(N, 3))
+    batches = (TrainingBatch(z_features, *batch, 30, generator(seed)) for seed in (1, 1, 2))
     one, again, other = (networks["context"].loss(batch).item() for batch in batches)
     assert one == again != other

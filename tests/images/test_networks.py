@@ -120,12 +120,12 @@ def test_what_the_context_decoder_is_told(shape, likelihood):
     height, width, _ = shape
     vae = build_vae(schema_of(shape), small(likelihood=likelihood), seed=0)
     z = torch.randn(2, 3, generator=torch.Generator().manual_seed(0), requires_grad=True)
-    found, guide = vae.guided(z)
+    found, z_features = vae.likelihood_and_features(z)
     torch.testing.assert_close(found.parameters, vae.likelihood(z).parameters)
-    assert torch.equal(guide.mean, found.mean)
-    assert guide.coarse.shape[:2] == (2, vae.decoder.coarse_channels)
-    assert guide.coarse.shape[2:] == ((height + 1) // 2, (width + 1) // 2)
-    torch.testing.assert_close(vae.decoder.layers[-1](guide.coarse), found.parameters)
+    assert torch.equal(z_features.mean, found.mean)
+    assert z_features.coarse.shape[:2] == (2, vae.decoder.coarse_channels)
+    assert z_features.coarse.shape[2:] == ((height + 1) // 2, (width + 1) // 2)
+    torch.testing.assert_close(vae.decoder.layers[-1](z_features.coarse), found.parameters)
     assert found.parameters.requires_grad
-    assert not guide.coarse.requires_grad
-    assert not guide.mean.requires_grad
+    assert not z_features.coarse.requires_grad
+    assert not z_features.mean.requires_grad

@@ -11,9 +11,10 @@ import torch
 import fivefold
 from fivefold.config import Conditioning
 from fivefold.errors import DataError, ModelError, UsageError
+from fivefold.evaluation.images.generate import latent_grid, traverse
 from fivefold.images.dataset import make_items
 from fivefold.jobs.codes import decode, encode
-from fivefold.jobs.generate import generate, latent_grid, morph, nearest_items, traverse
+from fivefold.jobs.generate import generate, morph, nearest_items
 from fivefold.model.calibrations import FittedPrior
 from fivefold.model.conditional import Conditional
 from fivefold.model.context import as_items

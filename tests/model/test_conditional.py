@@ -154,15 +154,15 @@ def test_several_codes_are_each_of_them_in_turn(untrained, inputs, window, alone
 def test_an_item_whose_guide_does_not_count_does_without_all_of_its_codes(untrained, inputs):
     x, visible, _ = inputs
     codes = torch.randn((3, 2, untrained.latent_dim), generator=torch.Generator().manual_seed(6))
-    guided = torch.tensor([True, False, True])
+    uses_z = torch.tensor([True, False, True])
     items, elements = torch.arange(3), torch.full((3,), 100)
     with torch.no_grad():
-        guide = untrained.vae.guided(codes.flatten(0, 1))[1]
-        around = untrained.context.surroundings(x, visible, Conditioning.CAUSAL, guide, guided)
+        z_features = untrained.vae.likelihood_and_features(codes.flatten(0, 1))[1]
+        around = untrained.context.surroundings(x, visible, Conditioning.CAUSAL, z_features, uses_z)
         found = untrained.context(around, items, elements).mean
         told = Conditional(untrained, Conditioning.CAUSAL, x, visible, codes)(items, elements).mean
         blind = Conditional(untrained, Conditioning.CAUSAL, x, visible, None)(items, elements).mean
-    torch.testing.assert_close(found, torch.where(guided.view(3, 1, 1, 1), told, blind))
+    torch.testing.assert_close(found, torch.where(uses_z.view(3, 1, 1, 1), told, blind))
     assert (told[1] != blind[1]).all()
 
 

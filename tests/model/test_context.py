@@ -20,7 +20,7 @@ def fitted(request) -> FittedModel:
 
 @pytest.fixture
 def inputs(fitted):
-    """`(x, visible, guide)` of 4 items, with 2 codes each."""
+    """`(x, visible, z_features)` of 4 items, with 2 codes each."""
     generator = torch.Generator().manual_seed(0)
     height, width, channels = fitted.schema.shape
     unit = torch.rand((4, height, width, channels), generator=generator).numpy()
@@ -28,14 +28,14 @@ def inputs(fitted):
     visible = torch.rand(x.shape, generator=generator) < 0.6
     z = torch.randn((8, fitted.latent_dim), generator=generator).to(fitted.dtype)
     with torch.no_grad():
-        return torch.where(visible, x, 0.0), visible, fitted.vae.guided(z)[1]
+        return torch.where(visible, x, 0.0), visible, fitted.vae.likelihood_and_features(z)[1]
 
 
 @pytest.mark.parametrize("conditioning", Conditioning)
 @torch.no_grad()
 def test_all_elements_at_once_are_as_one_by_one(fitted, inputs, conditioning):
-    x, visible, guide = inputs
-    around = fitted.context.surroundings(x, visible, conditioning, guide)
+    x, visible, z_features = inputs
+    around = fitted.context.surroundings(x, visible, conditioning, z_features)
     assert len(around) == 4
     assert around.codes == 2
     asked = torch.zeros((4, around.size), dtype=torch.int64)

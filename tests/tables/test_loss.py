@@ -22,9 +22,9 @@ def setting(trees):
 
 
 def loss(networks, seen, x, visible, positions=16, seed=1):
-    _, guide = networks["vae"].guided(torch.zeros(len(x), 8))
+    _, z_features = networks["vae"].likelihood_and_features(torch.zeros(len(x), 8))
     generator = torch.Generator().manual_seed(seed)
-    return networks["context"].loss(TrainingBatch(guide, seen, x, visible, positions, generator))
+    return networks["context"].loss(TrainingBatch(z_features, seen, x, visible, positions, generator))
 
 
 def test_the_same_generator_gives_the_same_loss_and_gradient(trees):

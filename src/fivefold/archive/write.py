@@ -11,7 +11,7 @@ from fivefold.archive.layers import BlockCodec, Coding, EncodedBlock
 from fivefold.archive.pool import Pool
 from fivefold.errors import UsageError
 from fivefold.modality import modality_of
-from fivefold.model.verdicts import heed
+from fivefold.model.verdicts import warn_if_worse
 from fivefold.progress import Rate, progress_bar
 from fivefold.storage import as_stored, fingerprint
 
@@ -111,7 +111,7 @@ def write_archive(
     modality = modality_of(model.schema)
     modality.refuse("compress", lossy=options.lossy, step=options.step, **reading)
     reading = {name: value for name, value in reading.items() if value is not None}
-    heed(model, "compress", options.strict)
+    warn_if_worse(model, "compress", options.strict)
     stored = as_stored(model)
     coding: Coding = modality.room("coding")
     encoding = coding.encoding(model, stored, data, options, **reading)

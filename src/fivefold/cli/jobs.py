@@ -211,7 +211,7 @@ def denoise(
     from fivefold.jobs.denoise import denoise
 
     found = denoise(fitted, dataset, threshold=threshold, seed=seed)
-    replaced = {"replaced": found.changed} if modality.jobs.BESIDES == "changes" else {}
+    replaced = {"replaced": found.changed} if modality.jobs.EXTRA_ROLE == "changes" else {}
     present({modality.settings.WORDS.items: len(dataset), **replaced, "output": str(output)}, json)
 
 

@@ -204,7 +204,7 @@ def _values(levels: np.ndarray, schema: ImageSchema, dtype: np.dtype) -> np.ndar
 
 
 def encoding(model: FittedModel, stored: StoredModel, source: Any, options: ArchiveOptions, **reading: Any) -> Encoding:
-    """Images on their way into an archive; see `read_items` for `source` and `reading`, and `modality.Coding`."""
+    """Images on their way into an archive; see `read_items` for `source` and `reading`, and `archive.layers.Coding`."""
     schema = stored.schema
     assert isinstance(schema, ImageSchema)
     items = read_items(source, schema, **reading)
@@ -257,7 +257,7 @@ class ImageDecoding:
     limits: Limits
 
     def codec(self, model: StoredModel, lossy: bool) -> ImageCodec:
-        """See `modality.Decoding`."""
+        """See `archive.layers.Decoding`."""
         if self.lossy and not lossy:
             raise UsageError("the archive is lossy: it holds no exact items; give `lossy`")
         if lossy and self.grid is None:
@@ -300,7 +300,7 @@ class ImageDecoding:
 
 
 def decoding(reader: ArchiveReader, limits: Limits) -> ImageDecoding:
-    """The header of an archive of images; see `modality.Coding`."""
+    """The header of an archive of images; see `archive.layers.Coding`."""
     facts = reader.facts
     schema, dtype = ImageSchema.from_json(facts["schema"]), np.dtype(facts["dtype"])
     grid = None if facts["steps"] is None else LatentGrid(np.array(facts["steps"], np.float64))

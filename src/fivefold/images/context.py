@@ -43,22 +43,22 @@ class ImageSurroundings(Surroundings):
         x: Tensor,
         visible: Tensor,
         conditioning: Conditioning,
-        guide: CodeFeatures | None,
+        z_features: CodeFeatures | None,
         side: int,
-        guided: Tensor | None = None,
+        uses_z: Tensor | None = None,
     ) -> None:
-        super().__init__(x, visible, conditioning, guide, guided)
+        super().__init__(x, visible, conditioning, z_features, uses_z)
         _, self.channels, self.height, self.width = x.shape
         self._side = side
         maps = torch.cat([visible.to(x.dtype) * part for part in _describe(x)], dim=1)
         self._maps = _bordered(maps, side // 2)
         self._mask = _mask(conditioning, side, self.channels, x)
         self._coarse = self._mean = None
-        if guide is not None:
-            assert guide.mean is not None
-            switch = self.known.repeat_interleave(self.codes)[:, None, None, None]
-            self._coarse = (guide.coarse * switch).permute(0, 2, 3, 1).contiguous()
-            self._mean = _bordered(guide.mean * switch, MEAN_FIELD // 2)
+        if z_features is not None:
+            assert z_features.mean is not None
+            switch = self.z_known.repeat_interleave(self.codes)[:, None, None, None]
+            self._coarse = (z_features.coarse * switch).permute(0, 2, 3, 1).contiguous()
+            self._mean = _bordered(z_features.mean * switch, MEAN_FIELD // 2)
         self._rows, self._columns = (torch.from_numpy(waves(size)).to(x) for size in (self.height, self.width))
 
     def place(self, elements: Tensor) -> tuple[Tensor, Tensor, Tensor]:
@@ -79,7 +79,7 @@ class ImageSurroundings(Surroundings):
         around = _cut(self._maps, (_rows_shown(self.conditioning, self._side), self._side), items, row, column)
         if self._mask is not None:
             around *= self._mask[channel] if self.channels > 1 else self._mask
-        parts = [around, self.known[items, None], self._rows[row], self._columns[column]]
+        parts = [around, self.z_known[items, None], self._rows[row], self._columns[column]]
         if self.channels > 1:
             parts.append(F.one_hot(channel, self.channels).to(around.dtype))
         return torch.cat(parts, dim=1)
@@ -115,10 +115,10 @@ class ImageContext(ContextDecoder):
         x: Tensor,
         visible: Tensor,
         conditioning: Conditioning,
-        guide: CodeFeatures | None,
-        guided: Tensor | None = None,
+        z_features: CodeFeatures | None,
+        uses_z: Tensor | None = None,
     ) -> ImageSurroundings:
-        return ImageSurroundings(x, visible, conditioning, guide, self.side, guided)
+        return ImageSurroundings(x, visible, conditioning, z_features, self.side, uses_z)
 
     def forward(self, around: ImageSurroundings, items: Tensor, elements: Tensor) -> NumberLikelihood:
         first, *rest = self.layers[around.conditioning].children()
@@ -141,18 +141,18 @@ class ImageContext(ContextDecoder):
         The conditioning follows from what was done to the image: nothing: causal; elements hidden: missing, and the hidden
         ones are to be explained; else noisy. So each kind meets the z that it will meet in use.
         """
-        guide, seen, x, visible = batch.guide, batch.seen, batch.x, batch.visible
-        assert guide.mean is not None
+        z_features, seen, x, visible = batch.z_features, batch.seen, batch.x, batch.visible
+        assert z_features.mean is not None
         losses = []
         for conditioning, rows in seen.by_conditioning():
             if len(rows) == 0:
                 continue
             shown = seen.visible[rows]
-            guided = None
+            uses_z = None
             if conditioning is Conditioning.CAUSAL:
-                guided = batch.uniform(len(rows)) >= _WITHOUT_Z
-            features = CodeFeatures(guide.coarse[rows], guide.mean[rows])
-            around = self.surroundings(seen.x[rows], shown, conditioning, features, guided)
+                uses_z = batch.uniform(len(rows)) >= _WITHOUT_Z
+            features = CodeFeatures(z_features.coarse[rows], z_features.mean[rows])
+            around = self.surroundings(seen.x[rows], shown, conditioning, features, uses_z)
             known = by_element(visible[rows])
             wanted = known & ~by_element(shown) if conditioning is Conditioning.MISSING else known
             weights = wanted + 1e-6 * known  # something, if nothing was hidden

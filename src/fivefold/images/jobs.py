@@ -27,7 +27,7 @@ from fivefold.model.scoring import encode_items
 from fivefold.seeds import derive_seed
 
 CODES_PER_ITEM = 10
-BESIDES = "std"
+EXTRA_ROLE = "std"
 STEPS = (1.0, 2.0, 4.0, 8.0)  # of the codes' grid, in posterior deviations
 _LOSSY_STEP = 1.0
 _SAMPLE = 256  # items that the grid's step is chosen on
@@ -36,8 +36,8 @@ _FINEST = 1e-5  # of variances, on the unit scale: of a level of 8 bits
 _PATCH = 7  # side of the squares among which the worst is looked for
 
 __all__ = [
-    "BESIDES",
     "CODES_PER_ITEM",
+    "EXTRA_ROLE",
     "STEPS",
     "choose_grid",
     "code_length",

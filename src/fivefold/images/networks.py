@@ -78,9 +78,9 @@ class ConvDecoder(nn.Module):
         self.layers = nn.Sequential(*layers[:-1])
 
     def forward(self, z: Tensor) -> Likelihood:
-        return self.guided(z)[0]
+        return self.likelihood_and_features(z)[0]
 
-    def guided(self, z: Tensor) -> tuple[Likelihood, CodeFeatures]:
+    def likelihood_and_features(self, z: Tensor) -> tuple[Likelihood, CodeFeatures]:
         """The likelihood, and z's features for the context decoder; no gradient flows back through the latter."""
         coarse = self.layers[:-1](z)
         likelihood = self._family(self.layers[-1](coarse), self._levels)

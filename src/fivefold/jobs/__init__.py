@@ -28,12 +28,12 @@ class Collected:
 
 
 def collect(
-    data: Dataset, doing: str, work: Callable[[Block], Results], roles: Sequence[str], besides: Sequence[str] = ()
+    data: Dataset, doing: str, work: Callable[[Block], Results], roles: Sequence[str], extra_roles: Sequence[str] = ()
 ) -> Collected:
-    """`work` of each block, by role: `roles` take the place of the data's elements, `besides` are numbers of their own."""
+    """`work` of each block, by role: `roles` take the place of the data's elements, `extra_roles` are numbers about them."""
     with ExitStack() as stack:
         asked = {role: data.collector(role) for role in roles}
-        asked |= {role: data.collector(role, replace=False) for role in besides}
+        asked |= {role: data.collector(role, replace=False) for role in extra_roles}
         collectors = {role: stack.enter_context(found) for role, found in asked.items() if found is not None}
         for block in data.blocks(doing):
             results = work(block)

@@ -11,7 +11,7 @@ from fivefold.items import Block
 from fivefold.jobs import Results, collect
 from fivefold.modality import modality_of
 from fivefold.model.fitted import FittedModel
-from fivefold.model.verdicts import heed
+from fivefold.model.verdicts import warn_if_worse
 
 
 @dataclass(frozen=True)
@@ -72,7 +72,7 @@ def denoise(
         raise UsageError(f"`n_samples` must be at least 1, got {n_samples}")
     if threshold is not None and not 0 < threshold < 1:
         raise UsageError(f"`threshold` must be between 0 and 1, got {threshold:g}")
-    worse = heed(model, "denoise", strict)
+    worse = warn_if_worse(model, "denoise", strict)
     options = {name: value for name, value in (("n_samples", n_samples), ("threshold", threshold)) if value is not None}
 
     def clean(block: Block) -> Results:
@@ -80,7 +80,7 @@ def denoise(
             return modality.verdicts.denoise_simply(block.items, worse.name)
         return modality.jobs.denoise(model, block.items, seed=block.seed(seed), **options)
 
-    besides: str = modality.jobs.BESIDES
-    found = collect(open_data(data, model.schema, **reading), "denoise", clean, ("",), (besides,))
-    std, changes = (found[besides] if besides == role else None for role in ("std", "changes"))
+    extra: str = modality.jobs.EXTRA_ROLE
+    found = collect(open_data(data, model.schema, **reading), "denoise", clean, ("",), (extra,))
+    std, changes = (found[extra] if extra == role else None for role in ("std", "changes"))
     return Denoised(found[""], std, changes, found.changed)

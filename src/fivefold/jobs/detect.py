@@ -17,7 +17,7 @@ from fivefold.jobs import Results, collect
 from fivefold.modality import Dataset, modality_of
 from fivefold.model.conditional import Conditional
 from fivefold.model.fitted import FittedModel, channels_last
-from fivefold.model.verdicts import heed, too_few_to_flag
+from fivefold.model.verdicts import too_few_to_flag, warn_if_worse
 
 
 @dataclass(frozen=True)
@@ -62,10 +62,11 @@ def detect(
 ) -> Detection:
     """Score items, and flag those that are too strange.
 
-    The score is the joint density of the item's statistics among those of normal items (density of states: Morningstar
-    et al. 2020, arXiv:2006.09273, with the full covariance). The p-value compares it with the scores of other normal
-    items (split conformal: Laxhammar & Falkman 2011; exact if those and the normal items are exchangeable). An item's
-    score does not depend on the others. Of series each step is scored, by how improbable it and those around are.
+    The score of an image is the joint density of its statistics among those of normal items (density of states:
+    Morningstar et al. 2020, arXiv:2006.09273, with the full covariance); that of a row counts their upper tails only; of
+    series each step is scored, by how improbable it and those around are. The p-value compares it with the scores of other
+    normal items (split conformal: Laxhammar & Falkman 2011; exact if those and the normal items are exchangeable). An
+    item's score does not depend on the others.
 
     Parameters
     ----------
@@ -103,7 +104,7 @@ def detect_in(
     strict: bool = False,
 ) -> Detection:
     """`detect` for a dataset; its numbers per item or step are all in one row, `(len(data),)`."""
-    heed(model, "detect", strict)
+    warn_if_worse(model, "detect", strict)
     normal = calibrated(model)
     parameter, rate = ("false_alarm_rate", false_alarm_rate) if fdr is None else ("fdr", fdr)
     if (remark := too_few_to_flag(model, parameter, rate)) is not None:

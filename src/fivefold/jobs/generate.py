@@ -18,7 +18,7 @@ from fivefold.modality import modality_of
 from fivefold.model.conditional import Conditional
 from fivefold.model.context import as_items
 from fivefold.model.fitted import FittedModel, uniform
-from fivefold.model.verdicts import heed
+from fivefold.model.verdicts import warn_if_worse
 from fivefold.seeds import derive_seed
 
 _WIDER = 4  # batches for drawing: their steps are many and small
@@ -107,7 +107,7 @@ def new_items(
         raise UsageError(f"`n` must be at least 1, got {n}")
     if not 0 <= temperature < float("inf"):
         raise UsageError(f"`temperature` must be at least 0, got {temperature:g}")
-    heed(model, "generate", strict)
+    warn_if_worse(model, "generate", strict)
     given = {name: value for name, value in options.items() if value is not None}
     found: Generated = modality.jobs.generate(model, n, seed, temperature=temperature, **given)
     return found
@@ -209,28 +209,3 @@ def morph_items(model: FittedModel, start: np.ndarray, end: np.ndarray, steps: i
         raise UsageError(f"`steps` must be at least 2, got {steps}")
     along = np.linspace(0.0, 1.0, steps)[:, None]
     return decode_items(model, (1 - along) * start + along * end)
-
-
-def latent_grid(model: FittedModel, side: int = 20, reach: float = 3.0) -> np.ndarray:
-    """Items at the points of a square grid over a 2-D latent space.
-
-    Returns `(side, side, h, w, c)`: rows from `z[1] = reach` down to `-reach`, columns from `z[0] = -reach` up.
-    Raises `UsageError` unless the model has 2 latent dimensions.
-    """
-    if model.latent_dim != 2:
-        raise UsageError(f"a latent grid needs a model with `latent_dim` 2, this one has {model.latent_dim}")
-    along = np.linspace(-reach, reach, side)
-    across, down = np.meshgrid(along, along[::-1])
-    codes = np.stack([across.ravel(), down.ravel()], axis=1)
-    return decode_items(model, codes).reshape(side, side, *model.schema.shape)
-
-
-def traverse(
-    model: FittedModel, code: np.ndarray, units: np.ndarray, steps: int = 11, reach: float = 3.0
-) -> np.ndarray:
-    """Items with one unit of `code` at a time moved from `-reach` to `reach`: `(units, steps, h, w, c)`."""
-    codes = np.tile(code, (len(units), steps, 1)).astype(np.float64)
-    for row, unit in enumerate(units):
-        codes[row, :, unit] = np.linspace(-reach, reach, steps)
-    items = decode_items(model, codes.reshape(-1, model.latent_dim))
-    return items.reshape(len(units), steps, *model.schema.shape)

@@ -22,7 +22,7 @@ from fivefold.model.context import as_items, by_element
 from fivefold.model.fitted import FittedModel, standard_normal, uniform
 from fivefold.model.likelihoods import Likelihood, bisect
 from fivefold.model.vae import Posterior
-from fivefold.model.verdicts import heed
+from fivefold.model.verdicts import warn_if_worse
 from fivefold.seeds import derive_seed
 
 _ROUNDS = 48  # in which a draw is completed; the elements of a round don't see each other
@@ -83,7 +83,7 @@ def impute(
     """
     modality_of(model.schema).refuse("impute", **reading, free=free or None)
     check_imputation(n_samples, n_draws, interval)
-    heed(model, "impute", strict)
+    warn_if_worse(model, "impute", strict)
     dataset = open_data(data, model.schema, **reading)
     draws, ends = [f"draw{number + 1}" for number in range(n_draws)], [] if interval is None else ["lower", "upper"]
 
@@ -136,7 +136,7 @@ def impute_items(
     elements for independent that are not, and each code is drawn once more, from the posterior of the item as it
     completes it (Rezende et al. 2014, arXiv:1401.4082, section 6.4). Draws take one code each, by weight, and the
     elements from the border of what is missing inwards, in random order at each depth, in 48 rounds, each seeing those
-    before.
+    before; of rows, whose cells have no borders that mean anything, that is an order among others.
 
     Parameters
     ----------
@@ -162,17 +162,15 @@ def impute_items(
         if visible.all():
             continue
         weights, codes = _draw_codes(model, x, visible, *noise.chunk(2, dim=1))
-        completed = [*_summarise(model, x, visible, weights, codes, interval)]
+        expected, *ends = _summarise(model, x, visible, weights, codes, interval)
+        draws = []
         for draw in range(n_draws):
             chosen = (choices[:, draw, None] > weights.cumsum(1)).sum(1).clamp_max(n_samples - 1)
             z = codes[torch.arange(len(x)), chosen]
-            completed.insert(1 + draw, _draw(model, x, visible, z, *chances[:, draw].unbind(1)))
-        seen = items.visible(rows)
-        for place, unit in enumerate(completed):
-            new = model.values(unit, items.values.dtype)
-            if place:  # draws and ends are values as real items have them; what is expected may lie between
-                new = model.schema.snap(new)
-            filled[place, rows] = np.where(seen, items.values[rows], new)
+            draws.append(_draw(model, x, visible, z, *chances[:, draw].unbind(1)))
+        new = [model.values(unit, items.values.dtype) for unit in (expected, *draws, *ends)]
+        new[1:] = map(model.schema.snap, new[1:])  # to values as real items have them; what is expected may lie between
+        filled[:, rows] = np.where(items.visible(rows), items.values[rows], new)
     if not free:
         filled[: 1 + n_draws] = modality_of(model.schema).jobs.consistent(model, items, filled[: 1 + n_draws])
     if interval is not None and not model.schema.numbers.all():

@@ -35,8 +35,8 @@ class Conditional:
         self.codes = 1 if z is None or z.dim() == 2 else z.shape[1]
         self._context, self._around, self._likelihood = model.context, None, None
         if model.context is not None and model.has_learnt(conditioning):
-            guide = None if z is None else model.vae.guided(z.flatten(0, -2))[1]
-            self._around = model.context.surroundings(x, visible, conditioning, guide)
+            z_features = None if z is None else model.vae.likelihood_and_features(z.flatten(0, -2))[1]
+            self._around = model.context.surroundings(x, visible, conditioning, z_features)
         elif z is not None:
             self._likelihood = model.vae.likelihood(z.flatten(0, -2))
         else:

@@ -34,28 +34,33 @@ class Surroundings(ABC):
     ----------
     x, visible : `(n, c, h, w)` float in [0, 1] and bool
     conditioning : which other elements an element is given
-    guide : h(z) of each item's codes, as many for each item, one item's after the other's; or None to do without z
-    guided : `(n,)` bool, which items' guide counts (default: all)
+    z_features : h(z) of each item's codes, as many for each item, one item's after the other's; or None to do without z
+    uses_z : `(n,)` bool, which items' features count (default: all)
     """
 
     def __init__(
-        self, x: Tensor, visible: Tensor, conditioning: Conditioning, guide: CodeFeatures | None, guided: Tensor | None
+        self,
+        x: Tensor,
+        visible: Tensor,
+        conditioning: Conditioning,
+        z_features: CodeFeatures | None,
+        uses_z: Tensor | None,
     ) -> None:
         n = len(x)
-        self.x, self.visible, self.conditioning, self.guide = x.clone(), visible.clone(), conditioning, guide
+        self.x, self.visible, self.conditioning, self.z_features = x.clone(), visible.clone(), conditioning, z_features
         self.size = x.shape[1:].numel()
-        self.codes = 1 if guide is None else len(guide.coarse) // n
-        known = torch.full((n,), guide is not None, device=x.device)
-        self.known = (known if guided is None else known & guided).to(x.dtype)  # whether the code is, 0 or 1
+        self.codes = 1 if z_features is None else len(z_features.coarse) // n
+        known = torch.full((n,), z_features is not None, device=x.device)
+        self.z_known = (known if uses_z is None else known & uses_z).to(x.dtype)  # 0 or 1
 
     @final
     def __len__(self) -> int:
-        return len(self.known)
+        return len(self.z_known)
 
     @property
     def device(self) -> torch.device:
         """Where the items are."""
-        return self.known.device
+        return self.z_known.device
 
     @abstractmethod
     def put(self, items: Tensor, elements: Tensor, values: Tensor) -> None:
@@ -77,14 +82,14 @@ class TrainingBatch:
 
     Attributes
     ----------
-    guide : h(z), z drawn from the posterior of what was `seen`
+    z_features : h(z), z drawn from the posterior of what was `seen`
     seen : the items as the encoder saw them
     x, visible : the clean items `(n, c, h, w)`, and which of their elements are known
     positions : how many elements of an item to ask for
     generator : of all random numbers
     """
 
-    guide: CodeFeatures
+    z_features: CodeFeatures
     seen: Corrupted
     x: Tensor
     visible: Tensor
@@ -106,15 +111,15 @@ class ContextDecoder(nn.Module, ABC):
         x: Tensor,
         visible: Tensor,
         conditioning: Conditioning,
-        guide: CodeFeatures | None,
-        guided: Tensor | None = None,
+        z_features: CodeFeatures | None,
+        uses_z: Tensor | None = None,
     ) -> Surroundings:
         """Items as this network sees them; see `Surroundings`."""
-        return self.surroundings_class(x, visible, conditioning, guide, guided)
+        return self.surroundings_class(x, visible, conditioning, z_features, uses_z)
 
     @abstractmethod
     def forward(self, around: Any, items: Tensor, elements: Tensor) -> Likelihood:
-        """The distribution of each of `elements` `(m,)` of `items` `(m,)`, given each of the item's codes: `(m, ·, s, 1)`."""
+        """The distribution of each of `elements` `(m,)` of `items` `(m,)`, given each of the item's codes: `(m, 1, s, 1)`."""
 
     def every(self, around: Any) -> Iterator[ElementLikelihood]:
         """The distributions of all elements, part by part, in whatever order is cheap."""

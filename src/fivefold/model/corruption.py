@@ -1,7 +1,8 @@
 """Corruption of items: elements hidden, or replaced. Seeded, vectorised, a strength per item.
 
-All take `x` `(n, c, h, w)` in [0, 1], a `strength` `(n,)`, and a generator on the same device. A place is damaged in
-all its channels at once. The hiding ones return `visible` `(n, 1, h, w)`, the others the noisy `x`.
+All take `x` `(n, c, h, w)` on the unit scale, a `strength` `(n,)`, and a generator on the same device; those that look at other
+items, what is `visible` too. A place is damaged in all its channels at once. The hiding ones return `visible` `(n, 1, h, w)`, the
+others the noisy `x`.
 """
 
 from __future__ import annotations
@@ -92,6 +93,7 @@ def _chosen(x: Tensor, strength: Tensor, generator: torch.Generator) -> Tensor:
 _HIDING = {"hide": hide_at_random, "block": hide_block, "gap": hide_gaps}
 _NOISE = {"uniform": replace_uniform, "gaussian": add_gaussian, "salt_and_pepper": salt_and_pepper}
 _TOGETHER = {"swap": swap_cells, "white": add_white}  # which look at all items
+TAUGHT_BY = {Conditioning.MISSING: frozenset(_HIDING), Conditioning.NOISY: frozenset(_NOISE) | frozenset(_TOGETHER)}
 _STRENGTHS = {  # ranges drawn from in training; wide, since the strength met in use is unknown
     "hide": (0.05, 0.9),
     "block": (0.02, 0.5),

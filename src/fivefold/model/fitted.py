@@ -16,6 +16,7 @@ from fivefold.items import Items, Schema
 from fivefold.modality import modality_of
 from fivefold.model.calibrations import AnomalyScore, FittedPrior, IntervalCalibration
 from fivefold.model.context import ContextDecoder
+from fivefold.model.corruption import TAUGHT_BY
 from fivefold.model.vae import VAE
 
 _BATCH_ELEMENTS = 1 << 19  # bounds the memory of a batch whatever the items' size
@@ -89,13 +90,10 @@ class FittedModel:
 
     def has_learnt(self, conditioning: Conditioning) -> bool:
         """Whether the context decoder met this kind of conditioning in the fit."""
-        damage = {"causal": 1.0, **self.config.damage}
-        met = {
-            Conditioning.CAUSAL: ("causal",),
-            Conditioning.MISSING: ("hide", "block", "gap"),
-            Conditioning.NOISY: ("uniform", "gaussian", "salt_and_pepper", "swap", "white"),
-        }
-        return self.context is not None and any(damage.get(kind, 0.0) > 0 for kind in met[conditioning])
+        damage = {kind for kind, share in self.config.damage.items() if share > 0}
+        return self.context is not None and (
+            conditioning is Conditioning.CAUSAL or not damage.isdisjoint(TAUGHT_BY[conditioning])
+        )
 
     @property
     def device(self) -> torch.device:
@@ -139,7 +137,7 @@ class FittedModel:
         return torch.from_numpy(z).to(self.device, self.dtype)
 
     def values(self, unit: Tensor, dtype: np.dtype | str | None = None) -> np.ndarray:
-        """The inverse of `tensor`, in the data's range and `dtype` (default: the training data's)."""
+        """Elements on the unit scale `(n, c, h, w)` as `(n, h, w, c)` in the data's range and `dtype`, by default the fit's."""
         return self.schema.from_unit(channels_last(unit.detach()), dtype)
 
 

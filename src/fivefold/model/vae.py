@@ -75,7 +75,8 @@ class VAE(nn.Module):
     Parameters
     ----------
     encoder : module, `(x, visible)` → `Posterior`
-    decoder : module, `z` → `Likelihood`; its method `guided` gives the `CodeFeatures` too, where a context decoder needs it
+    decoder : module, `z` → `Likelihood`; where there is a context decoder, its method
+        `likelihood_and_features` gives the `CodeFeatures` too
     latent_dim : numbers per code
 
     `x` is `(n, c, h, w)` float in [0, 1], 0 where hidden; `visible` bool of the same shape.
@@ -97,9 +98,9 @@ class VAE(nn.Module):
         likelihood: Likelihood = self.decoder(z)
         return likelihood
 
-    def guided(self, z: Tensor) -> tuple[Likelihood, CodeFeatures]:
+    def likelihood_and_features(self, z: Tensor) -> tuple[Likelihood, CodeFeatures]:
         """`likelihood(z)`, and the features of `z` for the context decoder."""
-        found: tuple[Likelihood, CodeFeatures] = self.decoder.guided(z)  # type: ignore[operator]  # untyped
+        found: tuple[Likelihood, CodeFeatures] = self.decoder.likelihood_and_features(z)  # type: ignore[operator]  # untyped
         return found
 
     def elbo(self, x: Tensor, noise: Tensor, visible: Tensor | None = None) -> Elbo:

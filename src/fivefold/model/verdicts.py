@@ -61,7 +61,7 @@ def verdict_of(model: FittedModel, job: Job) -> Verdict | None:
     return next((Verdict(**row) for row in rows if row["job"] == job), None)
 
 
-def heed(model: FittedModel, job: Job, strict: bool = False) -> Verdict | None:
+def warn_if_worse(model: FittedModel, job: Job, strict: bool = False) -> Verdict | None:
     """Warn of a job that did worse than its simplest alternative, and give that verdict; None of one that did not.
 
     Raises `ModelError` instead if `strict`.

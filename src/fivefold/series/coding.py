@@ -288,7 +288,7 @@ class StepDecoding:
     steps: int
 
     def codec(self, model: StoredModel, lossy: bool) -> StepCodec:
-        """See `modality.Decoding`."""
+        """See `archive.layers.Decoding`."""
         assert isinstance(model.schema, SeriesSchema)
         self.rows.check_columns(model.schema.channels)
         return codec_of(model, self.rows.columns, self.ids, self.rows.limits.block_bytes)
@@ -321,7 +321,7 @@ class StepDecoding:
 
 
 def decoding(reader: ArchiveReader, limits: Limits) -> StepDecoding:
-    """The header of an archive of series; see `modality.Coding`."""
+    """The header of an archive of series; see `archive.layers.Coding`."""
     rows, facts = rows_decoding(reader, limits), reader.facts
     ids = facts.get("ids")
     form = {"shape": facts["shape"], "sound": facts["sound"]} if "shape" in facts else None

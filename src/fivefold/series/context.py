@@ -72,15 +72,15 @@ class SeriesContext(ContextDecoder):
         The conditioning follows from what was done to the window: nothing: causal; values hidden: missing, and the hidden ones
         are to be explained; else noisy.
         """
-        guide, seen, x, visible = batch.guide, batch.seen, batch.x, batch.visible
+        z_features, seen, x, visible = batch.z_features, batch.seen, batch.x, batch.visible
         losses = []
         for conditioning, rows in seen.by_conditioning():
-            guided = batch.uniform(len(rows)) >= _WITHOUT_Z
+            uses_z = batch.uniform(len(rows)) >= _WITHOUT_Z
             if len(rows) == 0:
                 continue
             shown = seen.visible[rows]
-            features = CodeFeatures(guide.coarse[rows], None)
-            around = SeriesSurroundings(seen.x[rows], shown, conditioning, features, guided)
+            features = CodeFeatures(z_features.coarse[rows], None)
+            around = SeriesSurroundings(seen.x[rows], shown, conditioning, features, uses_z)
             likelihood = self.explain(around)
             wanted = visible[rows] & ~shown if conditioning is Conditioning.MISSING else visible[rows]
             loss = -likelihood.log_prob(x[rows])
@@ -98,8 +98,12 @@ class SeriesContext(ContextDecoder):
         if around.conditioning is Conditioning.CAUSAL:
             shown = F.pad(shown, (1, -1))
         n, codes, steps = len(shown), around.codes, shown.shape[2]
-        coarse = shown.new_zeros(n, self._coarse, steps) if around.guide is None else around.guide.coarse.squeeze(3)
-        known = around.known.repeat_interleave(codes).view(-1, 1, 1)
+        coarse = (
+            shown.new_zeros(n, self._coarse, steps)
+            if around.z_features is None
+            else around.z_features.coarse.squeeze(3)
+        )
+        known = around.z_known.repeat_interleave(codes).view(-1, 1, 1)
         where = waves(steps, shown).expand(len(coarse), -1, -1)
         inputs = shown.repeat_interleave(codes, 0), coarse * known, known.expand(-1, 1, steps), where
         hidden = self.trunks[around.conditioning](torch.cat(inputs, 1))

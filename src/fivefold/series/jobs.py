@@ -26,7 +26,7 @@ from fivefold.series.schema import SeriesSchema
 from fivefold.tables.likelihood import ColumnLikelihood
 
 CODES_PER_ITEM = 2
-BESIDES = "std"
+EXTRA_ROLE = "std"
 surprise = excess
 _BLOCK = 256  # windows at once
 _KNOWN = 4  # share of a window that is drawn at once, as 1 / so much; the rest is known

@@ -117,9 +117,9 @@ class StepDecoder(nn.Module):
         self.heads = StepHeads(schema, config.first_channels, informative=True)
 
     def forward(self, z: Tensor) -> ColumnLikelihood:
-        return self.guided(z)[0]
+        return self.likelihood_and_features(z)[0]
 
-    def guided(self, z: Tensor) -> tuple[ColumnLikelihood, CodeFeatures]:
+    def likelihood_and_features(self, z: Tensor) -> tuple[ColumnLikelihood, CodeFeatures]:
         """The likelihood, and z's features for the context decoder; no gradient flows back through the latter."""
         coarse = self.coarse(z)
         where = waves(coarse.shape[2], z).expand(len(z), -1, -1)

@@ -346,7 +346,7 @@ class RowDecoding:
     form: str | None = None
 
     def codec(self, model: StoredModel, lossy: bool) -> RowCodec:
-        """See `modality.Decoding`."""
+        """See `archive.layers.Decoding`."""
         assert isinstance(model.schema, TableSchema)
         self.check_columns(model.schema)
         return codec_of(model, self.columns, self.limits.block_bytes)
@@ -385,7 +385,7 @@ class RowDecoding:
 
 
 def decoding(reader: ArchiveReader, limits: Limits) -> RowDecoding:
-    """The header of an archive of a table; see `modality.Coding`."""
+    """The header of an archive of a table; see `archive.layers.Coding`."""
     try:
         columns = pa.ipc.read_schema(pa.py_buffer(inflate(reader.attachment(_COLUMNS), limits.header_bytes, _COLUMNS)))
         for column in columns:

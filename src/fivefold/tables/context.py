@@ -60,7 +60,7 @@ class TableSurroundings(Surroundings):
     @property
     def coarse(self) -> Tensor | None:
         """h(z) of the codes, `(n, codes, features)`."""
-        return None if self.guide is None else self.guide.coarse.view(len(self), self.codes, -1)
+        return None if self.z_features is None else self.z_features.coarse.view(len(self), self.codes, -1)
 
     def put(self, items: Tensor, elements: Tensor, values: Tensor) -> None:
         self.x[items, 0, 0, elements] = values
@@ -110,18 +110,18 @@ class TableContext(ContextDecoder):
         hidden: the others; cells swapped: a random choice of what the encoder saw. Masks so follow the data's own
         (Kim et al. 2024, arXiv:2412.19152): only known cells are ever hidden on top.
         """
-        guide, seen, x, generator = batch.guide, batch.seen, batch.x, batch.generator
+        z_features, seen, x, generator = batch.z_features, batch.seen, batch.x, batch.generator
         n, columns = len(x), x.shape[3]
         earlier = (batch.uniform(n, 1, 1, 1) * columns).floor()
         causal = torch.arange(columns, device=x.device) < earlier
         strength = draw_strength("hide", n, generator).view(-1, 1, 1, 1)
         at_random = batch.uniform(*x.shape) >= strength
-        guided = batch.uniform(n) >= _WITHOUT_Z
+        uses_z = batch.uniform(n) >= _WITHOUT_Z
         clean = ~(seen.hidden | seen.noisy).view(-1, 1, 1, 1)
         shown = seen.visible & torch.where(clean, causal, at_random | ~seen.noisy.view(-1, 1, 1, 1))
         kinds = Conditioning.MISSING * seen.hidden + Conditioning.NOISY * (seen.noisy & ~seen.hidden)
         asked = torch.randperm(columns, generator=generator, device=x.device)[: batch.positions]
-        first, shift = self._first(seen.x, shown, kinds, guide.coarse.view(n, 1, -1), guided.to(x.dtype))
+        first, shift = self._first(seen.x, shown, kinds, z_features.coarse.view(n, 1, -1), uses_z.to(x.dtype))
         hidden = self._later(first, generator if self.training else None)
         likelihood = self.heads(hidden.squeeze(2), asked, shift)
         targets, wanted = (part[..., asked].repeat(self._members, 1, 1, 1) for part in (x, batch.visible & ~shown))
@@ -154,7 +154,7 @@ class TableContext(ContextDecoder):
             shown = around.shown(items, elements)
         kinds = torch.full_like(rows, around.conditioning)
         coarse = None if around.coarse is None else around.coarse[rows]
-        first, shift = self._first(around.x[rows], shown, kinds, coarse, around.known[rows])
+        first, shift = self._first(around.x[rows], shown, kinds, coarse, around.z_known[rows])
         hidden = self._later(first)
         parts = []
         for column in torch.unique(elements).tolist():
@@ -221,7 +221,7 @@ class _Observed:
         kinds = torch.full((len(x),), around.conditioning, device=x.device)
         self._seen = context.cells(torch.where(visible, x, 0.0), visible)
         self._scaled, self._visible = context.cells.scaled(x), visible.flatten(1).to(x.dtype)
-        self._hidden, _ = context._first(x, torch.zeros_like(visible), kinds, around.coarse, around.known)
+        self._hidden, _ = context._first(x, torch.zeros_like(visible), kinds, around.coarse, around.z_known)
         f = context._factor_count
         self._of_factors = context.first.weight[:, context.cells.features + len(Conditioning) :][:, :f]
         self._sums = [x.new_zeros(len(x), f, f), x.new_zeros(len(x), f)]

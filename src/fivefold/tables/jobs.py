@@ -27,7 +27,7 @@ from fivefold.tables.statistics import row_statistics as statistics
 from fivefold.tables.table import as_items
 
 CODES_PER_ITEM = 2
-BESIDES = "changes"
+EXTRA_ROLE = "changes"
 _WRONG = 0.05  # how many cells are, before any is looked at
 _STRANGE, _SUSPECTS = 3.0, 3  # excess of a cell above which a row has a culprit, and among how many it is looked for
 _COUNTED, _LOST = 10.0, 0.3  # of a cell's excess, at most, and the share of what others lose without a suspect
@@ -36,8 +36,8 @@ _BREACH = 10.0  # excess of a cell that breaks a relation
 _REDRAWN = 5  # times that rows are drawn anew in which not all relations can hold
 
 __all__ = [
-    "BESIDES",
     "CODES_PER_ITEM",
+    "EXTRA_ROLE",
     "consistent",
     "denoise",
     "draw",

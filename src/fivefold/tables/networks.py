@@ -64,9 +64,9 @@ class RowDecoder(nn.Module):
         self.heads = ColumnHeads(schema, config.hidden)
 
     def forward(self, z: Tensor) -> ColumnLikelihood:
-        return self.guided(z)[0]
+        return self.likelihood_and_features(z)[0]
 
-    def guided(self, z: Tensor) -> tuple[ColumnLikelihood, CodeFeatures]:
+    def likelihood_and_features(self, z: Tensor) -> tuple[ColumnLikelihood, CodeFeatures]:
         """The likelihood, and z's features for the context decoder; no gradient flows back through the latter."""
         hidden = self.layers(z)
         likelihood: ColumnLikelihood = self.heads(hidden.unsqueeze(0))

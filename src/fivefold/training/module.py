@@ -196,12 +196,12 @@ class VAETraining(pl.LightningModule):
         seen = corrupt_for_training(x, visible, self.config.damage, generator)
         posterior = self.vae.posterior(seen.x, seen.visible)
         noise = torch.randn(posterior.mu.shape, generator=generator, device=x.device)
-        likelihood, guide = self.vae.guided(posterior.at(noise))
+        likelihood, z_features = self.vae.likelihood_and_features(posterior.at(noise))
         elbo = Elbo(likelihood.item_log_prob(x, visible), posterior.kl_per_unit())
         if self.context is None:
             return elbo, None
         positions = self.config.context.positions
-        return elbo, self.context.loss(TrainingBatch(guide, seen, x, visible, positions, generator))
+        return elbo, self.context.loss(TrainingBatch(z_features, seen, x, visible, positions, generator))
 
     def on_train_batch_end(self, outputs: Any, batch: Any, batch_idx: int) -> None:
         if self.fraction_done >= 1.0:

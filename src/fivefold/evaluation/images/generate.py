@@ -8,6 +8,7 @@ from typing import Any
 
 import numpy as np
 
+from fivefold.errors import UsageError
 from fivefold.evaluation.contest import OURS, Measure, Picture, Section, Table, contest
 from fivefold.evaluation.drawing import figure, image_rows, image_sheet, show, tile
 from fivefold.evaluation.images.material import ImageMaterial, Likeness
@@ -15,8 +16,8 @@ from fivefold.evaluation.metrics import ManifoldOverlap, sharpness
 from fivefold.evaluation.rivals.generators import GENERATORS, fit_gan, fit_generator
 from fivefold.images.dataset import make_items
 from fivefold.items import Items
-from fivefold.jobs.codes import encode
-from fivefold.jobs.generate import generate, latent_grid, morph, nearest_items, traverse
+from fivefold.jobs.codes import decode_items, encode
+from fivefold.jobs.generate import generate, morph, nearest_items
 from fivefold.model.fitted import FittedModel
 from fivefold.model.scoring import evaluate_elbo
 
@@ -249,3 +250,28 @@ def _text(values: list[float | None]) -> str:
     if len(numbers) == 1:
         return f"{numbers[0]:.3g}" if numbers[0] < 100 else f"{numbers[0]:.0f}"
     return f"{np.mean(numbers):.3g} ± {np.std(numbers, ddof=1):.2g}"
+
+
+def latent_grid(model: FittedModel, side: int = 20, reach: float = 3.0) -> np.ndarray:
+    """Items at the points of a square grid over a 2-D latent space.
+
+    Returns `(side, side, h, w, c)`: rows from `z[1] = reach` down to `-reach`, columns from `z[0] = -reach` up.
+    Raises `UsageError` unless the model has 2 latent dimensions.
+    """
+    if model.latent_dim != 2:
+        raise UsageError(f"a latent grid needs a model with `latent_dim` 2, this one has {model.latent_dim}")
+    along = np.linspace(-reach, reach, side)
+    across, down = np.meshgrid(along, along[::-1])
+    codes = np.stack([across.ravel(), down.ravel()], axis=1)
+    return decode_items(model, codes).reshape(side, side, *model.schema.shape)
+
+
+def traverse(
+    model: FittedModel, code: np.ndarray, units: np.ndarray, steps: int = 11, reach: float = 3.0
+) -> np.ndarray:
+    """Items with one unit of `code` at a time moved from `-reach` to `reach`: `(units, steps, h, w, c)`."""
+    codes = np.tile(code, (len(units), steps, 1)).astype(np.float64)
+    for row, unit in enumerate(units):
+        codes[row, :, unit] = np.linspace(-reach, reach, steps)
+    items = decode_items(model, codes.reshape(-1, model.latent_dim))
+    return items.reshape(len(units), steps, *model.schema.shape)
