@@ -4,6 +4,7 @@ no files import each other in a circle."""
 from __future__ import annotations
 
 import ast
+from functools import cache
 from graphlib import TopologicalSorter
 from pathlib import Path
 
@@ -17,6 +18,7 @@ SHARED = [path for path in sorted(PACKAGE.rglob("*.py")) if not set(MODALITIES) 
 FUNCTIONS = (ast.FunctionDef, ast.AsyncFunctionDef)
 
 
+@cache
 def own_classes() -> set[str]:
     """All classes in the modalities' rooms."""
     rooms = [PACKAGE / modality / f"{room}.py" for modality in MODALITIES for room in ROOMS]

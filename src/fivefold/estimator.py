@@ -80,6 +80,13 @@ class _Model(BaseEstimator):
         Raises
         ------
         DataError, UsageError : both are `ValueError`s
+        TrainingError : if training can't go on
+
+        Examples
+        --------
+        >>> detector = fivefold.VAEOutlierDetector(epochs=1, random_state=0, settings={"shortest_epoch": 8})
+        >>> detector.fit(trees[["height", "girth"]]).n_features_in_
+        2
         """
         from fivefold.training import examination
         from fivefold.training.fit import fit
@@ -111,7 +118,14 @@ class _Model(BaseEstimator):
         return self
 
     def save(self, path: str | Path, *, force: bool = False) -> None:
-        """Write the fitted model's folder, which `fivefold.load` and the command line read; nothing is pickled."""
+        """Write the fitted model's folder, which `fivefold.load` and the command line read; nothing is pickled.
+
+        Raises `UsageError` if `path` exists (with `force`: and is no model).
+
+        >>> vae.save("tree-vae")
+        >>> fivefold.load("tree-vae").latent_dim
+        2
+        """
         from fivefold.storage import save
 
         check_is_fitted(self)
@@ -172,6 +186,11 @@ class _Imputes(_Model):
 
         Numbers take their expected values, classes the likeliest. With `n_draws`, a list of so many completed `X`
         instead, drawn from what the missing cells may be.
+
+        >>> int(rows["height"].isna().sum()), int(vae.impute(rows)["height"].isna().sum())
+        (18, 0)
+        >>> len(vae.impute(rows, n_draws=3))
+        3
         """
         filled = self._impute(X, n_draws=n_draws or 0)
         return filled.data if n_draws is None else filled.draws
@@ -179,7 +198,11 @@ class _Imputes(_Model):
     def impute_interval(self, X: Any, share: float = 0.9) -> tuple[Any, Any]:
         """Ends of the interval in which each missing number lies with probability `share`; like `X`, the rest untouched.
 
-        Missing classes stay missing.
+        Missing classes stay missing. Raises `UsageError` for a share outside (0, 1).
+
+        >>> lower, upper = vae.impute_interval(rows, share=0.8)
+        >>> bool((lower["height"] <= upper["height"]).all())
+        True
         """
         filled = self._impute(X, interval=share)
         return filled.lower, filled.upper
@@ -200,19 +223,36 @@ class _Scores(OutlierMixin, _Model):
         """How normal each item is, `(n,)` float64, nats; higher is more normal, NaN where nothing is visible.
 
         Of series each step: of a table one number per row, of an array `(n, t)`, of a list a list of arrays `(t,)`.
+
+        >>> score = vae.score_samples(rows)
+        >>> score.shape, score.dtype
+        ((300,), dtype('float64'))
         """
         return self._detect(X).score
 
     def decision_function(self, X: Any) -> Any:
-        """`score_samples` less `offset_`: negative for anomalies at `false_alarm_rate`."""
+        """`score_samples` less `offset_`, nats: negative for anomalies at `false_alarm_rate`.
+
+        >>> bool((vae.decision_function(rows) == vae.score_samples(rows) - vae.offset_).all())
+        True
+        """
         return _per_part(lambda score: score - self.offset_, self.score_samples(X))
 
     def predict(self, X: Any) -> Any:
-        """1 for normal items, -1 for anomalies; of normal items about `false_alarm_rate` are called anomalies."""
+        """1 for normal items, -1 for anomalies, int64; of normal items about `false_alarm_rate` are called anomalies.
+
+        >>> vae.predict(rows.assign(girth=900.0))[:3]
+        array([-1, -1, -1])
+        """
         return _per_part(lambda margin: np.where(margin < 0, -1, 1), self.decision_function(X))
 
     def p_values(self, X: Any) -> Any:
-        """How often a normal item scores as low, like `score_samples`, by comparison with items held out in the fit."""
+        """How often a normal item scores as low, like `score_samples`, by comparison with items held out in the fit.
+
+        >>> p = vae.p_values(rows)
+        >>> bool(((0 < p) & (p <= 1)).all())
+        True
+        """
         return self._detect(X).p_value
 
     def _detect(self, X: Any) -> Detection:
@@ -233,7 +273,12 @@ class VAEImputer(OneToOneFeatureMixin, TransformerMixin, _Imputes):
     """
 
     def transform(self, X: Any) -> Any:
-        """`impute`, with the columns of the fit: further ones are left out, and carried ones that are absent are missing."""
+        """`impute`, with the columns of the fit: further ones are left out, and carried ones that are absent are missing.
+
+        >>> imputer = fivefold.VAEImputer(epochs=1, random_state=0, settings={"shortest_epoch": 8})
+        >>> list(imputer.fit(rows).transform(trees).columns)
+        ['kind', 'height', 'girth']
+        """
         filled = self.impute(X)
         names = getattr(self, "feature_names_in_", None)
         if names is None or not hasattr(filled, "columns") or list(filled.columns) == list(names):
@@ -277,50 +322,70 @@ class VAE(ClassNamePrefixFeaturesOutMixin, TransformerMixin, _Scores, _Imputes):
     offset_ : score below which `predict` calls an item an anomaly
     n_features_in_, feature_names_in_ : of a table
 
+    Raises
+    ------
+    NotFittedError : by all methods before `fit`, as scikit-learn's own
+    DataError : a `ValueError`, by all that take `X`, if that is unlike the data of the fit
+    ModelError : likewise, by `score_samples`, `decision_function`, `predict` and `p_values` if too few items were held out
+
     Examples
     --------
     >>> rows = trees[["kind", "height", "girth"]]
     >>> vae = fivefold.VAE(latent_dim=2, epochs=1, random_state=0, settings={"shortest_epoch": 8}).fit(rows)
     >>> vae.transform(rows).shape
     (300, 2)
-    >>> int(rows["height"].isna().sum()), int(vae.impute(rows)["height"].isna().sum())
-    (18, 0)
-    >>> vae.p_values(rows).shape
-    (300,)
-    >>> list(vae.sample(2).columns)
-    ['kind', 'height', 'girth']
-    >>> fivefold.decompress(vae.compress(rows), vae.model_).equals(rows)
-    True
+    >>> vae.model_.schema.describe()
+    '3 columns (1 category, 2 real)'
     """
 
     def transform(self, X: Any) -> np.ndarray:
-        """The means of the items' latent numbers, `(n, latent_dim)` float64; of series, of each window."""
+        """The means of the items' latent numbers, `(n, latent_dim)` float64; of series, of each window.
+
+        >>> vae.transform(rows[:10]).shape
+        (10, 2)
+        """
         from fivefold.jobs.codes import encode
 
         return encode(self.model_, self._open(X))[0].astype(np.float64)
 
     def inverse_transform(self, X: np.ndarray) -> Any:
-        """The mean items of latent numbers `(n, latent_dim)`, like the data of the fit."""
+        """The mean items of latent numbers `(n, latent_dim)`, like the data of the fit; raises `DataError` for other shapes.
+
+        >>> vae.inverse_transform(np.zeros((4, 2))).shape
+        (4, 3)
+        """
         from fivefold.jobs.codes import decode
 
         check_is_fitted(self)
         return decode(self.model_, np.asarray(X))
 
     def sample(self, n: int = 1, **options: Any) -> Any:
-        """`n` new items, like the data of the fit; see `fivefold.generate` for `options`."""
+        """`n` new items, like the data of the fit; see `fivefold.generate` for `options` and errors.
+
+        >>> vae.sample(2, given={"kind": "oak"})["kind"].to_list()
+        ['oak', 'oak']
+        """
         from fivefold.jobs.generate import generate
 
         check_is_fitted(self)
         return generate(self.model_, n, self.seed_, **options)
 
     def explain(self, X: Any) -> Any:
-        """How far each element costs more than expected, like `X`: the higher, the stranger; see `fivefold.surprise`."""
+        """How far each element costs more than expected, like `X`: the higher, the stranger; see `fivefold.surprise`.
+
+        >>> vae.explain(rows.assign(girth=900.0)).iloc[1].idxmax()
+        'girth'
+        """
         from fivefold.jobs.detect import surprise
 
         return surprise(self.model_, self._open(X))
 
     def denoise(self, X: Any) -> Any:
-        """`X` without its noise: of a table, with the cells replaced that do not belong into their rows."""
+        """`X` without its noise: of a table, with the cells replaced that do not belong into their rows.
+
+        >>> vae.denoise(rows).shape
+        (300, 3)
+        """
         from fivefold.jobs.denoise import denoise
 
         return denoise(self.model_, self._open(X), seed=self.seed_).data
@@ -328,7 +393,10 @@ class VAE(ClassNamePrefixFeaturesOutMixin, TransformerMixin, _Scores, _Imputes):
     def compress(self, X: Any, **options: Any) -> bytes:
         """`X` as an archive; `fivefold.decompress(archive, vae.model_)` gives it back bit for bit.
 
-        See `fivefold.compress` for `options`, and `fit` for `X`.
+        See `fivefold.compress` for `options` and errors, and `fit` for `X`.
+
+        >>> fivefold.decompress(vae.compress(rows), vae.model_).equals(rows)
+        True
         """
         from fivefold.archive.write import compress
 

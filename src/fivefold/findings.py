@@ -15,6 +15,12 @@ class Doubt:
     place : the column, channel, picture or file
     text : what was seen, and how it is taken
     remedy : the parameter that settles it, with a value, as in ``"`missing` price=-999"``; empty if there is none
+
+    Examples
+    --------
+    >>> from fivefold.findings import Doubt
+    >>> print(Doubt("price", "-999 stands apart", "`missing` price=-999"))
+    price: -999 stands apart (`missing` price=-999)
     """
 
     place: str
@@ -34,6 +40,14 @@ class Check:
     summary : what the data are, in a line
     findings : what each column, channel or group of pictures was taken for, by name
     doubts : the most important first
+
+    Examples
+    --------
+    >>> found = fivefold.check({"bill": [39.1, 39.5, 40.3, 41.2]})
+    >>> found.summary
+    'table: 1 column (1 real)'
+    >>> list(found.findings)
+    ['bill']
     """
 
     summary: str

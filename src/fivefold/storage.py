@@ -141,6 +141,8 @@ def save(model: FittedModel, path: str | Path, *, force: bool = False, training:
 
     Raises `UsageError` if `path` exists (with `force`: and is no model).
 
+    Examples
+    --------
     >>> fivefold.save(tree_model, "saved")
     >>> fivefold.load("saved").schema == tree_model.schema
     True
@@ -208,6 +210,8 @@ def load(path: str | Path, device: str = "auto") -> FittedModel:
     ModelError : if it is damaged, foreign, or newer than this version of the package
     UsageError : if there is no such device
 
+    Examples
+    --------
     >>> model = fivefold.load("image-model", device="cpu")
     >>> model.latent_dim, model.schema.describe()
     (3, '8×6×3 uint8 in [0, 255]')

@@ -174,6 +174,13 @@ def decompress(
 ) -> Any:
     """The items of an archive in the form in which they came; see `Archive.read` and `Archive.parts`.
 
+    Raises
+    ------
+    ArchiveError : of the kind that says what is wrong
+    UsageError : if there is no model, or `items` has another step than 1
+
+    Examples
+    --------
     >>> archive = fivefold.compress(tree_model, trees, embed_model=True)
     >>> fivefold.decompress(archive).equals(trees)
     True

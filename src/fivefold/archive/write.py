@@ -38,6 +38,12 @@ class ArchiveOptions:
     Raises
     ------
     UsageError : if an option is out of its range
+
+    Examples
+    --------
+    >>> from fivefold.archive.write import ArchiveOptions
+    >>> ArchiveOptions(block_items=100, embed_model=True).verify
+    True
     """
 
     lossy: bool = False
@@ -55,7 +61,12 @@ class ArchiveOptions:
             raise UsageError("`lossy` and `step` 0 exclude each other: nothing would be left")
 
     def items_per_block(self, default: int, most: int) -> int:
-        """`block_items`, or the default; raises `UsageError` if it is not from 1 to `most`."""
+        """`block_items`, or the default; raises `UsageError` if it is not from 1 to `most`.
+
+        >>> from fivefold.archive.write import ArchiveOptions
+        >>> ArchiveOptions(block_items=100).items_per_block(default=1024, most=65536)
+        100
+        """
         if self.block_items is None:
             return default
         if not 1 <= self.block_items <= most:
@@ -73,8 +84,16 @@ class Written:
 
 
 def compress(model: FittedModel, data: Any, **options: Any) -> bytes:
-    """Data of the model's modality as an archive; see `ArchiveOptions` for `options`, `write_archive` for errors.
+    """Data of the model's modality as an archive; see `ArchiveOptions` for `options`.
 
+    Raises
+    ------
+    UsageError : if an option is out of its range, or does not go with the modality
+    ModelError : if the model can't do it
+    DataError : if the data can't be read, or hold what an archive can't
+
+    Examples
+    --------
     >>> archive = fivefold.compress(image_model, images, block_items=4)
     >>> len(archive) < images.nbytes
     True

@@ -28,7 +28,22 @@ class Picture:
 
 @dataclass(frozen=True)
 class Section:
-    """`key` is the section's name in report.json, `figures` its content there."""
+    """What was measured of a job, with its tables, pictures and sentences.
+
+    Attributes
+    ----------
+    key, title : the section's name in report.json, and in the report
+    figures : its content in report.json
+    sentences : what the figures say
+    tables, pictures : likewise, as text and as PNGs
+    summary : rows of name and text, for the terminal
+
+    Examples
+    --------
+    >>> _, sections = fivefold.evaluate(tree_model, trees, ["detect"])
+    >>> sections[0].key, sections[0].figures["calibrated_on"]
+    ('detect', 45)
+    """
 
     key: str
     title: str

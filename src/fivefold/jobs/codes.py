@@ -17,13 +17,21 @@ from fivefold.model.scoring import encode_items
 def encode(model: FittedModel, data: Any, **reading: Any) -> tuple[np.ndarray, np.ndarray]:
     """Posterior means and standard deviations of the items, both `(n, latent_dim)` float32; of series, of each window.
 
-    `reading`: how the data are read, such as `mask`; see the modality's `open`.
+    Parameters
+    ----------
+    data : whatever the model's modality reads, or `Items`, or a dataset
+    reading : how they are read, such as `mask`; see the modality's `open`
+
+    Raises
+    ------
+    DataError : if the data can't be read, or are unlike those of the fit
+    UsageError : for a parameter that their modality does not take
 
     Examples
     --------
     >>> mean, std = fivefold.encode(tree_model, trees)
-    >>> mean.shape
-    (300, 3)
+    >>> mean.shape, std.dtype
+    ((300, 3), dtype('float32'))
     """
     modality_of(model.schema).refuse("encode", **reading)
     blocks = open_data(data, model.schema, **reading).blocks("encode")
@@ -32,7 +40,9 @@ def encode(model: FittedModel, data: Any, **reading: Any) -> tuple[np.ndarray, n
 
 
 def decode(model: FittedModel, z: np.ndarray) -> Any:
-    """The mean item of each code `(n, latent_dim)`, as new data in the form of the fit's; see `decode_items`.
+    """The mean item of each code `(n, latent_dim)`, in the form of the fit's data: images `(n, h, w, c)`, a table, or windows.
+
+    Raises `DataError` if `z` isn't `(n, latent_dim)` finite numbers.
 
     Examples
     --------

@@ -25,6 +25,12 @@ class Denoised:
     changes : of tables, a table with a row for each replaced cell: `row`, `column`, what it `was` and `is`, and the `probability`
         that it was wrong; else None
     changed : how many elements were replaced
+
+    Examples
+    --------
+    >>> clean = fivefold.denoise(image_model, images)
+    >>> clean.data.dtype, clean.std.shape, clean.changes is None
+    (dtype('uint8'), (12, 8, 6, 3), True)
     """
 
     data: Any
@@ -58,6 +64,7 @@ def denoise(
     Raises
     ------
     UsageError : for an option that is out of its range, or that the modality doesn't take
+    DataError : if the data can't be read, or are unlike those of the fit
 
     Examples
     --------

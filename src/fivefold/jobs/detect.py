@@ -32,7 +32,13 @@ class Detection:
     calibrated_on : number of held-out items that the p-values compare with
     window_score, window_p_value : of series the lowest score in each window's middle, and how often a normal window's is as
         low, `(w,)`; else None
-    events : of series, what the flagged steps make up; else None
+    events : of series, what the flagged steps make up, as `series.results.Events`; else None
+
+    Examples
+    --------
+    >>> found = fivefold.detect(tree_model, trees)
+    >>> found.score.shape, found.p_value.dtype, found.anomaly.dtype
+    ((300,), dtype('float64'), dtype('bool'))
     """
 
     score: Any
@@ -45,7 +51,11 @@ class Detection:
 
     @property
     def windows(self) -> dict[str, np.ndarray] | None:
-        """`window_score` and `window_p_value` as columns `score` and `p_value`; None where there are none."""
+        """`window_score` and `window_p_value` as columns `score` and `p_value`; None where there are none.
+
+        >>> list(fivefold.detect(load_model, loads, false_alarm_rate=0.05).windows)
+        ['score', 'p_value']
+        """
         if self.window_score is None or self.window_p_value is None:
             return None
         return {"score": self.window_score, "p_value": self.window_p_value}
@@ -79,7 +89,8 @@ def detect(
 
     Raises
     ------
-    UsageError : for a rate outside (0, 1)
+    UsageError : for a rate outside (0, 1), or a parameter that the modality does not take
+    DataError : if the data can't be read, or are unlike those of the fit
     ModelError : if the model was fitted without held-out items
 
     Examples
@@ -168,7 +179,7 @@ def surprise(model: FittedModel, data: Any, **reading: Any) -> Any:
     usual, above 3 or so is strange, whatever the column.
 
     Of arrays numbers like them, of tables a table of the modelled columns, of series in tables one with a row per step; NaN
-    where a cell or value is missing, 0 where a pixel is hidden.
+    where a cell or value is missing, 0 where a pixel is hidden. Raises as `encode` does.
 
     Examples
     --------

@@ -191,7 +191,7 @@ def nearest_items(items: Items, among: Items) -> tuple[np.ndarray, np.ndarray]:
 def morph(model: FittedModel, start: np.ndarray, end: np.ndarray, steps: int) -> Any:
     """Items along the line between two codes `(latent_dim,)`, ends included, as new data in the form of the fit's.
 
-    Raises `UsageError` if `steps` is below 2.
+    Raises `UsageError` if `steps` is below 2, `DataError` for codes that aren't finite numbers.
 
     Examples
     --------

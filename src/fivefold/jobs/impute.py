@@ -39,6 +39,12 @@ class Imputed:
     draws : as many more as asked for: missing elements are drawn together, so that neighbours agree
     lower, upper : ends of the interval in which a missing number lies with the probability asked for, a class none; or None
     missing : how many elements there were to fill in
+
+    Examples
+    --------
+    >>> filled = fivefold.impute(tree_model, trees, n_draws=2)
+    >>> len(filled.draws), filled.draws[0].shape, filled.lower is None
+    (2, (300, 7), True)
     """
 
     data: Any
@@ -71,7 +77,8 @@ def impute(
 
     Raises
     ------
-    UsageError : if a number is out of its range
+    UsageError : if a number is out of its range, or the modality doesn't take an option
+    DataError : if the data can't be read, or are unlike those of the fit
 
     Examples
     --------

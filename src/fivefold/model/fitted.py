@@ -57,39 +57,68 @@ class FittedModel:
 
     @property
     def prior(self) -> FittedPrior | None:
-        """Fitted to the codes of the training items."""
+        """Density fitted to the codes of the training items; None without.
+
+        >>> tree_model.prior.sample(2, np.random.default_rng(0)).shape
+        (2, 3)
+        """
         return self.calibrations.get("prior")
 
     @property
     def normality(self) -> AnomalyScore | None:
-        """How the statistics of normal items lie, from the items held out in the fit."""
+        """How the statistics of normal items lie, from the items held out in the fit; None if those were too few.
+
+        >>> tree_model.normality.calibration.shape
+        (45,)
+        """
         return self.calibrations.get("normality")
 
     @property
     def coverage(self) -> IntervalCalibration | None:
-        """How wide intervals must be."""
+        """How wide intervals must be, from the items held out; None where they are not calibrated, as of images.
+
+        >>> tree_model.coverage is None, image_model.coverage is None
+        (False, True)
+        """
         return self.calibrations.get("coverage")
 
     @property
     def latent_dim(self) -> int:
-        """Numbers per code."""
+        """Numbers per code.
+
+        >>> image_model.latent_dim
+        3
+        """
         return self.vae.latent_dim
 
     @property
     def parameters(self) -> int:
-        """Number of trained weights."""
+        """Number of trained weights.
+
+        >>> load_model.parameters
+        6174
+        """
         return sum(weight.numel() for weight in self.networks.parameters())
 
     @property
     def networks(self) -> nn.ModuleDict:
-        """All trained networks by name."""
+        """All trained networks by name.
+
+        >>> list(tree_model.networks)
+        ['vae', 'context']
+        """
         modules: dict[str, nn.Module] = {"vae": self.vae}
         if self.context is not None:
             modules["context"] = self.context
         return nn.ModuleDict(modules)
 
     def has_learnt(self, conditioning: Conditioning) -> bool:
-        """Whether the context decoder met this kind of conditioning in the fit."""
+        """Whether the context decoder met this kind of conditioning in the fit.
+
+        >>> from fivefold.config import Conditioning
+        >>> tree_model.has_learnt(Conditioning.MISSING)
+        True
+        """
         damage = {kind for kind, share in self.config.damage.items() if share > 0}
         return self.context is not None and (
             conditioning is Conditioning.CAUSAL or not damage.isdisjoint(TAUGHT_BY[conditioning])
@@ -97,47 +126,84 @@ class FittedModel:
 
     @property
     def device(self) -> torch.device:
-        """Where the networks are."""
+        """Where the networks are.
+
+        >>> tree_model.device
+        device(type='cpu')
+        """
         return next(self.vae.parameters()).device
 
     @property
     def dtype(self) -> torch.dtype:
-        """Of the weights: float32, of tables float64."""
+        """Of the weights: float32, of tables float64.
+
+        >>> image_model.dtype, tree_model.dtype
+        (torch.float32, torch.float64)
+        """
         return next(self.vae.parameters()).dtype
 
     @property
     def batch_size(self) -> int:
-        """Items per batch that keep memory bounded."""
+        """Items per batch that keep memory bounded.
+
+        >>> image_model.batch_size
+        500
+        """
         return max(1, min(500, _BATCH_ELEMENTS // self.schema.size))
 
     @property
     def data_record(self) -> dict[str, Any]:
-        """What is recorded of the data of the fit: their source, number and, where there are several, form and layout."""
+        """What is recorded of the data of the fit: their source, number and, where there are several, form and layout.
+
+        >>> tree_model.data_record["items"], tree_model.data_record["held_out"]
+        (255, 45)
+        """
         record: dict[str, Any] = self.record.get("data", {})
         return record
 
     def read(self, data: Any, mask: Any = None) -> Items:
-        """`data` as items that fit the model; raises as the modality's `open` does, and `UsageError` for a `mask` it lacks."""
+        """`data` as items that fit the model; raises as the modality's `open` does, and `UsageError` for a `mask` it lacks.
+
+        >>> image_model.read(images).values.shape, tree_model.read(trees).values.shape
+        ((12, 8, 6, 3), (300, 1, 6, 1))
+        """
         modality_of(self.schema).refuse("encode", mask=mask)
         return open_data(data, self.schema, mask=mask).all_items()
 
     def batches(self, items: Items) -> Iterator[tuple[slice, Tensor, Tensor]]:
-        """`(rows, x, visible)` for all items in turn; the tensors `(b, c, h, w)` on the model's device."""
+        """`(rows, x, visible)` for all items in turn; the tensors `(b, c, h, w)` on the model's device.
+
+        >>> [(rows, x.shape, visible.dtype) for rows, x, visible in image_model.batches(image_model.read(images))]
+        [(slice(0, 12, None), torch.Size([12, 3, 8, 6]), torch.bool)]
+        """
         for rows in items.batches(self.batch_size):
             unit, visible = items.unit(rows)
             yield rows, self.tensor(unit), self.tensor(visible)
 
     def tensor(self, array: np.ndarray) -> Tensor:
-        """Items `(n, h, w, c)` as a tensor `(n, c, h, w)` on the model's device."""
+        """Items `(n, h, w, c)` as a tensor `(n, c, h, w)` on the model's device, in its `dtype`, or bool.
+
+        >>> image_model.tensor(np.zeros((2, 8, 6, 3))).shape
+        torch.Size([2, 3, 8, 6])
+        """
         tensor = channels_first(array).to(self.device)
         return tensor if tensor.dtype is torch.bool else tensor.to(self.dtype)
 
     def codes(self, z: np.ndarray) -> Tensor:
-        """Codes `(n, latent_dim)` likewise."""
+        """Codes `(n, latent_dim)` likewise.
+
+        >>> image_model.codes(np.zeros((2, 3))).dtype
+        torch.float32
+        """
         return torch.from_numpy(z).to(self.device, self.dtype)
 
     def values(self, unit: Tensor, dtype: np.dtype | str | None = None) -> np.ndarray:
-        """Elements on the unit scale `(n, c, h, w)` as `(n, h, w, c)` in the data's range and `dtype`, by default the fit's."""
+        """Elements on the unit scale `(n, c, h, w)` as `(n, h, w, c)` in the data's range and `dtype`, by default the fit's.
+
+        >>> values = image_model.values(image_model.tensor(np.ones((2, 8, 6, 3))))
+        >>> values.shape, values.dtype, values.max()
+        ((2, 8, 6, 3), dtype('uint8'), np.uint8(255))
+        """
         return self.schema.from_unit(channels_last(unit.detach()), dtype)
 
 

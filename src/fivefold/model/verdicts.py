@@ -35,6 +35,12 @@ class Verdict:
     good : whether the model does no worse than the alternative, but for two standard errors of the difference
     items : how many it was tried on
     held_out : whether these were held out in the fit, or are items of the fit
+
+    Examples
+    --------
+    >>> from fivefold.model.verdicts import Verdict
+    >>> print(Verdict("impute", 0.25, 0.5, "mean", "squared error, less is better", good=True, items=100))
+    0.25 against 0.5 (mean; squared error, less is better; 100 held-out items)
     """
 
     job: str

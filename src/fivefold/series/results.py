@@ -71,6 +71,12 @@ class Events:
     start, end, peak : first and last step, and the strangest, counted from the series' start
     score, p_value : of the strangest step
     change : `level`, `amplitude` or `pattern` where that changes for good, else empty
+
+    Examples
+    --------
+    >>> events = fivefold.detect(load_model, loads, false_alarm_rate=0.05).events
+    >>> bool((events.start <= events.peak).all()), bool((events.peak <= events.end).all())
+    (True, True)
     """
 
     series: np.ndarray

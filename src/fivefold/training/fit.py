@@ -70,7 +70,7 @@ def fit(
     -----
     FivefoldWarning : of what can't work, such as detection with too few items to compare with, and what would help
 
-    >>> model = fivefold.fit(trees, latent_dim=2, epochs=1, seed=0)
+    >>> model = fivefold.fit(trees, latent_dim=2, epochs=1, shortest_epoch=8, seed=0)
     >>> model.schema.describe()
     '6 columns (1 category, 2 real, 1 integer, 1 datetime, 1 boolean)'
     """
