@@ -2,9 +2,11 @@ import os
 from contextlib import nullcontext
 from pathlib import Path
 
+import numpy as np
 import pytest
 
 from fivefold import atomic
+from fivefold.arrays import write_npy
 from fivefold.atomic import MODEL_FILES, atomic_file, atomic_folder, check_free, locked, recover
 from fivefold.errors import UsageError
 
@@ -19,6 +21,11 @@ def everything(folder):
         path.relative_to(folder).as_posix(): path.read_text() if path.is_file() else None
         for path in sorted(folder.rglob("*"))
     }
+
+
+def write_array(path):
+    with path.open("wb") as file:
+        write_npy(file, [np.zeros(999)], (999,), np.dtype("f8"))
 
 
 def write_half(path, error):
@@ -78,6 +85,25 @@ def test_failed_file_leaves_all_as_it_was(tmp_path, before, error):
     with pytest.raises(error), atomic_file(tmp_path / "a.txt") as temporary:
         write_half(temporary, error)
     assert everything(tmp_path) == before
+
+
+@pytest.fixture
+def small_files():
+    """This process can write no more than 5,000 bytes into a file."""
+    resource = pytest.importorskip("resource", reason="limits of a process are POSIX")
+    limits = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (5_000, limits[1]))
+    yield
+    resource.setrlimit(resource.RLIMIT_FSIZE, limits)
+
+
+@pytest.mark.parametrize("write", [lambda path: path.write_bytes(bytes(9_000)), write_array])
+def test_what_cannot_be_written_whole_is_named(tmp_path, small_files, write):
+    path = tmp_path / "out.npy"
+    with pytest.raises(OSError) as caught, atomic_file(path) as temporary:
+        write(temporary)
+    assert caught.value.filename == str(path)
+    assert list(tmp_path.iterdir()) == []
 
 
 def test_failed_rename_of_a_file_leaves_all_as_it_was(tmp_path, monkeypatch):

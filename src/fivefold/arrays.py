@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import math
 import struct
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from pathlib import Path
-from typing import Any
+from typing import IO, Any
 
 import numpy as np
 import numpy.typing as npt
@@ -86,6 +86,14 @@ def read_idx(path: Path) -> np.ndarray:
         found = "more" if len(content) > expected else str(len(content))
         raise DataError(f"{path}: must hold {expected} bytes of values by its header, got {found}")
     return np.frombuffer(content, dtype).reshape(shape).astype(dtype.newbyteorder("="), copy=False)
+
+
+def write_npy(file: IO[bytes], parts: Iterable[np.ndarray], shape: tuple[int, ...], dtype: np.dtype) -> None:
+    """An array `shape` from its `parts` along the first axis; raises `OSError` where `np.save` misses that a disk is full."""
+    about: dict[str, Any] = {"descr": np.lib.format.dtype_to_descr(dtype), "fortran_order": False, "shape": shape}
+    np.lib.format.write_array_header_1_0(file, about)
+    for part in parts:
+        file.write(np.ascontiguousarray(part, dtype).data)
 
 
 def read_array_file(path: Path, besides: str = "") -> tuple[np.ndarray, np.ndarray | None]:

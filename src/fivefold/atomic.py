@@ -7,6 +7,7 @@ cleaned up by the next run that writes into the same folder.
 from __future__ import annotations
 
 import ctypes
+import errno
 import os
 import shutil
 import sys
@@ -133,7 +134,10 @@ def _exchange(first: Path, second: Path) -> bool:
 
 @contextmanager
 def _temporary(path: Path, *, folder: bool) -> Iterator[Path]:
-    """A new file or folder beside `path`, locked, and gone afterwards; what killed runs left there goes, too."""
+    """A new file or folder beside `path`, locked, and gone afterwards; what killed runs left there goes, too.
+
+    An `OSError` that names no file names `path`.
+    """
     path.parent.mkdir(parents=True, exist_ok=True)
     _clean(path.parent)
     prefix = f".{path.name}.{_NEW}"
@@ -150,6 +154,11 @@ def _temporary(path: Path, *, folder: bool) -> Iterator[Path]:
                 break
         try:
             yield temporary
+        except OSError as error:
+            if error.filename is not None:
+                raise
+            reason = error.strerror or "not all of it could be written; is the disk full?"
+            raise OSError(error.errno or errno.EIO, reason, str(path)) from error
         finally:
             _remove(temporary)
 

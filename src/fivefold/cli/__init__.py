@@ -30,7 +30,7 @@ def main() -> None:
         _say("error: the data does not fit into memory")
         sys.exit(1)
     except OSError as error:
-        _say(f"error: {error.filename or 'writing'}: {error.strerror or error}")
+        _say(f"error: {error.filename or 'reading or writing'}: {error.strerror or error}")
         sys.exit(1)
 
 

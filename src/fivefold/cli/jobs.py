@@ -49,6 +49,7 @@ def encode(
 
     import numpy as np
 
+    from fivefold.arrays import write_npy
     from fivefold.jobs.codes import encode
 
     mu, sigma = encode(fitted, dataset)
@@ -57,7 +58,7 @@ def encode(
             if ending == ".npz":
                 np.savez(file, mean=mu, std=sigma)
             else:
-                np.save(file, codes)
+                write_npy(file, [codes], codes.shape, codes.dtype)
     figures = {"items": len(mu), "latent_dim": fitted.latent_dim, "values": fitted.schema.size}
     present({**figures, "latent_fraction": fitted.latent_dim / fitted.schema.size, "output": str(output)}, json)
 

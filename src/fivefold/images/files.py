@@ -11,11 +11,11 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
-from typing import IO, Any, cast
+from typing import cast
 
 import numpy as np
 
-from fivefold.arrays import Bools, Ints, read_array_file
+from fivefold.arrays import Bools, Ints, read_array_file, write_npy
 from fivefold.atomic import atomic_file, atomic_folder, check_free
 from fivefold.errors import DataError, UsageError
 from fivefold.findings import Doubt
@@ -305,7 +305,7 @@ class Output:
             return
         with atomic_file(self.path) as temporary, temporary.open("wb") as file:
             if ending == ".npy":
-                _write_npy(file, parts, shape, dtype)
+                write_npy(file, parts, shape, dtype)
             elif ending in TIFF_ENDINGS:
                 write_tiff(file, images, shape, dtype)
             elif ending == ".npz":
@@ -313,7 +313,7 @@ class Output:
                     zipfile.ZipFile(file, "w", zipfile.ZIP_DEFLATED) as archive,
                     archive.open("images.npy", "w", force_zip64=True) as member,
                 ):
-                    _write_npy(member, parts, shape, dtype)
+                    write_npy(member, parts, shape, dtype)
             else:
                 file.write(encode_png(make_sheet(_png_pixels(np.stack(list(images)), low, high))))
 
@@ -369,13 +369,6 @@ def make_sheet(images: np.ndarray, columns: int | None = None) -> np.ndarray:
     for index, image in enumerate(images):
         sheet[index // columns, :h, index % columns, :w] = image
     return sheet.reshape(rows * (h + _GAP), columns * (w + _GAP), c)[:-_GAP, :-_GAP]
-
-
-def _write_npy(file: IO[bytes], parts: Iterable[np.ndarray], shape: tuple[int, ...], dtype: np.dtype) -> None:
-    about: dict[str, Any] = {"descr": np.lib.format.dtype_to_descr(dtype), "fortran_order": False, "shape": shape}
-    np.lib.format.write_array_header_1_0(file, about)
-    for part in parts:
-        file.write(np.ascontiguousarray(part, dtype).data)
 
 
 def _png_pixels(values: np.ndarray, low: float, high: float) -> np.ndarray:

@@ -10,6 +10,7 @@ from typing import Any, final
 import numpy as np
 import pyarrow as pa
 
+from fivefold.arrays import write_npy
 from fivefold.atomic import atomic_file, check_free
 from fivefold.errors import UsageError
 from fivefold.items import Block, Collector
@@ -213,7 +214,7 @@ class SeriesPlace:
             write_wave(self.path, Sound(values.reshape(-1, values.shape[-1]), *self.sound))
             return
         with atomic_file(self.path) as temporary, temporary.open("wb") as file:
-            np.save(file, values)
+            write_npy(file, [values], values.shape, values.dtype)
 
     def write_new(self, schema: SeriesSchema, values: np.ndarray, labels: Mapping[str, np.ndarray]) -> None:
         """New windows `(n, t, c, 1)`; in a table with a row per step, and the `labels` `(n,)` of each window."""
