@@ -17,7 +17,7 @@ from fivefold.errors import DataError, UsageError
 from fivefold.tables import dataset
 from fivefold.tables.files import TableOutput, TableReader
 from fivefold.tables.inference import infer_table_schema
-from fivefold.tables.spelling import NumberSpelling, find_stamps
+from fivefold.tables.spelling import NumberSpelling, find_stamps, spelling_of
 from fivefold.tables.table import Table
 
 SHOPS = ["Süd", "North", "East"]
@@ -457,3 +457,112 @@ def test_chunks_and_blocks_do_not_show(tmp_path, monkeypatch):
         assert [len(part) for part in parts][:-1] == [rows] * (len(parts) - 1)
         assert b"".join(part.text.block.text.tobytes() for part in parts) == text[5:].encode()
         assert [row for part in parts for row in part.arrow["b"].to_pylist()] == list(range(300))
+
+
+SPELLED = {
+    "accounting": (["(1,234.50)", "12.00", "0.50"], "#,##0.00;(#,##0.00)", [-1234.5, 12, 0.5]),
+    "accounting in dollars": (["($5.00)", "$12.25"], "$0.00;($0.00)", [-5, 12.25]),
+    "a minus behind": (["12.5-", "3.0", "4.5"], "0.0;0.0-", [-12.5, 3, 4.5]),
+    "exponents": (["3e2", "1.5e-3", "2e10"], "0.#e0", [300, 0.0015, 2e10]),
+    "exponents of two digits": (["3.0E+02", "1.5E-03"], "0.0E+00", [300, 0.0015]),
+    "a clock beyond a day": (["1:02:03", "25:00:00", "-0:30:00"], "[h]:mm:ss", [3723, 90000, -1800]),
+    "hours and minutes beyond a day": (["007:05", "125:30"], "[hhh]:mm", [425, 7530]),
+    "a stop watch": (["0:59.5", "1:02.25"], "[h]:mm.0#", [59.5, 62.25]),
+    "ISO 8601": (["PT1H30M", "PT2H", "P1DT5M", "PT0M"], "P#DT#H#M", [5400, 7200, 86700, 0]),
+    "ISO 8601, padded": (["PT01H05M09S", "PT12H00M00S"], "PT00H00M00S", [3909, 43200]),
+    "ISO 8601, decimals": (["-PT1.5S", "PT90.25S"], "PT0.0#S", [-1.5, 90.25]),
+    "ISO 8601, weeks": (["P2W", "P1W"], "P0W", [1209600, 604800]),
+}
+
+
+@pytest.mark.parametrize("name", SPELLED)
+@pytest.mark.situation(
+    "accounting and trailing minus, exponents, durations by a clock and by ISO 8601", "numbers, and written back alike"
+)
+def test_spellings_of_numbers(tmp_path, name):
+    texts, pattern, numbers = SPELLED[name]
+    path = tmp_path / "a.csv"
+    path.write_text(written([["a", "b"], *([f'"{text}"', str(at)] for at, text in enumerate(texts * 10))]))
+    table = TableReader(path).read()
+    schema = infer_table_schema(table)
+    assert schema.columns[0].spelling == pattern
+    np.testing.assert_allclose(table.cells(schema)[: len(texts), 0], numbers)
+    assert schema.columns[0].parse(texts[0]) == numbers[0]
+    spelling = spelling_of(schema.columns[0].kind, pattern)
+    assert spelling.write(pa.array([*numbers, None], pa.float64())).to_pylist() == [*texts, None]
+    assert type(schema).from_json(schema.to_json()) == schema
+
+
+@pytest.mark.parametrize("pattern", ["[h]", "PT", "PT0S0M", "0;1", "0.0;(0)", "PT0M0M"])
+def test_spellings_that_can_not_be(pattern):
+    with pytest.raises(UsageError, match="format must be"):
+        spelling_of("real", pattern)
+
+
+@given(st.lists(st.floats(-1e6, 1e6), min_size=1, max_size=20), st.sampled_from([p for _, p, _ in SPELLED.values()]))
+def test_numbers_are_read_as_they_are_written(numbers, pattern):
+    spelling = spelling_of("real", pattern)
+    texts = spelling.write(pa.array(numbers))
+    again = spelling.parse(pa.chunked_array([texts]))
+    assert again.null_count == 0
+    assert spelling.write(again.combine_chunks()) == texts
+    unit = spelling_of("real", pattern).parse(pa.chunked_array([texts])).to_numpy()
+    np.testing.assert_allclose(
+        unit, numbers, rtol=0.06 if "e" in pattern.lower() else 0, atol=3.1e5 if "W" in pattern else 31
+    )
+
+
+@pytest.mark.parametrize(
+    ("content", "names", "dialect"),
+    [
+        pytest.param(
+            "Sales of 2024\nas of today, by me\n\n" + written(),
+            LINES[0],
+            "2 lines above the header",
+            marks=pytest.mark.situation("title lines above the header", "left out, said, and written again"),
+        ),
+        ("Sales of 2024,,,\n,,,\n" + written(), LINES[0], "2 lines above the header"),
+        ("Sales of 2024\n" + written(LINES[1:]), ["x0", "x1", "x2", "x3"], "no header, 1 line above the rows"),
+        pytest.param(
+            written([LINES[0], *([str(at), *line] for at, line in enumerate(LINES[1:]))]),
+            ["", *LINES[0]],
+            "",
+            marks=pytest.mark.situation("row names without a name, as R writes them", "a column more than names"),
+        ),
+        pytest.param(
+            "".join(f"{a:<8}{b:>5}{c:>9}  {d}\n" for a, b, c, d in LINES),
+            LINES[0],
+            "spaces",
+            marks=pytest.mark.situation("columns aligned by spaces", "found, said, and written so"),
+        ),
+        ("".join(f"  {a:<8}{b:>5}{c:>9}  {d}  \r\n" for a, b, c, d in LINES) + "   \r\n", LINES[0], "spaces"),
+        (
+            written(
+                [['"shop"', '"price"'], *([f'"{at}"', f'"a {line[0]}"', line[2]] for at, line in enumerate(LINES[1:]))],
+                " ",
+            ),
+            ["", "shop", "price"],
+            "spaces",
+        ),
+        ("full name\n" + "Ann Lee\nBo Li\nJo Po\n" * 20, ["full name"], ""),
+        ("when\n" + "".join(f"2024-01-{10 + at % 9} 10:0{at % 10}\n" for at in range(40)), ["when"], ""),
+        ("a,b\n" + "1,2\n3,4\n" * 20 + "\n", ["a", "b"], ""),
+    ],
+)
+def test_what_stands_around_a_table(tmp_path, content, names, dialect):
+    path = tmp_path / "a.csv"
+    path.write_bytes(content.encode())
+    reader = TableReader(path)
+    assert reader.csv.dialect.describe() == dialect
+    assert reader.names == tuple(names)
+    again, schema = fill(path)
+    assert again == content.encode()
+    assert len(dataset.open(path, schema)) == len(reader.read())
+
+
+def test_a_cell_is_filled_between_spaces(tmp_path):
+    lines = [f"{at % 5:>6} {'NA' if at == 3 else at % 7:>4} {at / 4:8.2f}" for at in range(40)]
+    path = tmp_path / "a.txt"
+    path.write_text("\n".join(["     a    b        c", *lines]) + "\n")
+    filled, _ = fill(path)
+    assert filled.decode() == path.read_text().replace("NA", "0")

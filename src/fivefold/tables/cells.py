@@ -14,6 +14,7 @@ import pyarrow.compute as pc
 from pyarrow import types as pt
 
 from fivefold.errors import DataError, ModelError
+from fivefold.tables.durations import find_durations
 from fivefold.tables.schema import Category, Column
 from fivefold.tables.spelling import Spelling, StampSpelling, find_numbers, find_stamps, spelling_of
 
@@ -169,7 +170,8 @@ def _as_spelled(array: pa.ChunkedArray, column: Column) -> pa.ChunkedArray:
     if column.kind == "datetime":
         spellings += find_stamps(distinct)
     elif column.kind in ("real", "integer"):
-        spellings += [found for found, _ in (find_numbers(distinct),) if found]
+        numbers, _ = find_numbers(distinct)
+        spellings += [found for found in (numbers, find_durations(distinct)) if found]
     for spelling in spellings:
         values = spelling.parse(texts)
         if values.null_count == array.null_count:

@@ -143,20 +143,26 @@ class CsvFile:
                     rows += n
 
     def _name(self, text: np.ndarray, records: Any) -> int:
-        """Take the names from the first record; where the rows begin."""
-        count = int(records.counts[0])
+        """Take the names from the first record after the titles; where the rows begin."""
+        at = min(self.dialect.titles, len(records.counts) - 1)
+        begins = np.append(records.begins, records.consumed)
+        cells = np.append(0, np.cumsum(records.counts))
+        count = int(records.counts[at])
         if not self.dialect.header:
-            self.names = self.names or tuple(f"x{at}" for at in range(count))
-            return 0
-        first = RecordBlock(text, records.starts[:count][None], records.ends[:count][None], records.begins[:1])
-        names = [first.column(at)[0].as_py() for at in range(count)]
-        unnamed = [at for at, name in enumerate(names) if not name]
-        for at in unnamed if len(unnamed) > 1 else ():
-            names[at] = f"unnamed: {at}"
+            self.names = self.names or tuple(f"x{column}" for column in range(count))
+            self.head = text[: begins[at]].tobytes() if at else b""
+            return int(begins[at]) if at else 0
+        own = slice(cells[at], cells[at + 1])
+        first = RecordBlock(text, records.starts[own][None], records.ends[own][None], records.begins[at : at + 1])
+        names = [first.column(column)[0].as_py() for column in range(count)]
+        if len(records.counts) > at + 1 and records.counts[at + 1] == count + 1 > 2:
+            names.insert(0, "")  # as R names rows
+        unnamed = [column for column, name in enumerate(names) if not name]
+        for column in unnamed if len(unnamed) > 1 else ():
+            names[column] = f"unnamed: {column}"
         self.names = tuple(names)
-        begin = int(records.begins[1]) if len(records.begins) > 1 else records.consumed
-        self.head = text[:begin].tobytes()
-        return begin
+        self.head = text[: begins[at + 1]].tobytes()
+        return int(begins[at + 1])
 
     def _decoded(self, decoder: codecs.IncrementalDecoder, data: bytes, last: bool, rows: int) -> str:
         try:

@@ -22,7 +22,8 @@ from fivefold.tables.records import cell_texts, scan
 
 Header = Literal["first", "none"]
 SAMPLE = 1 << 20  # bytes that are looked at
-_SEPARATORS = {"comma": ",", "semicolon": ";", "tab": "\t", "pipe": "|", "\\t": "\t"}
+_SEPARATORS = {"comma": ",", "semicolon": ";", "tab": "\t", "pipe": "|", "space": " ", "\\t": "\t"}
+_MOST_TITLES = 20
 _MARKS = {codecs.BOM_UTF8: "utf-8", codecs.BOM_UTF16_LE: "utf-16-le", codecs.BOM_UTF16_BE: "utf-16-be"}
 COMPRESSED = (".gz", ".bz2", ".xz", ".zst", ".zip")
 _FOREIGN = (
@@ -39,7 +40,10 @@ _FOREIGN = (
     (b"<html", "an HTML page"),
     (b"<?xml", "XML"),
 )
-_TYPED = re.compile(r"\s*(?:[^\w\s]?[+-]?\d[\d.,:/ T+-]*[Z%]?|[Tt]rue|TRUE|[Ff]alse|FALSE)\s*")
+_SPACED = 0.9  # share of the records that blanks must separate alike
+_TYPED = re.compile(
+    r"\s*(?:[^\w\s]{0,2}[+-]?\d[\d.,:/ T+-]*(?:[eE][+-]?\d+)?[Z%]?\)?|-?P[T\d][\dTHMS.]*|[Tt]rue|TRUE|[Ff]alse|FALSE)\s*"
+)
 
 
 @dataclass(frozen=True)
@@ -48,10 +52,11 @@ class Dialect:
 
     Attributes
     ----------
-    separator : of cells
+    separator : of cells; a blank stands for any number of them
     decimal : the mark that numbers most likely have
     encoding : as Python calls it
     header : whether the first record are names
+    titles : records before that, or before the first row, that are none of the table's
     comment : what starts a line that is none of the table's; empty if there are none
     mark : the byte order mark
     doubts : what may be meant otherwise
@@ -61,18 +66,21 @@ class Dialect:
     decimal: str = "."
     encoding: str = "utf-8"
     header: bool = True
+    titles: int = 0
     comment: str = ""
     mark: bytes = b""
     doubts: tuple[tuple[str, str], ...] = field(default=(), compare=False)
 
     def describe(self) -> str:
         """`semicolons, decimal comma, cp1252, no header, comments`; empty for what CSV usually is."""
-        names = {",": "", ";": "semicolons", "\t": "tabs", "|": "pipes"}
+        names = {",": "", ";": "semicolons", "\t": "tabs", "|": "pipes", " ": "spaces"}
         parts = [
             names.get(self.separator, f"separator {self.separator!r}"),
             "decimal comma" if self.decimal == "," else "",
             "" if self.encoding == "utf-8" else self.encoding,
             "" if self.header else "no header",
+            f"{self.titles} line{'s' * (self.titles > 1)} above the {'header' if self.header else 'rows'}"
+            * bool(self.titles),
             f"comments after {self.comment}" if self.comment else "",
         ]
         return ", ".join(part for part in parts if part)
@@ -108,12 +116,18 @@ def find_dialect(
     tab = re.search(r"\.tsv(\.\w+)?$", path.name.lower())
     given = _SEPARATORS.get(separator or "", separator) or ("\t" if tab and "\t" in text else "")
     found, comment = _find_separator(data, given, len(head) < SAMPLE)
-    records = _records(data, found, comment, 200)
+    lines = _records(data, found, comment, 200)
+    titles = _count_titles(lines, names)
+    records = lines[titles:]
     mark_of = decimal or _find_decimal(records, found)
     named, doubts = (header == "first", ()) if header else _has_header(records, names)
+    if titles:
+        doubts += ((f"its first lines, {', '.join(filter(None, lines[0]))[:40]!r} …, are left out: titles", ""),)
+    if found == " " and not given:
+        doubts += (("blanks are taken to separate its columns", "`separator` comma"),)
     if coding in ("cp1252", "latin-1") and encoding is None:
         doubts += ((f"its bytes are not UTF-8; they are read as {coding}", f"`encoding` {coding}"),)
-    return Dialect(found, mark_of, codecs.lookup(coding).name, named, comment, mark, doubts)
+    return Dialect(found, mark_of, codecs.lookup(coding).name, named, titles, comment, mark, doubts)
 
 
 def check_dialect(separator: str | None, decimal: str | None, encoding: str | None, header: str | None) -> None:
@@ -123,7 +137,9 @@ def check_dialect(separator: str | None, decimal: str | None, encoding: str | No
         and separator not in _SEPARATORS
         and (len(separator) != 1 or not separator.isascii() or separator in '"\r\n')
     ):
-        raise UsageError(f"`separator` must be one character, or tab, comma, semicolon or pipe; got {separator!r}")
+        raise UsageError(
+            f"`separator` must be one character, or tab, comma, semicolon, pipe or space; got {separator!r}"
+        )
     if decimal not in (None, ".", ","):
         raise UsageError(f"`decimal` must be . or , and got {decimal!r}")
     if header not in (None, "first", "none"):
@@ -174,18 +190,28 @@ def _find_encoding(path: Path, head: bytes) -> str:
 
 
 def _find_separator(text: np.ndarray, given: str, whole: bool) -> tuple[str, str]:
-    """The separator with which most records have as many cells as each other, more than one; and what starts comments."""
+    """The separator with which most records have as many cells as each other, more than one; and what starts comments.
+
+    Blanks are one only where there is no other, and where they separate nearly all records; see `_is_spaced`.
+    """
     best, found = (0.0, 0), (given or ",", "")
-    for separator in (given,) if given else (",", ";", "\t", "|"):
+    for separator in (given,) if given else (",", ";", "\t", "|", " "):
         counts, starts = _counts(text, separator, whole)
         if not len(counts):
             continue
         usual, times = Counter(counts.tolist()).most_common(1)[0]
         marked = (text[starts] == ord("#")) & (counts != usual)
         share = times / max(len(counts) - int(marked.sum()), 1)
-        if given or (usual > 1 and (round(share, 2), usual) > best):
+        unlikely = separator == " " and (best > (0.0, 0) or share < _SPACED or not _is_spaced(text, counts))
+        if given or (usual > 1 and not unlikely and (round(share, 2), usual) > best):
             best, found = (round(share, 2), usual), (separator, "#" if marked.any() else "")
     return found
+
+
+def _is_spaced(text: np.ndarray, counts: np.ndarray) -> bool:
+    """Whether blanks are between columns, not words: of three columns at least or aligned, the names too."""
+    usual = Counter(counts.tolist()).most_common(1)[0][0]
+    return usual - 1 <= counts[0] <= usual and counts[0] > 1 and (usual > 2 or b"  " in text.tobytes())
 
 
 def _counts(text: np.ndarray, separator: str, whole: bool) -> tuple[np.ndarray, np.ndarray]:
@@ -199,6 +225,30 @@ def _records(text: np.ndarray, separator: str, comment: str, most: int) -> list[
     ends = np.cumsum(records.counts)[:most]
     cells = cell_texts(text, records.starts[: ends[-1]], records.ends[: ends[-1]]).to_pylist() if len(ends) else []
     return [cells[end - count : end] for end, count in zip(ends, records.counts, strict=False)]
+
+
+def _count_titles(records: list[list[str]], names: tuple[str, ...]) -> int:
+    """How many records stand before the table: such as have fewer cells than the others, or but one that is not empty."""
+    usual = Counter(map(len, records)).most_common(1)[0][0] if records else 0
+    count = 0
+    for record in records[: _MOST_TITLES + 1]:
+        filled = sum(map(bool, map(str.strip, record)))
+        if len(record) >= usual and not (filled <= 1 and usual > 2):
+            break
+        count += 1
+    if (
+        count > _MOST_TITLES
+        or count == len(records)
+        or usual < 2
+        or any(set(names) <= set(r) for r in records[:count] if names)
+    ):
+        return 0
+    return count - _lacks_name(records[count - 1 :], usual) if count else 0
+
+
+def _lacks_name(records: list[list[str]], usual: int) -> bool:
+    """Whether the first record is the names of all columns but the first, as R writes them, and no title."""
+    return len(records[0]) == usual - 1 > 1 and all(records[0]) and not _has_header(records[1:], ())[0]
 
 
 def _find_decimal(records: list[list[str]], separator: str) -> str:

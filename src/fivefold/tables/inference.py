@@ -17,9 +17,11 @@ from fivefold.errors import DataError, UsageError
 from fivefold.findings import Doubt
 from fivefold.tables.cells import EXACT, blank, encode_column, is_number, is_text, object_types, plain
 from fivefold.tables.csv import CsvText
+from fivefold.tables.durations import DurationSpelling, find_durations
 from fivefold.tables.schema import MOST_CATEGORIES, Category, Column, Kind, TableSchema
 from fivefold.tables.spelling import (
     NumberSpelling,
+    Spelling,
     StampSpelling,
     find_numbers,
     find_stamps,
@@ -226,7 +228,8 @@ def _lone_words(texts: pa.ChunkedArray) -> tuple[str, ...]:
     known = [word for word in words.to_pylist() if _NOTHING.fullmatch(word.strip()) or not word.strip(_MARKS)]
     if not 1 <= len(words) <= max(len(known), 1) or len(others) < 2 or (not known and len(words[0].as_py()) < 3):
         return ()
-    return tuple(sorted(words.to_pylist())) if find_numbers(others)[0] or find_stamps(others) else ()
+    typed = find_numbers(others)[0] or find_stamps(others) or find_durations(others)
+    return tuple(sorted(words.to_pylist())) if typed else ()
 
 
 def _spelled(values: pa.ChunkedArray, asked: dict[str, Any], text: CsvText | None) -> tuple[Kind, str] | None:
@@ -235,7 +238,7 @@ def _spelled(values: pa.ChunkedArray, asked: dict[str, Any], text: CsvText | Non
     kind, pattern = asked.get("kind"), asked.get("format")
     if pattern is not None:
         stamp = "%" in pattern and not re.search("[0#]", pattern)
-        return ("datetime" if stamp else kind or _number_kind(NumberSpelling.of(pattern))), pattern
+        return ("datetime" if stamp else kind or _number_kind(spelling_of("real", pattern))), pattern
     if pt.is_integer(values.type):
         ends = pc.min_max(values).as_py()
         if kind in (None, "datetime") and _EARLIEST <= ends["min"] and ends["max"] <= _LATEST and len(texts) > 2:
@@ -244,12 +247,15 @@ def _spelled(values: pa.ChunkedArray, asked: dict[str, Any], text: CsvText | Non
     numbers, _ = find_numbers(texts, text.file.dialect.decimal if text else "")
     if numbers and not numbers.is_plain and kind in (None, "real", "integer"):
         return kind or _number_kind(numbers), str(numbers)
-    stamps = find_stamps(texts)
-    return ("datetime", stamps[0].pattern) if stamps and kind in (None, "datetime") else None
+    if kind in (None, "datetime") and (stamps := find_stamps(texts)):
+        return "datetime", stamps[0].pattern
+    durations = find_durations(texts) if kind in (None, "real", "integer") else None
+    return (kind or _number_kind(durations), durations.pattern) if durations else None
 
 
-def _number_kind(spelling: NumberSpelling) -> Kind:
-    return "real" if spelling.most else "integer"
+def _number_kind(spelling: Spelling) -> Kind:
+    whole = isinstance(spelling, NumberSpelling | DurationSpelling) and spelling.most == 0
+    return "integer" if whole else "real"
 
 
 def _suits(kind: Kind, spelling: str) -> bool:

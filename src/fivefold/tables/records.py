@@ -12,7 +12,7 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
-_QUOTE, _NEWLINE, _RETURN = ord('"'), ord("\n"), ord("\r")
+_QUOTE, _NEWLINE, _RETURN, _BLANK = ord('"'), ord("\n"), ord("\r"), ord(" ")
 
 
 @dataclass(frozen=True)
@@ -38,7 +38,7 @@ def scan(text: np.ndarray, separator: str, comment: str, *, blank: bool, last: b
     """The records of UTF-8 bytes `(n,)`: cells may be quoted by `"`, doubled within, and lines end in any usual way.
 
     Lines that start with `comment` are left out, and blank ones unless `blank`. If it is the `last` of the text, what has no
-    end of line is whole, too.
+    end of line is whole, too. A blank as the separator stands for any number of them, and those at the ends of lines for nothing.
     """
     most = 1 + sum(int(np.count_nonzero(text == mark)) for mark in (ord(separator), _NEWLINE, _RETURN))
     cells, records = np.empty((2, most), np.int64), np.empty((2, most), np.int64)
@@ -59,6 +59,10 @@ def _scan(
                 at += 1
         elif blank or (text[at] != _NEWLINE and text[at] != _RETURN):
             while True:
+                while separator == _BLANK and at < size and text[at] == _BLANK:
+                    at += 1
+                if separator == _BLANK and (at == size or text[at] == _NEWLINE or text[at] == _RETURN):
+                    break
                 cells[0, count] = at
                 if at < size and text[at] == _QUOTE:
                     at += 1

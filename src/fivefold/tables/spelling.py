@@ -1,13 +1,14 @@
 """How a column's numbers, dates and truth values are written as text: found, read, and written again.
 
-A spelling is a pattern: of numbers as in Unicode's number formats (`$#,##0.00`, `0.0#%`, `00000`), of dates and times as in
-`strftime` (`%d.%m.%Y`, `%H:%M`; `%-d` without a leading zero), of truth values their two words (`No|Yes`).
+A spelling is a pattern: of numbers as in Unicode's number formats (`$#,##0.00`, `0.0#%`, `00000`, `0.00E+00`; negative ones after
+a semicolon, if not with a minus before: `0.00;(0.00)`), of durations see `durations.py`, of dates and times as in `strftime`
+(`%d.%m.%Y`, `%H:%M`; `%-d` without a leading zero), of truth values their two words (`No|Yes`).
 """
 
 from __future__ import annotations
 
 import re
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 from typing import Any, Protocol
 
@@ -17,6 +18,7 @@ import pyarrow.compute as pc
 from pyarrow import types as pt
 
 from fivefold.errors import UsageError
+from fivefold.tables.durations import DurationSpelling, extracted
 
 _MARKS = (
     (".", ""),
@@ -29,7 +31,12 @@ _MARKS = (
     (".", "\xa0"),
     (",", "\xa0"),
 )
-_PATTERN = re.compile(r"([^\d#+\-.,]*)(\+?)(?:#([^\d#])##)?(0+|#)(?:([.,])(0*)(#*))?([^\d#]*)")
+_PATTERN = re.compile(r"([^\d#+\-.,]*)(\+?)(?:#([^\d#])##)?(0+|#)(?:([.,])(0*)(#*))?(?:([eE]\+?)(0+))?([^\d#]*)")
+_SIGNED = {
+    "-": "",
+    "()": r"^\s*\((.+)\)\s*$",
+    "_-": r"^\s*([^\s+-].*?)\s*-\s*$",
+}  # how negative numbers are written that are so
 _AFFIX = r"(?:[^\w\s.,'+-]{1,3}|[A-Z]{3}|)"  # a sign of a currency, its code, %
 _AFFIXED = re.compile(rf"(\s*)[+-]?({_AFFIX}\s?)[+-]?[\d.,](?:[\d.,' \xa0]*\d)?\.?(?:[eE][+-]?\d+)?(\s?{_AFFIX}\s*)")
 _FINEST = 9  # decimals that a spelling without marks is known by
@@ -66,6 +73,9 @@ class NumberSpelling:
     ----------
     digits : before the decimal mark, at least; 0 if a zero there is left out
     least, most : decimals
+    exponent : the letter before one, and + where it is written; empty if there are none
+    power : digits of the exponent, at least
+    negative : what is written of negative numbers: `-` before them, `_-` after them, `()` around them
     """
 
     prefix: str = ""
@@ -76,25 +86,34 @@ class NumberSpelling:
     least: int = 0
     most: int = 0
     suffix: str = ""
+    exponent: str = ""
+    power: int = 1
+    negative: str = "-"
 
     @classmethod
     def of(cls, pattern: str) -> NumberSpelling:
         """Raises `UsageError` if it is none."""
-        if not (met := _PATTERN.fullmatch(pattern)):
+        positive, _, other = pattern.partition(";")
+        negative = next((mark for mark in _SIGNED if other == _negative(positive, mark)), None)
+        if negative is None or not (met := _PATTERN.fullmatch(positive)):
             raise UsageError(f"a number's format must be one such as $#,##0.00, 0.0# or 00000, got {pattern!r}")
-        prefix, plus, group, digits, decimal, least, more, suffix = met.groups("")
+        prefix, plus, group, digits, decimal, least, more, exponent, power, suffix = met.groups("")
         places = len(least), len(least) + len(more)
-        return cls(prefix, bool(plus), group, digits.count("0"), decimal or ".", *places, suffix)
+        whole = prefix, bool(plus), group, digits.count("0"), decimal or "."
+        return cls(*whole, *places, suffix, exponent, len(power) or 1, negative)
 
     def __str__(self) -> str:
         whole = f"#{self.group}##0" if self.group else "0" * self.digits or "#"
         part = self.decimal + "0" * self.least + "#" * (self.most - self.least) if self.most else ""
-        return f"{self.prefix}{'+' * self.plus}{whole}{part}{self.suffix}"
+        power = self.exponent + "0" * self.power if self.exponent else ""
+        positive = f"{self.prefix}{'+' * self.plus}{whole}{part}{power}{self.suffix}"
+        return positive if self.negative == "-" else f"{positive};{_negative(positive, self.negative)}"
 
     @property
     def is_plain(self) -> bool:
         """Whether such numbers are read without a spelling."""
-        return not (self.prefix + self.suffix).strip() and not self.group and self.decimal == "."
+        marked = (self.prefix + self.suffix).strip() or self.group or self.negative != "-"
+        return not marked and self.decimal == "."
 
     def parse(self, texts: pa.ChunkedArray) -> pa.ChunkedArray:
         """Float64; see `Spelling`."""
@@ -110,7 +129,12 @@ class NumberSpelling:
     def write(self, values: pa.Array) -> pa.Array:
         """See `Spelling`."""
         numbers = np.asarray(values.cast(pa.float64()).fill_null(0.0))
-        texts = pa.array(np.char.mod(f"%.{self.most}f", np.abs(numbers)).tolist(), pa.large_string())
+        letter = "e" if self.exponent else "f"
+        texts = pa.array(np.char.mod(f"%.{self.most}{letter}", np.abs(numbers)).tolist(), pa.large_string())
+        powers = _text("")
+        if self.exponent:
+            powers = self._powers(pc.replace_substring_regex(texts, r"^.*e\+?", ""))
+            texts = pc.replace_substring_regex(texts, "e.*$", "")
         if self.most > self.least:
             texts = pc.replace_substring_regex(texts, rf"(\.\d{{{self.least}}}\d*?)0+$", r"\1")
             texts = pc.utf8_rtrim(texts, characters=".")
@@ -121,15 +145,39 @@ class NumberSpelling:
         texts = pc.replace_substring(texts, ".", ",") if self.decimal == "," else texts
         for _ in range(6 if self.group else 0):
             texts = pc.replace_substring_regex(texts, r"^(\d+)(\d{3})", rf"\1{self.group}\2")
-        signs = pa.array(np.where(numbers < 0, "-", "+" if self.plus else "").tolist(), pa.large_string())
+        written = self._signed(numbers, pc.binary_join_element_wise(texts, powers, _text("")))
+        return pc.if_else(values.is_valid(), written, _text(None))
+
+    def _powers(self, powers: pa.Array) -> pa.Array:
+        """Exponents such as `-05` as they are written here."""
+        counts = np.asarray(powers.cast(pa.int64()))
+        digits = pc.utf8_lpad(pa.array(np.abs(counts)).cast(pa.large_string()), self.power, "0")
+        signs = np.where(counts < 0, "-", self.exponent[1:]).tolist()
+        return pc.binary_join_element_wise(
+            _text(self.exponent[0]), pa.array(signs, pa.large_string()), digits, _text("")
+        )
+
+    def _signed(self, numbers: np.ndarray, texts: pa.Array) -> pa.Array:
+        """The texts of absolute numbers with sign, prefix and suffix."""
+        plus = "+" if self.plus else ""
+        below = (numbers < 0) & np.asarray(
+            pc.match_substring_regex(texts, "^[^eE]*[1-9]")
+        )  # what is rounded to 0 has no sign
+        before, after = {"-": ("-", ""), "_-": (plus, "-"), "()": ("(", ")")}[self.negative]
+        before, after = (
+            pa.array(np.where(below, *pair).tolist(), pa.large_string()) for pair in ((before, plus), (after, ""))
+        )
         mark = self.prefix.lstrip()
         blank = self.prefix[: len(self.prefix) - len(mark)]
-        parts = (_text(blank), signs, _text(mark), texts, _text(self.suffix), _text(""))
-        return pc.if_else(values.is_valid(), pc.binary_join_element_wise(*parts), _text(None))
+        return pc.binary_join_element_wise(
+            _text(blank), before, _text(mark), texts, _text(self.suffix), after, _text("")
+        )
 
     def bare(self, texts: pa.ChunkedArray) -> pa.ChunkedArray:
-        """Without what stands around them."""
+        """Without what stands around them, and a minus before negative ones."""
         bare = pc.utf8_trim_whitespace(texts)
+        if self.negative != "-":
+            bare = pc.replace_substring_regex(bare, _SIGNED[self.negative], r"-\1")
         if prefix := self.prefix.strip():
             bare = pc.replace_substring_regex(bare, rf"^([+-]?){re.escape(prefix)}\s*", r"\1")
         if suffix := self.suffix.strip():
@@ -138,7 +186,9 @@ class NumberSpelling:
 
     def measured(self, texts: pa.ChunkedArray) -> NumberSpelling:
         """With as many digits as these have that are written so, and only the marks that are met."""
-        bare, mark = self.bare(texts), re.escape(self.decimal)
+        whole = self.bare(texts)
+        powers, bare = _powers(whole), pc.replace_substring_regex(whole, "[eE].*$", "")
+        mark = re.escape(self.decimal)
         digits = pc.replace_substring_regex(bare, rf"^[+-]|{mark}.*", "")
         widths = pc.utf8_length(digits).to_numpy()
         places = pc.utf8_length(pc.replace_substring_regex(bare, rf"^[^{mark}]*{mark}?", "")).to_numpy()
@@ -146,16 +196,33 @@ class NumberSpelling:
         signed = pc.match_substring_regex(bare, r"^\+")
         every = pc.all(pc.or_(signed, pc.match_substring_regex(bare, "^-"))).as_py()
         grouped = self.group and pc.any(pc.match_substring(bare, self.group)).as_py()
-        return NumberSpelling(
-            self.prefix,
-            bool(every and pc.any(signed).as_py()),
-            self.group if grouped else "",
-            int(widths.min()) if zeros else min(int(widths.min()), 1),
-            self.decimal,
-            int(places.min()),
-            int(places.max()),
-            self.suffix,
+        return replace(
+            self,
+            plus=bool(every and pc.any(signed).as_py()),
+            group=self.group if grouped else "",
+            digits=int(widths.min()) if zeros else min(int(widths.min()), 1),
+            least=int(places.min()),
+            most=int((places + widths).max()) - 1 if powers else int(places.max()),
+            exponent=powers[0] if powers else "",
+            power=powers[1] if powers else 1,
         )
+
+
+def _negative(pattern: str, mark: str) -> str:
+    """The pattern of negative numbers, if they are not written with a minus before."""
+    return {"-": "", "_-": f"{pattern}-", "()": f"({pattern})"}[mark]
+
+
+def _powers(texts: pa.ChunkedArray) -> tuple[str, int] | None:
+    """The letter before exponents, with a + where it is written, and how many digits they have; None if not all have one."""
+    parts = extracted(texts, r"(?P<letter>[eE])(?P<sign>[+-]?)(?P<power>\d+)$")
+    if parts.null_count or not len(parts):
+        return None
+    letter, sign, power = (pc.struct_field(parts, at) for at in range(3))
+    widths = pc.min_max(pc.utf8_length(power)).as_py()
+    plus = pc.any(pc.equal(sign, "+")).as_py()
+    padded = pc.any(pc.match_substring_regex(power, "^0.")).as_py()
+    return letter[0].as_py() + "+" * plus, widths["min"] if padded else 1
 
 
 @dataclass(frozen=True)
@@ -214,8 +281,7 @@ class StampSpelling:
             width = _WIDTHS.get(met[2], r"\d{1,2}" if met[1] else r"\d{2}")
             regex += re.escape(self.pattern[at : met.start()]) + rf"(?P<{met[2]}>{width})"
             at = met.end()
-        found = pc.extract_regex(pc.utf8_trim_whitespace(texts), f"^{regex}{re.escape(self.pattern[at:])}$")
-        found = found.combine_chunks() if isinstance(found, pa.ChunkedArray) else found
+        found = extracted(pc.utf8_trim_whitespace(texts), f"^{regex}{re.escape(self.pattern[at:])}$")
         valid = np.asarray(found.is_valid())
         texts_of = {field.name: pc.struct_field(found, number) for number, field in enumerate(found.type)}
         for name in texts_of.keys() & {"b", "B"}:
@@ -308,7 +374,9 @@ def spelling_of(kind: str, pattern: str) -> Spelling:
     """The spelling of a column of this kind; raises `UsageError` if the pattern is none."""
     if kind == "datetime":
         return StampSpelling(pattern)
-    return WordSpelling(pattern) if kind == "boolean" else NumberSpelling.of(pattern)
+    if kind == "boolean":
+        return WordSpelling(pattern)
+    return DurationSpelling(pattern) if DurationSpelling.is_pattern(pattern) else NumberSpelling.of(pattern)
 
 
 def find_numbers(texts: pa.ChunkedArray, decimal: str = "") -> tuple[NumberSpelling | None, bool]:
@@ -316,6 +384,11 @@ def find_numbers(texts: pa.ChunkedArray, decimal: str = "") -> tuple[NumberSpell
 
     `decimal` is the mark to believe in where both can be.
     """
+    negative = next(
+        (mark for mark, form in _SIGNED.items() if form and pc.any(pc.match_substring_regex(texts, form)).as_py()), "-"
+    )
+    if negative != "-":
+        texts = pc.replace_substring_regex(texts, _SIGNED[negative], r"-\1")
     if not len(texts) or not (met := _AFFIXED.fullmatch(texts[0].as_py())):
         return None, False
     prefix, suffix = met[1] + met[2], met[3]
@@ -325,7 +398,7 @@ def find_numbers(texts: pa.ChunkedArray, decimal: str = "") -> tuple[NumberSpell
     for mark, group in _MARKS:
         spelling = NumberSpelling(prefix, group=group, decimal=mark, suffix=suffix)
         if spelling.parse(texts).null_count == 0:
-            found.append(spelling.measured(texts))
+            found.append(replace(spelling.measured(texts), negative=negative))
     if not found:
         return None, False
     doubtful = found[0].most + bool(found[0].group) > 0 and len({spelling.decimal for spelling in found}) > 1
@@ -374,9 +447,8 @@ def spelling_of_typed(texts: pa.ChunkedArray, kind: pa.DataType) -> str:
         found = stamps[0].pattern if stamps else ""
     else:
         found, _ = find_numbers(texts)
-        exact = (
-            found is not None and found.most <= _FINEST and not pc.any(pc.match_substring_regex(texts, "[eE]")).as_py()
-        )
+        powers = pc.any(pc.match_substring_regex(texts, "[eE]")).as_py()
+        exact = found is not None and (found.exponent or (found.most <= _FINEST and not powers))
         found = str(found) if exact else ""
     return "" if found in _PLAIN else found
 
