@@ -4,8 +4,6 @@ from __future__ import annotations
 
 import dataclasses
 import math
-import tempfile
-from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -40,8 +38,7 @@ def measure(model: FittedModel, test: Items, train: Items) -> dict[str, Any]:
     cut = [round(_TRAIN * picture.shape[1]) for picture in pictures]
     left = make_items(np.concatenate([_patches(p[:, :x]) for p, x in zip(pictures, cut, strict=True)]))
     right = make_items(np.concatenate([_patches(p[:, x:]) for p, x in zip(pictures, cut, strict=True)]), left.schema)
-    with tempfile.TemporaryDirectory() as folder:
-        fitted = fit_items(left, configure(**SETTINGS), Path(folder))
+    fitted = fit_items(left, configure(**SETTINGS))
     alone = dataclasses.replace(fitted, context=None)
     material = Material(fitted, right, left)
     noisy, holey = material.noisy(add_gaussian, _LEVEL, "noise"), material.holey(hide_at_random, _HIDDEN, "holes")

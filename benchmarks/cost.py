@@ -43,5 +43,4 @@ def measure(model: FittedModel, test: Items, train: Items) -> dict[str, Any]:
 
 
 def _fit(train: Items, config: FitConfig) -> FittedModel:
-    with tempfile.TemporaryDirectory() as folder:
-        return train_networks(train, config, Path(folder))
+    return train_networks(train, config)

@@ -104,7 +104,7 @@ def test_dialects(tmp_path, name, content, dialect):
     path = tmp_path / name
     path.write_bytes(content)
     reader = TableReader(path)
-    assert reader.csv.dialect.describe() == dialect
+    assert reader.origin.dialect.describe() == dialect
     table = reader.read()
     assert len(table) == 40
     assert reader.names == (("x0", "x1", "x2", "x3") if dialect == "no header" else ("shop", "qty", "price", "day"))
@@ -135,7 +135,7 @@ def test_compressed(tmp_path, ending):
     fill(path)
     filled = tmp_path / f"filled.csv.{ending}"
     plain = tmp_path / "plain.csv"
-    with TableReader(filled).csv.path.open("rb") as file:
+    with TableReader(filled).origin.path.open("rb") as file:
         assert not file.read().startswith(b"shop")
     plain.write_bytes(written().encode())
     assert TableReader(filled).read().arrow == TableReader(plain).read().arrow
@@ -349,7 +349,7 @@ def test_untouched_cells_come_back_byte_for_byte(tmp_path_factory, rows, separat
     parts = list(reader)
     assert sum(len(part) for part in parts) == len(rows)
     schema = infer_table_schema(Table.of(pa.table({"k": ["0", "1", "2"]})))
-    with TableOutput(path.with_name("b.csv")).writer(reader.csv) as write:
+    with TableOutput(path.with_name("b.csv")).writer(reader.origin) as write:
         for part in parts:
             write(part.spliced(schema, np.zeros((len(part), 1)), np.zeros((len(part), 1), bool)))
     assert path.with_name("b.csv").read_bytes() == content
@@ -553,7 +553,7 @@ def test_what_stands_around_a_table(tmp_path, content, names, dialect):
     path = tmp_path / "a.csv"
     path.write_bytes(content.encode())
     reader = TableReader(path)
-    assert reader.csv.dialect.describe() == dialect
+    assert reader.origin.dialect.describe() == dialect
     assert reader.names == tuple(names)
     again, schema = fill(path)
     assert again == content.encode()

@@ -41,6 +41,7 @@ READING: dict[str, tuple[Any, typer.models.OptionInfo]] = {
     "decimal": (str, typer.Option(metavar="MARK", help=f"{_TEXT} . or , where numbers may have either. {_FOUND}")),
     "encoding": (str, typer.Option(help=f"{_TEXT} such as utf-8, cp1252. {_FOUND}")),
     "header": (str, typer.Option(help=f"{_TEXT} first, if the first row are names, or none. {_FOUND}")),
+    "sheet": (str, typer.Option(metavar="NAME", help="Of a workbook: which sheet. [default: the first that has rows]")),
     "missing": (
         list[str],
         typer.Option(metavar="COLUMN=VALUE|…", help="What stands for missing, such as price=-999|?."),

@@ -23,6 +23,7 @@ from fivefold.tables.csv import CsvFile
 from fivefold.tables.files import TableOutput, TableReader, Write, is_foreign, is_table_path
 from fivefold.tables.inference import as_texts, find_doubts, infer_table_schema, merge_overrides
 from fivefold.tables.schema import TableSchema
+from fivefold.tables.sheets import Sheet
 from fivefold.tables.table import Table, as_items, as_native, decode_rows, laid_out
 
 TEST_SETS: dict[str, str] = {}
@@ -61,11 +62,12 @@ def open(
     Parameters
     ----------
     source : a pandas or polars DataFrame, a pyarrow Table, an array `(n, d)` of numbers or objects, a list of rows, a dict of
-        columns; a `.csv`, `.tsv`, `.txt` (compressed or not), `.parquet`, `.arrow`, `.feather` file, or a `.npy` file of an
-        array `(n, d)`
+        columns; a `.csv`, `.tsv`, `.txt` (compressed or not), `.parquet`, `.arrow`, `.feather`, `.xlsx` or `.xls` file, or a
+        `.npy` file of an array `(n, d)`
     overrides : see `infer_table_schema`
     missing : by column, values that stand for missing
-    dialect : `separator`, `decimal`, `encoding`, `header` (first, none) of files of text; by default found
+    dialect : `separator`, `decimal`, `encoding`, `header` (first, none) of files of text, `sheet` and `header` of workbooks; by
+        default found
 
     Raises
     ------
@@ -140,8 +142,7 @@ class TableSet(IndependentItems):
     def check(self) -> Check:
         """See `Dataset`."""
         rows = self.rows if isinstance(self.rows, Table) else next(iter(self.rows))
-        dialect = rows.text.file.dialect.describe() if rows.text else ""
-        summary = self.summary + (f"; {dialect}" if dialect else "")
+        summary = self.summary + (f"; {rows.how}" if rows.how else "")
         return Check(summary, self.schema.findings(), find_doubts(rows, self.schema))
 
     def blocks(self, doing: str) -> Iterator[Block]:
@@ -169,11 +170,13 @@ class TableSet(IndependentItems):
             return None
         convert = _changes if role == "changes" else Table.replace if replace else Table.beside
         if self.places:
-            output, text = self.places[role], self.rows.csv if isinstance(self.rows, TableReader) else None
-            if text and output.is_text and convert is Table.replace:
-                if output.continues(text):
-                    return _PartCollector(self.schema, Table.spliced, output, text=text)
-                convert = Table.written
+            output, origin = self.places[role], self.rows.origin if isinstance(self.rows, TableReader) else None
+            if origin and convert is Table.replace:
+                if output.continues(origin):
+                    changed = Table.revised if isinstance(origin, Sheet) else Table.spliced
+                    return _PartCollector(self.schema, changed, output, origin=origin)
+                if isinstance(origin, CsvFile) and output.is_text:
+                    convert = Table.written
             return _PartCollector(self.schema, convert, output)
         if isinstance(self.rows, TableReader) or role == "changes":
             return _PartCollector(self.schema, convert, None, self.form)
@@ -229,16 +232,16 @@ class _PartCollector(Collector):
         convert: Callable[..., Any],
         output: TableOutput | None,
         form: Form = "arrow",
-        text: CsvFile | None = None,
+        origin: CsvFile | Sheet | None = None,
     ) -> None:
-        self._schema, self._convert, self._output, self._form, self._text = schema, convert, output, form, text
+        self._schema, self._convert, self._output, self._form, self._origin = schema, convert, output, form, origin
         self._tables: list[pa.Table] = []
         self._write: Write = self._tables.append
         self._stack = ExitStack()
 
     def __enter__(self) -> Self:
         if self._output is not None:
-            self._write = self._stack.enter_context(self._output.writer(self._text))
+            self._write = self._stack.enter_context(self._output.writer(self._origin))
         return self
 
     def __exit__(self, *error: Any) -> None:
@@ -247,7 +250,7 @@ class _PartCollector(Collector):
     def _put(self, block: Block, values: np.ndarray, where: np.ndarray) -> int:
         cells = values[:, 0] if values.shape[3] > 1 else values[:, 0, :, 0]
         table = self._convert(block.place, self._schema, cells, where[:, 0, :, 0])
-        self._write(table if isinstance(table, pa.Table | bytes) else Table.of(table).arrow)
+        self._write(table if isinstance(table, pa.Table | bytes | dict) else Table.of(table).arrow)
         return int(where.sum())
 
     def result(self) -> Any:
@@ -284,7 +287,7 @@ def open_rows(
     """
     text = isinstance(source, str | Path) and Path(source).suffix.lower() != ".npy"
     if not text and (given := [name for name, value in dialect.items() if value is not None]):
-        raise UsageError(f"`{given[0]}` goes with files of text")
+        raise UsageError(f"`{given[0]}` goes with {'workbooks' if given[0] == 'sheet' else 'files of text'}")
     if isinstance(source, str | Path):
         if Path(source).suffix.lower() == ".npy":
             return Table.of(read_npy(Path(source)), str(source)), "numpy"

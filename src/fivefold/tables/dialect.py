@@ -117,10 +117,10 @@ def find_dialect(
     given = _SEPARATORS.get(separator or "", separator) or ("\t" if tab and "\t" in text else "")
     found, comment = _find_separator(data, given, len(head) < SAMPLE)
     lines = _records(data, found, comment, 200)
-    titles = _count_titles(lines, names)
+    titles = count_titles(lines, names)
     records = lines[titles:]
     mark_of = decimal or _find_decimal(records, found)
-    named, doubts = (header == "first", ()) if header else _has_header(records, names)
+    named, doubts = (header == "first", ()) if header else has_header(records, names)
     if titles:
         doubts += ((f"its first lines, {', '.join(filter(None, lines[0]))[:40]!r} …, are left out: titles", ""),)
     if found == " " and not given:
@@ -227,7 +227,7 @@ def _records(text: np.ndarray, separator: str, comment: str, most: int) -> list[
     return [cells[end - count : end] for end, count in zip(ends, records.counts, strict=False)]
 
 
-def _count_titles(records: list[list[str]], names: tuple[str, ...]) -> int:
+def count_titles(records: list[list[str]], names: tuple[str, ...]) -> int:
     """How many records stand before the table: such as have fewer cells than the others, or but one that is not empty."""
     usual = Counter(map(len, records)).most_common(1)[0][0] if records else 0
     count = 0
@@ -248,7 +248,7 @@ def _count_titles(records: list[list[str]], names: tuple[str, ...]) -> int:
 
 def _lacks_name(records: list[list[str]], usual: int) -> bool:
     """Whether the first record is the names of all columns but the first, as R writes them, and no title."""
-    return len(records[0]) == usual - 1 > 1 and all(records[0]) and not _has_header(records[1:], ())[0]
+    return len(records[0]) == usual - 1 > 1 and all(records[0]) and not has_header(records[1:], ())[0]
 
 
 def _find_decimal(records: list[list[str]], separator: str) -> str:
@@ -258,7 +258,7 @@ def _find_decimal(records: list[list[str]], separator: str) -> str:
     return "," if separator != "," and commas > points else "."
 
 
-def _has_header(records: list[list[str]], names: tuple[str, ...]) -> tuple[bool, tuple[tuple[str, str], ...]]:
+def has_header(records: list[list[str]], names: tuple[str, ...]) -> tuple[bool, tuple[tuple[str, str], ...]]:
     """Whether the first record are names; with the doubt about it."""
     if not records or (names and set(names) <= set(records[0])):
         return True, ()

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import ExitStack, contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, BinaryIO
 
@@ -19,18 +19,20 @@ from fivefold.errors import DataError, UsageError
 from fivefold.tables.csv import CsvFile, CsvText, write_csv
 from fivefold.tables.dialect import COMPRESSED, compressed
 from fivefold.tables.schema import TableSchema
+from fivefold.tables.sheets import WORKBOOKS, WRITTEN, Sheet, write_workbook
 from fivefold.tables.table import Table, decode_rows
 
 COLUMNAR = (".parquet", ".arrow", ".feather")
-TABLE_ENDINGS = (*(text + end for text in (".csv", ".tsv", ".txt") for end in ("", *COMPRESSED)), *COLUMNAR)
+OUTPUT_ENDINGS = (*(text + end for text in (".csv", ".tsv", ".txt") for end in ("", *COMPRESSED)), *COLUMNAR, WRITTEN)
+TABLE_ENDINGS = (*OUTPUT_ENDINGS, *WORKBOOKS)
 Write = Callable[[Any], object]
 
 
-_ENDINGS = f".csv, .tsv or .txt (also {', '.join(COMPRESSED)}), .parquet, .arrow or .feather"
+_ENDINGS = f".csv, .tsv or .txt (also {', '.join(COMPRESSED)}), .parquet, .arrow, .feather or .xlsx"
 
 
 _FOREIGN = {
-    **dict.fromkeys((".xlsx", ".xls", ".xlsm", ".xlsb", ".ods"), "a spreadsheet"),
+    **dict.fromkeys((".xlsb", ".ods"), "a spreadsheet"),
     **dict.fromkeys((".json", ".jsonl", ".ndjson"), "JSON"),
     **dict.fromkeys((".sqlite", ".db", ".sql"), "a database"),
     **dict.fromkeys((".sav", ".dta", ".sas7bdat", ".rds", ".rdata"), "a file of a statistics package"),
@@ -59,7 +61,7 @@ class TableOutput:
     def at(cls, path: str | Path, force: bool = False, flag: str = "output") -> TableOutput:
         """Raises `UsageError`, which names `flag`, if `path` exists (without `force`) or can't be written by its ending."""
         path = Path(path)
-        if not is_table_path(path):
+        if not path.name.lower().endswith(OUTPUT_ENDINGS):
             raise UsageError(f"`{flag}` must be {_ENDINGS}; got {path}")
         check_free(path, force)
         if path.is_dir():
@@ -79,17 +81,19 @@ class TableOutput:
     @property
     def is_text(self) -> bool:
         """Whether what is written there is text."""
-        return self.path.suffix.lower() not in COLUMNAR
+        return self.path.suffix.lower() not in (*COLUMNAR, WRITTEN)
 
-    def continues(self, text: CsvFile) -> bool:
-        """Whether a table that was read from this can be written as text of the same dialect."""
-        return _separator(self.path) == "," or text.dialect.separator == "\t"
+    def continues(self, source: CsvFile | Sheet) -> bool:
+        """Whether a table that was read from this can be written in the same dialect, or as the same workbook."""
+        if isinstance(source, Sheet):
+            return self.path.suffix.lower() == source.path.suffix.lower() == WRITTEN
+        return self.is_text and (_separator(self.path) == "," or source.dialect.separator == "\t")
 
     @contextmanager
-    def writer(self, text: CsvFile | None = None) -> Iterator[Write]:
+    def writer(self, source: CsvFile | Sheet | None = None) -> Iterator[Write]:
         """A function that takes tables, to stand one below the other; the first one's types and metadata hold for all.
 
-        With `text` it takes rows of that file, UTF-8.
+        With a `source` that is text it takes rows of that file, UTF-8; with a sheet its new cells.
 
         Raises `DataError` if there are none, or they don't fit each other or the kind of file.
         """
@@ -99,8 +103,10 @@ class TableOutput:
 
             def add(rows: Any) -> None:
                 nonlocal first, write
-                if write is None and text is not None:
-                    write = self._open_text(file, text, stack)
+                if write is None and source is not None:
+                    write = (
+                        source.edit(file, stack) if isinstance(source, Sheet) else self._open_text(file, source, stack)
+                    )
                 elif write is None:
                     first, write = rows.schema, self._open(file, rows.schema, stack)
                 write(rows if first is None else self._fit(rows, first))
@@ -114,6 +120,8 @@ class TableOutput:
         if ending == ".parquet":
             parquet: Write = stack.enter_context(pq.ParquetWriter(file, schema)).write_table
             return parquet
+        if ending == WRITTEN:
+            return write_workbook(file, self.path, schema.names, stack)
         if ending in (".arrow", ".feather"):
             write: Write = stack.enter_context(pa.ipc.new_file(file, schema)).write_table
             return _as_one(write, stack) if any(pt.is_dictionary(field.type) for field in schema) else write
@@ -162,7 +170,7 @@ class TableReader:
     path
     names : of its columns
     rows : how many there are, if that is known without reading them, or once all have been read
-    csv : the file, if it is text
+    origin : the file, if it is text, or the sheet that is read
     """
 
     def __init__(
@@ -177,13 +185,13 @@ class TableReader:
             raise DataError(f"{path}: {'is a folder' if self.path.is_dir() else 'no such file'}")
         if self.path.stat().st_size == 0:
             raise DataError(f"{path}: is empty")
-        columnar = self.path.suffix.lower() in COLUMNAR
-        if columnar and (given := [name for name, value in reading.items() if value and name != "texts"]):
-            raise UsageError(f"`{given[0]}` goes with tables that are text, not with {path}")
-        self.csv = None if columnar else CsvFile(self.path, schema, **reading)
+        given = {name: value for name, value in reading.items() if value}
+        self.origin = _open_origin(self.path, schema, given)
         self.rows: int | None = None
-        if self.csv:
-            self.names = self.csv.names
+        if isinstance(self.origin, CsvFile):
+            self.names = self.origin.names
+        elif isinstance(self.origin, Sheet):
+            self.names, self.rows = tuple(self.origin.table.column_names), self.origin.table.num_rows
         else:
             with _errors(self.path), _columnar(self.path, batch_rows) as (found, self.rows, _):
                 self.names = tuple(found.names)
@@ -192,7 +200,7 @@ class TableReader:
 
     def __iter__(self) -> Iterator[Table]:
         first = 0
-        for part, text in self.csv.blocks(self.batch_rows) if self.csv else self._batches():
+        for part, text in self.origin.blocks(self.batch_rows) if isinstance(self.origin, CsvFile) else self._batches():
             yield self._checked(part, first, text)
             first += part.num_rows
         if first == 0:
@@ -206,9 +214,11 @@ class TableReader:
 
     def read(self) -> Table:
         """The whole file."""
-        if self.csv:
-            table, text = self.csv.read()
+        if isinstance(self.origin, CsvFile):
+            table, text = self.origin.read()
             return self._checked(table, text=text)
+        if isinstance(self.origin, Sheet):
+            return self._checked(self.origin.table)
         with _errors(self.path), _columnar(self.path, self.batch_rows) as (schema, _, batches):
             return self._checked(pa.Table.from_batches(batches, schema))
 
@@ -216,11 +226,40 @@ class TableReader:
         """Rows of the file from number `first` on; raises `DataError` if there are none."""
         if table.num_rows == 0:
             raise DataError(f"{self.path}: has no rows")
-        return Table.of(table, str(self.path), first, text)
+        return replace(Table.of(table, str(self.path), first, text), **self._found())
+
+    def _found(self) -> dict[str, Any]:
+        """How the file is read, and what may be meant otherwise."""
+        if self.origin is None:
+            return {}
+        found = self.origin.dialect if isinstance(self.origin, CsvFile) else self.origin
+        return {"how": found.describe(), "doubts": found.doubts}
 
     def _batches(self) -> Iterator[tuple[pa.Table, None]]:
+        if isinstance(self.origin, Sheet):
+            table = self.origin.table
+            yield from ((table.slice(at, self.batch_rows), None) for at in range(0, table.num_rows, self.batch_rows))
+            return
         with _errors(self.path), _columnar(self.path, self.batch_rows) as (schema, _, batches):
             yield from ((part, None) for part in _regroup(batches, schema, self.batch_rows))
+
+
+def _open_origin(path: Path, schema: TableSchema | None, given: dict[str, Any]) -> CsvFile | Sheet | None:
+    """The text or the sheet in a file, read as is `given`; None for columnar files.
+
+    Raises `UsageError` for what is given and does not go with the file.
+    """
+    ending = path.suffix.lower()
+    takes = {"sheet", "header"} if ending in WORKBOOKS else set() if ending in COLUMNAR else given.keys() - {"sheet"}
+    if refused := sorted(given.keys() - takes - {"texts"}):
+        kind = "workbooks" if refused[0] == "sheet" else "tables that are text"
+        raise UsageError(f"`{refused[0]}` goes with {kind}, not with {path}")
+    if ending in COLUMNAR:
+        return None
+    if ending not in WORKBOOKS:
+        return CsvFile(path, schema, **given)
+    names = () if schema is None else schema.names
+    return Sheet.read(path, names, **{name: value for name, value in given.items() if name != "texts"})
 
 
 @contextmanager

@@ -96,7 +96,7 @@ def as_texts(overrides: Mapping[str, Any] | None) -> frozenset[str]:
 
 def find_doubts(table: Table, schema: TableSchema) -> list[Doubt]:
     """What in a table may be meant otherwise than `schema` takes it, from all of its columns; those not modelled last."""
-    doubts = [Doubt(table.source, *doubt) for doubt in (table.text.file.dialect.doubts if table.text else ())]
+    doubts = [Doubt(table.source, *doubt) for doubt in table.doubts]
     for column, at in zip(schema.columns, table.places(schema), strict=True):
         place = f"column {column.name!r}"
         values = table.arrow.column(at)

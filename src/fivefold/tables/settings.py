@@ -44,7 +44,7 @@ class TableConfig(ModalityConfig):
 
 WORDS = Words("row", "rows", "cell", "cells")
 CONFIG = TableConfig
-DIALECT = frozenset({"separator", "decimal", "encoding", "header"})
+DIALECT = frozenset({"separator", "decimal", "encoding", "header", "sheet"})
 READING = DIALECT | {"missing", "schema"}
 OPTIONS: dict[str, frozenset[str]] = {
     "check": READING,

@@ -23,12 +23,14 @@ from fivefold.tables.cells import (
     can_hold,
     decode_column,
     encode_column,
+    is_text,
     object_types,
     objects,
     plain,
 )
 from fivefold.tables.csv import CsvText
 from fivefold.tables.schema import Column, TableSchema
+from fivefold.tables.sheets import Changes
 
 TableKind = Literal["pandas", "polars", "arrow", "numpy"]
 _LAYOUT_ROWS, _MOST_LAYOUT = 100, 1 << 28
@@ -46,6 +48,8 @@ class Table:
     source : what to call it in messages
     first : number of its first row in messages
     text : what it was read from, if that is text
+    how : how its file was read, in words
+    doubts : what in that may be meant otherwise, and the parameter that settles it
     """
 
     native: Any
@@ -54,6 +58,8 @@ class Table:
     source: str = "table"
     first: int = 0
     text: CsvText | None = None
+    how: str = ""
+    doubts: tuple[tuple[str, str], ...] = ()
 
     @classmethod
     def of(cls, data: Any, source: str = "table", first: int = 0, text: CsvText | None = None) -> Table:
@@ -132,6 +138,16 @@ class Table:
         for at, (rows, texts) in new.items():
             columns[at] = pc.replace_with_mask(columns[at], pa.array(rows), texts)
         return pa.table(columns, list(self.names))
+
+    def revised(self, schema: TableSchema, cells: np.ndarray, where: np.ndarray) -> Changes:
+        """Like `replace`, as the new cells alone; numbers also where columns are text for what else is among them."""
+        types = self.arrow.schema.types
+        for column, at in zip(schema.columns, self.places(schema), strict=True):
+            plain_number = column.kind in ("real", "integer") and not column.spelling
+            if pt.is_null(types[at]) or (is_text(types[at]) and plain_number):
+                types[at] = arrow_type(column.dtype)
+        new = self._replacements(schema, cells, where, types)
+        return {at: (np.flatnonzero(rows) + self.first, values) for at, (rows, values) in new.items()}
 
     def spelled(self, schema: TableSchema) -> TableSchema:
         """The schema with columns spelled as they are in this table's text."""

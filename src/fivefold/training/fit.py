@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import dataclasses
-import tempfile
 import zlib
 from collections.abc import Iterator, Mapping
 from pathlib import Path
@@ -80,10 +79,8 @@ def fit(
     test = modality.data.TEST_SETS.get(items.source) if test is None else test
     alike = _alike(modality, reading) if isinstance(test, str | Path) else {}
     test_items = None if test is None else open_data(test, items.schema, **alike).all_items()
-    with tempfile.TemporaryDirectory() as folder:
-        place = Path(folder) if workdir is None else workdir
-        how: dict[str, Any] = {"resume": resume, "logger": logger, "verdicts": verdicts}
-        model = fit_items(items, config, place, test_items, accelerator, **how)
+    how: dict[str, Any] = {"resume": resume, "logger": logger, "verdicts": verdicts}
+    model = fit_items(items, config, workdir, test_items, accelerator, **how)
     about = {name: getattr(dataset, name, None) for name in ("form", "layout")}
     model.record["data"] |= {name: value for name, value in about.items() if value is not None}
     return model
@@ -112,7 +109,7 @@ def _alike(modality: Modality, reading: Mapping[str, Any]) -> dict[str, Any]:
 def fit_items(
     items: Items,
     config: FitConfig,
-    workdir: Path,
+    workdir: Path | None = None,
     test: Items | None = None,
     accelerator: str = "auto",
     *,
@@ -154,8 +151,7 @@ def _compare_with_all(
     scores = [] if seen else [normality.calibration]
     for fold in np.array_split(order, min(folds - 1, len(order))):
         split = np.setdiff1d(everything, fold), np.sort(fold)
-        with tempfile.TemporaryDirectory() as folder:
-            other = train_networks(items, config, Path(folder), accelerator, split=split)
+        other = train_networks(items, config, None, accelerator, split=split)
         room.calibrate(other, items, *split)
         assert other.normality is not None
         scores.append(other.normality.score(modality_of(items.schema).jobs.statistics(other, items.select(split[1]))))
@@ -165,7 +161,7 @@ def _compare_with_all(
 def train_networks(
     items: Items,
     config: FitConfig,
-    workdir: Path,
+    workdir: Path | None = None,
     accelerator: str = "auto",
     *,
     resume: bool = False,

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import logging
 import signal
+import time
 import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -28,24 +29,29 @@ from fivefold.progress import Bar, progress_bar
 from fivefold.training.module import Batch, VAETraining
 from fivefold.training.recipe import STATE_FILE
 
+_BETWEEN_SAVES = 9.0  # times what the last one took
+
 
 def train(
     module: VAETraining,
     train_loader: DataLoader[Batch],
     held_out_loader: DataLoader[Batch] | None,
-    workdir: Path,
+    workdir: Path | None,
     accelerator: str,
     *,
     resume: bool,
     logger: LoggerName | None,
 ) -> torch.device:
     """Run a training, or go on with the one whose state is in `workdir`; returns the device that it ran on."""
-    state = workdir / STATE_FILE
-    if resume and not state.exists():
+    if workdir is None and (resume or logger):
+        raise UsageError(f"`{'resume' if resume else 'logger'}` needs a `workdir`")
+    state = None if workdir is None else workdir / STATE_FILE
+    if resume and state is not None and not state.exists():
         raise UsageError(f"`resume`: there is no training state in {workdir}")
     epochs = module.config.training.epochs
     with _quiet_lightning(), progress_bar("fit", epochs * len(train_loader)) as bar:
-        trainer = _make_trainer(epochs, workdir, accelerator, logger, [_Report(bar, module), _SaveState(state)])
+        callbacks: list[pl.Callback] = [_Report(bar, module), *([] if state is None else [_SaveState(state)])]
+        trainer = _make_trainer(epochs, workdir, accelerator, logger, callbacks)
         on_interrupt = signal.getsignal(signal.SIGINT)
         try:
             trainer.fit(module, train_loader, held_out_loader, ckpt_path=state if resume else None)
@@ -75,17 +81,24 @@ class _Report(pl.Callback):
 
 
 class _SaveState(Checkpoint):
-    """Being a `Checkpoint`, it is called after the module has finished its epoch."""
+    """After the first epoch, after the last, and between as often as that takes a tenth of the time.
+
+    Being a `Checkpoint`, it is called after the module has finished its epoch.
+    """
 
     def __init__(self, path: Path) -> None:
-        self._path = path
+        self._path, self._due = path, 0.0
 
     def on_train_epoch_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
-        trainer.save_checkpoint(self._path)
+        began, last = time.monotonic(), trainer.current_epoch + 1 == trainer.max_epochs
+        if trainer.should_stop or last or began >= self._due:
+            trainer.save_checkpoint(self._path)
+            ended = time.monotonic()
+            self._due = ended + _BETWEEN_SAVES * (ended - began)
 
 
 def _make_trainer(
-    epochs: int, workdir: Path, accelerator: str, logger: LoggerName | None, callbacks: list[pl.Callback]
+    epochs: int, workdir: Path | None, accelerator: str, logger: LoggerName | None, callbacks: list[pl.Callback]
 ) -> pl.Trainer:
     try:
         return pl.Trainer(
@@ -96,6 +109,7 @@ def _make_trainer(
             callbacks=callbacks,
             plugins=[SafetensorsCheckpointIO()],
             default_root_dir=workdir,
+            enable_checkpointing=workdir is not None,
             enable_progress_bar=False,
             enable_model_summary=False,
             num_sanity_val_steps=0,
@@ -104,7 +118,9 @@ def _make_trainer(
         raise UsageError(f"`accelerator` {accelerator}: {str(error).splitlines()[0]}") from None
 
 
-def _make_logger(name: LoggerName | None, workdir: Path) -> Logger | bool:
+def _make_logger(name: LoggerName | None, workdir: Path | None) -> Logger | bool:
+    if workdir is None:
+        return False
     if name == "csv":
         return CSVLogger(workdir, name="logs")
     if name == "tensorboard":

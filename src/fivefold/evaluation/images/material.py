@@ -3,11 +3,9 @@
 from __future__ import annotations
 
 import dataclasses
-import tempfile
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from functools import cached_property
-from pathlib import Path
 from typing import Any, cast
 
 import numpy as np
@@ -223,9 +221,8 @@ class ImageMaterial(Material[Items]):
         network = dataclasses.replace(config.network, latent_dim=latent_dim or config.network.latent_dim)
         seed = config.training.seed if seed is None else seed
         training = dataclasses.replace(config.training, max_minutes=None, epochs=epochs, seed=seed)
-        with tempfile.TemporaryDirectory() as folder:
-            like = dataclasses.replace(config, network=network, training=training, context=ContextConfig(field=0))
-            return train_networks(self.train, like, Path(folder))
+        like = dataclasses.replace(config, network=network, training=training, context=ContextConfig(field=0))
+        return train_networks(self.train, like)
 
     def noisy(self, damage: Damage, strength: float, name: str) -> Items:
         """The items with noise, in their own dtype."""
