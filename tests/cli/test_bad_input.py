@@ -189,7 +189,7 @@ MISTAKES = {
     "figures to a table": (("evaluate", "M", "digits.npy", "--json", "figures.csv"), 2, ["--json", "figures.csv"]),
     "training items of another shape": (("evaluate", "M", "digits.npy", "--train", "wide.npy"), 1, ["28×30×1"]),
     "evaluation's negative seed": (("evaluate", "M", "digits.npy", "--seed", "-1"), 2, ["--seed", "-1"]),
-    "scores to nowhere": (("detect", "M", "digits.npy", "-o", "scores.xlsx"), 2, [".csv", "scores.xlsx"]),
+    "scores to nowhere": (("detect", "M", "digits.npy", "-o", "scores.xlsb"), 2, [".csv", "scores.xlsb"]),
     "images to a table": (("denoise", "M", "digits.npy", "-o", "clean.csv"), 2, ["--output", "clean.csv"]),
     "codes to an image": (("encode", "M", "digits.npy", "-o", "z.png"), 2, [".npy", "z.png"]),
     "report to a file": (("report", "M", "digits.npy", "-o", "report.pdf"), 2, ["folder", "report.pdf"]),

@@ -406,7 +406,7 @@ def test_spelled_texts_in_frames():
 
 
 @pytest.mark.situation("a spreadsheet, JSON, a database", "named as what it is, with what to do")
-@pytest.mark.parametrize("ending", [".xlsx", ".json", ".sqlite"])
+@pytest.mark.parametrize("ending", [".xlsb", ".json", ".sqlite"])
 def test_files_that_are_not_read(tmp_path, ending):
     path = tmp_path / f"a{ending}"
     path.write_bytes(b"something")
