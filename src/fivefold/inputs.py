@@ -108,6 +108,8 @@ def _decompressed(path: Path) -> io.BufferedIOBase:
         with zipfile.ZipFile(path) as archive:  # stays open for its member
             names = [entry.filename for entry in archive.infolist() if not entry.is_dir()]
             if len(names) != 1:
-                raise DataError(f"{path}: a zip archive must hold one file, got {len(names)}")
+                raise DataError(
+                    f"{path}: a zip archive must hold one file, got {len(names)} ({', '.join(names[:3])}, …)"
+                )
             return cast(io.BufferedIOBase, archive.open(names[0]))
     return path.open("rb")

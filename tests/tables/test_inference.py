@@ -258,7 +258,7 @@ def test_what_can_not_be_as_asked(values, kind, message):
         ([], "`schema` must hold"),
         ({"colums": {}}, "`schema` must hold"),
         ({"columns": []}, "`schema` must hold"),
-        ({"columns": {"b": {}}}, "`schema`: there is no column 'b'; there are 'a'"),
+        ({"columns": {"b": {}}}, "`schema` or `missing`: there is no column 'b'; there are 'a'"),
         ({"columns": {"a": "real"}}, "`schema`: column 'a' may have 'kind', 'missing' and 'format', got 'real'"),
         ({"columns": {"a": {"type": 1}}}, "`schema`: column 'a' may have 'kind', 'missing' and 'format', got 'type'"),
         ({"columns": {"a": {"kind": "text"}}}, "`schema`: column 'a': kind must be one of real, .*, got 'text'"),

@@ -30,6 +30,11 @@ def written(lines=LINES, separator=",", end="\n"):
     return "".join(separator.join(line) + end for line in lines)
 
 
+def saved(folder, text, name="a.csv"):
+    (folder / name).write_text(text)
+    return folder / name
+
+
 def fill(path, cells=None, **reading):
     """The file with its holes filled by each column's least value, or by `cells`; and the schema."""
     schema = dataset.open(path, **reading).schema
@@ -443,7 +448,7 @@ def test_what_is_written_is_read(numbers, pattern):
     spelling = NumberSpelling.of(pattern)
     values = pa.array([number / 10**spelling.most for number in numbers])
     texts = pa.chunked_array([spelling.write(values)])
-    assert str(spelling) == pattern
+    assert spelling.pattern == pattern
     np.testing.assert_allclose(spelling.parse(texts).to_numpy(), values.to_numpy(), rtol=1e-12)
 
 
@@ -566,3 +571,53 @@ def test_a_cell_is_filled_between_spaces(tmp_path):
     path.write_text("\n".join(["     a    b        c", *lines]) + "\n")
     filled, _ = fill(path)
     assert filled.decode() == path.read_text().replace("NA", "0")
+
+
+@pytest.mark.situation(
+    "a column of numbers or dates with a few cells that are none", "said, with those cells and what to do"
+)
+@pytest.mark.parametrize(
+    ("cells", "said"),
+    [
+        (
+            [*(f"{number / 8:.3f}" for number in range(118)), "cheap", "n.v."],
+            "all but 2 of its 120 cells are numbers, not 'cheap', 'n.v.'; mend them, or `missing` a=cheap|n.v.",
+        ),
+        (
+            ["2024-02-31", *(f"2024-{month:02}-{day:02}" for month in range(1, 6) for day in range(1, 26))],
+            "all but 1 of its 126 cells are dates, not '2024-02-31'; mend them, or `missing` a=2024-02-31",
+        ),
+    ],
+)
+def test_the_cells_that_keep_a_column_from_being_modelled_are_named(tmp_path, cells, said):
+    path = saved(tmp_path, "a,b\n" + "".join(f"{cell},{number % 7}\n" for number, cell in enumerate(cells)))
+    assert dict(dataset.open(path).schema.carried) == {"a": said}
+
+
+@pytest.mark.situation("a file with decimal commas to a model of decimal points", "read right, and written as it was")
+def test_numbers_may_be_written_otherwise_than_in_the_fit(tmp_path):
+    schema = dataset.open(saved(tmp_path, "a,b\n1.50,1\n2.25,2\n3.10,3\n")).schema
+    path = saved(tmp_path, "a;b\n1,50;1\n;2\n3,10;3\n", "other.csv")
+    rows = next(iter(dataset.open(path, schema).rows))
+    np.testing.assert_array_equal(rows.cells(schema)[:, 0], [1.5, np.nan, 3.1])
+    new, where = np.array([[0, 0], [2.25, 0], [0, 0]]), np.array([[False, False], [True, False], [False, False]])
+    assert rows.spliced(schema, new, where) == b"1,50;1\n2,25;2\n3,10;3\n"
+
+
+@pytest.mark.parametrize(
+    ("asked", "said"),
+    [
+        ("%d/%m/%Y", r"column 'a': must be written as %d/%m/%Y as `schema` asks, got '2024-01-02'"),
+        ("%Q", "a date's format"),
+    ],
+)
+def test_a_format_that_cells_do_not_have(tmp_path, asked, said):
+    path = saved(tmp_path, "a,b\n2024-01-02,1\n2024-01-03,2\n")
+    with pytest.raises((DataError, UsageError), match=said):
+        dataset.open(path, overrides={"columns": {"a": {"format": asked}}})
+
+
+def test_a_separator_that_separates_nothing(tmp_path):
+    path = saved(tmp_path, "a,b\n" + "".join(f"x{number},y{number}\n" for number in range(30)))
+    with pytest.raises(DataError, match="';' does not separate columns, and ',' would: `separator` ,"):
+        dataset.open(path, separator=";")

@@ -23,10 +23,10 @@ from fivefold.training.recipe import STATE_FILE
 _TRAINING = "training"  # in the model folder: state and logs
 _CORRUPTION = "Shares of items to train on corrupted: hide, block, uniform, gaussian, salt_and_pepper; or none."
 _CONTEXT = "Whether to fit a context decoder. [default: as the preset has it]"
-_SCHEMA = 'What columns are: {"columns": {NAME: {"kind": …, "missing": […], "format": …}}}.'
+_SCHEMA = 'What columns are, in a file or itself: {"columns": {NAME: {"kind": …, "missing": […], "format": …}}}.'
 _READING: dict[str, tuple[Any, typer.models.OptionInfo]] = {
     "corruption": (str, typer.Option(metavar="KIND=SHARE,…", help=_CORRUPTION)),
-    "schema": (Path, typer.Option(metavar="JSON", help=_SCHEMA)),
+    "schema": (str, typer.Option(metavar="JSON", help=_SCHEMA)),
     "kind": (str, typer.Option(help="What DATA are: images, tables, series. [default: what they look like]")),
     "window": (int, typer.Option(help="Steps of a window. [default: chosen from the data]")),
     "stride": (int, typer.Option(help="Steps from one window to the next. [default: a quarter of --window]")),

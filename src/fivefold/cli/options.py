@@ -164,12 +164,14 @@ def parse_columns(flag: str, texts: list[str] | None) -> dict[str, str] | None:
     return given or None
 
 
-def read_json(flag: str, path: Path) -> Any:
-    """What a JSON file holds; raises `UsageError`."""
+def read_json(flag: str, given: str) -> Any:
+    """What a JSON file holds, or JSON that is given itself; raises `UsageError`."""
     try:
-        return json.loads(path.read_text(encoding="utf-8"))
-    except (OSError, ValueError) as error:
-        raise UsageError(f"--{flag} {path}: can't be read as JSON ({error})") from None
+        return json.loads(given if given.lstrip().startswith("{") else Path(given).read_text(encoding="utf-8"))
+    except OSError as error:
+        raise UsageError(f"--{flag} {given}: {error.strerror}; it must be a file of JSON, or JSON in {{}}") from None
+    except ValueError as error:
+        raise UsageError(f"--{flag} {given}: can't be read as JSON ({error})") from None
 
 
 def beside(output: Path, name: str) -> Path:

@@ -17,6 +17,7 @@ from fivefold.findings import Check, Doubt
 from fivefold.images.files import IMAGE_OR, ImageFiles, Images, Output, read_folder, read_images, read_mask
 from fivefold.images.formats import IMAGE_ENDINGS, Reading, arrange
 from fivefold.images.schema import ImageSchema, infer_schema
+from fivefold.inputs import check_file
 from fivefold.items import Items
 
 Mask = str | Path | np.ndarray | None
@@ -155,6 +156,7 @@ def _read_named(name: str, schema: ImageSchema | None, how: Reading, split: Spli
         return read_folder(path, schema, how)
     if path.suffix.lower() in IMAGE_ENDINGS:
         return read_images([path], path.parent, schema, how)
+    check_file(path)
     return Images(*read_array_file(path, IMAGE_OR))
 
 

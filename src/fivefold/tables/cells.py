@@ -165,18 +165,19 @@ def _as_spelled(array: pa.ChunkedArray, column: Column) -> pa.ChunkedArray:
     if column.kind == "category" or not (is_text(array.type) or compact) or array.null_count == len(array):
         return array
     texts = array.cast(pa.large_string())
+    spelling = spelling_in(texts.unique().drop_null(), column)
+    return spelling.parse(texts) if spelling else array
+
+
+def spelling_in(texts: pa.ChunkedArray, column: Column) -> Spelling | None:
+    """How distinct texts, without nulls, are written that are all a column's values: as in the fit, or in another known way."""
     spellings: list[Spelling] = [spelling_of(column.kind, column.spelling)] if column.spelling else []
-    distinct = texts.unique().drop_null()
     if column.kind == "datetime":
-        spellings += find_stamps(distinct)
+        spellings += find_stamps(texts)
     elif column.kind in ("real", "integer"):
-        numbers, _ = find_numbers(distinct)
-        spellings += [found for found in (numbers, find_durations(distinct)) if found]
-    for spelling in spellings:
-        values = spelling.parse(texts)
-        if values.null_count == array.null_count:
-            return values
-    return array
+        numbers, _ = find_numbers(texts)
+        spellings += [found for found in (numbers, find_durations(texts)) if found]
+    return next((spelling for spelling in spellings if not spelling.parse(texts).null_count), None)
 
 
 def _count_type(kind: pa.DataType) -> pa.DataType:

@@ -15,7 +15,7 @@ from pyarrow import types as pt
 
 from fivefold.errors import DataError
 from fivefold.inputs import open_input
-from fivefold.tables.cells import FITTED, arrow_type, is_number, is_text
+from fivefold.tables.cells import FITTED, arrow_type, blank, is_number, is_text, spelling_in
 from fivefold.tables.dialect import SAMPLE, find_dialect
 from fivefold.tables.records import RecordBlock, quoted, scan
 from fivefold.tables.schema import Column, TableSchema
@@ -189,10 +189,14 @@ class CsvFile:
 
     def _spelled(self, texts: list[pa.ChunkedArray]) -> dict[str, str]:
         spelled = {}
-        for name, column in zip(self.names, texts, strict=True):
+        columns = {} if self._schema is None else {column.name: column for column in self._schema.columns}
+        for name, texts_of in zip(self.names, texts, strict=True):
+            present = blank_missing(texts_of.slice(0, _SPELLED_BY)).drop_null().unique()
             if not is_text(self._types[name]):
-                present = blank_missing(column.slice(0, _SPELLED_BY)).drop_null().unique()
                 spelled[name] = spelling_of_typed(present, self._types[name])
+            elif (column := columns.get(name)) and column.kind != "category":
+                spelling = spelling_in(blank(present, column.sentinels).drop_null(), column)
+                spelled[name] = spelling.pattern if spelling else ""
         return {name: spelling for name, spelling in spelled.items() if spelling}
 
     def _refuse(self, name: str, texts: pa.ChunkedArray, first: int) -> NoReturn:
@@ -284,7 +288,8 @@ def _fitted_type(column: Column | None, met: pa.DataType) -> pa.DataType:
         return pa.string()
     if column.kind == "category":
         return met if is_number(met) and not isinstance(column.categories[0], str) else pa.string()
-    if any(isinstance(sentinel, str) for sentinel in column.sentinels):
+    otherwise_written = column.kind in ("real", "integer") and is_text(met)
+    if otherwise_written or any(isinstance(sentinel, str) for sentinel in column.sentinels):
         return pa.string()
     if column.kind == "real":
         return pa.float64()

@@ -20,7 +20,7 @@ from fivefold.items import Block, Collector, Items
 from fivefold.progress import progress_bar
 from fivefold.tables.cells import decode_column
 from fivefold.tables.csv import CsvFile
-from fivefold.tables.files import TableOutput, TableReader, Write, is_foreign, is_table_path
+from fivefold.tables.files import TableOutput, TableReader, Write, is_foreign, is_table_source
 from fivefold.tables.inference import as_texts, find_doubts, infer_table_schema, merge_overrides
 from fivefold.tables.schema import TableSchema
 from fivefold.tables.sheets import Sheet
@@ -36,7 +36,7 @@ def recognises(source: Any) -> bool:
     """Whether it is a frame, a 2-D array, a list of rows or a dict of columns, or a file of one."""
     if isinstance(source, str | Path):
         return (
-            is_table_path(source)
+            is_table_source(source)
             or is_foreign(source)
             or (str(source).lower().endswith(".npy") and _axes(Path(source)) == 2)
         )

@@ -123,6 +123,9 @@ def find_dialect(
     named, doubts = (header == "first", ()) if header else has_header(records, names)
     if titles:
         doubts += ((f"its first lines, {', '.join(filter(None, lines[0]))[:40]!r} …, are left out: titles", ""),)
+    other, _ = _find_separator(data, "", len(head) < SAMPLE)
+    if given and records and len(records[0]) == 1 < len(_records(data, other, comment, 1)[0]):
+        doubts += ((f"{given!r} does not separate columns, and {other!r} would", f"`separator` {other}"),)
     if found == " " and not given:
         doubts += (("blanks are taken to separate its columns", "`separator` comma"),)
     if coding in ("cp1252", "latin-1") and encoding is None:

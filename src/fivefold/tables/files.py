@@ -16,6 +16,7 @@ from pyarrow import types as pt
 
 from fivefold.atomic import atomic_file, check_free
 from fivefold.errors import DataError, UsageError
+from fivefold.inputs import check_file
 from fivefold.tables.csv import CsvFile, CsvText, write_csv
 from fivefold.tables.dialect import COMPRESSED, compressed
 from fivefold.tables.schema import TableSchema
@@ -49,6 +50,11 @@ def is_foreign(path: str | Path) -> bool:
 def is_table_path(path: str | Path) -> bool:
     """Whether the path has the ending of a table's file."""
     return Path(path).name.lower().endswith(TABLE_ENDINGS)
+
+
+def is_table_source(path: str | Path) -> bool:
+    """The same, or of an archive of one file, which is then taken for text."""
+    return is_table_path(path) or Path(path).suffix.lower() == ".zip"
 
 
 @dataclass(frozen=True)
@@ -178,12 +184,10 @@ class TableReader:
     ) -> None:
         self.path = Path(path)
         self.batch_rows = batch_rows
-        if not is_table_path(self.path):
+        if not is_table_source(self.path):
             got = f", got {_FOREIGN[self.path.suffix.lower()]}: save it as .csv or .parquet" if is_foreign(path) else ""
             raise DataError(f"{path}: must be a table ({_ENDINGS}){got}")
-        if not self.path.is_file():
-            raise DataError(f"{path}: {'is a folder' if self.path.is_dir() else 'no such file'}")
-        if self.path.stat().st_size == 0:
+        if check_file(self.path) == 0:
             raise DataError(f"{path}: is empty")
         given = {name: value for name, value in reading.items() if value}
         self.origin = _open_origin(self.path, schema, given)

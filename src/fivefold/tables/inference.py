@@ -34,6 +34,7 @@ _ASKED = "as `schema` asks"
 _FEW = 20  # so many categories are few for any number of rows
 _SAMPLE = 200_000
 _FARTHEST = 1e150
+_TRIED, _FEW_STRANGE = 80, 0.05  # texts looked at for what others are; share of cells that may be something else
 _LEAST_SPREAD = 1e-150
 _MARKS = "-–—?.*_/~ "  # and words that say that there is nothing
 _NOTHING = re.compile(
@@ -69,7 +70,9 @@ def infer_table_schema(table: Table, overrides: Mapping[str, Any] | None = None)
             carried.append((name, str(reason)))
     if not columns:
         reasons = "; ".join(f"{name!r}: {why}" for name, why in carried[:4])
-        raise DataError(f"{table.source}: none of its columns can be modelled ({reasons or 'there are none'})")
+        doubts = table.text.file.dialect.doubts if table.text else ()
+        found = "".join(f"; {text}: {remedy}?" for text, remedy in doubts if remedy)
+        raise DataError(f"{table.source}: none of its columns can be modelled ({reasons or 'there are none'}){found}")
     return TableSchema(tuple(columns), tuple(carried))
 
 
@@ -87,11 +90,15 @@ def merge_overrides(
 
 
 def as_texts(overrides: Mapping[str, Any] | None) -> frozenset[str]:
-    """The columns that are to be text, whatever they look like."""
+    """The columns that are to be read as text, whatever they look like."""
     columns = overrides.get("columns", {}) if isinstance(overrides, Mapping) else {}
     asked = columns.items() if isinstance(columns, Mapping) else ()
-    kinds = {name: fields.get("kind") for name, fields in asked if isinstance(fields, Mapping)}
-    return frozenset(name for name, kind in kinds.items() if kind in ("category", "carried"))
+    fields_of = {name: fields for name, fields in asked if isinstance(fields, Mapping)}
+    return frozenset(
+        name
+        for name, fields in fields_of.items()
+        if fields.get("kind") in ("category", "carried") or "format" in fields
+    )
 
 
 def find_doubts(table: Table, schema: TableSchema) -> list[Doubt]:
@@ -171,7 +178,9 @@ def _check_overrides(overrides: Mapping[str, Any], names: tuple[str, ...]) -> di
         )
     for name, fields in columns.items():
         if name not in names:
-            raise UsageError(f"`schema`: there is no column {name!r}; there are {', '.join(map(repr, names[:12]))}")
+            raise UsageError(
+                f"`schema` or `missing`: there is no column {name!r}; there are {', '.join(map(repr, names[:12]))}"
+            )
         if not isinstance(fields, Mapping) or (unknown := set(fields) - {"kind", "missing", "format"}):
             got = repr(sorted(unknown)[0]) if isinstance(fields, Mapping) else repr(fields)
             raise UsageError(f"`schema`: column {name!r} may have 'kind', 'missing' and 'format', got {got}")
@@ -203,7 +212,7 @@ def _infer_column(name: str, values: pa.ChunkedArray, asked: dict[str, Any], tab
     if texts and not sentinels:
         sentinels = _lone_words(values)
         values = blank(values, sentinels)
-    spelled = _spelled(values, asked, table.text) if texts or pt.is_integer(values.type) else None
+    spelled = _spelled(name, values, asked, table.text) if texts or pt.is_integer(values.type) else None
     if spelled:
         kind, spelling = spelled
         dtype = "string" if texts else str(values.type)
@@ -232,13 +241,19 @@ def _lone_words(texts: pa.ChunkedArray) -> tuple[str, ...]:
     return tuple(sorted(words.to_pylist())) if typed else ()
 
 
-def _spelled(values: pa.ChunkedArray, asked: dict[str, Any], text: CsvText | None) -> tuple[Kind, str] | None:
+def _spelled(
+    name: str, values: pa.ChunkedArray, asked: dict[str, Any], text: CsvText | None
+) -> tuple[Kind, str] | None:
     """The kind and the spelling of numbers and dates that are not written plainly."""
     texts = values.unique().drop_null().cast(pa.large_string())
     kind, pattern = asked.get("kind"), asked.get("format")
     if pattern is not None:
         stamp = "%" in pattern and not re.search("[0#]", pattern)
-        return ("datetime" if stamp else kind or _number_kind(spelling_of("real", pattern))), pattern
+        met: Kind = "datetime" if stamp else kind or _number_kind(spelling_of("real", pattern))
+        others = texts.filter(spelling_of(met, pattern).parse(texts).is_null())
+        if len(others):
+            raise DataError(f"column {name!r}: must be written as {pattern} {_ASKED}, got {others[0].as_py()[:80]!r}")
+        return met, pattern
     if pt.is_integer(values.type):
         ends = pc.min_max(values).as_py()
         if kind in (None, "datetime") and _EARLIEST <= ends["min"] and ends["max"] <= _LATEST and len(texts) > 2:
@@ -246,7 +261,7 @@ def _spelled(values: pa.ChunkedArray, asked: dict[str, Any], text: CsvText | Non
         return None
     numbers, _ = find_numbers(texts, text.file.dialect.decimal if text else "")
     if numbers and not numbers.is_plain and kind in (None, "real", "integer"):
-        return kind or _number_kind(numbers), str(numbers)
+        return kind or _number_kind(numbers), numbers.pattern
     if kind in (None, "datetime") and (stamps := find_stamps(texts)):
         return "datetime", stamps[0].pattern
     durations = find_durations(texts) if kind in (None, "real", "integer") else None
@@ -336,6 +351,8 @@ def _category(name: str, values: pa.ChunkedArray, sentinels: tuple[Category, ...
     counts = values.drop_null().value_counts()
     distinct, present = len(counts), len(values) - values.null_count
     if not asked and distinct > max(_FEW, len(values) / (2 if distinct > MOST_CATEGORIES else 4)):
+        if is_text(values.type) and (typed := _nearly_typed(name, counts)):
+            raise _Carried(typed)
         if distinct == present:
             raise _Carried("identifier: all values differ")
         raise _Carried(f"{'free text:' if is_text(values.type) else 'category of'} {distinct:,} different values")
@@ -346,6 +363,24 @@ def _category(name: str, values: pa.ChunkedArray, sentinels: tuple[Category, ...
     dtype = "string" if is_text(values.type) else str(values.type)
     high, hashed = float(len(categories) - 1), distinct > len(categories)
     return Column(name, "category", dtype, categories, high=high, sentinels=sentinels, hashed=hashed)
+
+
+def _nearly_typed(name: str, counts: pa.StructArray) -> str:
+    """What to say of a column of texts, with their `counts`, of which all but few are numbers or dates; else nothing."""
+    texts, times = pa.chunked_array([counts.field("values")]), counts.field("counts").to_numpy()
+    for start in range(0, min(len(texts), _TRIED), _TRIED // 4):
+        sample = texts.slice(start, _TRIED // 4)
+        numbers, _ = find_numbers(sample)
+        for what, spelling in [("numbers", numbers), *(("dates", stamp) for stamp in find_stamps(sample)[:1])]:
+            strange = np.asarray(spelling.parse(texts).is_null()) if spelling else np.ones(len(texts), bool)
+            if 0 < times[strange].sum() <= _FEW_STRANGE * times.sum():
+                odd = texts.filter(pa.array(strange)).to_pylist()
+                shown = ", ".join(repr(text[:40]) for text in odd[:3]) + (" …" if len(odd) > 3 else "")
+                return (
+                    f"all but {times[strange].sum():,} of its {times.sum():,} cells are {what}, not {shown}; mend them, or "
+                    f"`missing` {name}={'|'.join(odd[:3])}"
+                )
+    return ""
 
 
 def _measure(column: Column, values: pa.ChunkedArray, cells: np.ndarray, table: Table) -> Column:

@@ -54,7 +54,10 @@ _OFFSET = re.compile(r"([+-])(\d\d):?(\d\d)$")
 
 
 class Spelling(Protocol):
-    """Between texts and what they stand for."""
+    """Between texts and what they stand for, by a `pattern`."""
+
+    @property
+    def pattern(self) -> str: ...
 
     def parse(self, texts: pa.ChunkedArray) -> pa.ChunkedArray:
         """What they stand for; null for what is not written so."""
@@ -102,7 +105,9 @@ class NumberSpelling:
         whole = prefix, bool(plus), group, digits.count("0"), decimal or "."
         return cls(*whole, *places, suffix, exponent, len(power) or 1, negative)
 
-    def __str__(self) -> str:
+    @property
+    def pattern(self) -> str:
+        """The inverse of `of`."""
         whole = f"#{self.group}##0" if self.group else "0" * self.digits or "#"
         part = self.decimal + "0" * self.least + "#" * (self.most - self.least) if self.most else ""
         power = self.exponent + "0" * self.power if self.exponent else ""
@@ -449,7 +454,7 @@ def spelling_of_typed(texts: pa.ChunkedArray, kind: pa.DataType) -> str:
         found, _ = find_numbers(texts)
         powers = pc.any(pc.match_substring_regex(texts, "[eE]")).as_py()
         exact = found is not None and (found.exponent or (found.most <= _FINEST and not powers))
-        found = str(found) if exact else ""
+        found = found.pattern if exact else ""
     return "" if found in _PLAIN else found
 
 

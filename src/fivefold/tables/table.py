@@ -218,8 +218,10 @@ class Table:
             return self._places_by_number(schema)
         places = {name: at for at, name in enumerate(self.names)}
         if lacking := [name for name in schema.names if name not in places]:
+            nameless = self.text is not None and not self.text.file.dialect.header
+            hint = "; its first line was taken for a row: put names above, or give `header` first" if nameless else ""
             raise DataError(
-                f"{self.source}: must have {_list(lacking)} {FITTED}, got {_list(self.names) if places else 'no column'}"
+                f"{self.source}: must have {_list(lacking)} {FITTED}, got {_list(self.names) if places else 'no column'}{hint}"
             )
         return [places[name] for name in schema.names]
 
