@@ -269,7 +269,7 @@ def detect(
         Path | None,
         typer.Option(
             metavar="OUT",
-            help="Write the surprise of each element: a folder of PNGs, or .npy; of tables a table.",
+            help="Write the surprise of each element: a folder of PNGs (white: 10 or more), .npy or .tif; of tables a table.",
         ),
     ] = None,
     force: options.Force = False,
@@ -279,7 +279,7 @@ def detect(
     """Score each item (higher = more normal), and flag the anomalies; of series, windows and events too, beside."""
     if fdr is not None and false_alarm_rate is not None:
         raise UsageError("--fdr and --false-alarm-rate exclude each other")
-    from fivefold.jobs.detect import check_rates, detect_in, surprise
+    from fivefold.jobs.detect import check_rates, detect_in
     from fivefold.tables.files import TableOutput
 
     check_rates(false_alarm_rate, fdr)
@@ -289,16 +289,14 @@ def detect(
     tables = {role: TableOutput.at(options.beside(output, role), force) for role in roles}
     places = {} if heatmaps is None else {"surprise": modality.data.place(heatmaps, force, "heatmaps")}
     dataset = _open_data(fitted, modality, data, "detect", places, **reading)
-    found = detect_in(fitted, dataset, rate, fdr)
+    found = detect_in(fitted, dataset, rate, fdr, heatmaps=heatmaps is not None)
     columns = {"score": found.score, "p_value": found.p_value, "anomaly": found.anomaly}
     for role, parts in dataset.report(columns, found.windows, found.events).items():
         tables[role].write(parts)
     figures: dict[str, Any] = {modality.settings.WORDS.items: len(dataset), "anomalies": int(found.anomaly.sum())}
     figures |= {} if found.events is None else {"events": len(found.events.start)}
     figures |= {"false_alarm_rate": rate} if fdr is None else {"fdr": fdr}
-    if heatmaps is not None:
-        surprise(fitted, dataset)
-        figures["heatmaps"] = str(heatmaps)
+    figures |= {} if heatmaps is None else {"heatmaps": str(heatmaps)}
     present({**figures, "calibrated_on": found.calibrated_on, "output": str(output)}, json)
 
 

@@ -36,6 +36,7 @@ from fivefold.items import Items
 IMAGE_OR = f"an image ({' '.join(sorted(IMAGE_ENDINGS))}), "  # what else than an array's file there may be
 _NAMED = 20  # unreadable files
 _GAP = 2  # pixels between the images of a sheet
+_WHITE = 10.0  # deviations of surprise that are white in heat maps
 _PNG_TYPES = (np.dtype(np.uint8), np.dtype(np.uint16), np.dtype(bool))
 
 
@@ -257,7 +258,7 @@ class Output:
         return cls(path)
 
     def put(self, items: Items, values: np.ndarray, replace: bool) -> None:
-        """Results like `items`, under their names; if they don't `replace` values, in a range of their own from 0 on.
+        """Results like `items`, under their names; if they don't `replace` values, as they are, or in PNGs from 0 to 10.
 
         In a folder, files that hold one item of which nothing changed are copied.
         """
@@ -267,9 +268,8 @@ class Output:
             files = None if origin is None or self.path.suffix else _Files.of(items, values, origin)
             self.write([values], values.shape, values.dtype, schema.low, schema.high, items.names, files)
             return
-        high = max(float(values.max()), 1.0)
-        shown = values if self.path.suffix.lower() in (".npy", ".npz") else _png_pixels(values, 0.0, high)
-        self.write([shown], shown.shape, shown.dtype, 0.0, high, items.names)
+        shown = _png_pixels(values, 0.0, _WHITE) if self.path.suffix.lower() in ("", ".png") else values
+        self.write([shown], shown.shape, shown.dtype, 0.0, _WHITE, items.names)
 
     def write_new(self, schema: ImageSchema, values: np.ndarray, labels: Mapping[str, np.ndarray]) -> None:
         """New images, numbered."""

@@ -15,8 +15,8 @@ from fivefold.arrays import Floats
 from fivefold.config import Conditioning, PriorName
 from fivefold.images.exact import LatentGrid
 from fivefold.images.schema import ImageSchema
+from fivefold.images.surprise import PATCH, roughness, surprise
 from fivefold.items import Items
-from fivefold.jobs.detect import excess as surprise
 from fivefold.jobs.generate import Generated, draw_items
 from fivefold.jobs.generate import draw_elements as draw
 from fivefold.model.conditional import Conditional
@@ -32,8 +32,6 @@ STEPS = (1.0, 2.0, 4.0, 8.0)  # of the codes' grid, in posterior deviations
 _LOSSY_STEP = 1.0
 _SAMPLE = 256  # items that the grid's step is chosen on
 _LEAST_BATCH = 8  # fewer items at once take other paths through matrix products, whose last bits differ
-_FINEST = 1e-5  # of variances, on the unit scale: of a level of 8 bits
-_PATCH = 7  # side of the squares among which the worst is looked for
 
 __all__ = [
     "CODES_PER_ITEM",
@@ -142,11 +140,9 @@ def statistics(model: FittedModel, items: Items) -> Floats:
 
 
 def _residual(values: Tensor, likelihood: Likelihood, items: Tensor, elements: Tensor) -> Tensor:
-    """What elements cost, nats, and how much rougher they are than expected: squared errors beyond the variance, in variances."""
-    assert isinstance(likelihood, NumberLikelihood)
-    x, variance = column(values[items, elements]), likelihood.variance
-    rougher = ((x - likelihood.mean).square() - variance) / (variance + _FINEST)
-    return torch.cat((-likelihood.log_prob(x), rougher), dim=1).view(-1, 2)
+    """What elements cost, nats, and how much rougher they are than expected: `(m, 2)`."""
+    cost = -likelihood.log_prob(column(values[items, elements])).view(-1, 1)
+    return torch.cat((cost, roughness(values, likelihood, items, elements)), dim=1)
 
 
 def count_statistics(model: FittedModel) -> int:
@@ -162,7 +158,7 @@ def _mean(values: Tensor, visible: Tensor) -> Tensor:
 
 def _worst(values: Tensor, visible: Tensor) -> Tensor:
     """The highest mean over a patch, hidden elements counting as 0: `(n,)`."""
-    side = min(_PATCH, *values.shape[2:])
+    side = min(PATCH, *values.shape[2:])
     patches = F.avg_pool2d(torch.where(visible, values, 0).mean(1, keepdim=True), side, stride=1)
     return patches.flatten(1).amax(1)
 

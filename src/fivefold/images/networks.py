@@ -19,6 +19,7 @@ from fivefold.images.jobs import count_statistics as count_statistics
 from fivefold.images.jobs import statistics
 from fivefold.images.schema import ImageSchema
 from fivefold.images.settings import output_padding, stages
+from fivefold.images.surprise import PixelScale
 from fivefold.items import Items
 from fivefold.model.calibrations import FittedPrior, JointScore
 from fivefold.model.context import assemble, seeded
@@ -28,7 +29,7 @@ from fivefold.model.scoring import calibration_rows
 from fivefold.model.vae import ACTIVATIONS, VAE, CodeFeatures, Posterior
 from fivefold.training.recipe import Recipe
 
-CALIBRATIONS: dict[str, type[Any]] = {"prior": FittedPrior, "normality": JointScore}
+CALIBRATIONS: dict[str, type[Any]] = {"prior": FittedPrior, "normality": JointScore, "surprise": PixelScale}
 PRECISION = torch.float32
 _FEWEST = 2  # items of a fit: from one, its mean is all that can be learnt
 
@@ -114,7 +115,9 @@ def recipe(schema: ImageSchema, config: FitConfig) -> Recipe:
 
 
 def calibrate(model: FittedModel, items: Items, train: np.ndarray, held_out: np.ndarray) -> None:
-    """A joint density of the held-out images' statistics."""
+    """A joint density of the held-out images' statistics, and what is usual of their pixels."""
     if len(held_out):
-        rows = calibration_rows(held_out, model.config.training.seed)
-        model.calibrations["normality"] = JointScore.fit(statistics(model, items.select(rows)))
+        normal = items.select(calibration_rows(held_out, model.config.training.seed))
+        model.calibrations["normality"] = JointScore.fit(statistics(model, normal))
+        if model.context is not None:
+            model.calibrations["surprise"] = PixelScale.fit(model, normal)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import warnings
+from contextlib import ExitStack
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -12,7 +13,7 @@ import torch
 from fivefold.config import Conditioning
 from fivefold.dataset import open_data
 from fivefold.errors import FivefoldWarning, ModelError, UsageError
-from fivefold.items import Block, Items
+from fivefold.items import Block, Collector, Items
 from fivefold.jobs import Results, collect
 from fivefold.modality import Dataset, modality_of
 from fivefold.model.conditional import Conditional
@@ -113,14 +114,23 @@ def detect_in(
     false_alarm_rate: float = 0.01,
     fdr: float | None = None,
     strict: bool = False,
+    heatmaps: bool = False,
 ) -> Detection:
-    """`detect` for a dataset; its numbers per item or step are all in one row, `(len(data),)`."""
+    """`detect` for a dataset; its numbers per item or step are all in one row, `(len(data),)`.
+
+    With `heatmaps` its collector of the role `surprise` gets that of each element, so that data are read once for both.
+    """
     warn_if_worse(model, "detect", strict)
     normal = calibrated(model)
     parameter, rate = ("false_alarm_rate", false_alarm_rate) if fdr is None else ("fdr", fdr)
     if (remark := too_few_to_flag(model, parameter, rate)) is not None:
         warnings.warn(remark, FivefoldWarning, stacklevel=3)
-    score, p_value, anomaly, worst = _flag(model, data, false_alarm_rate, fdr)
+    with ExitStack() as stack:
+        beside = data.collector("surprise", replace=False) if heatmaps else None
+        collector = None if beside is None else stack.enter_context(beside)
+        score, p_value, anomaly, worst = _flag(model, data, false_alarm_rate, fdr, collector)
+        if collector is not None:
+            collector.result()
     while (adapted := data.adapted(anomaly)) is not None:
         data = adapted
         score, p_value, anomaly, worst = _flag(model, data, false_alarm_rate, fdr)
@@ -132,12 +142,18 @@ def detect_in(
 
 
 def _flag(
-    model: FittedModel, data: Dataset, false_alarm_rate: float, fdr: float | None
+    model: FittedModel,
+    data: Dataset,
+    false_alarm_rate: float,
+    fdr: float | None,
+    heatmaps: Collector | None = None,
 ) -> tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray | None]:
     """Score, p-value, and whether it is an anomaly, of each item or step; and the worst scores of windows."""
-    modality, normal, scores = modality_of(model.schema), calibrated(model), data.scores()
+    jobs, normal, scores = modality_of(model.schema).jobs, calibrated(model), data.scores()
     for block in data.blocks("detect"):
-        scores.add(block, normal.score(modality.jobs.statistics(model, block.items)))
+        scores.add(block, normal.score(jobs.statistics(model, block.items)))
+        if heatmaps is not None:
+            heatmaps.add(block, jobs.surprise(model, block.items), block.items.visible())
     score, worst = scores.result()
     p_value = np.where(np.isnan(score), np.nan, normal.p_value(score))
     anomaly = p_value <= false_alarm_rate  # which NaN is not
@@ -176,7 +192,8 @@ def surprise(model: FittedModel, data: Any, **reading: Any) -> Any:
 
     What it costs is its information content, −log p; expected is the mean of that, the entropy, under its predictive
     distribution given what else is visible; the unit is its spread. So elements of all kinds can be compared: about 0 is
-    usual, above 3 or so is strange, whatever the column.
+    usual, above 3 or so is strange, whatever the column. A pixel is strange, too, if those next to it cost too much, or if it
+    lies where all is smoother than expected, such as in a dead spot.
 
     Of arrays numbers like them, of tables a table of the modelled columns, of series in tables one with a row per step; NaN
     where a cell or value is missing, 0 where a pixel is hidden. Raises as `encode` does.
