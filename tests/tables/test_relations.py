@@ -115,6 +115,10 @@ def test_none_in_unrelated_columns(seed, columns, kind):
     assert lines({f"c{at}": column for at, column in enumerate(numbers.T)}) == set()
 
 
+def test_a_calendar_is_no_key():
+    assert lines({"day": days(np.arange(300)), "x": np.random.default_rng(0).normal(size=300)}) == set()
+
+
 def test_new_cells_hold_them(orders):
     relations, items = search(orders)
     rng = np.random.default_rng(3)

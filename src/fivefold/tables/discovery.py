@@ -410,13 +410,13 @@ def _without_detours(found: dict[tuple[int, int], Dependency]) -> list[Dependenc
 
 
 def _find_keys(cells: np.ndarray, schema: TableSchema) -> list[Key]:
-    """Whole numbers that all differ, though so many drawn at random would not."""
+    """Integers that all differ, though so many drawn at random would not; dates that do only lie in one calendar."""
     found, n = [], len(cells)
     for at in _numbers(schema):
         column, values = schema.columns[at], cells[:, at]
         places = (column.high - column.low) / (column.step or 1.0) + 1
         if (
-            column.is_whole
+            column.kind == "integer"
             and n * n / (2 * places) >= _EVIDENCE
             and len(np.unique(values)) == n
             and not np.isnan(values).any()
