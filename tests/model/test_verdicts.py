@@ -137,3 +137,17 @@ def test_too_few_to_flag_anything_have_no_threshold():
     normality = UpperTailScore(np.zeros(1), np.ones(1), np.arange(20.0))
     assert normality.threshold(0.01) == -math.inf
     assert normality.threshold(0.05) == 0.0
+
+
+@pytest.mark.parametrize(
+    ("figure", "good", "unit", "grade"),
+    [
+        (0.9, True, "AUROC, more is better", "better"),
+        (0.7, True, "AUROC, more is better", "even"),
+        (0.7, True, "error, less is better", "better"),
+        (0.80001, True, "AUROC, more is better", "even"),
+        (0.9, False, "error, less is better", "WORSE"),
+    ],
+)
+def test_a_verdict_in_a_word(figure, good, unit, grade):
+    assert Verdict("detect", figure, 0.8, "nearest neighbour", unit, good, 20).grade == grade

@@ -65,7 +65,7 @@ def test_every_job_is_tried(models, name, tmp_path):
     again = load(tmp_path / "model", "cpu")
     assert again.record["verdicts"] == verdicts
     shown = dict(figure_rows(again))
-    assert all(shown[job].startswith(("good: ", "BAD: ")) for job in JOBS)
+    assert all(shown[job].startswith(("better: ", "even: ", "WORSE: ")) for job in JOBS)
     again.record.pop("verdicts")
     assert fingerprint(again) == before
 

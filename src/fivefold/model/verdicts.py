@@ -52,9 +52,16 @@ class Verdict:
     items: int
     held_out: bool = True
 
+    @property
+    def grade(self) -> str:
+        """The verdict in a word: `better`, `even` (no better, but for the error), `WORSE`."""
+        ahead = (self.figure - self.alternative) * (1 if "more is" in self.unit else -1)
+        even = f"{self.figure:.4g}" == f"{self.alternative:.4g}"
+        return "WORSE" if not self.good else "better" if ahead > 0 and not even else "even"
+
     def __str__(self) -> str:
-        which = "held-out items" if self.held_out else "items of the fit"
-        return f"{self.figure:.4g} against {self.alternative:.4g} ({self.name}; {self.unit}; {self.items} {which})"
+        tried = "held-out items" if self.held_out else "items of the fit"
+        return f"{self.figure:.4g} against {self.alternative:.4g} ({self.name}; {self.unit}; {self.items} {tried})"
 
 
 Trial = Callable[["FittedModel", Items, Items, np.random.Generator], Verdict | None]
