@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -192,14 +193,36 @@ def linear_gaussian() -> type[LinearGaussian]:
     return LinearGaussian
 
 
-@pytest.fixture(scope="module")
-def _few_letters():
-    """Three of each letter."""
+@pytest.fixture(scope="session")
+def three_of_each_letter() -> tuple[np.ndarray, np.ndarray]:
+    """Images and labels."""
     values, labels = builtin.render_letters()
     few = np.concatenate([np.flatnonzero(labels == label)[::13] for label in np.unique(labels)])
+    return values[few], labels[few]
+
+
+@pytest.fixture(scope="module")
+def _few_letters(three_of_each_letter):
+    """Three of each letter."""
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(builtin, "render_letters", lambda: (values[few], labels[few]))
+        patch.setattr(builtin, "render_letters", lambda: three_of_each_letter)
         yield
+
+
+@pytest.fixture
+def _light_reports(monkeypatch):
+    """Classifiers between new items and real ones are small, events few, pictures coarse: what is measured stays the same."""
+    from fivefold.evaluation import drawing
+    from fivefold.evaluation.series import comparisons as of_series
+    from fivefold.evaluation.series import events
+    from fivefold.evaluation.tables import comparisons as of_tables
+
+    monkeypatch.setattr(of_series, "ExtraTreesClassifier", partial(of_series.ExtraTreesClassifier, 10))
+    boosting = partial(of_tables.HistGradientBoostingClassifier, max_iter=10)
+    monkeypatch.setattr(of_tables, "HistGradientBoostingClassifier", boosting)
+    monkeypatch.setattr(events, "_FEWEST_EVENTS", 1)
+    for name, value in {"savefig.dpi": 40, "figure.constrained_layout.use": False}.items():
+        monkeypatch.setitem(drawing._STYLE, name, value)
 
 
 @pytest.fixture

@@ -7,6 +7,8 @@ import re
 import shlex
 import subprocess
 import sys
+from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -16,6 +18,7 @@ import pytest
 from PIL import Image
 
 from fivefold.images import builtin
+from fivefold.modality import MODALITIES
 from fivefold.storage import save
 
 ROOT = Path(__file__).parents[1]
@@ -39,6 +42,12 @@ def _blocks(language: str, page: str = README) -> list[str]:
     return re.findall(rf"```{language}\n(.*?)```", page, re.DOTALL)
 
 
+def _with(configure: Callable[..., Any], defaults: dict[str, Any], *preset: str, **settings: Any) -> Any:
+    """A configuration with other defaults."""
+    given = {name: value for name, value in settings.items() if value is not None}
+    return configure(*preset, **defaults | given)
+
+
 def _run(line: str, monkeypatch, capsys) -> None:
     from fivefold.cli import main
 
@@ -51,8 +60,18 @@ def _run(line: str, monkeypatch, capsys) -> None:
     assert end.value.code == 0, f"{line}: {capsys.readouterr().err}"
 
 
+@pytest.fixture(autouse=True)
+def _small_fits(monkeypatch):
+    """Networks are small and epochs short, unless a command says otherwise."""
+    small, short = {"hidden": 16, "context_width": 16}, {"shortest_epoch": 8, "longest_epoch": 8}
+    of_images = {"first_channels": 4, "field": 5, "positions": 16}
+    for kind, own in {"image": of_images, "series": {**short, "first_channels": 8}, "table": short}.items():
+        settings = MODALITIES[kind].settings
+        monkeypatch.setattr(settings, "configure", partial(_with, settings.configure, small | own))
+
+
 @pytest.fixture
-def as_in_readme(model, tmp_path, monkeypatch):
+def as_in_readme(model, _few_letters, tmp_path, monkeypatch):
     """A folder with all that the README's commands name, MNIST cut short."""
     whole = builtin.load_mnist
     monkeypatch.setattr(builtin, "load_mnist", lambda split: tuple(part[:50] for part in whole(split)))
@@ -97,6 +116,7 @@ def test_readme_python_runs(as_in_readme):
     assert names["excess"].shape == names["clean"].std.shape == (50, 28, 28, 1)
 
 
+@pytest.mark.usefixtures("_light_reports")
 @pytest.mark.filterwarnings("ignore:detection compares with")
 def test_the_page_on_tables_runs(tmp_path, monkeypatch, capsys):
     monkeypatch.chdir(tmp_path)
@@ -114,6 +134,7 @@ def test_the_page_on_tables_runs(tmp_path, monkeypatch, capsys):
     assert len(names["rows"]) == 100
 
 
+@pytest.mark.usefixtures("_light_reports")
 @pytest.mark.filterwarnings("ignore:detection compares with")
 def test_the_page_on_series_runs(tmp_path, monkeypatch, capsys):
     monkeypatch.chdir(tmp_path)
