@@ -54,7 +54,12 @@ class Verdict:
 
     @property
     def grade(self) -> str:
-        """The verdict in a word: `better`, `even` (no better, but for the error), `WORSE`."""
+        """The verdict in a word: `better`, `even` (no better, but for the error), `WORSE`.
+
+        >>> from fivefold.model.verdicts import Verdict
+        >>> Verdict("impute", 0.25, 0.5, "mean", "squared error, less is better", good=True, items=100).grade
+        'better'
+        """
         ahead = (self.figure - self.alternative) * (1 if "more is" in self.unit else -1)
         even = f"{self.figure:.4g}" == f"{self.alternative:.4g}"
         return "WORSE" if not self.good else "better" if ahead > 0 and not even else "even"
