@@ -17,7 +17,8 @@ from hypothesis import strategies as st
 from PIL import Image, ImageCms, ImageOps
 
 from fivefold.errors import DataError, UsageError
-from fivefold.images.files import list_images
+from fivefold.images.dataset import open as open_images
+from fivefold.images.files import Output, list_images
 from fivefold.images.formats import Reading, encode_png, read_picture, write_tiff
 
 
@@ -435,13 +436,14 @@ def test_png_keeps_profile_exif_and_resolution(tmp_path, name, dtype):
 @pytest.mark.parametrize("dtype", [np.float32, np.float64, np.int16, np.uint8])
 @pytest.mark.parametrize("channels", [1, 2, 3, 4])
 def test_tiff_keeps_type_and_tags(tmp_path, dtype, channels):
+    profile = bytes(16) + (b"RGB " if channels >= 3 else b"GRAY")
     tifffile.imwrite(
         tmp_path / "a.tif",
         noise((5, 7)),
         resolution=(118, 118),
         resolutionunit="CENTIMETER",
         description="sample 4",
-        iccprofile=b"profile",
+        iccprofile=profile,
         extratags=[(271, "s", 0, "Maker", True)],
     )
     pixels = (noise((5, 7, channels)) - 100.5).astype(dtype)
@@ -452,7 +454,77 @@ def test_tiff_keeps_type_and_tags(tmp_path, dtype, channels):
     with tifffile.TiffFile(tmp_path / "b.tif") as tiff:
         page = tiff.pages.first
         assert (page.tags[282].value, page.tags[296].value) == ((118, 1), 3)
-        assert (page.description, page.tags[271].value, page.iccprofile) == ("sample 4", "Maker", b"profile")
+        assert (page.description, page.tags[271].value, page.iccprofile) == ("sample 4", "Maker", profile)
+
+
+@pytest.mark.parametrize("kind", ["imagej", "ome", "shaped"])
+@pytest.mark.situation("a page of a stack, on output", "a picture of its own, not a stack again")
+def test_descriptions_of_whole_stacks_are_not_copied(tmp_path, kind):
+    stack = noise((5, 6, 8), np.uint16)
+    tifffile.imwrite(
+        tmp_path / "a.ome.tif" if kind == "ome" else tmp_path / "a.tif",
+        stack,
+        **{} if kind == "shaped" else {kind: True},
+    )
+    (path,) = tmp_path.iterdir()
+    page = stack[1][..., None]
+    write_tiff(tmp_path / "b.tif", [page], (1, *page.shape), page.dtype, like=path)
+    assert tifffile.imread(tmp_path / "b.tif").shape == (6, 8)
+    np.testing.assert_array_equal(read_image(tmp_path / "b.tif"), page)
+
+
+@pytest.mark.situation("a colour profile of inks, of a picture that became RGB", "not kept: it would be wrong")
+def test_profiles_of_other_colours_are_not_copied(tmp_path):
+    tifffile.imwrite(tmp_path / "a.tif", noise((5, 7, 4)), photometric="separated", iccprofile=bytes(16) + b"CMYK")
+    write_tiff(tmp_path / "b.tif", [noise((5, 7, 3))], (1, 5, 7, 3), np.dtype(np.uint8), like=tmp_path / "a.tif")
+    with tifffile.TiffFile(tmp_path / "b.tif") as tiff:
+        assert not tiff.pages.first.iccprofile
+
+
+_GEO = [
+    (33550, "d", 3, (10.0, 10.0, 0.0), True),
+    (33922, "d", 6, (0.0, 0.0, 0.0, 600000.0, 5000000.0, 0.0), True),
+    (34735, "H", 8, (1, 1, 0, 1, 1024, 0, 1, 1), True),
+    (34737, "s", 0, "WGS 84|", True),
+]
+
+
+@pytest.mark.situation("GeoTIFFs whose pixels are partly nodata", "missing, and said; filled in, in place on earth")
+@pytest.mark.parametrize(
+    ("dtype", "nodata"),
+    [(np.int16, "-9999"), (np.float32, "-3.4028234663852886e+38"), (np.uint8, "255"), (np.uint8, "-1")],
+)
+def test_nodata_of_geotiffs_is_missing(tmp_path, dtype, nodata):
+    pixels = (noise((6, 8)) // 2).astype(dtype)
+    holes = np.zeros((6, 8), bool)
+    if nodata != "-1":
+        holes[1:3, 2:5] = True
+        pixels[holes] = dtype(float(nodata))
+    for name in ("a", "b"):
+        tifffile.imwrite(tmp_path / f"{name}.tif", pixels, extratags=[*_GEO, (42113, "s", 0, nodata, True)])
+    dataset = open_images(tmp_path)
+    np.testing.assert_array_equal(dataset.items.visible()[1, ..., 0], ~holes)
+    assert dataset.schema.high < 256
+    said = f"{float(dtype(float(nodata))) if holes.any() else 0:g} is missing"
+    assert (said in dataset.check().findings) == holes.any()
+    filled = np.where(dataset.items.visible(), dataset.items.values, dtype(7))
+    Output.at(tmp_path / "out").put(dataset.items, filled, True)
+    with tifffile.TiffFile(tmp_path / "out" / "a.tif") as tiff:
+        tags = tiff.pages.first.tags
+        np.testing.assert_array_equal(tiff.asarray(), filled[0, ..., 0])
+        assert all(tags[code].value == value for code, _, _, value, _ in _GEO)
+
+
+def test_nodata_of_colour_is_by_channel_and_resized(tmp_path):
+    pixels = noise((8, 8, 3)) // 2
+    pixels[:4, :4, 1] = 200
+    tifffile.imwrite(tmp_path / "a.tif", pixels, photometric="rgb", extratags=[(42113, "s", 0, "200", True)])
+    missing = read_picture(tmp_path / "a.tif").missing
+    assert missing is not None
+    assert missing.sum() == missing[0, :4, :4, 1].sum() == 16
+    small = read_picture(tmp_path / "a.tif", Reading(resize=(4, 4))).missing
+    assert small is not None
+    assert small.sum() == small[0, :2, :2, 1].sum() == 4
 
 
 @pytest.mark.situation("a picture that is a pipe, a device or a folder", "refused in one line")

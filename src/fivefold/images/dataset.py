@@ -56,8 +56,8 @@ class ImageSet(ItemSet):
             findings["labels"] = f"{len(np.unique(self.items.labels)):,}"
         if hidden := sum(int((~self.items.visible(rows)).sum()) for rows in self.items.batches(_CHECKED)):
             findings["missing"] = f"{hidden:,} of {self.items.values.size:,} elements"
-        if len(self) == 1:
-            doubts.append(Doubt(self.source, "one picture is too few to fit to; cut it into tiles, or give more"))
+        if len(self) == 1:  # no doubt: a fit refuses it
+            findings["for a fit"] = "one picture is too few; cut it into tiles, or give more"
         return Check(self.summary, findings, doubts)
 
 

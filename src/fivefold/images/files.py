@@ -134,7 +134,7 @@ def read_images(paths: Sequence[Path], root: Path, schema: ImageSchema | None, r
     origin = ImageFiles(
         tuple(paths), np.repeat(np.arange(len(paths)), counts), single, kept, _findings(pictures), tuple(doubts)
     )
-    images = Images(values, names=_names(paths, root, counts), origin=origin)
+    images = Images(values, names=_names(paths, root, counts), hidden=_missing(pictures, colours), origin=origin)
     if not (has_alpha or lacks_alpha):
         return images
     opaque = opaque_value(values.dtype)
@@ -145,8 +145,22 @@ def read_images(paths: Sequence[Path], root: Path, schema: ImageSchema | None, r
         ]
     )
     if kept:
-        return replace(images, values=np.concatenate((values, alpha), axis=3))
-    return replace(images, hidden=alpha == 0)
+        hidden = None if images.hidden is None else np.concatenate((images.hidden, np.zeros(alpha.shape, bool)), axis=3)
+        return replace(images, values=np.concatenate((values, alpha), axis=3), hidden=hidden)
+    return replace(images, hidden=alpha == 0 if images.hidden is None else images.hidden | (alpha == 0))
+
+
+def _missing(pictures: Sequence[Picture], colours: Sequence[np.ndarray]) -> Bools | None:
+    """What files say is missing of `colours`, all but alpha of the pictures; None if nothing is."""
+    if all(picture.missing is None for picture in pictures):
+        return None
+    parts = (
+        np.zeros(colour.shape, bool)
+        if picture.missing is None
+        else np.broadcast_to(picture.missing[..., : -1 if picture.alpha else None], colour.shape)
+        for picture, colour in zip(pictures, colours, strict=True)
+    )
+    return np.concatenate(list(parts))
 
 
 def _read_all(paths: Sequence[Path], root: Path, reading: Reading) -> tuple[list[Picture], list[Path], list[Doubt]]:

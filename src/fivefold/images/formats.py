@@ -38,6 +38,15 @@ _WHITE_IS_ZERO = 0  # TIFF's photometric interpretation
 _ASSOCIATED, _UNASSOCIATED = 1, 2  # TIFF's extra samples: alpha by which colours were multiplied, or not
 _TURNS = {2: (0, True), 3: (2, False), 4: (2, True), 5: (1, True), 6: (3, False), 7: (3, True), 8: (1, False)}
 _TEXT_TAGS = (270, 271, 272, 305, 306, 315, 33432)  # description, make, model, software, time, artist, copyright
+_GEO_TAGS = {
+    33550: "d",
+    33922: "d",
+    34264: "d",
+    34735: "H",
+    34736: "d",
+    34737: "s",
+}  # where a GeoTIFF's pixels lie, and their types
+_NODATA = 42113  # of GeoTIFFs: what stands for missing, as text
 _PNG_HEAD = 33  # bytes of the signature and the first chunk
 _INCH = 0.0254  # metres
 
@@ -51,11 +60,13 @@ class Picture:
     pixels : `(pages, h, w, c)` of any numeric type, c from 1 to 4
     alpha : whether the last channel says how opaque a pixel is
     notes : what reading them took
+    missing : of elements that the file itself says are missing, bool like `pixels`; or None
     """
 
     pixels: np.ndarray
     alpha: bool = False
     notes: tuple[str, ...] = ()
+    missing: Bools | None = None
 
 
 @dataclass(frozen=True)
@@ -67,6 +78,7 @@ class _Stored:
     alpha: bool = False
     notes: tuple[str, ...] = ()
     orientation: int = 1
+    nodata: float | None = None
 
 
 @dataclass(frozen=True)
@@ -109,16 +121,22 @@ def read_picture(path: Path, reading: Reading | None = None) -> Picture:
     if len(stored) > 1 and pages in (None, "channels"):
         sizes = ", ".join(_by([one.array.shape[one.axes.index(side)] for side in "YX"]) for one in stored[:9])
         raise DataError(f"{path}: holds pictures of several sizes ({sizes}); `pages` first takes the first")
-    parts = []
+    parts, missing = [], []
     for one in stored if pages == "items" else stored[:1]:
         part = arrange(one.array, reading.axes or one.axes, pages, str(path), named=reading.axes is not None)
         part = _turned(part, one.orientation)
-        parts.append(part if reading.resize in (None, part.shape[1:3]) else resized(part, reading.resize, one.alpha))
+        holes = np.zeros(part.shape, bool) if one.nodata is None else part == one.nodata
+        if reading.resize is not None and part.shape[1:3] != reading.resize:
+            part, holes = resized(part, reading.resize, one.alpha), _resized_holes(holes, reading.resize)
+        parts.append(part)
+        missing.append(holes)
     if len({part.shape[1:] for part in parts}) > 1:
         sizes = ", ".join(_by(part.shape[1:]) for part in parts[:9])
         raise DataError(f"{path}: its pictures must have one shape, got {sizes}; bring them to one with `resize` HxW")
     turned = ("turned as its orientation tag says",) if first.orientation in _TURNS else ()
-    return Picture(np.concatenate(parts), first.alpha and parts[0].shape[3] in (2, 4), first.notes + turned)
+    alpha, holes = first.alpha and parts[0].shape[3] in (2, 4), np.concatenate(missing)
+    said = (f"{first.nodata:g} is missing",) if holes.any() else ()
+    return Picture(np.concatenate(parts), alpha, first.notes + turned + said, holes if holes.any() else None)
 
 
 def arrange(values: np.ndarray, axes: str, pages: Pages | None, source: str, named: bool = True) -> np.ndarray:
@@ -288,7 +306,21 @@ def _decode_series(tiff: TiffFile, path: Path) -> Iterator[_Stored]:
         letters = iter("ABDEFGHIJKLM")  # axes that the file does not name, or twice, have names of their own
         axes = "".join(a if a in "YXSCZT" and series.axes.count(a) == 1 else next(letters) for a in series.axes)
         tag = page.tags.get(_ORIENTATION)
-        yield _as_stated(_Stored(array, axes, notes=notes, orientation=int(tag.value) if tag else 1), page)
+        orientation, nodata = int(tag.value) if tag else 1, _nodata(page, array.dtype)
+        yield _as_stated(_Stored(array, axes, notes=notes, orientation=orientation, nodata=nodata), page)
+
+
+def _nodata(page: TiffPage, dtype: np.dtype) -> float | None:
+    """The number that stands for missing, as a value of `dtype`; None where there is none, or NaN is."""
+    tag = page.tags.get(_NODATA)
+    try:
+        value = float(str(tag.value).strip("\0 ")) if tag else math.nan
+    except ValueError:
+        return None
+    if math.isnan(value) or page.photometric == _WHITE_IS_ZERO or page.colormap is not None:
+        return None
+    with np.errstate(over="ignore"):
+        return float(dtype.type(value)) if dtype.kind == "f" else value
 
 
 def _as_stated(stored: _Stored, page: TiffPage) -> _Stored:
@@ -341,6 +373,12 @@ def resized(pixels: np.ndarray, size: tuple[int, int], alpha: bool = False) -> n
         clear = np.stack([resized_mask(image[..., -1] == 0, size) for image in pixels])
         smooth[..., -1] = np.where(clear, 0, opaque)
     return smooth
+
+
+def _resized_holes(holes: Bools, size: tuple[int, int]) -> Bools:
+    """`(n, h, w, c)` at another size."""
+    images = [[resized_mask(channel, size) for channel in np.moveaxis(image, -1, 0)] for image in holes]
+    return np.moveaxis(np.array(images, bool), 1, -1)
 
 
 def resized_mask(mask: Bools, size: tuple[int, int]) -> Bools:
@@ -407,7 +445,7 @@ def write_tiff(
 
     n, h, w, c = shape
     extra = c in (2, 4)
-    how: dict[str, Any] = {} if like is None else _tags(like)
+    how: dict[str, Any] = {} if like is None else _tags(like, (h, w), c >= 3)
     with tifffile.TiffWriter(target) as tiff:
         tiff.write(
             (np.ascontiguousarray(image if c > 1 else image[..., 0]) for image in images),
@@ -422,19 +460,33 @@ def write_tiff(
         )
 
 
-def _tags(path: Path) -> dict[str, Any]:
-    """Resolution, profile and texts of a TIFF, as arguments of `tifffile`; nothing of other files."""
+def _tags(path: Path, size: tuple[int, int], colour: bool) -> dict[str, Any]:
+    """Resolution, profile, texts and place on earth of a TIFF, as arguments of `tifffile`, as far as they fit to pixels of that
+    `size`; nothing of other files."""
     import tifffile
 
     if path.suffix.lower() not in TIFF_ENDINGS:
         return {}
     with tifffile.TiffFile(path) as tiff:
-        tags = tiff.pages.first.tags
-        values = {code: tags[code].value for code in (*_TEXT_TAGS, 282, 283, 296, 34675) if code in tags}
-    texts = [(code, "s", 0, values[code], True) for code in _TEXT_TAGS if isinstance(values.get(code), str)]
-    how: dict[str, Any] = {"extratags": [text for text in texts if text[0] not in (270, 305)]}
+        page: Any = tiff.pages.first
+        codes = (*_TEXT_TAGS, 282, 283, 296, 34675, *_GEO_TAGS)
+        values = {code: page.tags[code].value for code in codes if code in page.tags}
+        as_it_was = (page.imagelength, page.imagewidth) == size and _ORIENTATION not in page.tags
+    about = str(values.get(270))
+    if about.startswith(("ImageJ=", '{"shape"')) or "<OME " in about:  # how all pages are arranged
+        del values[270]
+    tags = [(code, "s", 0, values[code], True) for code in _TEXT_TAGS if isinstance(values.get(code), str)]
+    if as_it_was:
+        tags += [_geo_tag(code, values[code]) for code in _GEO_TAGS if code in values]
+    how: dict[str, Any] = {"extratags": [tag for tag in tags if tag[0] not in (270, 305)]}
     how |= {"description": values[270]} if isinstance(values.get(270), str) else {}
     how |= {"software": values.get(305) or False}
     if 282 in values and 283 in values:
         how |= {"resolution": (values[282], values[283]), "resolutionunit": int(values.get(296, 2))}
-    return how | ({"iccprofile": values[34675]} if 34675 in values else {})
+    profile = values.get(34675, b"")
+    return how | ({"iccprofile": profile} if profile[16:20] == (b"RGB " if colour else b"GRAY") else {})
+
+
+def _geo_tag(code: int, value: Any) -> tuple[int, str, int, Any, bool]:
+    kind = _GEO_TAGS[code]
+    return code, kind, 0 if kind == "s" else len(value), value, True
