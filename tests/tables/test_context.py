@@ -27,14 +27,16 @@ def log_prob(model, window, x, visible, values, z=None):
 
 @pytest.mark.parametrize("window", Conditioning)
 @pytest.mark.parametrize("with_codes", [False, True])
-def test_column_by_column_it_says_what_pairs_say(table_model, batch, window, with_codes):
+@pytest.mark.parametrize("wide", [1, 64])
+def test_column_by_column_it_says_what_pairs_say(table_model, batch, window, with_codes, wide, monkeypatch):
+    monkeypatch.setattr("fivefold.tables.context._WIDE", wide)
     x, visible = batch
     z = table_model.vae.posterior(x, visible).mu if with_codes else None
     by_column = Conditional(table_model, window, x, visible, z).log_prob(x)[:, 0, 0]
     torch.testing.assert_close(by_column, log_prob(table_model, window, x, visible, x, z), rtol=1e-9, atol=1e-9)
     codes = torch.stack((z, z + 1), dim=1) if with_codes else None
     if codes is not None:
-        both = Conditional(table_model, window, x, visible, codes).map(lambda p, *_: p.point().view(len(x), -1))
+        both = Conditional(table_model, window, x, visible, codes).map(lambda p, *_: p.point().view(-1, 2))
         torch.testing.assert_close(
             both[0], Conditional(table_model, window, x, visible, z).map(lambda p, *_: p.point().view(-1, 1))[0]
         )

@@ -7,20 +7,27 @@ the visible cells, what the decoder makes of z, and what a linear-Gaussian model
 from __future__ import annotations
 
 from collections.abc import Iterator
-from copy import copy
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
 from fivefold.config import Conditioning, ContextConfig
-from fivefold.model.context import ContextDecoder, ElementLikelihood, ParameterGroup, Surroundings, TrainingBatch
+from fivefold.model.context import (
+    ContextDecoder,
+    ElementLikelihood,
+    ParameterGroup,
+    Surroundings,
+    TrainingBatch,
+    chunk_size,
+)
 from fivefold.model.corruption import draw_strength
 from fivefold.tables.likelihood import Cells, ColumnHeads, ColumnLikelihood, MemberLinear, Support
 from fivefold.tables.schema import TableSchema
 from fivefold.tables.settings import LOG_NOISE, TableConfig
 
 _WITHOUT_Z = 0.25  # of the rows: z must pay for itself
+_WIDE = 64  # columns from which several are asked for at once
 _FACTORS_FASTER = 5.0  # the linear model beneath is to be there first
 
 
@@ -48,9 +55,9 @@ class Factors(nn.Module):
         return weighted[:, :, None] * self.weights[number], weighted * (scaled - self.mean[number])[:, None]
 
     def expect(self, precision: Tensor, weighted: Tensor) -> tuple[Tensor, Tensor]:
-        """From the visible numbers' evidence of the factors: precisions `(n, f, f)`, and the sums weighted by them `(n, f)`."""
-        own = torch.eye(weighted.shape[1], dtype=weighted.dtype, device=weighted.device)
-        factors = torch.linalg.solve(precision + own, weighted.unsqueeze(2)).squeeze(2)
+        """From the visible numbers' evidence of the factors: precisions `(…, f, f)`, and the sums weighted by them `(…, f)`."""
+        own = torch.eye(weighted.shape[-1], dtype=weighted.dtype, device=weighted.device)
+        factors = torch.linalg.solve(precision + own, weighted.unsqueeze(-1)).squeeze(-1)
         return factors @ self.weights.T + self.mean, factors
 
 
@@ -129,7 +136,7 @@ class TableContext(ContextDecoder):
         return torch.where(wanted, loss, 0.0).sum() / wanted.sum().clamp_min(1)
 
     def every(self, around: TableSurroundings) -> Iterator[ElementLikelihood]:
-        """The distributions of all cells, column by column.
+        """The distributions of all cells, some columns at a time.
 
         Given those of the columns before, if conditioning is causal; else all others of the row.
         """
@@ -139,11 +146,16 @@ class TableContext(ContextDecoder):
         if not causal:
             for column in range(around.size):
                 observed.observe(column)
-        for column in range(around.size):
-            given = observed if causal else observed.without(column)
-            yield given.distribution(column), items, torch.full_like(items, column)
+        at_once = 1 if causal or around.size < _WIDE else chunk_size(around.codes * len(around))
+        for start in range(0, around.size, at_once):
+            columns = torch.arange(start, min(start + at_once, around.size), device=around.device)
+            yield (
+                observed.distribution(columns, without=not causal),
+                items.repeat(len(columns)),
+                columns.repeat_interleave(len(items)),
+            )
             if causal:
-                observed.observe(column)
+                observed.observe(start)
 
     def forward(self, around: TableSurroundings, items: Tensor, elements: Tensor) -> ColumnLikelihood:
         rows, place = items, torch.arange(len(items), device=items.device)
@@ -159,18 +171,17 @@ class TableContext(ContextDecoder):
         parts = []
         for column in torch.unique(elements).tolist():
             asked = (elements == column).nonzero()[:, 0]
-            moved = shift[place[asked], column] if column in self.cells.numbers and shift is not None else None
-            parts.append((asked, self._column(hidden[:, place[asked]], column, moved)))
+            moved = None if shift is None else shift[place[asked], column].unsqueeze(0)
+            parts.append((asked, self._columns(hidden[:, None, place[asked]], elements.new_tensor([column]), moved)))
         support = Support.of(self.schema, hidden).at(elements)
         return ColumnLikelihood.scattered(parts, support)
 
-    def _column(self, hidden: Tensor, column: int, shift: Tensor | None) -> ColumnLikelihood:
-        """Of one column's cells, from the last hidden layer `(members, n, codes, width)`; `shift` `(n,)`."""
-        codes = hidden.shape[2]
-        moved = None if shift is None else shift.repeat_interleave(codes)
-        parameters = torch.unflatten(self.heads.column(hidden.flatten(1, 2), column, moved), 1, (-1, codes))
-        number = torch.full((hidden.shape[1],), column, device=hidden.device)
-        support = Support.of(self.schema, hidden).at(number)
+    def _columns(self, hidden: Tensor, columns: Tensor, shift: Tensor | None) -> ColumnLikelihood:
+        """Of the cells of `columns` `(c,)`, from last hidden layers `(members, c, n, codes, width)`; `shift` `(c, n)`."""
+        n, codes = hidden.shape[2:4]
+        moved = None if shift is None else shift.repeat_interleave(codes, dim=1)
+        parameters = torch.unflatten(self.heads.each(hidden.flatten(2, 3), columns, moved), 2, (n, codes)).flatten(1, 2)
+        support = Support.of(self.schema, hidden).at(columns.repeat_interleave(n))
         members = [ColumnLikelihood.of(member.transpose(1, 2).unsqueeze(3), support) for member in parameters]
         return ColumnLikelihood.mixture(members)
 
@@ -230,27 +241,31 @@ class _Observed:
         """Add a column's visible cells."""
         self._hidden, self._sums = self._moved(column, 1)
 
-    def without(self, column: int) -> _Observed:
-        """The same but for a column that was observed."""
-        other = copy(self)
-        other._hidden, other._sums = self._moved(column, -1)
-        return other
-
     def _moved(self, column: int, sign: int) -> tuple[Tensor, list[Tensor]]:
         cells, weight, sums = self._context.cells, self._context.first.weight, self._sums
         place = cells.places[column]
         added = (self._seen[:, place] @ weight[:, place]).addcmul(self._visible[:, [column]], weight[:, [column]])
-        if self._context.factors is not None and column in cells.numbers:
-            number = cells.numbers.index(column)
+        if self._context.factors is not None and (number := cells.number_places.get(column)) is not None:
             evidence = self._context.factors.evidence(number, self._scaled[:, number], self._visible[:, column])
             sums = [total + sign * change for total, change in zip(sums, evidence, strict=True)]
         return self._hidden.add(added.unsqueeze(2), alpha=sign), sums
 
-    def distribution(self, column: int) -> ColumnLikelihood:
-        """The distribution of a column's cells."""
-        hidden, shift, numbers = self._hidden, None, self._context.cells.numbers
+    def distribution(self, columns: Tensor, without: bool) -> ColumnLikelihood:
+        """The distributions of the cells of columns `(c,)`, one column's after the other's.
+
+        Given what was observed, `without` the column itself.
+        """
+        moved = [self._moved(column, -1) if without else (self._hidden, self._sums) for column in columns.tolist()]
+        hidden, shift = torch.stack([own for own, _ in moved], dim=1), None
         if self._context.factors is not None:
-            expected, factors = self._context.factors.expect(*self._sums)
-            hidden = hidden + (factors @ self._of_factors).unsqueeze(2)
-            shift = expected[:, numbers.index(column)] if column in numbers else None
-        return self._context._column(self._context._later(hidden), column, shift)
+            expected, factors = self._context.factors.expect(
+                *map(torch.stack, zip(*(sums for _, sums in moved), strict=True))
+            )
+            hidden = hidden + (factors @ self._of_factors.unsqueeze(1)).unsqueeze(3)
+            places = self._context.cells.number_places
+            at = columns.new_tensor(
+                [places.get(column, 0) for column in columns.tolist()]
+            )  # classes are moved by nothing
+            shift = expected.gather(2, at.view(-1, 1, 1).expand(-1, expected.shape[1], 1)).squeeze(2)
+        hidden = torch.unflatten(self._context._later(hidden.flatten(1, 2)), 1, hidden.shape[1:3])
+        return self._context._columns(hidden, columns, shift)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import codecs
+import re
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -227,7 +228,9 @@ def infer_type(texts: pa.ChunkedArray, decimal: str = ".") -> pa.DataType:
     grouped = r"^\s*[+-]?\d{1,3}(\.\d{3})+\s*$" if decimal == "," else "^$"
     if pc.all(pc.match_substring_regex(texts, grouped)).as_py():
         return pa.string()
-    for kind in _LADDER:
+    start = pc.drop_null(texts.slice(0, _FIRST))[:1].to_pylist()
+    number = bool(start) and re.fullmatch(r"\s*[+-]?(?:[2-9]|\d*\.\d+|\d{2,3})\s*", start[0])
+    for kind in (pa.int64(), pa.float64()) if number else _LADDER:
         if pt.is_floating(kind) and pc.any(pc.match_substring_regex(texts, r"^\s*[+-]?\d{17,}\s*$")).as_py():
             continue
         try:

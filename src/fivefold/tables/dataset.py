@@ -21,7 +21,7 @@ from fivefold.progress import progress_bar
 from fivefold.tables.cells import decode_column
 from fivefold.tables.csv import CsvFile
 from fivefold.tables.files import TableOutput, TableReader, Write, is_foreign, is_table_source
-from fivefold.tables.inference import as_texts, find_doubts, infer_table_schema, merge_overrides
+from fivefold.tables.inference import as_texts, check_width, find_doubts, infer_table_schema, merge_overrides
 from fivefold.tables.schema import TableSchema
 from fivefold.tables.sheets import Sheet
 from fivefold.tables.table import Table, as_items, as_native, decode_rows, laid_out
@@ -83,6 +83,7 @@ def open(
     asked = merge_overrides(overrides, missing)
     rows, form = open_rows(source, schema, texts=as_texts(asked), **dialect)
     if schema is None:
+        check_width(rows.names, rows.source)
         whole = rows if isinstance(rows, Table) else rows.read()
         return TableSet(infer_table_schema(whole, asked), whole, form)
     if isinstance(rows, Table):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, replace
@@ -199,7 +200,7 @@ class TableReader:
         else:
             with _errors(self.path), _columnar(self.path, batch_rows) as (found, self.rows, _):
                 self.names = tuple(found.names)
-        if twice := [name for name in dict.fromkeys(self.names) if self.names.count(name) > 1]:
+        if twice := [name for name, times in Counter(self.names).items() if times > 1]:
             raise DataError(f"{path}: columns must have names of their own, got {twice[0]!r} more than once")
 
     def __iter__(self) -> Iterator[Table]:

@@ -18,7 +18,7 @@ from fivefold.findings import Doubt
 from fivefold.tables.cells import EXACT, blank, encode_column, is_number, is_text, object_types, plain
 from fivefold.tables.csv import CsvText
 from fivefold.tables.durations import DurationSpelling, find_durations
-from fivefold.tables.schema import MOST_CATEGORIES, Category, Column, Kind, TableSchema
+from fivefold.tables.schema import MOST_CATEGORIES, MOST_COLUMNS, Category, Column, Kind, TableSchema
 from fivefold.tables.spelling import (
     NumberSpelling,
     Spelling,
@@ -60,6 +60,7 @@ def infer_table_schema(table: Table, overrides: Mapping[str, Any] | None = None)
     UsageError : if `overrides` are anything else
     """
     asked = _check_overrides({} if overrides is None else overrides, table.names)
+    check_width(table.names, table.source)
     if len(table) == 0:
         raise DataError(f"{table.source}: must have rows, got none")
     columns, carried = [], []
@@ -74,6 +75,12 @@ def infer_table_schema(table: Table, overrides: Mapping[str, Any] | None = None)
         found = "".join(f"; {text}: {remedy}?" for text, remedy in doubts if remedy)
         raise DataError(f"{table.source}: none of its columns can be modelled ({reasons or 'there are none'}){found}")
     return TableSchema(tuple(columns), tuple(carried))
+
+
+def check_width(names: Sequence[str], source: str) -> None:
+    """Raise `DataError` for more columns than a model has, before any is looked at."""
+    if len(names) > MOST_COLUMNS:
+        raise DataError(f"{source}: must have at most {MOST_COLUMNS:,} columns, got {len(names):,}: leave some out")
 
 
 def merge_overrides(

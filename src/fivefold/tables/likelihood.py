@@ -248,6 +248,7 @@ class Cells(nn.Module):
         self._schema, self.columns = schema, schema.columns
         classes = [column.classes for column in schema.columns]
         self.numbers = [place for place, count in enumerate(classes) if not count]
+        self.number_places = {place: number for number, place in enumerate(self.numbers)}
         self._classes = [place for place, count in enumerate(classes) if count]
         self.places, self.features = feature_places(classes)
         self._total = sum(classes)
@@ -320,11 +321,16 @@ class ColumnHeads(nn.Module):
         parameters = self._shifted(parameters, None if shift is None else shift.unsqueeze(2))
         return ColumnLikelihood.of(parameters.flatten(0, 1).transpose(1, 2).unsqueeze(2), support)
 
-    def column(self, hidden: Tensor, column: int, shift: Tensor | None = None) -> Tensor:
-        """Parameters of one column's cells, `(members, n, p)`; `shift` `(n,)`."""
-        place = slice(column * self._per_cell, (column + 1) * self._per_cell)
-        parameters = torch.baddbmm(self.linear.bias[..., place], hidden, self.linear.weight[..., place])
-        return self._shifted(parameters, None if shift is None else shift.unsqueeze(1))
+    def each(self, hidden: Tensor, columns: Tensor, shift: Tensor | None = None) -> Tensor:
+        """Parameters of the cells of `columns` `(c,)`, each from hidden units of its own `(members, c, n, width)`:
+        `(members, c, n, p)`; `shift` `(c, n)`."""
+        weight, bias = (
+            torch.unflatten(part, 2, (self._columns, -1))[:, :, columns].transpose(1, 2)
+            for part in (self.linear.weight, self.linear.bias)
+        )
+        parts = (part.flatten(0, 1) for part in (bias, hidden, weight))
+        parameters = torch.unflatten(torch.baddbmm(*parts), 0, hidden.shape[:2])
+        return self._shifted(parameters, None if shift is None else shift.unsqueeze(-1))
 
     @staticmethod
     def _shifted(parameters: Tensor, shift: Tensor | None) -> Tensor:

@@ -98,9 +98,9 @@ def prepare(networks: nn.ModuleDict, items: Items, train: np.ndarray, held_out: 
 def recipe(schema: TableSchema, config: FitConfig) -> Recipe:
     """The best epoch has the least held-out loss of the context decoder."""
     own = table_config(config)
-    share = min(
-        1.0, _WIDE / schema.size
-    )  # a step takes as much longer, and few rows of many columns are soon learnt by heart
+    share = (
+        min(1.0, _WIDE / schema.size) ** 1.5
+    )  # a step takes longer, and few rows of many columns are soon learnt by heart
     return Recipe(
         steps=(max(round(own.shortest_epoch * share), 1), own.longest_epoch),
         held_out=_HELD_OUT,
@@ -126,8 +126,9 @@ def calibrate(model: FittedModel, items: Items, train: np.ndarray, held_out: np.
     def statistics(rows: np.ndarray) -> np.ndarray:
         return row_statistics(model, items.select(calibration_rows(rows, seed)))
 
-    scored = statistics(held_out if len(held_out) >= _FEWEST_SCORES else every)
-    model.calibrations["normality"] = UpperTailScore.fit(statistics(every), scored)
+    met = statistics(every)
+    scored = statistics(held_out) if len(held_out) >= _FEWEST_SCORES else met
+    model.calibrations["normality"] = UpperTailScore.fit(met, scored)
     if model.has_learnt(Conditioning.MISSING):
         rows = items.select(held_out) if len(held_out) else items
         model.calibrations["coverage"] = fit_intervals(model, rows, seed)

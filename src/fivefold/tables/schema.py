@@ -19,7 +19,7 @@ Kind = Literal["real", "integer", "datetime", "boolean", "category"]
 Category = str | int | float | bool
 MOST_CATEGORIES = 255
 _MOST_TEXT = 1 << 16
-_MOST_COLUMNS = 1 << 14
+MOST_COLUMNS = 1 << 14
 _FARTHEST = 9.0  # beyond the range met in the fit, in units of it
 
 
@@ -288,7 +288,7 @@ class TableSchema:
             schema = cls(tuple(Column.from_json(column) for column in fields["columns"]), carried)
             names = [*schema.names, *(name for name, _ in carried)]
             sane = (
-                0 < len(schema.columns) <= _MOST_COLUMNS
+                0 < len(schema.columns) <= MOST_COLUMNS
                 and all(isinstance(text, str) for pair in carried for text in pair)
                 and len(set(names)) == len(names)
             )

@@ -39,6 +39,7 @@ _SIGNED = {
 }  # how negative numbers are written that are so
 _AFFIX = r"(?:[^\w\s.,'+-]{1,3}|[A-Z]{3}|)"  # a sign of a currency, its code, %
 _AFFIXED = re.compile(rf"(\s*)[+-]?({_AFFIX}\s?)[+-]?[\d.,](?:[\d.,' \xa0]*\d)?\.?(?:[eE][+-]?\d+)?(\s?{_AFFIX}\s*)")
+_OF_NUMBERS = re.compile(r"[\w+.%$-]+")
 _FINEST = 9  # decimals that a spelling without marks is known by
 _STAMP = re.compile(
     r"(?:(\d{1,4})([./-])(\d{1,2})\2(\d{1,4}))?(?:([ T]?)(\d{1,2}):\d\d(:\d\d)?( ?[AaPp][Mm])?(Z|[+-]\d\d:?\d\d)?)?",
@@ -399,8 +400,10 @@ def find_numbers(texts: pa.ChunkedArray, decimal: str = "") -> tuple[NumberSpell
     prefix, suffix = met[1] + met[2], met[3]
     if not pc.all(pc.and_(pc.starts_with(texts, met[1]), pc.ends_with(texts, suffix))).as_py():
         prefix, suffix = prefix.strip(), suffix.strip()
-    found = []
+    found, met_marks = [], set(_OF_NUMBERS.sub("", "".join(texts.to_pylist())))
     for mark, group in _MARKS:
+        if not {group, mark.replace(".", "")} - {""} <= met_marks:
+            continue  # reads the same without
         spelling = NumberSpelling(prefix, group=group, decimal=mark, suffix=suffix)
         if spelling.parse(texts).null_count == 0:
             found.append(replace(spelling.measured(texts), negative=negative))

@@ -5,6 +5,7 @@ from __future__ import annotations
 import base64
 import warnings
 import zlib
+from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any, Literal
@@ -320,10 +321,8 @@ def _to_arrow(data: Any, kind: TableKind, source: str) -> pa.Table:
         names = [f"x{at}" for at in range(data.shape[1])]
     else:
         names = [str(name) for name in (data.column_names if kind == "arrow" else data.columns)]
-    if twice := [name for name in dict.fromkeys(names) if names.count(name) > 1]:
-        raise DataError(
-            f"{source}: columns must have names of their own, got {twice[0]!r} {names.count(twice[0])} times"
-        )
+    if twice := [(name, times) for name, times in Counter(names).items() if times > 1]:
+        raise DataError(f"{source}: columns must have names of their own, got {twice[0][0]!r} {twice[0][1]} times")
     if kind == "polars":
         try:
             data = data.to_arrow()

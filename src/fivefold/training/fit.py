@@ -149,7 +149,8 @@ def _compare_with_all(
     seen = len(normality.calibration) != len(held_out)  # so few were held out that it is of all items
     order = np.random.default_rng(derive_seed(config.training.seed, "folds")).permutation(everything if seen else train)
     scores = [] if seen else [normality.calibration]
-    for fold in np.array_split(order, min(folds - 1, len(order))):
+    parts = max(folds - 1, 2) if seen else folds - 1  # what is not held out is trained on
+    for fold in np.array_split(order, min(parts, len(order))):
         split = np.setdiff1d(everything, fold), np.sort(fold)
         other = train_networks(items, config, None, accelerator, split=split)
         room.calibrate(other, items, *split)
