@@ -79,7 +79,7 @@ Items = Annotated[
         "-o",
         "--output",
         metavar="OUT",
-        help="Of images a folder (a PNG per item), .npy, .npz, or .png (a sheet); of tables a table; of series .npy or a table.",
+        help="Of images a folder (a PNG per item), .npy, .npz, or .png (a sheet); of tables a table; of series also .wav.",
     ),
 ]
 Folder = Annotated[Path, typer.Option("-o", "--output", metavar="DIR", help="Folder for the report.")]

@@ -26,6 +26,7 @@ from fivefold.series.exact import ExactSteps, StepChain
 from fivefold.series.readers import Flat, flattened
 from fivefold.series.results import SeriesPlace
 from fivefold.series.schema import SeriesSchema
+from fivefold.series.sound import SoundFormat
 from fivefold.tables.cells import decode_column
 from fivefold.tables.coding import CodedColumn, ColumnCodec, ExactTables, RowDecoding, check_context, pack_cells
 from fivefold.tables.coding import decoding as rows_decoding
@@ -247,7 +248,7 @@ def _array_rows(series: Flat, channels: TableSchema, rows: int) -> tuple[ExactTa
         name += "_"
     parts = _numbered(series.flat, series.lengths, (name, *channels.names), rows)
     tables = ExactTables(parts, len(series.flat), series.flat.nbytes, (name, *channels.names))
-    return tables, name, {"shape": series.shape, "sound": series.sound}
+    return tables, name, {"shape": series.shape, "sound": series.sound and [series.sound.rate, series.sound.width]}
 
 
 def _numbered(
@@ -312,8 +313,9 @@ class StepDecoding:
         """A table's file; of series that came as arrays also `.npy`, of sound also `.wav`."""
         if self.form is None or is_table_path(path):
             return self.rows.output(path, force)
-        place = SeriesPlace.at(path, force, sound=self.form["sound"])
-        return lambda parts, rows: place.save(self._as_arrays(parts))
+        sound = self.form["sound"] and SoundFormat(*self.form["sound"])
+        place = SeriesPlace.at(path, force, sounding=sound is not None)
+        return lambda parts, rows: place.save(self._as_arrays(parts), sound)
 
     def describe(self, items: int, sizes: Sequence[int]) -> dict[str, str]:
         """See `RowDecoding.describe`."""

@@ -19,13 +19,15 @@ from fivefold.findings import Check
 from fivefold.items import Block, Items
 from fivefold.progress import progress_bar
 from fivefold.series.changes import Change, find_changes
+from fivefold.series.filling import Filling
 from fivefold.series.grid import Asked, Grid, arrange
 from fivefold.series.readers import flattened
 from fivefold.series.results import Events, SeriesCollector, SeriesPlace, StepIndex, StepScores, find_events, report
 from fivefold.series.schema import SeriesSchema, as_channel, as_state
+from fivefold.series.sound import SoundFormat
 from fivefold.series.windows import Windows, choose_steps
 from fivefold.tables.files import TableReader, is_table_path
-from fivefold.tables.inference import infer_table_schema
+from fivefold.tables.inference import as_texts, infer_table_schema
 from fivefold.tables.schema import Column, TableSchema
 from fivefold.tables.table import Table, as_native
 
@@ -36,6 +38,14 @@ _MOST_CHANGES = 8  # of a series that are adapted to
 _MOST_STATES = 33  # of a column of categories, one for what was not met among them
 TEST_SETS: dict[str, str] = {}
 TRAINING_SETS: dict[str, str] = {}
+
+
+@dataclass(frozen=True)
+class IndexName:
+    """What a frame's index of times is called: as a column, and in the frame."""
+
+    column: str
+    label: Any
 
 
 @dataclass(frozen=True)
@@ -50,10 +60,11 @@ class SeriesSet:
     source : what to call them in messages
     labels : `(s,)` class of each series, or None
     table, grid : the table that they are from, and where its rows are; or None
-    index_name : of the time, if it was the frame's index
+    index_name : of the time, if it was the frame's index; or None
     shape : of the array that they are from; or None
     encoded : whether results are to be encoded values `(total, channels)`, whatever the series are from
     adapt : whether detection is to go on from another level or amplitude
+    sound : the format of the sound that they are from, or None
     changes : of those, that values are adapted to
     places : where results go; if nowhere, they stay in memory
     """
@@ -65,10 +76,11 @@ class SeriesSet:
     labels: np.ndarray | None = None
     table: Table | None = None
     grid: Grid | None = None
-    index_name: str | None = None
+    index_name: IndexName | None = None
     shape: tuple[int, ...] | None = None
     encoded: bool = False
     adapt: bool = False
+    sound: SoundFormat | None = None
     changes: tuple[Change, ...] = ()
     places: Mapping[str, SeriesPlace] = field(default_factory=dict)
 
@@ -220,14 +232,18 @@ class SeriesSet:
                 raise UsageError(
                     f"{place.path}: must be a table (.csv, .parquet, …) for series from a table or of unequal length"
                 )
+            if place.table is None and place.sounds and self.sound is None:
+                raise UsageError(
+                    f"{place.path}: must be .npy or a table (.csv, .parquet, …) for series that are no sound"
+                )
         return replace(self, places=places)
 
     def _write(self, place: SeriesPlace, values: np.ndarray, replace: bool) -> Path:
         if place.table is None:
             assert self.shape is not None
-            place.save(values.reshape(self.shape))
+            place.save(values.reshape(self.shape), self.sound, self.schema.is_real)
         elif self.table is not None and replace:
-            place.table.write([self._completed(values)])
+            self._filling(values).write(place.table)
         else:
             place.table.write(self._beside(values))
         return place.path
@@ -236,29 +252,21 @@ class SeriesSet:
         """Numbers `(total, channels)`, with a row per step that says which it is."""
         return self.index.tables(dict(zip(self.schema.channels.names, values.T, strict=True)))
 
-    def _completed(self, values: np.ndarray) -> Any:
-        """The table that the series are from with encoded `values` `(total, channels)` where it has nothing, in its own kind.
-
-        Steps without a row get one, with time stamp and series.
-        """
-        table, grid, schema = self.table, self.grid, self.schema
-        assert table is not None
-        assert grid is not None
-        states = np.array([column.classes > 0 for column in schema.columns.columns])
+    def _filling(self, values: np.ndarray) -> Filling:
+        """The table that the series are from, with encoded `values` `(total, channels)`; categories that were not met stay."""
+        assert self.table is not None
+        assert self.grid is not None
+        states = np.array([column.classes > 0 for column in self.schema.columns.columns])
         values = np.where(states, np.rint(values), values)
         changed = self.values != values  # NaN are not equal to anything
-        if grid.is_whole:
-            found = table.replace(schema.columns, values[grid.places], changed[grid.places])
-        else:
-            arrow = table.arrow.take(grid.rows)
-            series = np.repeat(np.arange(len(self.lengths)), self.lengths)
-            names = None if grid.names is None else grid.names.take(pa.array(series))
-            for name, column in ((schema.time, self.index.stamps), (schema.ids, names)):
-                if name is not None and column is not None:
-                    at = arrow.column_names.index(name)
-                    arrow = arrow.set_column(at, arrow.schema.field(at), column.cast(arrow.schema.field(at).type))
-            found = as_native(Table.of(arrow, table.source).replace(schema.columns, values, changed), table.kind)
-        return found if self.index_name is None else found.set_index(self.index_name)
+        return Filling(self.table, self.grid, self.schema, values, changed, self.index.stamps)
+
+    def _completed(self, values: np.ndarray) -> Any:
+        """See `Filling.native`; with the index that the frame had, if that is the time."""
+        found = self._filling(values).native()
+        if self.index_name is None:
+            return found
+        return found.set_index(self.index_name.column).rename_axis(index=self.index_name.label)
 
 
 def recognises(source: Any) -> bool:
@@ -274,8 +282,8 @@ def open(source: Any, schema: SeriesSchema | None = None, **reading: Any) -> Ser
 
 
 def place(path: Path, force: bool, role: str = "") -> SeriesPlace:
-    """Where series go; see `SeriesPlace.at`."""
-    return SeriesPlace.at(path, force, role or "output")
+    """Where series go; see `SeriesPlace.at`. Numbers of other roles are no sound."""
+    return SeriesPlace.at(path, force, role or "output", sounding=not role)
 
 
 def new(schema: SeriesSchema, values: np.ndarray, record: Mapping[str, Any] | None = None) -> np.ndarray:
@@ -353,11 +361,11 @@ def is_tabular(source: Any) -> bool:
     return framed or not (isinstance(source, Sequence) or hasattr(source, "__array__"))
 
 
-def _table(source: Any, schema: TableSchema | None) -> Table:
-    """A frame, or a file of one."""
+def _table(source: Any, schema: TableSchema | None, texts: frozenset[str]) -> Table:
+    """A frame, or a file of one; of text, columns that are `texts` stay such."""
     if isinstance(source, Mapping):
         source = pa.table(dict(source))
-    return TableReader(source, schema).read() if isinstance(source, str | Path) else Table.of(source)
+    return TableReader(source, schema, texts=texts).read() if isinstance(source, str | Path) else Table.of(source)
 
 
 def _wander(series: SeriesSet) -> tuple[float, ...]:
@@ -386,8 +394,9 @@ def _of_table(
     overrides: Mapping[str, Any] | None,
 ) -> SeriesSet:
     source, index = _with_index(source, time)
-    time = index or time
-    table = _table(source, None if schema is None else schema.columns)
+    time = index.column if index else time
+    labels = {name for name in (time, ids) if name is not None}
+    table = _table(source, None if schema is None else schema.columns, as_texts(overrides) | labels)
     if len(table) == 0:
         raise DataError(f"{table.source}: must have rows, got none")
     grid = arrange(table, time, ids, asked)
@@ -407,13 +416,13 @@ def _of_table(
     return SeriesSet(values, grid.lengths, schema, table.source, table=table, grid=grid, index_name=index)
 
 
-def _with_index(source: Any, time: str | None) -> tuple[Any, str | None]:
+def _with_index(source: Any, time: str | None) -> tuple[Any, IndexName | None]:
     """A frame whose index of times is a column if no other is the time, and what that is called; else None."""
     index = getattr(source, "index", None)
     if not str(getattr(index, "dtype", "")).startswith("datetime64") or time in getattr(source, "columns", ()):
         return source, None
-    name = time or str(source.index.name or "time")
-    return source.rename_axis(index=name).reset_index(), name
+    name = IndexName(time or str(source.index.name or "time"), source.index.name)
+    return source.rename_axis(index=name.column).reset_index(), name
 
 
 def _of_arrays(source: Any, schema: SeriesSchema | None, overrides: Mapping[str, Any] | None) -> SeriesSet:
@@ -421,9 +430,15 @@ def _of_arrays(source: Any, schema: SeriesSchema | None, overrides: Mapping[str,
     table = Table.of(found.flat, found.source)
     if schema is None:
         channels, states = _channels(table, overrides)
-        schema = SeriesSchema(channels, 1, 1, states=states)
+        sound = (found.sound.rate, found.sound.width) if found.sound else None
+        schema = SeriesSchema(channels, 1, 1, states=states, sound=sound)
+    elif schema.sound and found.sound and schema.sound != (found.sound.rate, found.sound.width):
+        raise DataError(
+            f"{found.source}: must have {schema.sound[0]:,} samples of {8 * schema.sound[1]} bits a second as the model was "
+            f"fitted, got {found.sound.rate:,} of {8 * found.sound.width} bits: convert it"
+        )
     cells = table.cells(schema.columns)
-    return SeriesSet(cells, found.lengths, schema, found.source, found.labels, shape=found.shape)
+    return SeriesSet(cells, found.lengths, schema, found.source, found.labels, shape=found.shape, sound=found.sound)
 
 
 def _channels(table: Table, overrides: Mapping[str, Any] | None) -> tuple[TableSchema, tuple[Column, ...]]:

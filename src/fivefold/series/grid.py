@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from functools import cached_property
 from itertools import pairwise
 
@@ -53,6 +53,7 @@ class Grid:
     names : `(s,)` what series are called; None if there is one without a name
     interval, unit : how far apart steps are
     stamps : of all steps, `(total,)`, as the column of the time has them; None without time stamps
+    ticks : when all steps are, `(total,)`, as numbers; None without time stamps
     doubts : what may be meant otherwise
     """
 
@@ -62,6 +63,7 @@ class Grid:
     interval: float = 0.0
     unit: Unit = ""
     stamps: pa.Array | None = None
+    ticks: np.ndarray | None = None
     doubts: list[Doubt] = field(default_factory=list)
 
     @property
@@ -80,6 +82,24 @@ class Grid:
         rows, lacking = np.zeros(self.total, np.int64), np.ones(self.total, bool)
         rows[self.places], lacking[self.places] = np.arange(len(self.places)), False
         return pa.array(rows, mask=lacking)
+
+    def order(self, new: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+        """Where those steps without rows belong that are `new`, `(total,)` bool: their numbers `(m,)`, in order, and before which
+        row each is; among the others by time, if these are, else beside their neighbours of the same series."""
+        steps, moments = np.flatnonzero(new), np.zeros(self.total) if self.ticks is None else self.ticks
+        shown, own = moments[self.places], moments[steps]
+        if (np.diff(shown) >= 0).all():
+            before, along = np.searchsorted(shown, own, side="right"), own
+        elif (np.diff(shown) <= 0).all():
+            before, along = len(shown) - np.searchsorted(shown[::-1], own, side="right"), -own
+        else:
+            rows = np.argsort(self.places, kind="stable")  # in order of their steps
+            follows = np.searchsorted(self.places[rows], steps)
+            last, following = rows[follows - 1], rows[follows]
+            forward = following > last
+            before, along = np.where(forward, last + 1, last), np.where(forward, steps, -steps)
+        order = np.lexsort((steps, along, before))
+        return steps[order], before[order]
 
 
 def arrange(table: Table, time: str | None, ids: str | None, asked: Asked) -> Grid:
@@ -102,14 +122,15 @@ def arrange(table: Table, time: str | None, ids: str | None, asked: Asked) -> Gr
         places = np.empty(len(order), np.int64)
         places[order] = np.arange(len(order))
         return Grid(lengths, places, names, doubts=doubts)
-    stamps = read_stamps(table.arrow.column(time), time, table.source, table.first, asked.zone)
+    decimal = table.text.file.dialect.decimal if table.text else ""
+    stamps = read_stamps(table.arrow.column(time), time, table.source, table.first, asked.zone, decimal)
     begins = np.cumsum(lengths) - lengths
     where = f"{table.source}: column {time!r}"
-    stamps = resolved(replace(stamps, ticks=stamps.ticks[order]), begins, where)
+    stamps = resolved(stamps.taken(order), begins, where)
     if (np.diff(stamps.ticks) < 0)[np.diff(series[order]) == 0].any():
         doubts.append(Doubt(time, "rows are not in order of time: sorted"))
         inner = np.lexsort((stamps.ticks, series[order]))
-        order, stamps = order[inner], replace(stamps, ticks=stamps.ticks[inner])
+        order, stamps = order[inner], stamps.taken(inner)
     return _Rows(table, time, order, begins, lengths, names, stamps, asked, doubts).grid()
 
 
@@ -165,20 +186,23 @@ class _Rows:
             return self._of_months(months)
         if asked.unit == "month":
             raise DataError(f"{self._where()}: must be at the same place of each month, as the model was fitted")
-        ticks = stamps.local(stamps.ticks) if stamps.zone and interval and interval % DAY == 0 else stamps.ticks
+        local = stamps.is_local and interval and interval % DAY == 0
+        ticks = stamps.local(stamps.ticks) if local else stamps.ticks
         if not interval:
-            return Grid(
-                self.lengths, self._placed(np.arange(len(ticks))), self.names, 0.0, unit, self._all(ticks), self.doubts
-            )
+            return self._found(np.arange(len(ticks)), self.lengths, 0.0, unit, ticks)
         steps, interval = self._steps(ticks, interval, bool(fitted))
         places, ends = self._spread(steps)
         filled = _between(ticks, places, ends, interval, stamps.grain)
-        if ticks is not stamps.ticks:
-            filled = stamps.moments(filled).copy()
+        if local:
+            filled = stamps.moments(filled, _rows_before(places, len(filled))).copy()
             filled[places] = stamps.ticks
         self._doubt(steps, ticks, interval)
-        step = asked.interval if fitted else interval * scale
-        return Grid(ends, self._placed(places), self.names, step, unit, self._all(filled), self.doubts)
+        return self._found(places, ends, asked.interval if fitted else interval * scale, unit, filled)
+
+    def _found(self, places: np.ndarray, lengths: np.ndarray, interval: float, unit: Unit, ticks: np.ndarray) -> Grid:
+        """The grid, of rows at `places` among steps at `ticks`."""
+        stamps = self.stamps.written(ticks, _rows_before(places, len(ticks)))
+        return Grid(lengths, self._placed(places), self.names, interval, unit, stamps, ticks, self.doubts)
 
     def _where(self, row: int | None = None) -> str:
         place = "" if row is None else f", row {self.table.first + int(self.order[row])}"
@@ -189,9 +213,6 @@ class _Rows:
         found = np.empty(len(places), np.int64)
         found[self.order] = places
         return found
-
-    def _all(self, ticks: np.ndarray) -> pa.Array:
-        return self.stamps.written(ticks)
 
     def _stamp_text(self, row: int) -> str:
         return str(self.table.arrow.column(self.time)[int(self.order[row])])
@@ -272,9 +293,9 @@ class _Rows:
         within = np.arange(ends.sum()) - np.repeat(np.cumsum(ends) - ends, ends)
         local = self.stamps.local(self.stamps.ticks)
         filled = _month_ticks(np.repeat(months[self.begins], ends) + within * interval, local)
-        filled = self.stamps.moments(filled).copy()
+        filled = self.stamps.moments(filled, _rows_before(places, len(filled))).copy()
         filled[places] = self.stamps.ticks
-        return Grid(ends, self._placed(places), self.names, float(interval), "month", self._all(filled), self.doubts)
+        return self._found(places, ends, float(interval), "month", filled)
 
     def _doubt(self, steps: np.ndarray, ticks: np.ndarray, interval: float) -> None:
         """What of the rows' rhythm may be meant otherwise."""
@@ -295,6 +316,11 @@ class _Rows:
             spacings = " and ".join(_duration(count * interval, self.stamps) for count in rates[:3])
             text = f"rows come at several rates, {spacings} apart: what lies between is missing"
             self.doubts.append(Doubt(self.time, text, "resample to one rate, or fit to each part"))
+
+
+def _rows_before(places: np.ndarray, total: int) -> np.ndarray:
+    """Of each step the last row, of those at `places`, that is not after it."""
+    return np.searchsorted(places, np.arange(total), side="right") - 1
 
 
 def _usual(apart: np.ndarray) -> float:
@@ -330,7 +356,7 @@ def _refined(ticks: np.ndarray, interval: float) -> float:
         count *= 2
 
 
-def _between(ticks: np.ndarray, places: np.ndarray, ends: np.ndarray, interval: float, grain: int) -> np.ndarray:
+def _between(ticks: np.ndarray, places: np.ndarray, ends: np.ndarray, interval: float, grain: float) -> np.ndarray:
     """Ticks of all steps: those of rows, and in between along lines; where they jitter, by what they are off in the mean."""
     if len(places) == ends.sum():
         return ticks
@@ -350,13 +376,21 @@ def _between(ticks: np.ndarray, places: np.ndarray, ends: np.ndarray, interval: 
         before, after = shown[np.maximum(row - 1, 0)], shown[np.minimum(row, len(shown) - 1)]
         edge = 0.01 * interval
         filled = np.where(after - before > 2 * edge, np.clip(smooth, before + edge, after - edge), filled)
-    if grain:
-        filled = base + np.rint(filled / grain) * grain if interval >= 2 * grain else base + np.rint(filled)
-        filled = filled.astype(np.int64)
-    else:
-        filled = base + filled
-    filled[places] = ticks
-    return filled
+    return _as_rounded(ticks, base + filled, grain, places, series)
+
+
+def _as_rounded(
+    ticks: np.ndarray, filled: np.ndarray, grain: float, places: np.ndarray, series: np.ndarray
+) -> np.ndarray:
+    """Filled ticks as coarse as those of rows, unless some would then be at one time."""
+    finest = 1.0 if ticks.dtype.kind == "i" else 0.0
+    for unit in (grain, finest):
+        rounded = ticks[0] + np.rint((filled - ticks[0]) / unit) * unit if unit else filled.copy()
+        rounded = rounded.astype(ticks.dtype)
+        rounded[places] = ticks
+        if (np.diff(rounded) > 0)[np.diff(series) == 0].all():
+            break
+    return rounded
 
 
 def _months(ticks: np.ndarray) -> np.ndarray | None:

@@ -1,8 +1,7 @@
-"""Arrays of series, and files of them: NumPy's, and sound as samples of whole numbers (PCM)."""
+"""Arrays of series, and files of them: NumPy's, and sound."""
 
 from __future__ import annotations
 
-import wave
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -11,10 +10,8 @@ from typing import Any
 import numpy as np
 
 from fivefold.arrays import read_npy, read_npz
-from fivefold.atomic import atomic_file
 from fivefold.errors import DataError
-
-_TYPES = {1: "u1", 2: "<i2", 3: "<i4", 4: "<i4"}  # by bytes of a sample
+from fivefold.series.sound import SoundFormat, read_wave
 
 
 @dataclass(frozen=True)
@@ -24,7 +21,7 @@ class Flat:
     Attributes
     ----------
     shape : of the array that they are from, or None
-    sound : the rate and the bytes of a sample of the sound that they are from, or None
+    sound : the format of the sound that they are from, or None
     """
 
     flat: np.ndarray
@@ -32,22 +29,7 @@ class Flat:
     source: str
     labels: np.ndarray | None = None
     shape: tuple[int, ...] | None = None
-    sound: tuple[int, int] | None = None
-
-
-@dataclass(frozen=True)
-class Sound:
-    """Samples `(t, channels)`, uint8, int16 or int32; 24 bits as int32.
-
-    Attributes
-    ----------
-    rate : samples per second
-    width : bytes of a sample in a file
-    """
-
-    samples: np.ndarray
-    rate: int
-    width: int
+    sound: SoundFormat | None = None
 
 
 def flattened(source: Any) -> Flat:
@@ -90,8 +72,8 @@ def _concatenated(source: Sequence[Any], name: str) -> tuple[np.ndarray, np.ndar
     return np.concatenate(parts), np.array([len(part) for part in parts])
 
 
-def _read_file(path: Path) -> tuple[np.ndarray, np.ndarray | None, tuple[int, int] | None]:
-    """Values, labels, and of sound its rate and the bytes of a sample."""
+def _read_file(path: Path) -> tuple[np.ndarray, np.ndarray | None, SoundFormat | None]:
+    """Values, labels, and of sound its format."""
     if not path.is_file():
         raise DataError(f"{path}: {'is a folder' if path.is_dir() else 'no such file'}")
     ending = path.suffix.lower()
@@ -101,36 +83,5 @@ def _read_file(path: Path) -> tuple[np.ndarray, np.ndarray | None, tuple[int, in
         return *read_npz(path), None
     if ending == ".wav":
         sound = read_wave(path)
-        return sound.samples[None], None, (sound.rate, sound.width)
+        return sound.samples[None], None, sound.format
     raise DataError(f"{path}: must be a table (.csv, .parquet, …), .npy, .npz or .wav for series")
-
-
-def read_wave(path: Path) -> Sound:
-    """Raises `DataError`."""
-    try:
-        with wave.open(str(path)) as file:
-            width, channels, rate = file.getsampwidth(), file.getnchannels(), file.getframerate()
-            content = file.readframes(file.getnframes())
-            content = content[: len(content) // (width * channels) * width * channels]  # the last may be cut
-    except (wave.Error, EOFError, OSError, RuntimeError) as error:
-        raise DataError(f"{path}: can't be read as PCM sound ({error})") from None
-    if width not in _TYPES:
-        raise DataError(f"{path}: samples must be of 8, 16, 24 or 32 bits, got {8 * width}")
-    if width == 3:
-        wide = np.zeros((len(content) // 3, 4), np.uint8)
-        wide[:, 1:] = np.frombuffer(content, np.uint8).reshape(-1, 3)
-        samples = wide.view("<i4")[:, 0] >> 8
-    else:
-        samples = np.frombuffer(content, _TYPES[width])
-    return Sound(samples.reshape(-1, channels), rate, width)
-
-
-def write_wave(path: Path, sound: Sound) -> None:
-    """All or nothing."""
-    samples = np.ascontiguousarray(sound.samples, _TYPES[sound.width])
-    content = samples.view(np.uint8).reshape(-1, samples.itemsize)[:, : sound.width].tobytes()
-    with atomic_file(path) as temporary, wave.open(str(temporary), "wb") as file:
-        file.setnchannels(samples.shape[1])
-        file.setsampwidth(sound.width)
-        file.setframerate(sound.rate)
-        file.writeframes(content)

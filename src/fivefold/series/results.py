@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, final
@@ -14,8 +14,8 @@ from fivefold.arrays import write_npy
 from fivefold.atomic import atomic_file, check_free
 from fivefold.errors import UsageError
 from fivefold.items import Block, Collector
-from fivefold.series.readers import Sound, write_wave
 from fivefold.series.schema import SeriesSchema
+from fivefold.series.sound import Sound, SoundFormat, as_samples, write_wave
 from fivefold.series.windows import Windows
 from fivefold.tables.files import TableOutput, is_table_path
 from fivefold.tables.table import decode_rows
@@ -183,44 +183,54 @@ class SeriesPlace:
     Attributes
     ----------
     table : if it is one
-    sound : rate and bytes of a sample, or None
     """
 
     path: Path
     table: TableOutput | None
-    sound: Sequence[int] | None = None
 
     @classmethod
-    def at(
-        cls, path: Path, force: bool = False, flag: str = "output", sound: Sequence[int] | None = None
-    ) -> SeriesPlace:
-        """Raises `UsageError`, which names `flag`, if `path` exists (without `force`) or can't be written by its ending."""
+    def at(cls, path: Path, force: bool = False, flag: str = "output", sounding: bool = True) -> SeriesPlace:
+        """Raises `UsageError`, which names `flag`, if `path` exists (without `force`) or can't be written by its ending; only
+        what is `sounding` can be sound."""
         if is_table_path(path):
             return cls(path, TableOutput.at(path, force, flag))
-        endings = (".npy", ".wav") if sound else (".npy",)
+        endings = (".npy", ".wav") if sounding else (".npy",)
         if path.suffix.lower() not in endings:
             raise UsageError(
                 f"`{flag}` must be {' or '.join(endings)} or a table (.csv, .parquet, …) for series, got {path}"
             )
         check_free(path, force)
-        return cls(path, None, sound)
+        return cls(path, None)
 
-    def save(self, values: Any) -> None:
-        """An array, to a file of one or of sound; raises `UsageError` for a list of arrays of unequal length."""
+    @property
+    def sounds(self) -> bool:
+        """Whether it is a file of sound."""
+        return self.path.suffix.lower() == ".wav"
+
+    def save(self, values: Any, sound: SoundFormat | None = None, real: bool | None = None) -> None:
+        """An array `(n, t, c)`, to a file of one or of `sound`, whose samples are `real` numbers if the values are, by default.
+
+        Raises `UsageError` for a list of arrays of unequal length, and for what is no sound.
+        """
         if isinstance(values, list):
             raise UsageError(f"`output` must be a table for series of unequal length, got {self.path}")
-        if self.path.suffix.lower() == ".wav":
-            assert self.sound is not None
-            write_wave(self.path, Sound(values.reshape(-1, values.shape[-1]), *self.sound))
+        if not self.sounds:
+            with atomic_file(self.path) as temporary, temporary.open("wb") as file:
+                write_npy(file, [values], values.shape, values.dtype)
             return
-        with atomic_file(self.path) as temporary, temporary.open("wb") as file:
-            write_npy(file, [values], values.shape, values.dtype)
+        if sound is None:
+            raise UsageError(
+                f"`output` must be .npy or a table (.csv, .parquet, …) for series that are no sound, got {self.path}"
+            )
+        real = values.dtype.kind == "f" if real is None else real
+        write_wave(self.path, Sound(as_samples(values.reshape(-1, values.shape[-1]), sound.width, real), sound))
 
     def write_new(self, schema: SeriesSchema, values: np.ndarray, labels: Mapping[str, np.ndarray]) -> None:
-        """New windows `(n, t, c, 1)`; in a table with a row per step, and the `labels` `(n,)` of each window."""
+        """New windows `(n, t, c, 1)`; in a table with a row per step, and the `labels` `(n,)` of each window; of sound one after
+        the other."""
         n, steps, c, _ = values.shape
         if self.table is None:
-            self.save(values[..., 0])
+            self.save(values[..., 0], schema.sound and SoundFormat(*schema.sound), schema.is_real)
             return
         columns = {name: pa.array(np.repeat(label, steps)) for name, label in labels.items()}
         rows = decode_rows(schema.columns, values.reshape(-1, c))

@@ -33,6 +33,7 @@ class SeriesSchema:
     wander : of each channel, how far its level may come to be elsewhere in further series, on the unit scale
     tolerance : of a step, that time stamps may be off the grid
     time_zone : of local time stamps, or None
+    sound : samples per second, and bytes of a sample, of the sound that was fitted to; or None
     states : columns of categories or truth values that channels of the same names have the codes of
     """
 
@@ -48,6 +49,7 @@ class SeriesSchema:
     tolerance: float = 0.5
     time_zone: str | None = None
     states: tuple[Column, ...] = ()
+    sound: tuple[int, int] | None = None
 
     @property
     def shape(self) -> tuple[int, int, int]:
@@ -79,6 +81,11 @@ class SeriesSchema:
         """The columns of tables, of which the channels are the encoded cells."""
         states = {column.name: column for column in self.states}
         return replace(self.channels, columns=tuple(states.get(c.name, c) for c in self.channels.columns))
+
+    @property
+    def is_real(self) -> bool:
+        """Whether its values came as floating-point numbers."""
+        return self.channels.columns[0].dtype in ("float", "double")
 
     @property
     def overlaps(self) -> bool:
@@ -129,26 +136,30 @@ class SeriesSchema:
             channels = TableSchema.from_json(fields["channels"])
             states = tuple(Column.from_json(column) for column in own.get("states", ()))
             schema = cls(**{**own, "channels": channels, "wander": tuple(fields["wander"]), "states": states})
+            if schema.sound is not None:
+                rate, width = schema.sound
+                schema = replace(schema, sound=(rate, width))
             sane = (
                 all(isinstance(name, str | None) for name in (schema.time, schema.ids, schema.time_zone))
                 and isinstance(schema.tolerance, int | float)
                 and 0 <= schema.tolerance <= 0.5
                 and all(column.classes and column.name in channels.names for column in states)
-                and all(type(number) is int for number in (schema.steps, schema.stride))
+                and all(type(number) is int for number in (schema.steps, schema.stride, *(schema.sound or ())))
+                and (schema.sound is None or (schema.sound[0] > 0 and schema.sound[1] in (1, 2, 3, 4, 8)))
                 and 1 <= schema.stride <= schema.steps <= MOST_STEPS
                 and isinstance(schema.interval, int | float)
                 and schema.unit in get_args(Unit)
                 and len(schema.wander) == channels.size
                 and all(isinstance(level, int | float) and 0 <= level < math.inf for level in schema.wander)
             )
-        except (KeyError, TypeError) as error:
+        except (KeyError, TypeError, ValueError) as error:
             raise ModelError(f"the model's schema is damaged: {error!r}") from None
         if not sane or any(column.classes for column in schema.channels.columns):
             raise ModelError("the model's schema is damaged: its windows must have steps, and channels of numbers")
         return schema
 
 
-_DEFAULTS = {"tolerance": 0.5, "time_zone": None, "states": ()}  # not written, as older models lack them
+_DEFAULTS = {"tolerance": 0.5, "time_zone": None, "states": (), "sound": None}  # not written, as older models lack them
 SPREADS = 4.0  # of a column, or deviations, that are one of a channel: there the scale is nearly linear, as dynamics mostly are
 
 

@@ -81,13 +81,13 @@ class CsvFile:
         self.head = b""
         self.names: tuple[str, ...] = ()
         self._types: dict[str, pa.DataType] = {}
-        next(self._blocks(), None)  # finds names
+        next(self.records(), None)  # finds names
         if not self.names:
             raise DataError(f"{path}: has no rows")
 
     def read(self) -> tuple[pa.Table, CsvText]:
         """All of it; the types of columns, if not the schema's, come from all rows."""
-        parts = [pa.table([block.column(at) for at in range(len(self.names))], self.names) for block in self._blocks()]
+        parts = [pa.table([block.column(at) for at in range(len(self.names))], self.names) for block in self.records()]
         table = (
             pa.concat_tables(parts)
             if parts
@@ -99,7 +99,7 @@ class CsvFile:
         """`rows` at a time; the types of columns, if not the schema's, come from the first ones."""
         first = 0
         spellings: Mapping[str, str] | None = None
-        for block in _regroup(self._blocks(), rows):
+        for block in _regroup(self.records(), rows):
             texts = [pa.chunked_array([block.column(at)]) for at in range(len(self.names))]
             table = self._typed(texts, first)
             spellings = self._spelled(texts) if spellings is None else spellings
@@ -110,7 +110,8 @@ class CsvFile:
         """UTF-8 in the file's encoding."""
         return text if self.dialect.encoding == "utf-8" else text.decode().encode(self.dialect.encoding)
 
-    def _blocks(self) -> Iterator[RecordBlock]:
+    def records(self) -> Iterator[RecordBlock]:
+        """The rows as they stand there, some at a time."""
         dialect, rest, rows, named = self.dialect, b"", 0, False
         decoder = codecs.getincrementaldecoder(dialect.encoding)()
         with open_input(self.path) as file:

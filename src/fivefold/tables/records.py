@@ -137,6 +137,20 @@ def in_quotes(texts: pa.Array) -> pa.Array:
 
 
 @dataclass(frozen=True)
+class Added:
+    """New rows of a text.
+
+    Attributes
+    ----------
+    before : `(m,)`, ascending: number of the row before which each is
+    columns : its cells, `large_string` `(m,)` each
+    """
+
+    before: np.ndarray
+    columns: Sequence[pa.Array]
+
+
+@dataclass(frozen=True)
 class RecordBlock:
     """Some records of a text with what stands between them.
 
@@ -180,17 +194,25 @@ class RecordBlock:
         """The texts of a column, `large_string`."""
         return cell_texts(self.text, self.starts[:, at], self.ends[:, at])
 
-    def replaced(self, columns: dict[int, tuple[np.ndarray, pa.Array]], separator: str) -> bytes:
-        """The text with other cells: by column, in which rows `(n,)` bool, and as many texts; all else stays.
+    def replaced(
+        self, columns: dict[int, tuple[np.ndarray, pa.Array]], separator: str, added: Added | None = None
+    ) -> bytes:
+        """The text with other cells: by column, in which rows `(n,)` bool, and as many texts; and with new rows; all else stays.
 
         New cells are quoted where they must be, or where most of the column's are.
         """
         texts, starts, ends = [], [], []
+        if added is not None and len(added.before):
+            cells = [self._as_cells(at, new, separator) for at, new in enumerate(added.columns)]
+            separating, ending, nothing = (
+                pa.scalar(text, pa.large_string()) for text in (separator, self._newline(), "")
+            )
+            lines = pc.binary_join_element_wise(*cells, separating)
+            texts.append(pc.binary_join_element_wise(lines, ending, nothing))
+            starts.append(self.begins[added.before])
+            ends.append(self.begins[added.before])
         for at, (where, new) in columns.items():
-            marks = self.text[np.minimum(self.starts[:, at], len(self.text) - 1)] == _QUOTE
-            filled = self.ends[:, at] > self.starts[:, at]
-            most = marks.sum() > filled.sum() / 2
-            texts.append(in_quotes(new) if most else quoted(new, separator))
+            texts.append(self._as_cells(at, new, separator))
             starts.append(self.starts[where, at])
             ends.append(self.ends[where, at])
         if not texts:
@@ -205,3 +227,14 @@ class RecordBlock:
         pieces[1, ::2] = np.append(old_starts[order], len(self.text))
         pieces[:, 1::2] = np.stack([offsets[:-1], offsets[1:]]) + len(self.text)
         return gather(source, *pieces)[0].tobytes()
+
+    def _as_cells(self, at: int, texts: pa.Array, separator: str) -> pa.Array:
+        marks = self.text[np.minimum(self.starts[:, at], len(self.text) - 1)] == _QUOTE
+        filled = self.ends[:, at] > self.starts[:, at]
+        return in_quotes(texts) if marks.sum() > filled.sum() / 2 else quoted(texts, separator)
+
+    def _newline(self) -> str:
+        """How the first record ends that has an end of line."""
+        ends = self.ends[:, -1]
+        first = self.text[ends[0] : ends[0] + 2].tobytes()
+        return "\r\n" if first == b"\r\n" else first[:1].decode() or "\n"

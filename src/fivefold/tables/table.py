@@ -30,6 +30,7 @@ from fivefold.tables.cells import (
     plain,
 )
 from fivefold.tables.csv import CsvText
+from fivefold.tables.records import Added
 from fivefold.tables.schema import Column, TableSchema
 from fivefold.tables.sheets import Changes
 
@@ -123,21 +124,36 @@ class Table:
             if 0 < len(self) == self.arrow.column(at).null_count and not can_hold(types[at], column):
                 types[at] = arrow_type(column.dtype)
                 native = _cast(native, self.kind, at, types[at])
-        return _put(native, self.kind, self._replacements(schema, cells, where, types))
+        return _put(native, self.kind, self.replacements(schema, cells, where, types))
 
-    def spliced(self, schema: TableSchema, cells: np.ndarray, where: np.ndarray) -> bytes:
+    def extended(self, rows: np.ndarray, new: Mapping[int, tuple[np.ndarray, pa.Array]]) -> Any:
+        """A table of the same kind of the rows numbered `rows` `(n,)`, of −1 a new one, with other cells by column: in which of
+        them, `(n,)` bool, and as many values. Cells of new rows that get none are missing."""
+        if self.kind == "numpy":
+            raise DataError(f"{self.source}: must be a frame for new rows")
+        native = _taken(self.native, self.kind, rows)
+        found = _put(native, self.kind, new)
+        return _as_narrow(found, self.native.dtypes) if self.kind == "pandas" else found
+
+    def spliced(self, schema: TableSchema, cells: np.ndarray, where: np.ndarray, added: Added | None = None) -> bytes:
         """Like `replace`, as the text that it was read from, UTF-8: new cells are written as their column's are."""
         assert self.text is not None
         assert self.text.block is not None
-        new = self._replacements(self.spelled(schema), cells, where, [pa.large_string()] * len(self.names))
-        return self.text.block.replaced(new, self.text.file.dialect.separator)
+        new = self.replacements(self.spelled(schema), cells, where, [pa.large_string()] * len(self.names))
+        return self.text.block.replaced(new, self.text.file.dialect.separator, added)
 
-    def written(self, schema: TableSchema, cells: np.ndarray, where: np.ndarray) -> pa.Table:
+    def written(
+        self, schema: TableSchema, cells: np.ndarray, where: np.ndarray, added: Added | None = None
+    ) -> pa.Table:
         """Like `spliced`, as a table of texts, for another dialect."""
-        new = self._replacements(self.spelled(schema), cells, where, [pa.large_string()] * len(self.names))
+        new = self.replacements(self.spelled(schema), cells, where, [pa.large_string()] * len(self.names))
         columns = [self.texts(at) for at in range(len(self.names))]
         for at, (rows, texts) in new.items():
             columns[at] = pc.replace_with_mask(columns[at], pa.array(rows), texts)
+        if added is not None:
+            order = np.argsort(np.concatenate((added.before - 0.5, np.arange(len(self)))), kind="stable")
+            pairs = zip(added.columns, columns, strict=True)
+            columns = [pa.concat_arrays(pair).take(pa.array(order)) for pair in pairs]
         return pa.table(columns, list(self.names))
 
     def revised(self, schema: TableSchema, cells: np.ndarray, where: np.ndarray) -> Changes:
@@ -162,7 +178,7 @@ class Table:
             return self.text.block.column(at)
         return plain(self.arrow.column(at)).cast(pa.large_string()).combine_chunks()
 
-    def _replacements(
+    def replacements(
         self, schema: TableSchema, cells: np.ndarray, where: np.ndarray, types: Sequence[pa.DataType]
     ) -> dict[int, tuple[np.ndarray, pa.Array]]:
         """New cells of the table's columns, of these types, by their place: in which rows, and their values."""
@@ -394,7 +410,11 @@ def _array(column: Any) -> pa.Array | pa.ChunkedArray:
 
 
 def _is_sparse(column: Any) -> bool:
-    return str(column.dtype).startswith("Sparse[")
+    return _is_sparse_type(column.dtype)
+
+
+def _is_sparse_type(dtype: Any) -> bool:
+    return str(dtype).startswith("Sparse[")
 
 
 def _line(error: Exception) -> str:
@@ -414,6 +434,38 @@ def _cast(data: Any, kind: TableKind, at: int, target: pa.DataType) -> Any:
         data = data.copy(deep=False)
         data.isetitem(at, empty.to_pandas().set_axis(data.index))
     return data
+
+
+def _taken(data: Any, kind: TableKind, rows: np.ndarray) -> Any:
+    """The rows of a frame numbered `rows`, of −1 one of nothing but missing cells."""
+    lacking = rows < 0
+    if kind == "polars":
+        import polars as pl
+
+        return data.select(pl.all().gather(pl.Series(pl.from_arrow(pa.array(rows, mask=lacking)))))
+    if kind == "arrow":
+        found = data.take(pa.array(rows, mask=lacking))
+        fields = [field.with_nullable(field.nullable or bool(lacking.any())) for field in data.schema]
+        return found.cast(pa.schema(fields, data.schema.metadata)) if lacking.any() else found
+    frame = data.iloc[np.where(lacking, 0, rows)].reset_index(drop=True)
+    for at, dtype in enumerate(data.dtypes):
+        column = frame.iloc[:, at]
+        if _is_sparse(column):
+            column = column.sparse.to_dense()
+        elif dtype.kind in "iub" and isinstance(dtype, np.dtype):  # which have no missing cells
+            name = str(dtype).replace("int", "Int").replace("uI", "UI")
+            column = column.astype("boolean" if dtype.kind == "b" else name)
+        frame.isetitem(at, column.mask(lacking))
+    return frame
+
+
+def _as_narrow(frame: Any, dtypes: Any) -> Any:
+    """A frame whose whole numbers and truth values are of types without missing cells again, where none are missing."""
+    for at, dtype in enumerate(dtypes):
+        column = frame.iloc[:, at]
+        if column.dtype != dtype and (_is_sparse_type(dtype) or not column.isna().any()):
+            frame.isetitem(at, column.astype(dtype))
+    return frame
 
 
 def _put_pandas(data: Any, columns: Mapping[int, tuple[np.ndarray, pa.Array]]) -> Any:
