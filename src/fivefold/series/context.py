@@ -7,6 +7,7 @@ convolutions over how far off such predictions were, and over what the decoder m
 from __future__ import annotations
 
 import math
+from dataclasses import replace
 
 import torch
 import torch.nn.functional as F
@@ -16,7 +17,7 @@ from fivefold.config import Conditioning, ContextConfig
 from fivefold.model.context import ContextDecoder, Surroundings, TrainingBatch, code_rows
 from fivefold.model.vae import ACTIVATIONS, CodeFeatures
 from fivefold.series.linear import LinearPredictor, Predicted
-from fivefold.series.schema import SPREADS, SeriesSchema
+from fivefold.series.schema import SPREADS, SeriesSchema, count_states
 from fivefold.series.settings import FARTHEST_OFF, LOG_SCALES, WAVES, SeriesConfig, dilations
 from fivefold.tables.likelihood import ColumnLikelihood, Support
 from fivefold.tables.settings import COMPONENTS
@@ -121,7 +122,9 @@ class SeriesContext(ContextDecoder):
 
 def step_support(schema: SeriesSchema, like: Tensor) -> Support:
     """Where values of the channels can lie."""
-    return Support.of(schema.channels, like, FINEST)
+    counts = {column.name: count_states(column) for column in schema.states}
+    states = [counts.get(column.name, 0) for column in schema.channels.columns]
+    return replace(Support.of(schema.channels, like, FINEST), states=like.new_tensor(states).view(1, 1, 1, -1))
 
 
 class Temporal(nn.Module):

@@ -42,7 +42,8 @@ _FADES = 8.0  # steps over which the last known value ages
 _SURE = 1e-3  # probabilities nearer to 0 or 1 are taken for that
 _FEWEST_RUNS, _MOST_WINDOWS = 8, 5000
 _RUNS = (1, 2, 4, 8, 13, 20, 32, 64, 128)  # steps of a window of which the rest is hidden
-_WINDOWS_PER_RUN = 100
+_SHARES = (0.55, 0.7, 0.85)  # likewise, of its steps
+_WINDOWS_PER_RUN = 150
 _COARSER = 4  # steps of a window to one of the networks'
 
 
@@ -217,33 +218,34 @@ def fit_step_score(model: FittedModel, items: Items, held_out: np.ndarray, seed:
     """
     windows, every = cast(Windows, items.origin), np.arange(len(items))
     rng = np.random.default_rng(derive_seed(seed, "normality"))
-    normal, parts = _as_asked(model, items, held_out), _parts(model, items, held_out)
+    normal, parted, moved = _as_asked(model, items, held_out), held_out, np.zeros((len(items), 1, 1))
     if windows.overlap and windows.select(held_out).runs()[-1] + 1 < _FEWEST_RUNS:
         others = np.setdiff1d(every, held_out)
         known = _as_asked(model, items, others)
         middles = (np.nanmedian(part, axis=(0, 1)) for part in (normal, known))
         less = np.maximum(np.subtract(*middles), 0)
-        normal = np.concatenate((normal, known + less))
-        parts = np.concatenate((parts, _parts(model, items, others)))
+        normal, parted = np.concatenate((normal, known + less)), every
+        moved = np.isin(every, others)[:, None, None] * less
     networks = normal.shape[2] // (1 + len(WIDTHS))
     least = [0.0, *((2 / width) ** 0.5 for width in WIDTHS)]  # of log mean squares of normal numbers
     two_sided = [0.0, *(1.0 for _ in WIDTHS)]
     score = IndependentScore.fit(rng.permutation(normal), np.tile(two_sided, networks), np.tile(least, networks))
-    return None if score is None else score.with_partial(parts)
+    return None if score is None else score.with_partial(_parts(model, items, parted, moved))
 
 
-def _parts(model: FittedModel, items: Items, rows: np.ndarray) -> np.ndarray:
+def _parts(model: FittedModel, items: Items, rows: np.ndarray, moved: np.ndarray) -> np.ndarray:
     """Statistics `(n, t, k)` of windows among those numbered `rows`, hidden but for a run of steps at the start, in the middle or
-    at the end: what short files and the surroundings of gaps look like."""
+    at the end: what short files and the surroundings of gaps look like. Those of each window are `moved` `(items, 1, k)`."""
     steps = items.schema.shape[0]
-    lengths = [length for length in _RUNS if length < steps]
+    lengths = {length for length in _RUNS if length < steps} | {round(share * steps) for share in _SHARES}
     runs = {(start, length) for length in lengths for start in (0, (steps - length) // 2, steps - length)}
-    chosen = items.select(rows[np.linspace(0, len(rows) - 1, min(len(rows), _WINDOWS_PER_RUN)).astype(np.int64)])
+    rows = rows[np.linspace(0, len(rows) - 1, min(len(rows), _WINDOWS_PER_RUN)).astype(np.int64)]
+    chosen = items.select(rows)
     found = []
     for start, length in sorted(runs):
         hidden = np.ones((1, *items.schema.shape), bool)
         hidden[:, start : start + length] = False
-        found.append(statistics(model, replace(chosen, hidden=hidden)))
+        found.append(statistics(model, replace(chosen, hidden=hidden)) + moved[rows])
     return np.concatenate(found)
 
 

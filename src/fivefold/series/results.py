@@ -194,11 +194,9 @@ class SeriesPlace:
         what is `sounding` can be sound."""
         if is_table_path(path):
             return cls(path, TableOutput.at(path, force, flag))
-        endings = (".npy", ".wav") if sounding else (".npy",)
-        if path.suffix.lower() not in endings:
-            raise UsageError(
-                f"`{flag}` must be {' or '.join(endings)} or a table (.csv, .parquet, …) for series, got {path}"
-            )
+        if path.suffix.lower() not in (".npy", ".wav")[: 1 + sounding]:
+            besides = ", or .wav for sound" if sounding else ""
+            raise UsageError(f"`{flag}` must be .npy or a table (.csv, .parquet, …) for series{besides}, got {path}")
         check_free(path, force)
         return cls(path, None)
 

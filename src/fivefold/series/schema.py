@@ -73,8 +73,9 @@ class SeriesSchema:
 
     @property
     def numbers(self) -> np.ndarray:
-        """Which elements are numbers, not classes: all of them, `(1,)`."""
-        return np.ones(1, bool)
+        """Which elements are numbers, not codes of states: `(channels, 1)`."""
+        states = {column.name for column in self.states}
+        return np.array([[name not in states] for name in self.channels.names])
 
     @property
     def columns(self) -> TableSchema:
@@ -180,4 +181,9 @@ def as_channel(column: Column, deviation: float) -> Column:
 def as_state(column: Column, centre: float, deviation: float) -> Column:
     """The codes of a column of categories or truth values, with that median and standard deviation, as a channel."""
     spread = SPREADS * max(deviation, 0.5)
-    return Column(column.name, "integer", "int64", (), centre, spread, 0.0, float(max(column.classes, 2) - 1), 1.0)
+    return Column(column.name, "integer", "int64", (), centre, spread, 0.0, count_states(column) - 1.0, 1.0)
+
+
+def count_states(column: Column) -> int:
+    """How many a column of categories or truth values has."""
+    return max(len(column.categories), 2)

@@ -119,7 +119,8 @@ class Stamps:
     def local(self, ticks: np.ndarray, like: np.ndarray | slice = slice(None)) -> np.ndarray:
         """Ticks as clocks show them: those of the zone, or of the stamps numbered `like`, of which one each is near."""
         if self.shifts is not None:
-            return ticks + self.shifts[like]
+            shown: np.ndarray = ticks + self.shifts[like]
+            return shown
         if not self.zone:
             return ticks
         moments = pa.array(ticks, pa.timestamp("us", "UTC")).cast(pa.timestamp("us", self.zone))
@@ -128,7 +129,8 @@ class Stamps:
     def moments(self, local: np.ndarray, like: np.ndarray | slice = slice(None)) -> np.ndarray:
         """The inverse; of what clocks show twice the first, of what they never show the next."""
         if self.shifts is not None:
-            return local - self.shifts[like]
+            ticks: np.ndarray = local - self.shifts[like]
+            return ticks
         if not self.zone:
             return local
         wall_clock = pa.array(local, pa.timestamp("us"))

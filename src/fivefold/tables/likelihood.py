@@ -33,6 +33,7 @@ class Support:
     low, extent : the scaled least number, and the range (see `TableSchema`)
     centre, step : in units of the spread, of numbers that are multiples of a step; a step of 0: the finest that is distinguished
     finest : what that is, on the column's scale
+    states : how many whole numbers from 0 on are the codes of states, of which no mean is asked for, or 0
     """
 
     classes: Tensor
@@ -41,12 +42,14 @@ class Support:
     centre: Tensor
     step: Tensor
     finest: Tensor
+    states: Tensor
 
     @staticmethod
     def of(schema: TableSchema, like: Tensor, finest: float = FINEST) -> Support:
         """That of a table's columns, of the type of `like`, and where it is."""
         classes, low, extent, centre, step = schema.support
-        parts = classes, low, extent, centre, np.where(step >= finest, step, 0.0), np.full(len(low), finest)
+        step = np.where(step >= finest, step, 0.0)
+        parts = classes, low, extent, centre, step, np.full(len(low), finest), np.zeros(len(low))
         return Support(*(torch.tensor(part, dtype=like.dtype, device=like.device).view(1, 1, 1, -1) for part in parts))
 
     def at(self, elements: Tensor) -> Support:
@@ -194,7 +197,20 @@ class ColumnLikelihood(Likelihood):
         return torch.where(of_classes, expected, entropy), torch.where(of_classes, root_mean_square, spread)
 
     def point(self, weight: Tensor | None = None) -> Tensor:
-        """The expected number, in the data's own units, and the likeliest class."""
+        """The expected number, in the data's own units, and the likeliest class or state."""
+        numbers = self._expected(weight)
+        if self.support.states.any():
+            numbers = torch.where(self.support.states > 0, self._likeliest_state(weight), numbers)
+        if self.log_classes is None:
+            return numbers
+        classes = self.log_classes.exp()
+        if weight is not None:
+            classes = (weight * classes).sum(2, keepdim=True)
+        likeliest = classes.argmax(1, keepdim=True) / (self.support.classes - 1).clamp_min(1)
+        return torch.where(self.support.classes > 0, likeliest, numbers)
+
+    def _expected(self, weight: Tensor | None = None) -> Tensor:
+        """Of numbers."""
         low, extent = (bounds.unsqueeze(-1) for bounds in (self.support.low, self.support.extent))
         nodes, shares = (torch.tensor(part, dtype=low.dtype, device=low.device) for part in logistic_nodes(_NODES))
         reached = torch.sinh(
@@ -203,14 +219,25 @@ class ColumnLikelihood(Likelihood):
         expected = (self.log_weights.exp() * (reached @ shares)).sum(1, keepdim=True)
         if weight is not None:
             expected = (weight * expected).sum(2, keepdim=True)
-        numbers = self.support.unit(torch.asinh(expected))
-        if self.log_classes is None:
-            return numbers
-        classes = self.log_classes.exp()
-        if weight is not None:
-            classes = (weight * classes).sum(2, keepdim=True)
-        likeliest = classes.argmax(1, keepdim=True) / (self.support.classes - 1).clamp_min(1)
-        return torch.where(self.support.classes > 0, likeliest, numbers)
+        return self.support.unit(torch.asinh(expected))
+
+    def _likeliest_state(self, weight: Tensor | None) -> Tensor:
+        """Of codes; what lies beyond the first and the last counts for these."""
+        support, like = self.support, self.log_weights[:, :1]
+        below, most, likeliest = torch.zeros_like(like), None, None
+        for code in range(int(support.states.max())):
+            x = support.unit(torch.asinh(code * support.step - support.centre))
+            up_to = self.cdf(torch.where(code >= support.states - 1, 1.0, x).expand_as(like))
+            share, below = up_to - below, up_to
+            if weight is not None:
+                share = (weight * share).sum(2, keepdim=True)
+            x = x.expand_as(share)
+            if most is None or likeliest is None:
+                most, likeliest = share, x
+            else:
+                likeliest, most = torch.where(share > most, x, likeliest), torch.maximum(share, most)
+        assert likeliest is not None
+        return likeliest
 
     def cdf(self, x: Tensor) -> Tensor:
         """P(X ≤ x), classes being ordered by their numbers."""
@@ -235,7 +262,7 @@ class ColumnLikelihood(Likelihood):
 
     def error(self, x: Tensor) -> Tensor:
         """How far the best single number is from `x`, on its column's scale; 0 for classes."""
-        return (x - self.point()) * self.support.extent * (self.support.classes == 0)
+        return (x - self._expected()) * self.support.extent * (self.support.classes == 0)
 
 
 class Cells(nn.Module):
