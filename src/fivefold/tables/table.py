@@ -163,7 +163,7 @@ class Table:
             plain_number = column.kind in ("real", "integer") and not column.spelling
             if pt.is_null(types[at]) or (is_text(types[at]) and plain_number):
                 types[at] = arrow_type(column.dtype)
-        new = self._replacements(schema, cells, where, types)
+        new = self.replacements(schema, cells, where, types)
         return {at: (np.flatnonzero(rows) + self.first, values) for at, (rows, values) in new.items()}
 
     def spelled(self, schema: TableSchema) -> TableSchema:
