@@ -55,15 +55,19 @@ def test_check_free_allows_missing_parents_but_not_a_file_as_parent(tmp_path):
     check_free(tmp_path / "new" / "deep" / "a.txt", force=False)
     (tmp_path / "file").touch()
     for force in (False, True):
-        with pytest.raises(UsageError, match="is not a folder that you may write to"):
+        with pytest.raises(UsageError, match=r"can't be written: .*file takes no new files .*; choose another place"):
             check_free(tmp_path / "file" / "deep" / "a.txt", force)
     assert everything(tmp_path) == {"file": ""}
 
 
-def test_check_free_refuses_a_folder_without_permission(tmp_path, monkeypatch):
-    monkeypatch.setattr(os, "access", lambda path, mode: Path(path) != tmp_path)
-    with pytest.raises(UsageError, match="not a folder that you may write to"):
-        check_free(tmp_path / "a.txt", force=False)
+@pytest.mark.skipif(not Path("/proc/self").exists(), reason="a file system that takes no files is needed")
+@pytest.mark.parametrize("write", [lambda path: check_free(path, force=False) or nullcontext(), locked, atomic_file])
+def test_a_place_that_takes_no_files_is_refused_whatever_its_permissions(write):
+    refused = pytest.raises(
+        UsageError, match=r"^/proc/a.txt can't be written: /proc takes no new files .*choose another"
+    )
+    with refused, write(Path("/proc/a.txt")):
+        pytest.fail("must not begin")
 
 
 @pytest.mark.usefixtures("umask")
@@ -289,7 +293,7 @@ def test_only_one_process_works_on_a_place(tmp_path):
             pass
         with pytest.raises(UsageError, match=r"another process is writing .*model"), locked(tmp_path / "model"):
             pytest.fail("must not begin")
-    with locked(tmp_path / "model"):
+    with locked(tmp_path / "model"), locked(tmp_path / "new" / "deep" / "model"):
         pass
     assert everything(tmp_path) == {}
 

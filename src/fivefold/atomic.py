@@ -42,14 +42,28 @@ def check_free(path: Path, force: bool, *, model: bool = False) -> None:
             raise UsageError(f"{path} can't be written: {place} is a model's folder; choose another place")
     if path.exists() and not force:
         raise UsageError(f"{path} exists; give `force` to overwrite it")
-    parent = next((folder for folder in path.absolute().parents if folder.exists()), path)
-    if not parent.is_dir() or not os.access(parent, os.W_OK):
-        raise UsageError(f"{path} can't be written: {parent} is not a folder that you may write to")
+    _check_writable(path)
+
+
+def _check_writable(path: Path) -> None:
+    """Raise `UsageError` if `path` can't be created, which only trying shows: permissions don't tell of all file systems."""
+    folder = next((folder for folder in path.absolute().parents if folder.exists()), path)
+    try:
+        with tempfile.TemporaryFile(dir=folder):
+            pass
+    except OSError as error:
+        reason = f"{folder} takes no new files ({error.strerror})"
+        raise UsageError(f"{path} can't be written: {reason}; choose another place") from None
 
 
 @contextmanager
 def locked(path: Path) -> Iterator[None]:
-    """Keep other processes from working on `path`; raises `UsageError` if one does."""
+    """Keep other processes from working on `path`; raises `UsageError` if one does, or if it can't be written.
+
+    Folders that are made for it go again if nothing comes into them.
+    """
+    _check_writable(path)
+    made = [folder for folder in path.absolute().parents if not folder.exists()]
     path.parent.mkdir(parents=True, exist_ok=True)
     lock = filelock.FileLock(path.with_name(f".{path.name}.lock"), blocking=False)
     try:
@@ -61,6 +75,10 @@ def locked(path: Path) -> Iterator[None]:
                     Path(lock.lock_file).unlink(missing_ok=True)
     except filelock.Timeout:
         raise UsageError(f"another process is writing {path}; wait for it, or choose another place") from None
+    finally:
+        for folder in made:
+            with suppress(OSError):  # it is not empty, or gone
+                folder.rmdir()
 
 
 @contextmanager
@@ -138,6 +156,7 @@ def _temporary(path: Path, *, folder: bool) -> Iterator[Path]:
 
     An `OSError` that names no file names `path`.
     """
+    _check_writable(path)
     path.parent.mkdir(parents=True, exist_ok=True)
     _clean(path.parent)
     prefix = f".{path.name}.{_NEW}"

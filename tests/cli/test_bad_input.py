@@ -194,7 +194,11 @@ MISTAKES = {
     "codes to an image": (("encode", "M", "digits.npy", "-o", "z.png"), 2, [".npy", "z.png"]),
     "report to a file": (("report", "M", "digits.npy", "-o", "report.pdf"), 2, ["folder", "report.pdf"]),
     "negative seed": (("generate", "M", "-o", "new.npy", "--seed", "-1"), 2, ["--seed", "-1"]),
-    "nothing to resume": (("fit", "digits.npy", "-o", "new", "--resume"), 2, ["--resume"]),
+    "nothing to resume": (
+        ("fit", "nowhere", "-o", "deep/new", "--resume"),
+        2,
+        ["--resume", "deep/new.fitting", "deep/new/training", "without --resume"],
+    ),
     "model without a name": (("fit", "digits.npy", "-o", ".", "--force"), 2, ["--output", "folder"]),
     "unknown accelerator": (
         ("fit", "digits.npy", "-o", "new", "--accelerator", "abacus"),

@@ -5,6 +5,7 @@ from __future__ import annotations
 import csv
 import json
 import shutil
+import signal
 from pathlib import Path
 
 import numpy as np
@@ -85,6 +86,7 @@ def test_fit_says_what_it_did_and_info_what_is_in_it(run, few):
         assert part in text
 
 
+@pytest.mark.filterwarnings("default")
 def test_fit_again_needs_force_and_resume_goes_on(run, few):
     words = ("fit", "few.npy", "-o", "model", *SHORT, "--validation", "0.5")
     assert run(*words).code == 0
@@ -94,8 +96,19 @@ def test_fit_again_needs_force_and_resume_goes_on(run, few):
     longer[longer.index("--epochs") + 1] = "3"
     assert run(*longer).code == 0
     assert len(load("model").record["history"]) == 3
+    again = run(*longer)
+    assert (again.code, again.err) == (
+        0,
+        "warning: nothing was left to train: the fit had all of its 3 epochs; go on with more --epochs\n",
+    )
     assert run(*longer, "--learning-rate", "1").code == 2
     assert sorted(path.name for path in Path.cwd().iterdir()) == ["few.npy", "model"]
+
+
+@pytest.mark.parametrize(("number", "code"), [(signal.SIGINT, 130), (signal.SIGTERM, 143)])
+def test_the_exit_code_says_by_what_a_run_was_ended(run, few, monkeypatch, number, code):
+    monkeypatch.setattr("fivefold.training.fit.fit", lambda *_, **__: signal.raise_signal(number))
+    assert run("fit", "few.npy", "-o", "model", *SHORT).code == code
 
 
 @pytest.mark.parametrize(("kept", "hint"), [(True, "continue with --resume"), (False, "nothing is kept")])

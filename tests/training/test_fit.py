@@ -537,13 +537,15 @@ def test_resume_refuses_other_data(fit_small, digits, workdir, change):
         "content": {"data": digits[100:200]},
         "mask": {"mask": mask},
     }[change]
-    with pytest.raises(UsageError, match="`resume`: the fit was begun on"):
+    with pytest.raises(UsageError, match=r"the fit was begun on other data .*; give the same, or fit without `resume`"):
         fit_small(workdir=workdir, resume=True, **other)
 
 
 def test_resume_without_a_state(fit_small, tmp_path):
-    with pytest.raises(UsageError, match="no training state"):
+    with pytest.raises(UsageError, match=r"no training state in .*; begin the fit without `resume`"):
         fit_small(workdir=tmp_path, resume=True)
+    with pytest.raises(UsageError, match="`resume` needs a `workdir`"):
+        fit_small(resume=True)
 
 
 @pytest.mark.parametrize("keep", [0, 100, -10])

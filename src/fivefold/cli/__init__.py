@@ -11,18 +11,32 @@ from typing import Any, NoReturn
 from fivefold.cli.app import app, printable, with_flags
 from fivefold.errors import FivefoldError
 
+_INTERRUPTED, _TERMINATED = (
+    128 + number for number in (signal.SIGINT, signal.SIGTERM)
+)  # exit codes, as shells have them
+
 
 def main() -> None:
-    """Run the command line: exit code 2 for usage, 1 for data, 130 when interrupted or terminated."""
+    """Run the command line: exit code 2 for usage, 1 for data, 130 when interrupted, 143 when terminated."""
     from fivefold.cli import fit, jobs, archives, reports  # isort: skip # noqa: F401  (they register their commands)
 
     warnings.showwarning = _show_warning
-    signal.signal(signal.SIGTERM, _interrupt)
+    terminated = False
+
+    def terminate(*_: object) -> NoReturn:
+        """End as Ctrl-C does: with everything tidied up."""
+        nonlocal terminated
+        terminated = True
+        raise KeyboardInterrupt
+
+    signal.signal(signal.SIGTERM, terminate)
     for stream in (sys.stdout, sys.stderr):  # a file on Windows may not hold every character
         if isinstance(stream, TextIOWrapper):
             stream.reconfigure(errors="replace")
     try:
         app()
+    except SystemExit as end:
+        sys.exit(_TERMINATED if terminated and end.code == _INTERRUPTED else end.code)
     except FivefoldError as error:
         _say(f"error: {with_flags(str(error))}")
         sys.exit(error.exit_code)
@@ -32,11 +46,6 @@ def main() -> None:
     except OSError as error:
         _say(f"error: {error.filename or 'reading or writing'}: {error.strerror or error}")
         sys.exit(1)
-
-
-def _interrupt(*_: object) -> NoReturn:
-    """End as Ctrl-C does: with everything tidied up."""
-    raise KeyboardInterrupt
 
 
 def _show_warning(message: Warning | str, category: type[Warning], *_: Any, **__: Any) -> None:

@@ -18,7 +18,7 @@ from fivefold.config import ContextConfig, LoggerName, NetworkConfig, TrainingCo
 from fivefold.errors import UsageError
 from fivefold.modality import MODALITIES, Dataset, modality_for, options_of
 from fivefold.progress import silence
-from fivefold.training.recipe import STATE_FILE
+from fivefold.training.recipe import STATE_FILE, check_resumable
 
 _TRAINING = "training"  # in the model folder: state and logs
 _CORRUPTION = "Shares of items to train on corrupted: hide, block, uniform, gaussian, salt_and_pepper; or none."
@@ -143,6 +143,8 @@ def _open(
     from fivefold.storage import check_model_path
 
     check_model_path(output, force or resume)
+    if resume:
+        check_resumable(workdir, output / _TRAINING)
     if (workdir / STATE_FILE).exists() and not (resume or force):
         raise UsageError(f"{workdir} holds an interrupted fit: continue it with --resume, or drop it with --force")
     return modality.data.open(data, **reading), others

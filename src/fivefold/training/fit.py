@@ -13,6 +13,7 @@ from torch.utils.data import DataLoader, Dataset, Sampler
 
 from fivefold.config import FitConfig, LoggerName
 from fivefold.dataset import ItemSet, open_data
+from fivefold.errors import UsageError
 from fivefold.items import Items, split_rows
 from fivefold.modality import Dataset as DataSet
 from fivefold.modality import Modality, modality_for, modality_of, options_of
@@ -23,6 +24,7 @@ from fivefold.seeds import derive_seed
 from fivefold.system import environment
 from fivefold.training import examination
 from fivefold.training.module import Batch, VAETraining
+from fivefold.training.recipe import check_resumable
 from fivefold.training.trainer import train
 
 _MOST_CODES = 20_000
@@ -73,6 +75,10 @@ def fit(
     >>> model.schema.describe()
     '6 columns (1 category, 2 real, 1 integer, 1 datetime, 1 boolean)'
     """
+    if workdir is None and (resume or logger):
+        raise UsageError(f"`{'resume' if resume else 'logger'}` needs a `workdir`")
+    if resume and workdir is not None:
+        check_resumable(workdir)
     modality, dataset, reading, settings = _open(data, kind, settings)
     items = dataset.examples()
     config = modality.settings.configure(preset, items=len(items), **settings)

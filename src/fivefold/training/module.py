@@ -24,6 +24,7 @@ _LOWEST_RATE = 0.01  # of the peak
 _RATE_RISE = 0.02  # of the steps
 _AVERAGING = 0.99  # of what averaged weights keep at a step
 _SWEEPS = 3  # of Muon's iteration; its usual 5 take longer and teach no more in the same time
+_SAME = "give the same, or fit without `resume`"
 _MAY_CHANGE = {"epochs", "max_minutes"}  # on resuming
 
 Batch = tuple[Tensor, Tensor]
@@ -88,6 +89,7 @@ class VAETraining(pl.LightningModule):
         self.recipe = recipe
         self.data = data
         self.progress = _Progress()
+        self.epochs_before = 0  # that a resumed run found done
         jitter = None if recipe.jitter is None else torch.tensor(recipe.jitter)
         self.register_buffer("jitter", jitter, persistent=False)
         self._current: dict[str, Tensor] = {}  # weights, while the averages are in their place
@@ -250,14 +252,18 @@ class VAETraining(pl.LightningModule):
         before = FitConfig.from_json(checkpoint["fit"], None if own is None else type(own)).settings
         now = self.config.settings
         if checkpoint["data"] != self.data:
-            raise UsageError(f"`resume`: the fit was begun on {checkpoint['data']}, got {self.data}")
+            raise UsageError(
+                f"`resume`: the fit was begun on other data ({checkpoint['data']}; now {self.data}); {_SAME}"
+            )
         for name in before.keys() - _MAY_CHANGE:
             if before[name] != now.get(name):
-                raise UsageError(f"`resume`: the fit was begun with {name} {before[name]}, got {now.get(name)}")
+                raise UsageError(
+                    f"`resume`: the fit was begun with {name} {before[name]}, got {now.get(name)}; {_SAME}"
+                )
         progress = _Progress(**checkpoint["progress"])
         if len(progress.history) > self.config.training.epochs:
             raise UsageError(f"`resume`: `epochs` must be at least {len(progress.history)}, so many are done")
-        self.progress = progress
+        self.progress, self.epochs_before = progress, len(progress.history)
 
     def _kl_weight(self) -> float:
         epochs = self.config.training.kl_warmup

@@ -4,9 +4,19 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from pathlib import Path
+
+from fivefold.errors import UsageError
 
 STATE_FILE = "state.safetensors"  # in the folder that a fit works in
 _MOST_LOOKS = 20
+
+
+def check_resumable(*folders: Path) -> None:
+    """Raise `UsageError` if none of the folders has the state of a fit that could go on."""
+    if not any((folder / STATE_FILE).is_file() for folder in folders):
+        where = " or ".join(map(str, folders))
+        raise UsageError(f"`resume`: there is no training state in {where}; begin the fit without `resume`")
 
 
 def held_out_elbo(row: dict[str, float]) -> float:

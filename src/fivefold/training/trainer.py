@@ -24,7 +24,7 @@ from torch.utils.data import DataLoader
 
 from fivefold.atomic import atomic_file
 from fivefold.config import LoggerName
-from fivefold.errors import ModelError, UsageError
+from fivefold.errors import FivefoldWarning, ModelError, UsageError
 from fivefold.progress import Bar, progress_bar
 from fivefold.training.module import Batch, VAETraining
 from fivefold.training.recipe import STATE_FILE
@@ -43,11 +43,7 @@ def train(
     logger: LoggerName | None,
 ) -> torch.device:
     """Run a training, or go on with the one whose state is in `workdir`; returns the device that it ran on."""
-    if workdir is None and (resume or logger):
-        raise UsageError(f"`{'resume' if resume else 'logger'}` needs a `workdir`")
     state = None if workdir is None else workdir / STATE_FILE
-    if resume and state is not None and not state.exists():
-        raise UsageError(f"`resume`: there is no training state in {workdir}")
     epochs = module.config.training.epochs
     with _quiet_lightning(), progress_bar("fit", epochs * len(train_loader)) as bar:
         callbacks: list[pl.Callback] = [_Report(bar, module), *([] if state is None else [_SaveState(state)])]
@@ -58,6 +54,11 @@ def train(
         except SystemExit:  # what Lightning makes of Ctrl-C, having switched it off for good
             signal.signal(signal.SIGINT, on_interrupt)
             raise KeyboardInterrupt from None
+    if resume and len(module.progress.history) == module.epochs_before:
+        text = (
+            f"nothing was left to train: the fit had all of its {module.epochs_before} epochs; go on with more `epochs`"
+        )
+        warnings.warn(text, FivefoldWarning, stacklevel=2)
     return trainer.strategy.root_device
 
 
