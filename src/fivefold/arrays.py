@@ -36,7 +36,13 @@ def read_npy(path: Path) -> np.ndarray:
     try:
         return np.lib.format.open_memmap(path, mode="r")
     except Exception as error:  # NumPy raises all kinds of errors on damaged headers
-        raise DataError(f"{path}: can't be read as a NumPy array ({error})") from None
+        raise _unreadable(path, "array", error) from None
+
+
+def _unreadable(path: Path, what: str, error: Exception) -> DataError:
+    if "bject" in str(error):  # as NumPy says it, in several ways
+        return DataError(f"{path}: holds Python objects, which are never loaded; save an array of numbers")
+    return DataError(f"{path}: can't be read as a NumPy {what} ({error})")
 
 
 def read_npz(path: Path, image_names: Sequence[str] = _IMAGE_NAMES) -> tuple[np.ndarray, np.ndarray | None]:
@@ -64,7 +70,7 @@ def read_npz(path: Path, image_names: Sequence[str] = _IMAGE_NAMES) -> tuple[np.
     except DataError:
         raise
     except Exception as error:  # zipfile, zlib and NumPy raise all kinds of errors on damaged files
-        raise DataError(f"{path}: can't be read as a NumPy archive ({error})") from None
+        raise _unreadable(path, "archive", error) from None
 
 
 def read_idx(path: Path) -> np.ndarray:

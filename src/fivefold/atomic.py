@@ -31,6 +31,11 @@ _DAY = 86_400
 _EXCHANGE = {"linux": ("renameat2", -100, 2), "darwin": ("renameatx_np", -2, 2)}  # function, AT_FDCWD, flag
 
 
+def is_model(path: Path) -> bool:
+    """Whether it is a model's folder."""
+    return all((path / name).is_file() for name in MODEL_FILES)
+
+
 def check_free(path: Path, force: bool, *, model: bool = False) -> None:
     """Raise `UsageError` if something stands at `path` already, unless `force`; or if it can't be created.
 
@@ -38,7 +43,7 @@ def check_free(path: Path, force: bool, *, model: bool = False) -> None:
     """
     places = path.absolute().parents if model else (path.absolute(), *path.absolute().parents)
     for place in places:
-        if all((place / name).is_file() for name in MODEL_FILES):
+        if is_model(place):
             raise UsageError(f"{path} can't be written: {place} is a model's folder; choose another place")
     if path.exists() and not force:
         raise UsageError(f"{path} exists; give `force` to overwrite it")

@@ -6,9 +6,10 @@ import dataclasses
 import math
 from dataclasses import dataclass, field
 from enum import IntEnum
+from numbers import Integral, Real
 from typing import Any, ClassVar, Literal, get_args, get_origin, get_type_hints
 
-from fivefold.errors import ModelError, UsageError
+from fivefold.errors import ModelError, UsageError, suggest
 
 LikelihoodName = Literal["bernoulli", "pixels", "gaussian", "columns"]
 ActivationName = Literal["silu", "relu"]
@@ -33,10 +34,17 @@ class Conditioning(IntEnum):
 
 
 def setting(
-    default: Any, help: str, at_least: float | None = None, below: float | None = None, later: bool = False
+    default: Any,
+    help: str,
+    at_least: float | None = None,
+    below: float | None = None,
+    later: bool = False,
+    *,
+    above: float | None = None,
 ) -> Any:
     """A field with its help and bounds; one that came `later` than the format of models is stored where it isn't the default."""
-    return field(default=default, metadata={"help": help, "at_least": at_least, "below": below, "later": later})
+    bounds = {"at_least": at_least, "below": below, "above": above}
+    return field(default=default, metadata={"help": help, "later": later} | bounds)
 
 
 class _Checked:
@@ -48,8 +56,13 @@ class _Checked:
         kinds = get_type_hints(type(self))
         for item in dataclasses.fields(self):  # type: ignore[arg-type]  # each heir is a dataclass
             value, bounds, kind = getattr(self, item.name), item.metadata, kinds[item.name]
-            if value is None and type(None) in get_args(kind):
-                continue
+            if type(None) in get_args(kind):
+                if value is None:
+                    continue
+                kind = get_args(kind)[0]
+            if isinstance(value, Real) and not isinstance(value, int | float):  # one of NumPy's
+                value = int(value) if isinstance(value, Integral) else float(value)
+                object.__setattr__(self, item.name, value)
             label = self._LABEL.format(item.name)
             if get_origin(kind) is Literal:
                 if value not in get_args(kind):
@@ -60,7 +73,12 @@ class _Checked:
             elif isinstance(value, bool) or not isinstance(value, int if kind is int else int | float):
                 raise UsageError(f"{label} must be {'an integer' if kind is int else 'a number'}, got {value!r}")
             elif not abs(value) < _MAX_NUMBER:
-                raise UsageError(f"{label} must be a number below {_MAX_NUMBER:g}, got {value}")
+                wanted = "below 2^63" if isinstance(value, int) or math.isfinite(value) else "a finite number"
+                raise UsageError(f"{label} must be {wanted}, got {value}")
+            above, below = bounds["above"], bounds["below"]
+            if above is not None and not above < value < (math.inf if below is None else below):
+                wanted = f"above {above}" if below is None else f"between {above} and {below}"
+                raise UsageError(f"{label} must be {wanted}, got {value:g}")
             if bounds["at_least"] is not None and not value >= bounds["at_least"]:
                 raise UsageError(f"{label} must be at least {bounds['at_least']}, got {value}")
             if bounds["below"] is not None and not value < bounds["below"]:
@@ -152,12 +170,36 @@ class TrainingConfig(_Checked):
     """How long and how fast to train."""
 
     epochs: int = setting(24, "Passes over the training items, at most.", at_least=1)
-    max_minutes: float | None = setting(None, "Stop after this long; the learning rate falls accordingly.", at_least=0)
+    max_minutes: float | None = setting(None, "Stop after this long; the learning rate falls accordingly.", above=0)
     batch_size: int = setting(128, "Items per step.", at_least=1)
     learning_rate: float = setting(1.5e-3, "Peak of Adam's rate; rises at the start, then falls along a cosine.", 0)
     kl_warmup: float = setting(1.0, "Epochs over which the weight of the KL term rises from 0 to 1.", at_least=0)
     validation: float = setting(0.1, "Share of the items held out to choose the best epoch.", at_least=0, below=1)
     seed: int = setting(0, "Seed of everything random.", at_least=0)
+
+
+@dataclass(frozen=True)
+class JobNumbers(_Checked):
+    """Numbers that jobs take, None where one is not given; they are checked before anything is loaded."""
+
+    n: int | None = setting(None, "New items.", at_least=1)
+    n_samples: int | None = setting(None, "Codes per item.", at_least=1)
+    n_draws: int | None = setting(None, "Completed data, drawn.", at_least=0)
+    steps: int | None = setting(None, "Of series that go on, and between two codes.", at_least=1)
+    temperature: float | None = setting(None, "Factor on how far codes stray.", at_least=0)
+    interval: float | None = setting(None, "Probability of intervals.", above=0, below=1)
+    threshold: float | None = setting(None, "Probability above which a cell is wrong.", above=0, below=1)
+    false_alarm_rate: float | None = setting(None, "Share of normal items that may be flagged.", above=0, below=1)
+    fdr: float | None = setting(None, "Share of normal items among the flagged.", above=0, below=1)
+    step: float | None = setting(None, "Of the codes' grid.", at_least=0)
+    block_items: int | None = setting(None, "Items coded together.", at_least=1)
+    workers: int | None = setting(None, "Processes.", at_least=1)
+    seed: int | None = setting(None, "Seed of everything random.", at_least=0)
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        if self.fdr is not None and self.false_alarm_rate is not None:
+            raise UsageError("`fdr` and `false_alarm_rate` exclude each other")
 
 
 @dataclass(frozen=True)
@@ -223,7 +265,8 @@ class FitConfig:
                 changes = {field: given.pop(field) for field in fields}
                 parts[name] = dataclasses.replace(part, **changes)
         if given:
-            raise UsageError(f"unknown setting: {', '.join(given)}")
+            known = ("context", "corruption", *self.settings)
+            raise UsageError(f"unknown setting: {', '.join(given)}{suggest(next(iter(given)), known)}")
         return dataclasses.replace(self, **parts)
 
     def to_json(self) -> dict[str, Any]:

@@ -11,7 +11,7 @@ import numpy as np
 
 from fivefold.findings import Check
 from fivefold.items import Block, Collector, Items, Numbers, Schema
-from fivefold.modality import Dataset, Place, modality_of
+from fivefold.modality import Dataset, Place, check_source, modality_of
 
 
 class IndependentItems:
@@ -114,6 +114,7 @@ def open_data(source: Any, schema: Schema, **reading: Any) -> Dataset:
     DataError : if they can't be read, or don't fit
     UsageError : for what the modality does not take
     """
+    check_source(source)
     if isinstance(source, Items):
         source = ItemSet(source)
     given = {name: value for name, value in reading.items() if value is not None}

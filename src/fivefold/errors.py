@@ -1,5 +1,12 @@
 """What can go wrong, and with which exit code the command line ends."""
 
+from __future__ import annotations
+
+import difflib
+from collections.abc import Iterable
+
+_LISTED = 40  # names in one message, at most
+
 
 class FivefoldError(Exception):
     """Base of all errors that are the user's to mend; its text is one clear line."""
@@ -55,3 +62,20 @@ class DamagedArchiveError(ArchiveError):
 
 class ArchiveLimitError(ArchiveError):
     """What it says it holds is more than the reader allows."""
+
+
+def suggest(name: str, names: Iterable[str], *, complete: bool = True) -> str:
+    """How an error about an unknown name goes on: `; did you mean …?`, or what names there are, if `names` is `complete`.
+
+    >>> from fivefold.errors import suggest
+    >>> suggest("epoch", ["epochs", "seed"]), suggest("colour", ["epochs", "seed"])
+    ('; did you mean epochs?', '; there are epochs, seed')
+    """
+    known = list(names)
+    if near := difflib.get_close_matches(name, known, 1):
+        return f"; did you mean {near[0]}?"
+    if not complete:
+        return ""
+    return f"; there are {', '.join(known[:_LISTED])}" + (
+        f" and {len(known) - _LISTED} more" if known[_LISTED:] else ""
+    )

@@ -22,14 +22,15 @@ from sklearn.utils import check_random_state
 from sklearn.utils.validation import check_is_fitted, validate_data
 
 from fivefold.arrays import count_axes
+from fivefold.config import JobNumbers
 from fivefold.dataset import open_data
-from fivefold.errors import UsageError
 from fivefold.modality import Dataset, modality_for
 from fivefold.progress import silenced
 
 if TYPE_CHECKING:
     from fivefold.jobs.detect import Detection
     from fivefold.jobs.impute import Imputed
+    from fivefold.model.fitted import FittedModel
 
 _FILES = ("config.json", "model.safetensors", "README.md")
 
@@ -91,8 +92,7 @@ class _Model(BaseEstimator):
         from fivefold.training import examination
         from fivefold.training.fit import fit
 
-        if not 0 < self.false_alarm_rate < 1:
-            raise UsageError(f"false_alarm_rate must be between 0 and 1, got {self.false_alarm_rate:g}")
+        JobNumbers(false_alarm_rate=self.false_alarm_rate)
         reading: dict[str, Any] = {"time": self.time, "ids": self.ids, "schema": self.schema}
         modality = modality_for(X, self.kind, reading)
         data = self._checked(X, modality.kind, reset=True)
@@ -128,8 +128,7 @@ class _Model(BaseEstimator):
         """
         from fivefold.storage import save
 
-        check_is_fitted(self)
-        save(self.model_, path, force=force)
+        save(self._fitted, path, force=force)
 
     def _checked(self, X: Any, kind: str, reset: bool = False) -> Any:
         """Arrays of rows as scikit-learn checks them; of frames the fit remembers the columns, which then go by their names."""
@@ -137,15 +136,23 @@ class _Model(BaseEstimator):
             return X
         columns = isinstance(X, Mapping) and count_axes(X) is None  # a sparse array may be a mapping
         if not columns and not hasattr(X, "columns") and not hasattr(X, "column_names"):
-            return validate_data(self, X, reset=reset, dtype=None, ensure_all_finite=False)
+            return validate_data(
+                self, X, reset=reset, dtype=None, ensure_all_finite=False, ensure_min_samples=2 if reset else 1
+            )
         if reset:
             validate_data(self, pa.table({str(name): [] for name in X}) if columns else X, skip_check_array=True)
         return X
 
+    @property
+    def _fitted(self) -> FittedModel:
+        """The model; raises `NotFittedError` before `fit`."""
+        check_is_fitted(self)
+        model: FittedModel = self.model_
+        return model
+
     def _open(self, X: Any) -> Dataset:
         """Data of the fit's kind."""
-        check_is_fitted(self)
-        schema = self.model_.schema
+        schema = self._fitted.schema
         names = (("time", self.time), ("ids", self.ids))
         reading = {name: value for name, value in names if value is not None}
         return open_data(self._checked(X, schema.kind), schema, **reading)
@@ -346,7 +353,7 @@ class VAE(ClassNamePrefixFeaturesOutMixin, TransformerMixin, _Scores, _Imputes):
         """
         from fivefold.jobs.codes import encode
 
-        return encode(self.model_, self._open(X))[0].astype(np.float64)
+        return encode(self._fitted, self._open(X))[0].astype(np.float64)
 
     def inverse_transform(self, X: np.ndarray) -> Any:
         """The mean items of latent numbers `(n, latent_dim)`, like the data of the fit; raises `DataError` for other shapes.
@@ -356,8 +363,7 @@ class VAE(ClassNamePrefixFeaturesOutMixin, TransformerMixin, _Scores, _Imputes):
         """
         from fivefold.jobs.codes import decode
 
-        check_is_fitted(self)
-        return decode(self.model_, np.asarray(X))
+        return decode(self._fitted, np.asarray(X))
 
     def sample(self, n: int = 1, **options: Any) -> Any:
         """`n` new items, like the data of the fit; see `fivefold.generate` for `options` and errors.
@@ -367,8 +373,7 @@ class VAE(ClassNamePrefixFeaturesOutMixin, TransformerMixin, _Scores, _Imputes):
         """
         from fivefold.jobs.generate import generate
 
-        check_is_fitted(self)
-        return generate(self.model_, n, self.seed_, **options)
+        return generate(self._fitted, n, self.seed_, **options)
 
     def explain(self, X: Any) -> Any:
         """How far each element costs more than expected, like `X`: the higher, the stranger; see `fivefold.surprise`.
@@ -378,7 +383,7 @@ class VAE(ClassNamePrefixFeaturesOutMixin, TransformerMixin, _Scores, _Imputes):
         """
         from fivefold.jobs.detect import surprise
 
-        return surprise(self.model_, self._open(X))
+        return surprise(self._fitted, self._open(X))
 
     def denoise(self, X: Any) -> Any:
         """`X` without its noise: of a table, with the cells replaced that do not belong into their rows.
@@ -388,7 +393,7 @@ class VAE(ClassNamePrefixFeaturesOutMixin, TransformerMixin, _Scores, _Imputes):
         """
         from fivefold.jobs.denoise import denoise
 
-        return denoise(self.model_, self._open(X), seed=self.seed_).data
+        return denoise(self._fitted, self._open(X), seed=self.seed_).data
 
     def compress(self, X: Any, **options: Any) -> bytes:
         """`X` as an archive; `fivefold.decompress(archive, vae.model_)` gives it back bit for bit.
@@ -400,8 +405,7 @@ class VAE(ClassNamePrefixFeaturesOutMixin, TransformerMixin, _Scores, _Imputes):
         """
         from fivefold.archive.write import compress
 
-        check_is_fitted(self)
-        return compress(self.model_, self._checked(X, self.model_.schema.kind), **options)
+        return compress(self._fitted, self._checked(X, self.model_.schema.kind), **options)
 
 
 def _per_part(function: Callable[[Any], Any], scores: Any) -> Any:

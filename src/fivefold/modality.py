@@ -7,15 +7,16 @@ this page, so they are `Any` here; the protocol of `coding.py` is in `archive/la
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence, Sized
 from dataclasses import dataclass
 from functools import cached_property
 from importlib import import_module
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Protocol, cast
 
+from fivefold.atomic import is_model
 from fivefold.config import FitConfig, ModalityConfig
-from fivefold.errors import DataError, ModelError, UsageError
+from fivefold.errors import DataError, ModelError, UsageError, suggest
 from fivefold.findings import Check
 from fivefold.items import Block, Collector, Items, Schema
 
@@ -281,7 +282,7 @@ class Modality:
         for name in (name for name, value in options.items() if value is not None and value is not False):
             takers = [modality.name for modality in MODALITIES.values() if name in modality.options(verb)]
             if not takers:
-                raise UsageError(f"`{name}` is no option of {verb}")
+                raise UsageError(f"`{name}` is no option of {verb}{suggest(name, self.options(verb), complete=False)}")
             if self.name not in takers:
                 raise UsageError(f"`{name}` goes with {' and '.join(takers)}, not with {self.name}")
 
@@ -302,6 +303,7 @@ def modality_for(source: Any, kind: str | None = None, options: Mapping[str, Any
 
     Raises `UsageError` if there is none of that name, `DataError` if none knows the data.
     """
+    check_source(source)
     if kind is not None:
         for modality in MODALITIES.values():
             if kind == modality.name:
@@ -313,12 +315,38 @@ def modality_for(source: Any, kind: str | None = None, options: Mapping[str, Any
     for modality in reversed(MODALITIES.values()):
         if given & modality.settings.IMPLIED_BY or modality.data.recognises(source):
             return modality
-    raise DataError(f"data of the type {type(source).__name__} are not known; name their kind")
+    shape = getattr(source, "shape", None)
+    got = type(source).__name__ if shape is None else f"an array of shape {tuple(shape)}"
+    if isinstance(source, Sized) and len(source) == 0:
+        got = f"an empty {type(source).__name__}"
+    raise DataError(
+        "data must be a table (a frame, an array (n, d), a list of rows, a dict of columns), images (an array (n, h, w) or "
+        f"(n, h, w, c)), a file or folder of these, or with `kind` series also an array (n, t); got {got}"
+    )
+
+
+def check_source(source: Any) -> None:
+    """Raise `DataError` for a model's folder in the place of data."""
+    if isinstance(source, str | Path) and is_model(Path(source)):
+        raise DataError(f"{source}: must be data, got a model's folder; are the arguments in another order?")
 
 
 def options_of(verb: str) -> frozenset[str]:
     """Those that not all modalities take."""
     return frozenset().union(*(modality.options(verb) for modality in MODALITIES.values()))
+
+
+def modality_taking(model: Any, verb: str, **options: object) -> Modality:
+    """The modality of a fitted model, which is to take `options` of a verb.
+
+    Raises `UsageError` if `model` is anything else, or for an option that is given and that the modality does not take.
+    """
+    schema: Any = getattr(model, "schema", None)
+    if not isinstance(getattr(model, "config", None), FitConfig) or not hasattr(schema, "kind"):
+        raise UsageError(f"`model` must be a fitted model, as fit and load give; got {type(model).__name__}")
+    modality = modality_of(schema)
+    modality.refuse(verb, **options)
+    return modality
 
 
 def modality_of(schema: Schema) -> Modality:

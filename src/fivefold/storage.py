@@ -18,11 +18,11 @@ import numpy as np
 import safetensors.numpy
 from safetensors import SafetensorError
 
-from fivefold.atomic import MODEL_FILES, atomic_folder, check_free, recover
+from fivefold.atomic import MODEL_FILES, atomic_folder, check_free, is_model, recover
 from fivefold.config import FitConfig
 from fivefold.errors import ModelError, UsageError
 from fivefold.items import Schema
-from fivefold.modality import Modality, modality_of, schema_from_json
+from fivefold.modality import Modality, modality_of, modality_taking, schema_from_json
 from fivefold.modelcard import render_card
 
 if TYPE_CHECKING:
@@ -98,6 +98,7 @@ class StoredModel:
 
 def as_stored(model: FittedModel | StoredModel) -> StoredModel:
     """A model as it is stored; raises `ModelError` if its weights are not all finite numbers."""
+    modality_taking(model, "save")
     if isinstance(model, StoredModel):
         return model
     weights = {name: weight.cpu().float().numpy() for name, weight in model.networks.state_dict().items()}
@@ -128,12 +129,17 @@ def fingerprint(model: FittedModel | StoredModel) -> str:
 
 def check_model_path(path: str | Path, force: bool = False) -> Path:
     """Raise `UsageError` if a model can't be saved at `path`; only another model is ever replaced."""
-    path = Path(path)
+    path = _as_path(path)
     check_free(path, force, model=True)
-    is_model = all((path / name).is_file() for name in MODEL_FILES)
-    if path.exists() and not is_model and (not path.is_dir() or any(path.iterdir())):
+    if path.exists() and not is_model(path) and (not path.is_dir() or any(path.iterdir())):
         raise UsageError(f"{path} exists and is not a model; `force` overwrites models only")
     return path
+
+
+def _as_path(path: str | Path) -> Path:
+    if not isinstance(path, str | Path):
+        raise UsageError(f"`path` must be that of a model's folder, got {type(path).__name__}")
+    return Path(path)
 
 
 def save(model: FittedModel, path: str | Path, *, force: bool = False, training: Path | None = None) -> None:
@@ -147,7 +153,7 @@ def save(model: FittedModel, path: str | Path, *, force: bool = False, training:
     >>> fivefold.load("saved").schema == tree_model.schema
     True
     """
-    path, stored = check_model_path(path, force), as_stored(model)
+    stored, path = as_stored(model), check_model_path(path, force)
     with atomic_folder(path, merge=False) as folder:
         for name, content in stored.files.items():
             (folder / name).write_bytes(content)
@@ -162,9 +168,12 @@ def read(path: str | Path) -> StoredModel:
     Raises
     ------
     ModelError : if it is damaged, foreign, or newer than this version of the package
+    UsageError : if `path` is no path
     """
-    path = Path(path)
+    path = _as_path(path)
     recover(path)
+    if path.is_file():
+        raise ModelError(f"{path}: must be a model's folder, got a file; are the arguments in another order?")
     if not path.is_dir():
         raise ModelError(f"{path}: no such model folder")
     files = dict[str, bytes]()
@@ -216,9 +225,13 @@ def load(path: str | Path, device: str = "auto") -> FittedModel:
     >>> model.latent_dim, model.schema.describe()
     (3, '8×6×3 uint8 in [0, 255]')
     """
+    return build(read(path), device)
+
+
+def build(stored: StoredModel, device: str = "auto") -> FittedModel:
+    """A model with its networks; see `load`."""
     from fivefold.model.fitted import FittedModel
 
-    stored = read(path)
     networks = _build(stored)
     networks.to(_device(device)).eval()
     modality = modality_of(stored.schema)

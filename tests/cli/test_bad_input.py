@@ -28,6 +28,9 @@ def here(tmp_path, digits):
     np.save(tmp_path / "hole.npy", np.eye(28, dtype=np.uint8))
     np.save(tmp_path / "codes.npy", np.zeros((2, 7), np.float32))
     np.save(tmp_path / "letters.npy", np.array(["a", "b"]))
+    np.save(tmp_path / "dark.npy", np.ones((28, 28), np.uint8))
+    np.save(tmp_path / "objects.npy", np.array([1, {}], object), allow_pickle=True)
+    np.save(tmp_path / "single.npy", digits[:1])
     (tmp_path / "notes.txt").write_text("hello")
     (tmp_path / "empty").mkdir()
     (tmp_path / "mixed").mkdir()
@@ -56,7 +59,7 @@ MISTAKES = {
     "mask of another shape": (
         ("impute", "M", "digits.npy", "--mask", "mask_wide.npy", "-o", "new.npy"),
         1,
-        ["mask", "28×28×1", "28×30"],
+        ["--mask mask_wide.npy", "28×28×1", "28×30"],
     ),
     "missing mask": (("impute", "M", "digits.npy", "--mask", "no.npy", "-o", "new.npy"), 1, ["--mask", "no.npy"]),
     "codes of another size": (("decode", "M", "codes.npy", "-o", "new.npy"), 1, ["(n, 4)", "(2, 7)"]),
@@ -199,6 +202,44 @@ MISTAKES = {
         2,
         ["--resume", "deep/new.fitting", "deep/new/training", "without --resume"],
     ),
+    "a mask over everything": (
+        ("impute", "M", "digits.npy", "--mask", "dark.npy", "-o", "new.npy"),
+        1,
+        ["item 0", "--mask dark.npy hides all of it"],
+    ),
+    "an array of objects": (("fit", "objects.npy", "-o", "new"), 1, ["objects.npy", "Python objects", "numbers"]),
+    "one picture": (("fit", "single.npy", "-o", "new"), 1, ["single.npy", "one picture is too few", "tiles"]),
+    "a file for a model": (
+        ("impute", "digits.npy", "M", "-o", "new.npy"),
+        1,
+        ["digits.npy: must be a model's folder, got a file", "another order"],
+    ),
+    "a model for data": (("impute", "M", "M", "-o", "new.npy"), 1, ["model: must be data", "another order"]),
+    "a model to fit to": (("fit", "M", "-o", "new"), 1, ["model: must be data, got a model's folder"]),
+    "no archive": (("info", "notes.txt"), 1, ["notes.txt: ", "not an archive"]),
+    "a folder for an archive": (("decompress", "taken", "-o", "new.npy"), 1, ["taken: must be a file, got a folder"]),
+    "epochs in words": (
+        ("fit", "mnist", "-o", "new", "--epochs", "two"),
+        2,
+        ["--epochs must be an integer, got 'two'"],
+    ),
+    "minutes in words": (
+        ("fit", "mnist", "-o", "new", "--max-minutes", "x"),
+        2,
+        ["--max-minutes must be a number, got"],
+    ),
+    "no number of minutes": (
+        ("fit", "mnist", "-o", "new", "--max-minutes", "nan"),
+        2,
+        ["must be a finite number, got nan"],
+    ),
+    "no minutes": (("fit", "mnist", "-o", "new", "--max-minutes", "0"), 2, ["--max-minutes must be above 0, got 0"]),
+    "a likelihood of columns": (
+        ("fit", "mnist", "-o", "new", "--likelihood", "columns"),
+        2,
+        ["--likelihood", "pixels"],
+    ),
+    "no workers": (("compress", "M", "digits.npy", "-o", "new.ff", "--workers", "-1"), 2, ["--workers", "at least 1"]),
     "model without a name": (("fit", "digits.npy", "-o", ".", "--force"), 2, ["--output", "folder"]),
     "unknown accelerator": (
         ("fit", "digits.npy", "-o", "new", "--accelerator", "abacus"),
@@ -307,13 +348,27 @@ def test_usage_errors_end_with_2(words, run):
     assert "Usage" in outcome.err
 
 
-@pytest.mark.parametrize("words", [("--help",), ("fit", "--help"), ("fit", "mnist", "-o", "x", "--epochs", "-1")])
-def test_help_and_usage_errors_load_nothing_heavy(words):
+def test_help_and_usage_errors_load_nothing_heavy(model_folder):
+    model, data = str(model_folder), "nowhere.npy"
+    commands = [
+        ("--help",),
+        ("fit", "--help"),
+        ("fit", "mnist", "-o", "x", "--epochs", "-1"),
+        ("fit", "mnist", "-o", "x", "--resume"),
+        ("generate", model, "-n", "0", "-o", "x.npy"),
+        ("generate", model, "-o", "x.csv"),
+        ("impute", model, data, "-o", "x.npy", "--interval", "2"),
+        ("impute", model, data, "-o", "x.npy", "--draws", "-1"),
+        ("denoise", model, data, "-o", "x.npy", "--threshold", "0.5"),
+        ("detect", model, data, "-o", "x.csv"),
+        ("compress", model, data, "-o", "x.ff", "--workers", "-1"),
+    ]
     script = (
         "import sys; from fivefold.cli import main\n"
-        f"sys.argv = ['fivefold', *{words!r}]\n"
-        "try: main()\n"
-        "except SystemExit: pass\n"
+        f"for words in {commands!r}:\n"
+        "    sys.argv = ['fivefold', *words]\n"
+        "    try: main()\n"
+        "    except SystemExit: pass\n"
         "heavy = {'torch', 'lightning', 'matplotlib', 'sklearn', 'scipy'} & set(sys.modules)\n"
         "print(sorted(heavy), file=sys.stderr)"
     )

@@ -31,6 +31,7 @@ _ENTRIES = {1: struct.Struct("<QI"), 2: struct.Struct("<QI32s")}  # where a bloc
 _NO_DIGEST = bytes(32)
 _CHUNK = 1 << 20
 _SUM = struct.Struct("<I")
+_CUT = "the archive ends too early: copy it again, or compress anew"
 _BLOCK_MAGIC, _END_MAGIC = b"BLCK", b"FFIX"
 
 
@@ -140,7 +141,7 @@ class ArchiveReader:
         self._size = file.seek(0, io.SEEK_END)
         start = self._read(0, min(_START.size, self._size))
         if start[: len(MAGIC)] != MAGIC[: len(start)] or not start:
-            raise NotAnArchiveError("this is not an archive of fivefold's")
+            raise NotAnArchiveError("this is not an archive of fivefold's; give what compress wrote")
         start = self._read(0, _START.size)
         _, self._version, _, size = _START.unpack(start)
         if self._version > VERSION:
@@ -207,10 +208,10 @@ class ArchiveReader:
         form, entry = _ENDS[self._version], _ENTRIES[self._version]
         end = self._size - form.size
         if end < place:
-            raise TruncatedArchiveError("the archive ends too early")
+            raise TruncatedArchiveError(_CUT)
         offset, count, checksum, magic = form.unpack(self._read(end, form.size))
         if magic != _END_MAGIC:
-            raise TruncatedArchiveError("the archive ends too early: its index is missing")
+            raise TruncatedArchiveError(f"{_CUT}; its index is missing")
         if not place <= offset or offset + count * entry.size != end:
             raise DamagedArchiveError("the archive's index is not where its end says")
         index = self._read(offset, count * entry.size)
@@ -235,7 +236,7 @@ class ArchiveReader:
 
     def _read(self, offset: int, size: int) -> bytes:
         if offset + size > self._size:
-            raise TruncatedArchiveError("the archive ends too early")
+            raise TruncatedArchiveError(_CUT)
         self._file.seek(offset)
         return self._file.read(size)
 

@@ -11,7 +11,8 @@ from concurrent.futures.process import BrokenProcessPool
 from multiprocessing import get_context, parent_process
 from typing import Any
 
-from fivefold.errors import FivefoldError, UsageError
+from fivefold.config import JobNumbers
+from fivefold.errors import FivefoldError
 
 _MOST = 61  # processes that one can wait for on Windows
 _shared: Any = None
@@ -32,8 +33,7 @@ class Pool:
     """
 
     def __init__(self, shared: Any, workers: int, tasks: int) -> None:
-        if workers < 1:
-            raise UsageError(f"`workers` must be at least 1, got {workers}")
+        JobNumbers(workers=workers)
         self._shared, self._workers = shared, max(1, min(workers, tasks, _MOST))
         self._executor: Executor | None = None
 

@@ -14,6 +14,7 @@ from fivefold.archive.container import LAYERS, ArchiveReader, Block, Limits, blo
 from fivefold.archive.layers import CODED, BlockCodec, Coding, Decoding
 from fivefold.archive.pool import Pool
 from fivefold.atomic import MODEL_FILES
+from fivefold.config import JobNumbers
 from fivefold.errors import DamagedArchiveError, FivefoldError, ModelError, UsageError, WrongModelError
 from fivefold.modality import MODALITIES, Modality
 from fivefold.progress import Rate, progress_bar
@@ -22,6 +23,7 @@ from fivefold.storage import StoredModel, as_stored, fingerprint, parse
 if TYPE_CHECKING:
     from fivefold.model.fitted import FittedModel
 
+_SHOWN = 12  # digits of a fingerprint
 _MISFITS = (LookupError, TypeError, ValueError, ArithmeticError)
 _NONSENSE = (*_MISFITS, SyntaxError, RecursionError, OSError, zlib.error, ModelError)
 
@@ -46,6 +48,8 @@ class Archive:
 
     def rows(self, items: slice) -> range:
         """The numbers of items; raises `UsageError` if they are not consecutive."""
+        if not isinstance(items, slice):
+            raise UsageError(f"`items` must be a slice, such as slice(100, 200); got {items!r}")
         first, last, stride = items.indices(len(self))
         if stride != 1:
             raise UsageError("`items` must be consecutive")
@@ -62,7 +66,11 @@ class Archive:
             given = parse({name: self.reader.attachment(name) for name in MODEL_FILES}, Path("archive"))
         stored = as_stored(given)
         if fingerprint(stored) != self.reader.facts["model"]:
-            raise WrongModelError("the archive was written with another model")
+            wanted, got = (text[:_SHOWN] for text in (str(self.reader.facts["model"]), fingerprint(stored)))
+            raise WrongModelError(
+                f"the archive was written with another model, of fingerprint {wanted}…, got one of {got}…; "
+                "give that one: info shows a model's fingerprint"
+            )
         return stored
 
     def blocks(self, rows: range) -> Iterator[tuple[Block, slice]]:
@@ -187,6 +195,10 @@ def decompress(
     >>> fivefold.decompress(archive, items=slice(10, 12))["id"].to_list()
     ['tree-0010', 'tree-0011']
     """
+    if not isinstance(archive, bytes | bytearray | memoryview):
+        hint = "; read the file's bytes first" if isinstance(archive, str | Path) else ""
+        raise UsageError(f"`archive` must be bytes, as compress gives, got {type(archive).__name__}{hint}")
+    JobNumbers(workers=workers)
     return open_archive(io.BytesIO(archive), limits).read(model, lossy=lossy, items=items, workers=workers)
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import io
 from dataclasses import dataclass
 from typing import IO, TYPE_CHECKING, Any
@@ -9,8 +10,9 @@ from typing import IO, TYPE_CHECKING, Any
 from fivefold.archive.container import ArchiveReader, ArchiveWriter, Limits
 from fivefold.archive.layers import BlockCodec, Coding, EncodedBlock
 from fivefold.archive.pool import Pool
-from fivefold.errors import UsageError
-from fivefold.modality import modality_of
+from fivefold.config import JobNumbers
+from fivefold.errors import UsageError, suggest
+from fivefold.modality import modality_taking
 from fivefold.model.verdicts import warn_if_worse
 from fivefold.progress import Rate, progress_bar
 from fivefold.storage import as_stored, fingerprint
@@ -55,8 +57,7 @@ class ArchiveOptions:
     strict: bool = False
 
     def __post_init__(self) -> None:
-        if self.step is not None and not 0 <= self.step < float("inf"):
-            raise UsageError(f"`step` must be at least 0, got {self.step:g}")
+        JobNumbers(step=self.step, block_items=self.block_items, workers=self.workers)
         if self.lossy and self.step == 0:
             raise UsageError("`lossy` and `step` 0 exclude each other: nothing would be left")
 
@@ -99,6 +100,10 @@ def compress(model: FittedModel, data: Any, **options: Any) -> bytes:
     True
     """
     file = io.BytesIO()
+    known = {field.name for field in dataclasses.fields(ArchiveOptions)}
+    if unknown := options.keys() - known:
+        name = min(unknown)
+        raise UsageError(f"`{name}` is no option of compress{suggest(name, sorted(known))}")
     write_archive(model, data, file, ArchiveOptions(**options))
     return file.getvalue()
 
@@ -127,8 +132,7 @@ def write_archive(
     ModelError : if the model can't do it
     DataError : if the data can't be read, or hold what an archive can't
     """
-    modality = modality_of(model.schema)
-    modality.refuse("compress", lossy=options.lossy, step=options.step, **reading)
+    modality = modality_taking(model, "compress", lossy=options.lossy, step=options.step, **reading)
     reading = {name: value for name, value in reading.items() if value is not None}
     warn_if_worse(model, "compress", options.strict)
     stored = as_stored(model)

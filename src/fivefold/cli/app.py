@@ -7,14 +7,34 @@ import re
 from typing import Annotated, Any
 
 import typer
+from typer.core import TyperGroup
 
 from fivefold import __version__
+from fivefold.errors import UsageError
 
 _FLAGS = {"ids": "id", "n_draws": "draws", "overrides": "schema", "series_network": "network"}  # called otherwise here
 _CONTROLS = re.compile(r"[\x00-\x1f\x7f-\x9f\u200e\u200f\u202a-\u202e\u2066-\u2069]")  # C0, C1, directions of writing
 
+_NUMBERS = {"int": "an integer", "float": "a number"}  # by the start of what pydantic calls its error
+
+
+class _Commands(TyperGroup):
+    """Commands; what is no number is refused in one line that says what was given."""
+
+    def invoke(self, ctx: Any) -> Any:
+        try:
+            return super().invoke(ctx)
+        except typer.BadParameter as error:
+            details: list[Any] = getattr(error.__cause__, "errors", list)()
+            wanted = _NUMBERS.get(details[0]["type"].partition("_")[0]) if details else None
+            if wanted is None or error.param is None:
+                raise
+            raise UsageError(f"{error.param.opts[0]} must be {wanted}, got {details[0]['input']!r}") from None
+
+
 app = typer.Typer(
     name="fivefold",
+    cls=_Commands,
     help="Fit one variational autoencoder to your data; it compresses, generates, denoises, finds anomalies and fills "
     "in missing values.",
     no_args_is_help=True,

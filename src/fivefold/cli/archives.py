@@ -14,7 +14,10 @@ import typer
 
 from fivefold.cli import options
 from fivefold.cli.app import app, present
-from fivefold.errors import DataError, UsageError
+from fivefold.config import JobNumbers
+from fivefold.errors import ArchiveError, UsageError
+from fivefold.inputs import check_file
+from fivefold.modality import modality_taking
 
 if TYPE_CHECKING:
     from fivefold.archive.read import Archive
@@ -59,10 +62,12 @@ def compress(
     if output != _PIPE:
         check_free(output, force)
     how = options.parse_reading(reading)
-    from fivefold.storage import load
-
-    fitted = load(model)
     chosen = ArchiveOptions(lossy, step, block_items, verify, embed_model, _workers(workers))
+    from fivefold.storage import build, read
+
+    stored = read(model)
+    modality_taking(stored, "compress", lossy=lossy, step=step, **how)
+    fitted = build(stored)
     if output == _PIPE:
         write_archive(fitted, data, sys.stdout.buffer, chosen, **how)
         return
@@ -92,6 +97,7 @@ def decompress(
 ) -> None:
     """Bring back the items of an archive."""
     wanted = _parse_range(items)
+    JobNumbers(workers=workers)
     from fivefold.storage import read
 
     with _open(archive) as opened:
@@ -116,7 +122,7 @@ def info(
             present(archive.describe(), json)
         return
     from fivefold.modelcard import describe_units, figure_rows
-    from fivefold.storage import read
+    from fivefold.storage import fingerprint, read
 
     stored = read(model)
     if json:
@@ -124,12 +130,13 @@ def info(
             "schema": stored.schema.to_json(),
             "fit": stored.config.to_json(),
             "parameters": stored.parameters,
+            "fingerprint": fingerprint(stored),
             "latent_units": describe_units(stored),
             **stored.record,
         }
         present(facts, json=True)
         return
-    present(dict(figure_rows(stored)), json=False)
+    present(dict(figure_rows(stored)) | {"fingerprint": fingerprint(stored)}, json=False)
     for name, text in stored.schema.findings().items():
         print(f"  {name}: {text}")
     print(f"\n{describe_units(stored)}\n")
@@ -141,17 +148,20 @@ def info(
 
 @contextmanager
 def _open(path: Path) -> Iterator[Archive]:
+    """An archive, whose errors name the file."""
     from fivefold.archive.read import open_archive
 
-    if path == _PIPE:
-        with tempfile.TemporaryFile() as file:
-            _copy(sys.stdin.buffer, file)
-            yield open_archive(file)
-        return
-    if not path.is_file():
-        raise DataError(f"{path}: no such file")
-    with path.open("rb") as file:
-        yield open_archive(file)
+    try:
+        if path == _PIPE:
+            with tempfile.TemporaryFile() as file:
+                _copy(sys.stdin.buffer, file)
+                yield open_archive(file)
+        else:
+            check_file(path)
+            with path.open("rb") as file:
+                yield open_archive(file)
+    except ArchiveError as error:
+        raise type(error)(f"{'stdin' if path == _PIPE else path}: {error}") from None
 
 
 def _copy(source: IO[bytes], target: IO[bytes]) -> None:

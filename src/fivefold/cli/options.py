@@ -147,12 +147,6 @@ def parse_size(text: str) -> tuple[int, int]:
     return int(height), int(width)
 
 
-def check_seed(seed: int) -> None:
-    """Raise `UsageError` for a negative seed."""
-    if seed < 0:
-        raise UsageError(f"--seed must be at least 0, got {seed}")
-
-
 def parse_columns(flag: str, texts: list[str] | None) -> dict[str, str] | None:
     """`COLUMN=VALUE` by column, as `--flag` was given; raises `UsageError`."""
     given = {}

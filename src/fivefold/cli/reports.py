@@ -12,6 +12,7 @@ import typer
 
 from fivefold.cli import options
 from fivefold.cli.app import app, present
+from fivefold.config import JobNumbers
 from fivefold.errors import UsageError
 from fivefold.modality import modality_of
 from fivefold.progress import silence
@@ -86,7 +87,7 @@ def evaluate(
     **reading: Any,
 ) -> None:
     """Measure the five jobs on DATA, each beside its specialists, and say where others do better."""
-    options.check_seed(seed)
+    JobNumbers(seed=seed)
     chosen = None if jobs is None else [job.strip() for job in jobs.split(",")]
     if unknown := [job for job in chosen or () if job not in _JOBS]:
         raise UsageError(f"--jobs must be some of {', '.join(_JOBS)}; got {unknown[0]!r}")
@@ -187,7 +188,7 @@ def _print_table(rows: Sequence[Sequence[str]], *header: str, title: str | None 
 def _prepare(output: Path, seed: int, force: bool, quiet: bool) -> None:
     from fivefold.atomic import check_free
 
-    options.check_seed(seed)
+    JobNumbers(seed=seed)
     if output.suffix:
         raise UsageError(f"--output must be a folder without an ending, got {output}")
     check_free(output, force)

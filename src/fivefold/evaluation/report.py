@@ -13,11 +13,13 @@ import numpy as np
 from jinja2 import Environment, PackageLoader, StrictUndefined
 
 from fivefold.dataset import open_data
+from fivefold.errors import UsageError
 from fivefold.evaluation import Material, evaluation_of
 from fivefold.evaluation.contest import Picture, Section, Table
 from fivefold.evaluation.drawing import figure
 from fivefold.evaluation.rivals import require
 from fivefold.items import Schema
+from fivefold.modality import modality_taking
 from fivefold.model.fitted import FittedModel
 from fivefold.model.scoring import evaluate_elbo
 from fivefold.modelcard import describe_units, figure_rows
@@ -59,11 +61,14 @@ def evaluate(
     >>> sections[0].title
     'Compression'
     """
+    modality_taking(model, "evaluate")
     start = time.monotonic()
     evaluation = evaluation_of(model.schema)
+    jobs = tuple(evaluation.COMPARISONS) if jobs is None else jobs
+    if unknown := [job for job in jobs if job not in evaluation.COMPARISONS]:
+        raise UsageError(f"`jobs` must be some of {', '.join(evaluation.COMPARISONS)}; got {unknown[0]!r}")
     data, train = (None if part is None else open_data(part, model.schema) for part in (data, train))
     material = evaluation.Material(model, data, train, seed=seed, against=against)
-    jobs = tuple(evaluation.COMPARISONS) if jobs is None else jobs
     sections, figures = [], {}
     with progress_bar("evaluate", len(jobs)) as bar:
         for job in jobs:

@@ -129,7 +129,8 @@ def read_items(
         )
     masks = (images.hidden, None if mask is None else read_mask(mask, how, images.names))
     present = [array for array in masks if array is not None]
-    items = make_items(images.values, schema, name, present, images.names, images.labels)
+    named = None if mask is None else f"`mask` {mask}" if isinstance(mask, str | Path) else "`mask`"
+    items = make_items(images.values, schema, name, present, images.names, images.labels, named)
     return replace(items, origin=images.origin)
 
 
@@ -167,6 +168,7 @@ def make_items(
     masks: Sequence[np.ndarray] = (),
     names: tuple[str, ...] | None = None,
     labels: np.ndarray | None = None,
+    mask: str | None = None,
 ) -> Items:
     """Check `values` and wrap them as `Items`; without a `schema`, infer it from them.
 
@@ -175,6 +177,7 @@ def make_items(
     values : `(n, h, w, c)`, `(n, h, w)` or one image `(h, w)`; c from 1 to 4; numbers or bool
     schema : that of a fitted model, which the values must fit
     masks : nonzero = missing; each of the shape of all items or of one, its channel axis may be left out or be 1
+    mask : what to call a mask that was given
 
     Raises
     ------
@@ -190,10 +193,10 @@ def make_items(
             raise DataError(f"{source}: there must be a label per item, got {labels.size} for {len(values)} items")
         labels = labels.reshape(len(values))
     hidden = None
-    for mask in masks:
-        shaped = _shape_mask(np.asarray(mask), values.shape)
+    for hiding in masks:
+        shaped = _shape_mask(np.asarray(hiding), values.shape, mask or "mask")
         hidden = shaped if hidden is None else hidden | shaped
-    low, high = _scan(values, hidden, source, names)
+    low, high = _scan(values, hidden, source, names, mask)
     if schema is None:
         schema = infer_schema(values, low, high)
     else:
@@ -225,10 +228,10 @@ def _as_images(values: np.ndarray, schema: ImageSchema | None, source: str) -> n
     return values
 
 
-def _shape_mask(mask: np.ndarray, shape: tuple[int, ...]) -> np.ndarray:
+def _shape_mask(mask: np.ndarray, shape: tuple[int, ...], name: str) -> np.ndarray:
     n, h, w, c = shape
     if mask.dtype.kind not in "buif":
-        raise DataError(f"the mask must hold numbers, got {mask.dtype}")
+        raise DataError(f"{name}: must hold numbers, got {mask.dtype}")
     if mask.ndim >= 2:
         candidates = (mask,) if mask.ndim == 4 else (mask[None], mask[..., None], mask[None, ..., None])
         for candidate in candidates:
@@ -236,11 +239,11 @@ def _shape_mask(mask: np.ndarray, shape: tuple[int, ...]) -> np.ndarray:
             if fits and candidate.shape[0] in (1, n) and candidate.shape[3] in (1, c):
                 return candidate.astype(bool)
     wanted = f"the items' shape {_by(shape)} or one item's {_by(shape[1:])}"
-    raise DataError(f"the mask must have {wanted}, got {_by(mask.shape)}")
+    raise DataError(f"{name}: must have {wanted}, got {_by(mask.shape)}")
 
 
 def _scan(
-    values: np.ndarray, hidden: np.ndarray | None, source: str, names: tuple[str, ...] | None
+    values: np.ndarray, hidden: np.ndarray | None, source: str, names: tuple[str, ...] | None, mask: str | None
 ) -> tuple[float, float]:
     """The visible values' minimum and maximum, in bounded memory; raises for what can't be learnt from."""
     step = max(1, _CHUNK_ELEMENTS // values[0].size)
@@ -248,13 +251,15 @@ def _scan(
     for start in range(0, len(values), step):
         chunk = values[start : start + step]
         seen = np.invert(np.isnan(chunk)) if chunk.dtype.kind == "f" else np.ones((len(chunk), 1, 1, 1), bool)
+        there = np.asarray(seen.any(axis=(1, 2, 3)))
         if hidden is not None:
             seen = seen & ~(hidden if len(hidden) == 1 else hidden[start : start + step])
         blank = np.invert(seen.any(axis=(1, 2, 3)))
         infinite = (np.isinf(chunk) & seen).any(axis=(1, 2, 3)) if chunk.dtype.kind == "f" else np.zeros_like(blank)
         if len(bad := np.flatnonzero(blank | infinite)):
             index = start + int(bad[0])
-            what = "no visible value: all are missing" if blank[bad[0]] else "infinite values"
+            missing = f"{mask} hides all of it" if mask is not None and there[bad[0]] else "all are missing"
+            what = f"no visible value: {missing}" if blank[bad[0]] else "infinite values"
             raise DataError(f"{source}: item {names[index] if names else index} has {what}")
         if hidden is not None:
             chunk = chunk[np.broadcast_to(seen, chunk.shape)]

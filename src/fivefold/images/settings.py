@@ -15,9 +15,10 @@ if TYPE_CHECKING:
 WORDS = Words("item", "items", "element", "elements")
 CONFIG: type[ModalityConfig] | None = None
 _FILES = ("resize", "axes", "pages", "skip_unreadable")
+_SHAPE = ("visibility", "first_channels", "max_channels", "smallest_side")
 OPTIONS: dict[str, frozenset[str]] = {
     "check": frozenset({"mask", *_FILES}),
-    "fit": frozenset({"likelihood", "field", "context_depth", "positions", "mask", *_FILES}),
+    "fit": frozenset({"likelihood", "field", "context_depth", "positions", "mask", *_FILES, *_SHAPE}),
     "compress": frozenset({"lossy", "step", *_FILES}),
     "decompress": frozenset({"lossy"}),
     "encode": frozenset({"mask", *_FILES}),
@@ -69,7 +70,10 @@ def configure(preset: str = "default", *, items: int | None = None, **overrides:
     """
     if preset not in PRESETS:
         raise UsageError(f"`preset` must be one of {', '.join(PRESETS)}; got {preset!r}")
-    return PRESETS[preset].with_settings(**overrides)
+    config = PRESETS[preset].with_settings(**overrides)
+    if config.network.likelihood == "columns":
+        raise UsageError("`likelihood` must be one of bernoulli, pixels, gaussian for images; got 'columns'")
+    return config
 
 
 def split_reading(settings: Mapping[str, Any]) -> tuple[dict[str, Any], dict[str, Any]]:

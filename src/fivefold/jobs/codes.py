@@ -9,7 +9,7 @@ import torch
 
 from fivefold.dataset import open_data
 from fivefold.errors import DataError
-from fivefold.modality import modality_of
+from fivefold.modality import modality_taking
 from fivefold.model.fitted import FittedModel
 from fivefold.model.scoring import encode_items
 
@@ -33,7 +33,7 @@ def encode(model: FittedModel, data: Any, **reading: Any) -> tuple[np.ndarray, n
     >>> mean.shape, std.dtype
     ((300, 3), dtype('float32'))
     """
-    modality_of(model.schema).refuse("encode", **reading)
+    modality_taking(model, "encode", **reading)
     blocks = open_data(data, model.schema, **reading).blocks("encode")
     means, deviations = zip(*(encode_items(model, block.items) for block in blocks), strict=True)
     return np.concatenate(means), np.concatenate(deviations)
@@ -49,7 +49,7 @@ def decode(model: FittedModel, z: np.ndarray) -> Any:
     >>> fivefold.decode(image_model, np.zeros((2, 3))).shape
     (2, 8, 6, 3)
     """
-    return modality_of(model.schema).data.new(model.schema, decode_items(model, z), model.data_record)
+    return modality_taking(model, "decode").data.new(model.schema, decode_items(model, z), model.data_record)
 
 
 @torch.inference_mode()
@@ -58,16 +58,27 @@ def decode_items(model: FittedModel, z: np.ndarray, dtype: np.dtype | str | None
 
     Raises `DataError` if `z` isn't `(n, latent_dim)` finite numbers.
     """
-    z = np.asarray(z)
-    if z.dtype.kind not in "biuf" or z.ndim != 2 or z.shape[1] != model.latent_dim or len(z) == 0:
-        raise DataError(f"codes must be numbers of shape (n, {model.latent_dim}), got {z.dtype} {z.shape}")
-    with np.errstate(over="ignore"):
-        z = z.astype(np.float32)
-    if len(bad := np.flatnonzero(~np.isfinite(z).all(axis=1))):
-        raise DataError(f"codes must be finite, row {bad[0]} isn't")
+    z = checked_codes(model, z)
     decoded = np.empty((len(z), *model.schema.shape), dtype or model.schema.dtype)
     for start in range(0, len(z), model.batch_size):
         rows = slice(start, start + model.batch_size)
         codes = model.codes(z[rows])
         decoded[rows] = model.values(model.vae.likelihood(codes).point(), decoded.dtype)
     return decoded
+
+
+def checked_codes(model: FittedModel, z: Any) -> np.ndarray:
+    """Codes as an array `(n, latent_dim)` float32; raises `DataError` for what isn't so many finite numbers."""
+    try:
+        z = np.asarray(z)
+    except ValueError:  # rows of different lengths
+        raise DataError(
+            f"codes must be numbers of shape (n, {model.latent_dim}), got rows of different lengths"
+        ) from None
+    if z.dtype.kind not in "biuf" or z.ndim != 2 or z.shape[1] != model.latent_dim or len(z) == 0:
+        raise DataError(f"codes must be numbers of shape (n, {model.latent_dim}), got {z.dtype} {z.shape}")
+    with np.errstate(over="ignore"):
+        codes: np.ndarray = z.astype(np.float32)
+    if len(bad := np.flatnonzero(~np.isfinite(codes).all(axis=1))):
+        raise DataError(f"codes must be finite, row {bad[0]} isn't")
+    return codes

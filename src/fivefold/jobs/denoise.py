@@ -5,11 +5,11 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Any
 
+from fivefold.config import JobNumbers
 from fivefold.dataset import open_data
-from fivefold.errors import UsageError
 from fivefold.items import Block
 from fivefold.jobs import Results, collect
-from fivefold.modality import modality_of
+from fivefold.modality import modality_taking
 from fivefold.model.fitted import FittedModel
 from fivefold.model.verdicts import warn_if_worse
 
@@ -73,12 +73,8 @@ def denoise(
     >>> fivefold.denoise(tree_model, noisy, threshold=0.9).data.shape
     (300, 7)
     """
-    modality = modality_of(model.schema)
-    modality.refuse("denoise", n_samples=n_samples, threshold=threshold, **reading)
-    if n_samples is not None and n_samples < 1:
-        raise UsageError(f"`n_samples` must be at least 1, got {n_samples}")
-    if threshold is not None and not 0 < threshold < 1:
-        raise UsageError(f"`threshold` must be between 0 and 1, got {threshold:g}")
+    modality = modality_taking(model, "denoise", n_samples=n_samples, threshold=threshold, **reading)
+    JobNumbers(n_samples=n_samples, threshold=threshold, seed=seed)
     worse = warn_if_worse(model, "denoise", strict)
     options = {name: value for name, value in (("n_samples", n_samples), ("threshold", threshold)) if value is not None}
 

@@ -10,15 +10,17 @@ from typing import Any
 import numpy as np
 import torch
 
-from fivefold.config import Conditioning
+from fivefold.config import Conditioning, JobNumbers
 from fivefold.dataset import open_data
-from fivefold.errors import FivefoldWarning, ModelError, UsageError
+from fivefold.errors import FivefoldWarning, ModelError
 from fivefold.items import Block, Collector, Items
 from fivefold.jobs import Results, collect
-from fivefold.modality import Dataset, modality_of
+from fivefold.modality import Dataset, modality_of, modality_taking
 from fivefold.model.conditional import Conditional
 from fivefold.model.fitted import FittedModel, channels_last
 from fivefold.model.verdicts import too_few_to_flag, warn_if_worse
+
+USUAL_RATE = 0.01  # of false alarms
 
 
 @dataclass(frozen=True)
@@ -66,7 +68,7 @@ def detect(
     model: FittedModel,
     data: Any,
     *,
-    false_alarm_rate: float = 0.01,
+    false_alarm_rate: float | None = None,
     fdr: float | None = None,
     strict: bool = False,
     **reading: Any,
@@ -82,7 +84,7 @@ def detect(
     Parameters
     ----------
     data : whatever the model's modality reads, or `Items`, or a dataset
-    false_alarm_rate : share of normal items that may be flagged, in (0, 1)
+    false_alarm_rate : share of normal items that may be flagged, in (0, 1); by default 0.01
     fdr : if given, the share of normal items among the flagged ones to aim for instead, in (0, 1) (Benjamini &
         Hochberg 1995; with conformal p-values: Bates et al. 2023, arXiv:2104.08279); depends on the batch
     strict : raise `ModelError` instead of warning where the simplest alternative did better on held-out items
@@ -90,7 +92,7 @@ def detect(
 
     Raises
     ------
-    UsageError : for a rate outside (0, 1), or a parameter that the modality does not take
+    UsageError : for a rate outside (0, 1), both rates, or a parameter that the modality does not take
     DataError : if the data can't be read, or are unlike those of the fit
     ModelError : if the model was fitted without held-out items
 
@@ -100,10 +102,11 @@ def detect(
     >>> int(found.anomaly.sum()), found.calibrated_on
     (14, 45)
     """
-    modality_of(model.schema).refuse("detect", **reading)
-    check_rates(false_alarm_rate, fdr)
+    modality_taking(model, "detect", **reading)
+    JobNumbers(false_alarm_rate=false_alarm_rate, fdr=fdr)
     dataset = open_data(data, model.schema, **reading)
-    found = detect_in(model, dataset, false_alarm_rate, fdr, strict)
+    rate = USUAL_RATE if false_alarm_rate is None else false_alarm_rate
+    found = detect_in(model, dataset, rate, fdr, strict)
     per_item = {name: dataset.in_form(getattr(found, name)) for name in ("score", "p_value", "anomaly")}
     return replace(found, **per_item)
 
@@ -111,7 +114,7 @@ def detect(
 def detect_in(
     model: FittedModel,
     data: Dataset,
-    false_alarm_rate: float = 0.01,
+    false_alarm_rate: float = USUAL_RATE,
     fdr: float | None = None,
     strict: bool = False,
     heatmaps: bool = False,
@@ -173,13 +176,6 @@ def calibrated(model: FittedModel) -> Any:
     return model.normality
 
 
-def check_rates(false_alarm_rate: float | None, fdr: float | None) -> None:
-    """Raise `UsageError` for a rate outside (0, 1)."""
-    for flag, rate in (("false_alarm_rate", false_alarm_rate), ("fdr", fdr)):
-        if rate is not None and not 0 < rate < 1:
-            raise UsageError(f"`{flag}` must be between 0 and 1, got {rate:g}")
-
-
 def benjamini_hochberg(p_value: np.ndarray, fdr: float) -> np.ndarray:
     """Which hypotheses to reject, `(n,)` bool, for a false discovery rate of at most `fdr` (1995, equation 1)."""
     ordered = np.sort(p_value)
@@ -205,8 +201,8 @@ def surprise(model: FittedModel, data: Any, **reading: Any) -> Any:
     >>> fivefold.surprise(tree_model, wrong).loc[3].idxmax()
     'girth'
     """
-    modality_of(model.schema).refuse("surprise", **reading)
-    modality, dataset = modality_of(model.schema), open_data(data, model.schema, **reading)
+    modality = modality_taking(model, "surprise", **reading)
+    dataset = open_data(data, model.schema, **reading)
 
     def measure(block: Block) -> Results:
         return {"surprise": (modality.jobs.surprise(model, block.items), block.items.visible())}

@@ -9,12 +9,12 @@ from typing import Any, get_args
 import numpy as np
 import torch
 
-from fivefold.config import Conditioning, PriorName
+from fivefold.config import Conditioning, JobNumbers, PriorName
 from fivefold.dataset import open_data
 from fivefold.errors import ModelError, UsageError
 from fivefold.items import Items
-from fivefold.jobs.codes import decode_items, encode
-from fivefold.modality import modality_of
+from fivefold.jobs.codes import checked_codes, decode_items, encode
+from fivefold.modality import modality_of, modality_taking
 from fivefold.model.conditional import Conditional
 from fivefold.model.context import as_items
 from fivefold.model.fitted import FittedModel, uniform
@@ -101,12 +101,10 @@ def new_items(
     model: FittedModel, n: int, seed: int, *, temperature: float = 1.0, strict: bool = False, **options: Any
 ) -> Generated:
     """`generate`, encoded."""
-    modality = modality_of(model.schema)
-    modality.refuse("generate", **options)
-    if n < 1:
-        raise UsageError(f"`n` must be at least 1, got {n}")
-    if not 0 <= temperature < float("inf"):
-        raise UsageError(f"`temperature` must be at least 0, got {temperature:g}")
+    modality = modality_taking(model, "generate", **options)
+    JobNumbers(n=n, seed=seed, temperature=temperature, steps=options.get("steps"))
+    if not isinstance(given := options.get("given") or {}, Mapping):
+        raise UsageError(f"`given` must be values by column, such as {{'city': 'Bern'}}; got {given!r}")
     warn_if_worse(model, "generate", strict)
     given = {name: value for name, value in options.items() if value is not None}
     found: Generated = modality.jobs.generate(model, n, seed, temperature=temperature, **given)
@@ -199,13 +197,16 @@ def morph(model: FittedModel, start: np.ndarray, end: np.ndarray, steps: int) ->
     >>> fivefold.morph(image_model, means[0], means[1], steps=5).shape
     (5, 8, 6, 3)
     """
+    modality = modality_taking(model, "morph")
     values = morph_items(model, start, end, steps)
-    return modality_of(model.schema).data.new(model.schema, values, model.data_record)
+    return modality.data.new(model.schema, values, model.data_record)
 
 
 def morph_items(model: FittedModel, start: np.ndarray, end: np.ndarray, steps: int) -> np.ndarray:
     """`morph`, encoded: `(steps, h, w, c)`."""
+    JobNumbers(steps=steps)
     if steps < 2:
         raise UsageError(f"`steps` must be at least 2, got {steps}")
+    checked_codes(model, [start, end])
     along = np.linspace(0.0, 1.0, steps)[:, None]
-    return decode_items(model, (1 - along) * start + along * end)
+    return decode_items(model, (1 - along) * np.asarray(start) + along * np.asarray(end))

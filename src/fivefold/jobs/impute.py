@@ -11,12 +11,11 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from fivefold.config import Conditioning
+from fivefold.config import Conditioning, JobNumbers
 from fivefold.dataset import open_data
-from fivefold.errors import UsageError
 from fivefold.items import Block, Items
 from fivefold.jobs import Results, collect
-from fivefold.modality import modality_of
+from fivefold.modality import modality_of, modality_taking
 from fivefold.model.conditional import Conditional
 from fivefold.model.context import as_items, by_element
 from fivefold.model.fitted import FittedModel, standard_normal, uniform
@@ -88,8 +87,8 @@ def impute(
     >>> bool((filled.lower.height <= filled.upper.height).all())
     True
     """
-    modality_of(model.schema).refuse("impute", **reading, free=free or None)
-    check_imputation(n_samples, n_draws, interval)
+    modality_taking(model, "impute", **reading, free=free or None)
+    JobNumbers(n_samples=n_samples, n_draws=n_draws, interval=interval, seed=seed)
     warn_if_worse(model, "impute", strict)
     dataset = open_data(data, model.schema, **reading)
     draws, ends = [f"draw{number + 1}" for number in range(n_draws)], [] if interval is None else ["lower", "upper"]
@@ -112,16 +111,6 @@ def impute(
         warnings.warn("nothing is missing: the data come back as they are", stacklevel=2)
     lower, upper = (filled[role] if ends else None for role in ("lower", "upper"))
     return Imputed(filled[""], [filled[role] for role in draws], lower, upper, filled.changed)
-
-
-def check_imputation(n_samples: int | None, n_draws: int, interval: float | None) -> None:
-    """Raise `UsageError` for numbers out of their range."""
-    if n_samples is not None and n_samples < 1:
-        raise UsageError(f"`n_samples` must be at least 1, got {n_samples}")
-    if n_draws < 0:
-        raise UsageError(f"`n_draws` must be at least 0, got {n_draws}")
-    if interval is not None and not 0 < interval < 1:
-        raise UsageError(f"`interval` must be between 0 and 1, got {interval:g}")
 
 
 @torch.inference_mode()

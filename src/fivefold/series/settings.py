@@ -49,7 +49,7 @@ CONFIG = SeriesConfig
 _READING = frozenset({"time", "ids", "tolerance", "time_zone"})
 OPTIONS: dict[str, frozenset[str]] = {
     "check": _READING | {"schema", "window", "stride"},
-    "fit": _READING | {"schema", "window", "stride", "series_network"},
+    "fit": _READING | {"schema", "window", "stride", "series_network", "first_channels"},
     "encode": _READING,
     "generate": frozenset({"temperature", "after", "steps"}),
     "denoise": _READING | {"std"},

@@ -162,7 +162,7 @@ class TableSet(IndependentItems):
         """All rows; raises `DataError` if there is only one."""
         items = self.all_items()
         if len(items) < 2:
-            raise DataError(f"{self.source}: must have at least 2 rows to fit to, got {len(items)} sample")
+            raise DataError(f"{self.source}: must have at least 2 rows to fit to, got {len(items)}")
         return items
 
     def collector(self, role: str = "", *, replace: bool = True) -> Collector | None:

@@ -187,6 +187,7 @@ class TableReader:
         self.batch_rows = batch_rows
         if not is_table_source(self.path):
             got = f", got {_FOREIGN[self.path.suffix.lower()]}: save it as .csv or .parquet" if is_foreign(path) else ""
+            got = ", got a folder" if self.path.is_dir() else got
             raise DataError(f"{path}: must be a table ({_ENDINGS}){got}")
         if check_file(self.path) == 0:
             raise DataError(f"{path}: is empty")

@@ -11,7 +11,7 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from fivefold.config import Conditioning
-from fivefold.errors import UsageError
+from fivefold.errors import UsageError, suggest
 from fivefold.items import Items
 from fivefold.jobs.generate import Generated, draw_items
 from fivefold.jobs.generate import draw_elements as draw
@@ -209,8 +209,9 @@ def consistent(model: FittedModel, items: Items, filled: np.ndarray) -> np.ndarr
 
 def encode_given(schema: TableSchema, given: Mapping[str, Any]) -> np.ndarray:
     """Cells by column name as one encoded row `(d,)`, NaN where nothing is given; raises `UsageError`."""
-    if unknown := given.keys() - set(schema.names):
-        raise UsageError(f"`given` must name modelled columns, got {', '.join(sorted(unknown))}")
+    for name in given:
+        if name not in schema.names:
+            raise UsageError(f"`given` must name modelled columns, got {name}{suggest(str(name), schema.names)}")
     row = np.full(schema.size, np.nan)
     for name, value in given.items():
         place = schema.names.index(name)

@@ -48,7 +48,7 @@ DIALECT = frozenset({"separator", "decimal", "encoding", "header", "sheet"})
 READING = DIALECT | {"missing", "schema"}
 OPTIONS: dict[str, frozenset[str]] = {
     "check": READING,
-    "fit": READING | {"likelihood", "context_depth", "positions", "folds"},
+    "fit": READING | {"context_depth", "positions", "folds"},
     "generate": frozenset({"given", "temperature", "free", "complete"}),
     "denoise": DIALECT | {"report", "threshold"},
     "impute": DIALECT | {"n_samples", "free"},
