@@ -466,7 +466,7 @@ def test_no_model_folder(tmp_path, kind):
         path.write_text("x")
     elif kind == "empty folder":
         path.mkdir()
-    assert "model folder" in refused(path)
+    assert ("must be a model's folder, got a file" if kind == "file" else "model folder") in refused(path)
 
 
 def test_unknown_device(saved):

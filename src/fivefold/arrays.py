@@ -40,8 +40,8 @@ def read_npy(path: Path) -> np.ndarray:
 
 
 def _unreadable(path: Path, what: str, error: Exception) -> DataError:
-    if "bject" in str(error):  # as NumPy says it, in several ways
-        return DataError(f"{path}: holds Python objects, which are never loaded; save an array of numbers")
+    if "Python objects" in str(error) or "Object arrays" in str(error):
+        return DataError(f"{path}: can't be read as a NumPy {what}: it holds Python objects; save numbers")
     return DataError(f"{path}: can't be read as a NumPy {what} ({error})")
 
 

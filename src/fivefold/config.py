@@ -185,7 +185,7 @@ class JobNumbers(_Checked):
     n: int | None = setting(None, "New items.", at_least=1)
     n_samples: int | None = setting(None, "Codes per item.", at_least=1)
     n_draws: int | None = setting(None, "Completed data, drawn.", at_least=0)
-    steps: int | None = setting(None, "Of series that go on, and between two codes.", at_least=1)
+    steps: int | None = setting(None, "Of series that go on, and between two codes.")
     temperature: float | None = setting(None, "Factor on how far codes stray.", at_least=0)
     interval: float | None = setting(None, "Probability of intervals.", above=0, below=1)
     threshold: float | None = setting(None, "Probability above which a cell is wrong.", above=0, below=1)

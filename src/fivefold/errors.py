@@ -65,12 +65,7 @@ class ArchiveLimitError(ArchiveError):
 
 
 def suggest(name: str, names: Iterable[str], *, complete: bool = True) -> str:
-    """How an error about an unknown name goes on: `; did you mean …?`, or what names there are, if `names` is `complete`.
-
-    >>> from fivefold.errors import suggest
-    >>> suggest("epoch", ["epochs", "seed"]), suggest("colour", ["epochs", "seed"])
-    ('; did you mean epochs?', '; there are epochs, seed')
-    """
+    """How an error about an unknown name goes on: `; did you mean …?`, or what names there are, if `names` is `complete`."""
     known = list(names)
     if near := difflib.get_close_matches(name, known, 1):
         return f"; did you mean {near[0]}?"

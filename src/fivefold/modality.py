@@ -321,7 +321,7 @@ def modality_for(source: Any, kind: str | None = None, options: Mapping[str, Any
         got = f"an empty {type(source).__name__}"
     raise DataError(
         "data must be a table (a frame, an array (n, d), a list of rows, a dict of columns), images (an array (n, h, w) or "
-        f"(n, h, w, c)), a file or folder of these, or with `kind` series also an array (n, t); got {got}"
+        f"(n, h, w, c)), a file or folder of these, or with `kind` series also an array (n, t) or a list of arrays; got {got}"
     )
 
 

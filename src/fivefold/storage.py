@@ -8,6 +8,7 @@ from __future__ import annotations
 import dataclasses
 import hashlib
 import json
+import os
 import shutil
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -137,7 +138,7 @@ def check_model_path(path: str | Path, force: bool = False) -> Path:
 
 
 def _as_path(path: str | Path) -> Path:
-    if not isinstance(path, str | Path):
+    if not isinstance(path, str | os.PathLike):
         raise UsageError(f"`path` must be that of a model's folder, got {type(path).__name__}")
     return Path(path)
 

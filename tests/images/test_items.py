@@ -145,13 +145,13 @@ def test_mask_shapes(shape, dtype):
     "shape", [(), (5,), (5, 3), (4, 5), (2, 3, 5), (3, 5, 2), (3, 3, 5, 3), (4, 3, 5, 2), (1, 4, 3, 5, 3), (4, 3, 5, 0)]
 )
 def test_other_mask_shapes_are_refused(shape):
-    with pytest.raises(DataError, match="the mask must have the items' shape 4×3×5×3 or one item's 3×5×3"):
+    with pytest.raises(DataError, match="mask: must have the items' shape 4×3×5×3 or one item's 3×5×3"):
         make_items(VALUES, masks=[np.zeros(shape, bool)])
 
 
 @pytest.mark.parametrize("mask", [np.full((3, 5), "no"), np.full((3, 5), None)])
 def test_masks_must_be_numbers(mask):
-    with pytest.raises(DataError, match="the mask must hold numbers"):
+    with pytest.raises(DataError, match="mask: must hold numbers"):
         make_items(VALUES, masks=[mask])
 
 

@@ -29,7 +29,7 @@ def judge(model, digits, calibration, scores, rate: float = 0.5, **changed) -> D
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(images_jobs, "statistics", lambda model, items: np.zeros((len(items), 1)))
         patch.setattr(JointScore, "score", lambda self, statistics: np.asarray(scores, float))
-        return detect(calibrated, digits[: len(scores)], false_alarm_rate=rate, **changed)
+        return detect(calibrated, digits[: len(scores)], false_alarm_rate=None if "fdr" in changed else rate, **changed)
 
 
 @given(calibration=SCORES, scores=SCORES, rate=st.sampled_from([0.5, 0.6, 0.9]))

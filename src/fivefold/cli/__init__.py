@@ -11,9 +11,7 @@ from typing import Any, NoReturn
 from fivefold.cli.app import app, printable, with_flags
 from fivefold.errors import FivefoldError
 
-_INTERRUPTED, _TERMINATED = (
-    128 + number for number in (signal.SIGINT, signal.SIGTERM)
-)  # exit codes, as shells have them
+_INTERRUPTED, _TERMINATED = 128 + signal.SIGINT, 128 + signal.SIGTERM  # exit codes, as shells have them
 
 
 def main() -> None:
