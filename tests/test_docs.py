@@ -17,6 +17,7 @@ import polars as pl
 import pytest
 from PIL import Image
 
+from fivefold import modality
 from fivefold.images import builtin
 from fivefold.modality import MODALITIES
 from fivefold.storage import save
@@ -27,6 +28,7 @@ README = (ROOT / "README.md").read_text(encoding="utf-8")
 
 SERIES = (ROOT / "docs" / "series.md").read_text(encoding="utf-8")
 TABLES = (ROOT / "docs" / "tables.md").read_text(encoding="utf-8")
+VERDICTS = (ROOT / "docs" / "verdicts.md").read_text(encoding="utf-8")
 
 
 def _tool(name: str) -> Any:
@@ -159,6 +161,22 @@ def test_the_page_on_series_runs(tmp_path, monkeypatch, capsys):
     assert whole["hour"].to_list() == hours[first : last + 1]
     assert whole.null_count().row(0) == (0, 0, 0)
     assert len(pl.read_csv("tomorrow.csv")) == 5 * 48
+
+
+@pytest.mark.filterwarnings("ignore:detection compares with")
+def test_the_page_on_verdicts_runs(tmp_path, monkeypatch, capsys):
+    monkeypatch.chdir(tmp_path)
+    data, python = _blocks("python", VERDICTS)
+    names: dict[str, Any] = {}
+    exec(data, names)
+    lines = [line for block in _blocks("sh", VERDICTS) for line in block.splitlines()]
+    assert len(lines) == 5
+    for line in lines:
+        _run(line, monkeypatch, capsys)
+    exec(python, names)
+    assert set(names["worse"]) <= {"compress", "denoise", "detect", "generate", "impute"}
+    for kind in modality.MODALITIES.values():
+        assert all(f"| `{job}` |" in VERDICTS for job in kind.verdicts.TRIALS)
 
 
 @pytest.mark.parametrize("page", ["README.md", *(f"docs/{path.name}" for path in sorted((ROOT / "docs").glob("*.md")))])
