@@ -96,11 +96,13 @@ def test_fit_again_needs_force_and_resume_goes_on(run, few):
     longer[longer.index("--epochs") + 1] = "3"
     assert run(*longer).code == 0
     assert len(load("model").record["history"]) == 3
+    before = Path("model/config.json").read_bytes()
     again = run(*longer)
     assert (again.code, again.err) == (
         0,
         "warning: nothing was left to train: the fit had all of its 3 epochs; go on with more --epochs\n",
     )
+    assert Path("model/config.json").read_bytes() == before
     assert run(*longer, "--learning-rate", "1").code == 2
     assert sorted(path.name for path in Path.cwd().iterdir()) == ["few.npy", "model"]
 

@@ -15,7 +15,7 @@ from fivefold.atomic import locked
 from fivefold.cli import options
 from fivefold.cli.app import app, present, printable, with_flags
 from fivefold.config import ContextConfig, LoggerName, NetworkConfig, TrainingConfig
-from fivefold.errors import UsageError
+from fivefold.errors import FivefoldWarning, UsageError
 from fivefold.modality import MODALITIES, Dataset, modality_for, options_of
 from fivefold.progress import silence
 from fivefold.training.recipe import STATE_FILE, check_resumable
@@ -123,9 +123,12 @@ def fit(
         for doubt in dataset.check().doubts:
             warnings.warn(str(doubt), stacklevel=1)
         model = _train(dataset, output, workdir, resume=resume, **how, **others)
-        from fivefold.storage import save
+        from fivefold.storage import read, save
 
-        save(model, output, force=True, training=workdir)
+        if model is None:
+            model = read(output)
+        else:
+            save(model, output, force=True, training=workdir)
         shutil.rmtree(workdir)
     present({"data": dataset.summary, **_figures(model, output)}, json, quiet)
 
@@ -160,7 +163,7 @@ def _parsed(settings: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def _train(dataset: Dataset, output: Path, workdir: Path, *, resume: bool, **settings: Any) -> Any:
-    """Fit in `workdir`, which is kept if the fit can be resumed."""
+    """Fit in `workdir`, which is kept if the fit can be resumed; None if nothing was left to train, and all is in `output`."""
     if workdir.exists() and not resume:
         shutil.rmtree(workdir)
     copied = resume and not workdir.exists() and (output / _TRAINING).is_dir()
@@ -169,7 +172,13 @@ def _train(dataset: Dataset, output: Path, workdir: Path, *, resume: bool, **set
     from fivefold.training.fit import fit
 
     try:
-        return fit(dataset, workdir=workdir, resume=resume, **settings)
+        with warnings.catch_warnings():
+            if copied and settings["test"] is None:
+                warnings.filterwarnings("error", "nothing was left to train")
+            return fit(dataset, workdir=workdir, resume=resume, **settings)
+    except FivefoldWarning as warning:
+        warnings.warn(warning, stacklevel=2)
+        return None
     except KeyboardInterrupt:  # Typer ends with exit code 130, and says nothing
         hint = "continue with --resume" if (workdir / STATE_FILE).exists() else "nothing is kept"
         typer.echo(f"interrupted; {hint}", err=True)
