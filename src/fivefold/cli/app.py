@@ -37,6 +37,8 @@ app = typer.Typer(
     cls=_Commands,
     help="Fit one variational autoencoder to your data; it compresses, generates, denoises, finds anomalies and fills "
     "in missing values.",
+    epilog="Exit codes: 0 done; 1 the data, a model or the training is at fault; 2 the command line is; 130 interrupted "
+    "(Ctrl-C); 143 terminated (SIGTERM).",
     no_args_is_help=True,
     add_completion=False,
     pretty_exceptions_enable=False,
