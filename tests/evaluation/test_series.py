@@ -13,7 +13,7 @@ from fivefold.evaluation.report import evaluate, make_report
 from fivefold.evaluation.rivals.denoisers import FILTERS, filter_series
 from fivefold.evaluation.rivals.detectors import SERIES_DETECTORS, score_steps
 from fivefold.evaluation.rivals.imputers import SERIES_IMPUTERS, impute_steps
-from fivefold.evaluation.series import COMPARISONS, events
+from fivefold.evaluation.series import COMPARISONS
 from fivefold.evaluation.series.comparisons import add_noise, hide_at_random, hide_gaps
 from fivefold.evaluation.series.events import EVENTS, inject
 from fivefold.series.dataset import read_series
@@ -22,8 +22,8 @@ pytestmark = pytest.mark.filterwarnings("ignore:detection compares with:UserWarn
 _LENGTHS = np.array([300])
 
 
-def test_figures_beside_rivals(series_model, waves, monkeypatch):
-    monkeypatch.setattr(events, "_FEWEST_EVENTS", 1)
+@pytest.mark.usefixtures("_light_reports")
+def test_figures_beside_rivals(series_model, waves):
     test, train = (read_series(waves[:, part], series_model.schema) for part in (slice(400, 600), slice(0, 400)))
     figures, sections = evaluate(series_model, test, train=train, against=True)
     assert json.loads(json.dumps(figures)) == figures
@@ -37,6 +37,7 @@ def test_figures_beside_rivals(series_model, waves, monkeypatch):
     assert math.isfinite(figures["generate"]["nearest_ratio"])
 
 
+@pytest.mark.usefixtures("_light_reports")
 def test_the_report_has_its_pictures(series_model, waves, tmp_path):
     figures, summary = make_report(series_model, read_series(waves[:, 300:], series_model.schema), tmp_path)
     for name in ("report.html", "report.json", "impute.png", "denoise.png", "detect.png", "generate.png", "codes.png"):

@@ -27,6 +27,7 @@ def material(table_model, trees) -> Material:
     return Material(table_model, test, train, Path(), seed=3)
 
 
+@pytest.mark.usefixtures("_light_reports")
 def test_figures_are_json_of_every_job(table_model, trees):
     test, train = (table_model.read(trees[rows]) for rows in (slice(300, 400), slice(0, 300)))
     figures, sections = evaluate(table_model, test, train=train, seed=2)
