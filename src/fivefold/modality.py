@@ -75,8 +75,13 @@ class Place(Protocol):
     def put(self, items: Items, values: np.ndarray, replace: bool) -> None:
         """Results `(n, h, w, c)` that `replace` the values of `items`; or numbers about them, such as standard deviations."""
 
-    def write_new(self, schema: Any, values: np.ndarray, labels: Mapping[str, np.ndarray]) -> None:
-        """New items `(n, h, w, c)`, encoded; `labels` `(n,)` go beside them where an item takes several rows."""
+    def write_new(
+        self, schema: Any, values: np.ndarray, labels: Mapping[str, np.ndarray], record: Mapping[str, Any]
+    ) -> None:
+        """New items `(n, h, w, c)`, encoded; `labels` `(n,)` go beside them where an item takes several rows.
+
+        `record` is what is recorded of the data of the fit.
+        """
 
 
 class Dataset(Protocol):

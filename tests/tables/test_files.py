@@ -9,6 +9,7 @@ import pytest
 from pyarrow import feather
 
 from fivefold.errors import DataError, UsageError
+from fivefold.tables import dataset
 from fivefold.tables.files import OUTPUT_ENDINGS, TableOutput, TableReader, is_table_path
 from fivefold.tables.inference import infer_table_schema
 from fivefold.tables.table import Table
@@ -244,3 +245,22 @@ def test_outputs(tmp_path):
         TableOutput.at(tmp_path / "c.csv").write([pa.table({"a": [[1]]})])
     assert sorted(each.name for each in tmp_path.iterdir()) == ["b.csv", "new"]
     assert TableReader(path).read().arrow == rows()
+
+
+@pytest.mark.parametrize("ending", [".parquet", ".arrow"])
+def test_new_rows_have_the_types_of_the_fit(tmp_path, ending):
+    native = pa.table(
+        {
+            "kind": pa.array(["a", "b"] * 20).dictionary_encode(),
+            "price": pa.array([at * 100 for at in range(40)], pa.decimal128(7, 2)),
+            "count": pa.array(range(40), pa.int16()),
+        }
+    )
+    fitted = dataset.open(native)
+    values = fitted.all_items().values[:3]
+    record = {"form": fitted.form, "layout": fitted.layout}
+    path = tmp_path / f"new{ending}"
+    TableOutput.at(path).write_new(fitted.schema, values, {}, record)
+    again = TableReader(path).read().arrow
+    assert again.schema.types == native.schema.types
+    assert again.equals(dataset.new(fitted.schema, values, record))

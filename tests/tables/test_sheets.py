@@ -139,7 +139,9 @@ def test_tables_become_workbooks_and_text(tmp_path):
     assert read["b"].to_pylist() == [1.5, None] * 2
     assert read["c"].to_pylist() == ["2024-01-01 00:00:00.000000Z"] * 4
     assert read["d"].to_pylist() == [None, 3] * 2
-    TableOutput.at(tmp_path / "d.xlsx").write_new(schema, TableReader(path).read().cells(schema)[:, None, :, None], {})
+    TableOutput.at(tmp_path / "d.xlsx").write_new(
+        schema, TableReader(path).read().cells(schema)[:, None, :, None], {}, {}
+    )
     assert TableReader(tmp_path / "d.xlsx").read().arrow["day"].to_pylist() == [row[3].date() for row in ROWS]
 
 

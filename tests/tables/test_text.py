@@ -247,7 +247,7 @@ def test_new_cells_look_like_their_columns(tmp_path, cells, kind, new):
     again = type(column).from_json(column.to_json())
     assert again == column
     drawn = tmp_path / "new.csv"
-    TableOutput(drawn).write_new(schema, np.array([[[[0.0], [column.low]]]] * 2), {})
+    TableOutput(drawn).write_new(schema, np.array([[[[0.0], [column.low]]]] * 2), {}, {})
     assert set(map(str, TableReader(drawn).read().arrow["x"].to_pylist())) == {
         str(TableReader(path).read().arrow["x"][rows.index(new)])
     }

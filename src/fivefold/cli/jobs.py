@@ -141,7 +141,7 @@ def generate(
 
     found = new_items(build(stored), n, seed, temperature=temperature, like=item, **asked)
     figures = {} if among is None else _write_nearest(beside, stored, found.values, among)
-    place.write_new(stored.schema, found.values, found.labels)
+    place.write_new(stored.schema, found.values, found.labels, stored.record.get("data", {}))
     present({**found.counts, **figures, "output": str(output)}, json)
 
 
@@ -309,7 +309,7 @@ def _write_nearest(place: Any, stored: StoredModel, values: np.ndarray, known: I
     from fivefold.jobs.generate import nearest_items
 
     index, distance = nearest_items(open_data(values, stored.schema).all_items(), known)
-    place.write_new(stored.schema, known.values[index], {})
+    place.write_new(stored.schema, known.values[index], {}, stored.record.get("data", {}))
     return {"nearest": str(place.path), "smallest_distance": float(distance.min())}
 
 
@@ -344,5 +344,5 @@ def _read_one(text: str, stored: StoredModel, modality: Modality) -> Any:
 def _write_new(place: Any, stored: StoredModel, values: np.ndarray, json: bool) -> None:
     import numpy as np
 
-    place.write_new(stored.schema, values, {"sample": np.arange(len(values))})
+    place.write_new(stored.schema, values, {"sample": np.arange(len(values))}, stored.record.get("data", {}))
     present({"items": len(values), "output": str(place.path)}, json)

@@ -11,7 +11,7 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
-from typing import cast
+from typing import Any, cast
 
 import numpy as np
 
@@ -285,7 +285,9 @@ class Output:
         shown = _png_pixels(values, 0.0, _WHITE) if self.path.suffix.lower() in ("", ".png") else values
         self.write([shown], shown.shape, shown.dtype, 0.0, _WHITE, items.names)
 
-    def write_new(self, schema: ImageSchema, values: np.ndarray, labels: Mapping[str, np.ndarray]) -> None:
+    def write_new(
+        self, schema: ImageSchema, values: np.ndarray, labels: Mapping[str, np.ndarray], record: Mapping[str, Any]
+    ) -> None:
         """New images, numbered."""
         self.write([values], values.shape, values.dtype, schema.low, schema.high)
 

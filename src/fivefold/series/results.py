@@ -223,7 +223,9 @@ class SeriesPlace:
         real = values.dtype.kind == "f" if real is None else real
         write_wave(self.path, Sound(as_samples(values.reshape(-1, values.shape[-1]), sound.width, real), sound))
 
-    def write_new(self, schema: SeriesSchema, values: np.ndarray, labels: Mapping[str, np.ndarray]) -> None:
+    def write_new(
+        self, schema: SeriesSchema, values: np.ndarray, labels: Mapping[str, np.ndarray], record: Mapping[str, Any]
+    ) -> None:
         """New windows `(n, t, c, 1)`; in a table with a row per step, and the `labels` `(n,)` of each window; of sound one after
         the other."""
         n, steps, c, _ = values.shape

@@ -22,7 +22,7 @@ from fivefold.tables.csv import CsvFile, CsvText, write_csv
 from fivefold.tables.dialect import COMPRESSED, compressed
 from fivefold.tables.schema import TableSchema
 from fivefold.tables.sheets import WORKBOOKS, WRITTEN, Sheet, write_workbook
-from fivefold.tables.table import Table, decode_rows
+from fivefold.tables.table import Table, decode_rows, laid_out
 
 COLUMNAR = (".parquet", ".arrow", ".feather")
 OUTPUT_ENDINGS = (*(text + end for text in (".csv", ".tsv", ".txt") for end in ("", *COMPRESSED)), *COLUMNAR, WRITTEN)
@@ -81,9 +81,13 @@ class TableOutput:
             for table in tables:
                 write(table)
 
-    def write_new(self, schema: TableSchema, values: np.ndarray, labels: Mapping[str, np.ndarray]) -> None:
-        """New rows `(n, 1, d, 1)`, encoded; as text they are spelled as the fit's were."""
-        self.write([decode_rows(schema, schema.rounded(values[:, 0, :, 0]), spelled=self.is_text)])
+    def write_new(
+        self, schema: TableSchema, values: np.ndarray, labels: Mapping[str, np.ndarray], record: Mapping[str, Any]
+    ) -> None:
+        """New rows `(n, 1, d, 1)`, encoded: as text spelled as the fit's were, else of the types of the layout in `record`."""
+        layout = None if self.is_text else record.get("layout")
+        table = decode_rows(schema, schema.rounded(values[:, 0, :, 0]), spelled=self.is_text or layout is not None)
+        self.write([table if layout is None else laid_out(table, layout)])
 
     @property
     def is_text(self) -> bool:

@@ -39,7 +39,7 @@ _SIGNED = {
 }  # how negative numbers are written that are so
 _AFFIX = r"(?:[^\w\s.,'+-]{1,3}|[A-Z]{3}|)"  # a sign of a currency, its code, %
 _AFFIXED = re.compile(rf"(\s*)[+-]?({_AFFIX}\s?)[+-]?[\d.,](?:[\d.,' \xa0]*\d)?\.?(?:[eE][+-]?\d+)?(\s?{_AFFIX}\s*)")
-_OF_NUMBERS = re.compile(r"[\w+.%$-]+")
+_OF_NUMBERS = re.compile(r"[\w+%$-]+")
 _FINEST = 9  # decimals that a spelling without marks is known by
 _STAMP = re.compile(
     r"(?:(\d{1,4})([./-])(\d{1,2})\2(\d{1,4}))?(?:([ T]?)(\d{1,2}):\d\d(:\d\d)?( ?[AaPp][Mm])?(Z|[+-]\d\d:?\d\d)?)?",
