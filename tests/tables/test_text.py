@@ -621,3 +621,10 @@ def test_a_separator_that_separates_nothing(tmp_path):
     path = saved(tmp_path, "a,b\n" + "".join(f"x{number},y{number}\n" for number in range(30)))
     with pytest.raises(DataError, match="';' does not separate columns, and ',' would: `separator` ,"):
         dataset.open(path, separator=";")
+
+
+@pytest.mark.situation("semicolons, and a decimal comma in each row", "semicolons: names have no decimal commas")
+def test_a_comma_in_each_row(tmp_path):
+    lines = ["when;level", *(f"{day % 28 + 1:02d}.10.2026;{day % 7},{day % 10}5" for day in range(400))]
+    (tmp_path / "a.csv").write_text("\n".join(lines))
+    assert TableReader(tmp_path / "a.csv").names == ("when", "level")

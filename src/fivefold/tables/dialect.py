@@ -197,7 +197,7 @@ def _find_separator(text: np.ndarray, given: str, whole: bool) -> tuple[str, str
 
     Blanks are one only where there is no other, and where they separate nearly all records; see `_is_spaced`.
     """
-    best, found = (0.0, 0), (given or ",", "")
+    best, found = (0.0, False, 0), (given or ",", "")
     for separator in (given,) if given else (",", ";", "\t", "|", " "):
         counts, starts = _counts(text, separator, whole)
         if not len(counts):
@@ -205,9 +205,10 @@ def _find_separator(text: np.ndarray, given: str, whole: bool) -> tuple[str, str
         usual, times = Counter(counts.tolist()).most_common(1)[0]
         marked = (text[starts] == ord("#")) & (counts != usual)
         share = times / max(len(counts) - int(marked.sum()), 1)
-        unlikely = separator == " " and (best > (0.0, 0) or share < _SPACED or not _is_spaced(text, counts))
-        if given or (usual > 1 and not unlikely and (round(share, 2), usual) > best):
-            best, found = (round(share, 2), usual), (separator, "#" if marked.any() else "")
+        unlikely = separator == " " and (best > (0.0, False, 0) or share < _SPACED or not _is_spaced(text, counts))
+        rank = round(share, 2), bool(counts[0] == usual), usual  # names have no decimal commas
+        if given or (usual > 1 and not unlikely and rank > best):
+            best, found = rank, (separator, "#" if marked.any() else "")
     return found
 
 
