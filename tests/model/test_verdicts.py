@@ -13,8 +13,8 @@ from hypothesis import given
 
 import fivefold
 from fivefold.errors import FivefoldWarning, ModelError
-from fivefold.model.calibrations import UpperTailScore
 from fivefold.model.verdicts import Verdict, compare_losses, try_detection, try_generation, verdict_of
+from fivefold.tables.statistics import UpperTailScore
 
 GOLDEN = Path(__file__).parents[1] / "golden"
 DATA = {

@@ -6,9 +6,9 @@ import numpy as np
 import pytest
 
 from fivefold.jobs.detect import detect
-from fivefold.model.calibrations import IndependentScore, seen_strata
 from fivefold.series.changes import find_changes
 from fivefold.series.dataset import read_series
+from fivefold.series.scores import IndependentScore, seen_strata
 
 
 @pytest.fixture(scope="module")

@@ -9,9 +9,9 @@ import pytest
 import torch
 
 from fivefold.errors import ModelError
-from fivefold.model.calibrations import IndependentScore
 from fivefold.series import networks
 from fivefold.series.jobs import _levelled
+from fivefold.series.scores import IndependentScore
 
 
 @pytest.mark.parametrize(

@@ -9,10 +9,10 @@ import pytest
 import torch
 
 from fivefold.errors import ModelError
-from fivefold.model.calibrations import IntervalCalibration, UpperTailScore
+from fivefold.model.calibrations import IntervalCalibration
 from fivefold.tables import dataset
 from fivefold.tables.likelihood import Support
-from fivefold.tables.statistics import Marginals, alone, count_statistics, fit_marginals, row_statistics
+from fivefold.tables.statistics import Marginals, UpperTailScore, alone, count_statistics, fit_marginals, row_statistics
 
 
 def test_marginals_are_densities_of_their_columns(trees):

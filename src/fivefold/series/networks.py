@@ -12,7 +12,7 @@ from torch import Tensor, nn
 
 from fivefold.config import Conditioning, FitConfig, NetworkConfig
 from fivefold.items import Items
-from fivefold.model.calibrations import FittedPrior, IndependentScore, IntervalCalibration
+from fivefold.model.calibrations import FittedPrior, IntervalCalibration
 from fivefold.model.context import assemble
 from fivefold.model.corruption import draw_strength, hide_gaps
 from fivefold.model.fitted import FittedModel
@@ -24,6 +24,7 @@ from fivefold.series.jobs import WIDTHS, statistics
 from fivefold.series.jobs import count_statistics as count_statistics
 from fivefold.series.linear import Windowed, scaled_windows, some_windows
 from fivefold.series.schema import SPREADS, SeriesSchema
+from fivefold.series.scores import IndependentScore
 from fivefold.series.settings import WAVES, SeriesConfig, series_config
 from fivefold.series.windows import Windows
 from fivefold.tables.likelihood import ColumnLikelihood

@@ -10,7 +10,7 @@ from torch import Tensor, nn
 
 from fivefold.config import Conditioning, FitConfig, NetworkConfig
 from fivefold.items import Items
-from fivefold.model.calibrations import FittedPrior, IntervalCalibration, UpperTailScore
+from fivefold.model.calibrations import FittedPrior, IntervalCalibration
 from fivefold.model.context import assemble
 from fivefold.model.fitted import FittedModel
 from fivefold.model.scoring import calibration_rows, fit_intervals
@@ -21,7 +21,7 @@ from fivefold.tables.likelihood import Cells, ColumnHeads, ColumnLikelihood
 from fivefold.tables.relations import Relations
 from fivefold.tables.schema import TableSchema
 from fivefold.tables.settings import table_config
-from fivefold.tables.statistics import Marginals, MissingPatterns, fit_marginals, row_statistics
+from fivefold.tables.statistics import Marginals, MissingPatterns, UpperTailScore, fit_marginals, row_statistics
 from fivefold.tables.statistics import count_statistics as count_statistics
 from fivefold.training.recipe import Recipe
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import cast
+from typing import cast, final
 
 import numpy as np
 import torch
@@ -12,6 +12,7 @@ from torch import Tensor
 from fivefold.config import Conditioning
 from fivefold.errors import ModelError
 from fivefold.items import Items
+from fivefold.model.calibrations import AnomalyScore, excess_deviation
 from fivefold.model.conditional import Conditional
 from fivefold.model.context import by_element
 from fivefold.model.fitted import FittedModel
@@ -102,6 +103,45 @@ class MissingPatterns:
         if not missing.any():
             return None
         return cls(np.packbits(missing[:: -(-len(missing) // _MOST_PATTERNS)], axis=1, bitorder="little"))
+
+
+@final
+@dataclass(frozen=True)
+class UpperTailScore(AnomalyScore):
+    """How far statistics of rows, of which more is stranger, are above those of the rows of the fit.
+
+    Attributes
+    ----------
+    centre, scale : `(k,)` float64, means and deviations of the statistics
+    calibration : `(m,)` float64, ascending scores of held-out rows
+    """
+
+    centre: np.ndarray
+    scale: np.ndarray
+    calibration: np.ndarray
+
+    def __post_init__(self) -> None:
+        shapes = self.centre.ndim == 1 and self.scale.shape == self.centre.shape and len(self.centre) > 0
+        if not (shapes and np.isfinite(self.centre).all() and np.isfinite(self.scale).all() and (self.scale > 0).all()):
+            raise ModelError("the densities of the rows' statistics are damaged")
+        self.check_order()
+
+    @property
+    def size(self) -> int:
+        return len(self.centre)
+
+    def score(self, statistics: np.ndarray) -> np.ndarray:
+        """Log density of `(n, k)` statistics but for a constant, as if of normal upper tails: `(n,)` float64."""
+        above = excess_deviation((statistics - self.centre) / self.scale)
+        log_density: np.ndarray = -0.5 * np.square(above).sum(axis=1)
+        return log_density
+
+    @classmethod
+    def fit(cls, statistics: np.ndarray, held_out: np.ndarray) -> UpperTailScore:
+        """From statistics `(n, k)` of all rows, held-out ones among them, and `(m, k)` of those that were held out."""
+        scale = np.maximum(statistics.std(axis=0), 1e-9)
+        unsorted = cls(statistics.mean(axis=0), scale, np.empty(0))
+        return cls(unsorted.centre, scale, np.sort(unsorted.score(held_out)))
 
 
 def relations_of(model: FittedModel) -> Relations | None:
