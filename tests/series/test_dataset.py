@@ -266,3 +266,12 @@ def test_the_schema_survives_json():
     back = schema_from_json(schema.to_json())
     assert isinstance(back, SeriesSchema)
     assert back == schema
+
+
+@pytest.mark.situation("a word among the numbers of a series", "taken for missing, and said")
+def test_a_word_among_numbers_is_said(tmp_path):
+    lines = [f"2026-01-01 {hour:02}:00,{hour / 4:.2f}" for hour in range(24)]
+    lines[5] = "2026-01-01 05:00,err"
+    (tmp_path / "meter.csv").write_text("\n".join(["hour,power", *lines]) + "\n")
+    found = read_series(tmp_path / "meter.csv", time="hour", window=8).check()
+    assert "'err', once, is taken for missing" in str(found)

@@ -27,7 +27,7 @@ from fivefold.series.schema import SeriesSchema, as_channel, as_state
 from fivefold.series.sound import SoundFormat
 from fivefold.series.windows import Windows, choose_steps
 from fivefold.tables.files import TableReader, is_table_path
-from fivefold.tables.inference import as_texts, infer_table_schema
+from fivefold.tables.inference import as_texts, find_doubts, infer_table_schema
 from fivefold.tables.schema import Column, TableSchema
 from fivefold.tables.table import Table, as_native
 
@@ -137,7 +137,9 @@ class SeriesSet:
     def check(self) -> Check:
         """See `Dataset`."""
         doubts = [] if self.grid is None else self.grid.doubts
-        return Check(self.summary, self.schema.columns.findings(), [*doubts, *self.schema.channels.doubts()])
+        columns = self.schema.columns
+        doubts = [*doubts, *(columns.doubts() if self.table is None else find_doubts(self.table, columns))]
+        return Check(self.summary, columns.findings(), doubts)
 
     def blocks(self, doing: str) -> Iterator[Block]:
         """256 windows at a time."""

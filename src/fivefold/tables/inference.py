@@ -117,9 +117,8 @@ def find_doubts(table: Table, schema: TableSchema) -> list[Doubt]:
         if column.sentinels and is_text(values.type):
             count = pc.sum(pc.is_in(values, pa.array(list(map(str, column.sentinels)), values.type))).as_py()
             if count:
-                doubts.append(
-                    Doubt(place, f"{' '.join(map(repr, column.sentinels))}, {count:,} times, is taken for missing")
-                )
+                words, often = " ".join(map(repr, column.sentinels)), "once" if count == 1 else f"{count:,} times"
+                doubts.append(Doubt(place, f"{words}, {often}, is taken for missing"))
         if column.kind in ("real", "integer"):
             doubts += [Doubt(place, text, remedy) for text, remedy in _strays(column, table.cells_of(column, at))]
         if column.kind == "real" and column.spelling == "0.000" and column.high < 1000 and table.text:
