@@ -110,6 +110,7 @@ def test_fit_again_needs_force_and_resume_goes_on(run, few):
 @pytest.mark.parametrize(("number", "code"), [(signal.SIGINT, 130), (signal.SIGTERM, 143)])
 def test_the_exit_code_says_by_what_a_run_was_ended(run, few, monkeypatch, number, code):
     monkeypatch.setattr("fivefold.training.fit.fit", lambda *_, **__: signal.raise_signal(number))
+    signal.signal(signal.SIGINT, signal.default_int_handler)  # which a shell's background jobs lack
     assert run("fit", "few.npy", "-o", "model", *SHORT).code == code
 
 

@@ -195,7 +195,7 @@ def test_options_and_models_that_do_not_fit(series_model, table_model, trees, wa
     with pytest.raises(UsageError, match="goes with images, not with series"):
         fivefold.compress(series_model, waves, lossy=True)
     with pytest.raises(UsageError, match="`block_items` must be from 1 to 65,536"):
-        fivefold.compress(series_model, waves, block_items=0)
+        fivefold.compress(series_model, waves, block_items=65_537)
     with pytest.raises(DataError, match=r"must have 1 channel\(s\) as the model was fitted, got 2"):
         fivefold.compress(series_model, np.repeat(waves[..., None], 2, axis=2))
     with pytest.raises(WrongModelError):

@@ -66,7 +66,7 @@ def test_results_are_sound(tmp_path, dtype, width):
     assert after.format == before.format
     assert after.samples.dtype == before.samples.dtype
     np.testing.assert_allclose(after.samples, 0.75 * before.samples, atol=0.51 if dtype[1] != "f" else 1e-6)
-    place(tmp_path / "new.wav", False).write_new(schema, series.items().values[:2], {})
+    place(tmp_path / "new.wav", False).write_new(schema, series.items().values[:2], {}, {})
     new = read_wave(tmp_path / "new.wav")
     assert (new.format.rate, new.format.width, new.samples.dtype) == (44100, width, before.samples.dtype)
     np.testing.assert_array_equal(new.samples[:32], before.samples[:32])
@@ -90,7 +90,9 @@ def test_sound_must_fit(tmp_path):
     with pytest.raises(UsageError, match="for series that are no sound"):
         read_series(np.zeros((1, 60, 2)), schema).to({"": place(tmp_path / "c.wav", False)})
     with pytest.raises(UsageError, match="for series that are no sound"):
-        place(tmp_path / "c.wav", False).write_new(dataclasses.replace(schema, sound=None), np.zeros((1, 32, 2, 1)), {})
+        place(tmp_path / "c.wav", False).write_new(
+            dataclasses.replace(schema, sound=None), np.zeros((1, 32, 2, 1)), {}, {}
+        )
     with pytest.raises(UsageError, match=r"`std` must be \.npy or a table"):
         place(tmp_path / "c.wav", False, "std")
 

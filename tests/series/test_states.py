@@ -76,7 +76,7 @@ def test_the_likeliest_state_is_between_no_others():
 def test_states_come_back_as_labels(machine, tmp_path):
     model, frame = machine
     new = fivefold.generate(model, 3)
-    place(tmp_path / "new.csv", False).write_new(model.schema, new[..., None], {"sample": np.arange(3)})
+    place(tmp_path / "new.csv", False).write_new(model.schema, new[..., None], {"sample": np.arange(3)}, {})
     rows = pl.read_csv(tmp_path / "new.csv")
     assert set(rows["mode"]) <= set(MODES)
     assert rows["on"].dtype == pl.Boolean

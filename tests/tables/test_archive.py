@@ -160,7 +160,7 @@ def test_what_is_not_for_tables(table_model, frame, archive):
     with pytest.raises(UsageError, match="goes with images, not with tables"):
         fivefold.decompress(archive, table_model, lossy=True)
     with pytest.raises(UsageError, match="`block_items` must be from 1 to"):
-        fivefold.compress(table_model, frame, block_items=0)
+        fivefold.compress(table_model, frame, block_items=1 << 40)
     with pytest.raises(UsageError, match="consecutive"):
         fivefold.decompress(archive, table_model, items=slice(None, None, 2))
     with pytest.raises(DataError, match=r"column 'note' of .*list.* can't go into an archive"):
