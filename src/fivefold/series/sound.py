@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import struct
+import warnings
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -10,13 +11,14 @@ from pathlib import Path
 import numpy as np
 
 from fivefold.atomic import atomic_file
-from fivefold.errors import DataError, UsageError
+from fivefold.errors import DataError, FivefoldWarning, UsageError
 from fivefold.inputs import open_input
 
 _WHOLE = {1: "u1", 2: "<i2", 3: "<i4", 4: "<i4"}  # by bytes of a sample
 _REAL = {4: "<f4", 8: "<f8"}
 _PCM, _FLOAT, _EXTENSIBLE = 1, 3, 0xFFFE
 _MOST = (1 << 32) - 1  # bytes of a file
+_STREAMED = (1 << 31) - 1  # or more stands there where the length was not known when writing began
 
 
 @dataclass(frozen=True)
@@ -45,13 +47,18 @@ class Sound:
 
 
 def read_wave(path: Path) -> Sound:
-    """Raises `DataError`."""
+    """Sound as far as the file goes, with a `FivefoldWarning` if that is not to its end; raises `DataError`."""
     try:
         with open_input(path) as file:
             content = file.read()
-        return _parsed(content)
+        sound = _parsed(content)
     except (struct.error, OSError, ValueError) as error:
         raise DataError(f"{path}: can't be read as PCM sound ({error})") from None
+    promised = int.from_bytes(content[4:8], "little") + 8
+    if len(content) < promised < _STREAMED:
+        text = f"{path}: is cut off: {len(content):,} of {promised:,} bytes, {len(sound.samples):,} samples"
+        warnings.warn(text, FivefoldWarning, stacklevel=2)
+    return sound
 
 
 def _parsed(content: bytes) -> Sound:
