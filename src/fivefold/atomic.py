@@ -51,7 +51,7 @@ def check_free(path: Path, force: bool, *, model: bool = False) -> None:
 
 
 def _check_writable(path: Path) -> None:
-    """Raise `UsageError` if `path` can't be created, which only trying shows: permissions don't tell of all file systems."""
+    """Raise `UsageError` if `path` can't be created, which only trying shows: not all file systems go by permissions."""
     folder = next((folder for folder in path.absolute().parents if folder.exists()), path)
     try:
         with tempfile.TemporaryFile(dir=folder):

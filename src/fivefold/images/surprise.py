@@ -24,12 +24,12 @@ _NEAR = 3  # side of those that cost too much or not
 _FINEST = 1e-5  # of variances, on the unit scale: of a level of 8 bits
 _MOST_ELEMENTS, _FEWEST_ITEMS = 1 << 18, 8  # of normal items, whose elements are enough to compare with
 _LEAST_SCALE = 1e-3
-_SIGNS = 3  # maps that tell of strange elements
+_SIGNS = 3  # statistics of an element, of which more is stranger
 
 
 @dataclass(frozen=True)
 class PixelScale:
-    """What is usual of the elements of normal items, of each sign that tells of strange ones; see `surprise`.
+    """What is usual of the elements of normal items, by each statistic of theirs; see `surprise`.
 
     Attributes
     ----------

@@ -75,6 +75,7 @@ class CsvFile:
         self, path: Path, schema: TableSchema | None = None, texts: frozenset[str] = frozenset(), **dialect: Any
     ) -> None:
         self.path, self._schema, self._texts = path, schema, texts
+        self._columns = {column.name: column for column in (schema.columns if schema else ())}
         with open_input(path) as file:
             sample = file.read(SAMPLE)
         self.dialect = find_dialect(path, sample, () if schema is None else schema.names, **dialect)
@@ -176,13 +177,12 @@ class CsvFile:
             ) from None
 
     def _typed(self, texts: list[pa.ChunkedArray], first: int) -> pa.Table:
-        columns = {} if self._schema is None else {column.name: column for column in self._schema.columns}
         typed = []
         for name, column in zip(self.names, texts, strict=True):
             present = blank_missing(column)
             if name not in self._types:
                 met = pa.string() if name in self._texts else infer_type(present, self.dialect.decimal)
-                self._types[name] = met if self._schema is None else _fitted_type(columns.get(name), met)
+                self._types[name] = met if self._schema is None else _fitted_type(self._columns.get(name), met)
             try:
                 typed.append(convert(present, self._types[name]))
             except pa.ArrowException:
@@ -191,12 +191,11 @@ class CsvFile:
 
     def _spelled(self, texts: list[pa.ChunkedArray]) -> dict[str, str]:
         spelled = {}
-        columns = {} if self._schema is None else {column.name: column for column in self._schema.columns}
         for name, texts_of in zip(self.names, texts, strict=True):
             present = blank_missing(texts_of.slice(0, _SPELLED_BY)).drop_null().unique()
             if not is_text(self._types[name]):
                 spelled[name] = spelling_of_typed(present, self._types[name])
-            elif (column := columns.get(name)) and column.kind != "category":
+            elif (column := self._columns.get(name)) and column.kind != "category":
                 spelling = spelling_in(blank(present, column.sentinels).drop_null(), column)
                 spelled[name] = spelling.pattern if spelling else ""
         return {name: spelling for name, spelling in spelled.items() if spelling}

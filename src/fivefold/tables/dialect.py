@@ -123,9 +123,8 @@ def find_dialect(
     named, doubts = (header == "first", ()) if header else has_header(records, names)
     if titles:
         doubts += ((f"its first lines, {', '.join(filter(None, lines[0]))[:40]!r} …, are left out: titles", ""),)
-    other, _ = _find_separator(data, "", len(head) < SAMPLE)
-    if given and records and len(records[0]) == 1 < len(_records(data, other, comment, 1)[0]):
-        doubts += ((f"{given!r} does not separate columns, and {other!r} would", f"`separator` {other}"),)
+    if given and records and len(records[0]) == 1:
+        doubts += _other_separator(data, given, comment, len(head) < SAMPLE)
     if found == " " and not given:
         doubts += (("blanks are taken to separate its columns", "`separator` comma"),)
     if coding in ("cp1252", "latin-1") and encoding is None:
@@ -210,6 +209,14 @@ def _find_separator(text: np.ndarray, given: str, whole: bool) -> tuple[str, str
         if given or (usual > 1 and not unlikely and rank > best):
             best, found = rank, (separator, "#" if marked.any() else "")
     return found
+
+
+def _other_separator(text: np.ndarray, given: str, comment: str, whole: bool) -> tuple[tuple[str, str], ...]:
+    """The doubt that another separator was meant than the one `given`, which separates nothing."""
+    other, _ = _find_separator(text, "", whole)
+    if len(_records(text, other, comment, 1)[0]) == 1:
+        return ()
+    return ((f"{given!r} does not separate columns, and {other!r} would", f"`separator` {other}"),)
 
 
 def _is_spaced(text: np.ndarray, counts: np.ndarray) -> bool:
