@@ -274,3 +274,12 @@ def test_another_dialect(tmp_path):
     assert len(after) == 101
     assert [line.replace("\t", ";") for line in after if line.replace("\t", ";") in lines] == lines
     assert after[4].startswith("3,0\t")
+
+
+def test_new_rows_of_frames_are_in_order_of_time():
+    hours = pd.date_range("2026-01-01", periods=40, freq="h")
+    lost = [5, 6, 20, 38]
+    frame = pd.DataFrame({"hour": hours, "load": np.sin(np.arange(40.0))}).drop(index=lost)
+    after = completed(read_series(frame, time="hour", window=8))
+    assert after["hour"].tolist() == hours.tolist()
+    assert (after["load"].iloc[lost] == 1.0).all()
