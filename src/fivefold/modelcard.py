@@ -85,7 +85,7 @@ def figure_rows(model: Described) -> list[tuple[str, str]]:
 
 def verdict_rows(model: Described) -> list[tuple[str, str]]:
     """How each job did beside its simplest alternative when it was tried after the fit, as label and text."""
-    verdicts = [Verdict(**row) for row in model.record.get("verdicts", ())]
+    verdicts = [Verdict.of(row) for row in model.record.get("verdicts", ())]
     return [(verdict.job, f"{verdict.grade}: {verdict}") for verdict in verdicts]
 
 

@@ -140,14 +140,33 @@ def test_too_few_to_flag_anything_have_no_threshold():
 
 
 @pytest.mark.parametrize(
-    ("figure", "good", "unit", "grade"),
+    ("figure", "good", "more_is_better", "grade"),
     [
-        (0.9, True, "AUROC, more is better", "better"),
-        (0.7, True, "AUROC, more is better", "even"),
-        (0.7, True, "error, less is better", "better"),
-        (0.80001, True, "AUROC, more is better", "even"),
-        (0.9, False, "error, less is better", "WORSE"),
+        (0.9, True, True, "better"),
+        (0.7, True, True, "even"),
+        (0.7, True, False, "better"),
+        (0.80001, True, True, "even"),
+        (0.9, False, False, "WORSE"),
     ],
 )
-def test_a_verdict_in_a_word(figure, good, unit, grade):
-    assert Verdict("detect", figure, 0.8, "nearest neighbour", unit, good, 20).grade == grade
+def test_a_verdict_in_a_word(figure, good, more_is_better, grade):
+    verdict = Verdict("detect", figure, 0.8, "a", "unit, more is worse", good, 20, more_is_better=more_is_better)
+    assert verdict.grade == grade
+    assert Verdict.of(dataclasses.asdict(verdict)) == verdict
+
+
+@pytest.mark.parametrize(
+    ("unit", "shown"),
+    [
+        ("AUROC, more is better", "AUROC, more is better"),
+        ("error per cell, or wrong classes, less is better", "error per cell, or wrong classes, less is better"),
+        ("bytes per item, fewer are better", "bytes per item, less is better"),
+        ("nats", "nats, less is better"),
+    ],
+)
+def test_earlier_records_say_in_the_unit_which_way_is_better(unit, shown):
+    row = dataclasses.asdict(Verdict("detect", 0.9, 0.8, "nearest neighbour", unit, good=True, items=20))
+    del row["more_is_better"]
+    verdict = Verdict.of(row)
+    assert verdict.more_is_better == ("more is" in unit)
+    assert f"({verdict.name}; {shown}; 20 held-out items)" in str(verdict)

@@ -29,7 +29,7 @@ MOST_ITEMS, MOST_ELEMENTS = 200, 1 << 17  # that jobs are tried on
 _NOISE, _REPLACED = 0.1, 0.1  # deviation of Gaussian noise, share of the other
 _HIDDEN = 0.3
 _REACH = 2.0  # of a weighted mean of neighbours, in pixels
-_ERROR = "mean squared error on the scale from 0 to 1, less is better"
+_ERROR = "mean squared error on the scale from 0 to 1"
 _LEAST_WEIGHT = 1e-6
 
 

@@ -31,15 +31,16 @@ class Verdict:
     figure : of the model
     alternative : of the best of the simplest alternatives
     name : of that alternative, such as `median filter`
-    unit : of both figures, and which way is better
+    unit : of both figures
     good : whether the model does no worse than the alternative, but for two standard errors of the difference
     items : how many it was tried on
     held_out : whether these were held out in the fit, or are items of the fit
+    more_is_better : whether the greater of the figures is the better one
 
     Examples
     --------
     >>> from fivefold.model.verdicts import Verdict
-    >>> print(Verdict("impute", 0.25, 0.5, "mean", "squared error, less is better", good=True, items=100))
+    >>> print(Verdict("impute", 0.25, 0.5, "mean", "squared error", good=True, items=100))
     0.25 against 0.5 (mean; squared error, less is better; 100 held-out items)
     """
 
@@ -51,22 +52,32 @@ class Verdict:
     good: bool
     items: int
     held_out: bool = True
+    more_is_better: bool = False
+
+    @classmethod
+    def of(cls, row: Mapping[str, Any]) -> Verdict:
+        """As a model's record holds it; in earlier ones the unit says which way is better."""
+        unit, comma, way = row["unit"].rpartition(", ")
+        if "more_is_better" in row or not comma or not way.endswith(" better"):
+            return cls(**row)
+        return cls(**{**row, "unit": unit, "more_is_better": way.startswith("more")})
 
     @property
     def grade(self) -> str:
         """The verdict in a word: `better`, `even` (no better, but for the error), `WORSE`.
 
         >>> from fivefold.model.verdicts import Verdict
-        >>> Verdict("impute", 0.25, 0.5, "mean", "squared error, less is better", good=True, items=100).grade
+        >>> Verdict("impute", 0.25, 0.5, "mean", "squared error", good=True, items=100).grade
         'better'
         """
-        ahead = (self.figure - self.alternative) * (1 if "more is" in self.unit else -1)
+        ahead = (self.figure - self.alternative) * (1 if self.more_is_better else -1)
         even = f"{self.figure:.4g}" == f"{self.alternative:.4g}"
         return "WORSE" if not self.good else "better" if ahead > 0 and not even else "even"
 
     def __str__(self) -> str:
         tried = "held-out items" if self.held_out else "items of the fit"
-        return f"{self.figure:.4g} against {self.alternative:.4g} ({self.name}; {self.unit}; {self.items} {tried})"
+        unit = f"{self.unit}, {'more' if self.more_is_better else 'less'} is better"
+        return f"{self.figure:.4g} against {self.alternative:.4g} ({self.name}; {unit}; {self.items} {tried})"
 
 
 Trial = Callable[["FittedModel", Items, Items, np.random.Generator], Verdict | None]
@@ -76,7 +87,7 @@ Trial = Callable[["FittedModel", Items, Items, np.random.Generator], Verdict | N
 def verdict_of(model: FittedModel, job: Job) -> Verdict | None:
     """What was found after the fit; None of a job that was not tried."""
     rows: list[dict[str, Any]] = model.record.get("verdicts", [])
-    return next((Verdict(**row) for row in rows if row["job"] == job), None)
+    return next((Verdict.of(row) for row in rows if row["job"] == job), None)
 
 
 def warn_if_worse(model: FittedModel, job: Job, strict: bool = False) -> Verdict | None:
@@ -120,9 +131,7 @@ def compare_losses(job: Job, ours: np.ndarray, others: Mapping[str, np.ndarray],
 def try_compression(sizes: Mapping[str, int], ours: int, items: int) -> Verdict:
     """By bytes of the same items in other files."""
     name, theirs = min(sizes.items(), key=lambda pair: pair[1])
-    return Verdict(
-        "compress", ours / items, theirs / items, name, "bytes per item, fewer are better", ours <= theirs, items
-    )
+    return Verdict("compress", ours / items, theirs / items, name, "bytes per item", ours <= theirs, items)
 
 
 def try_detection(
@@ -143,15 +152,9 @@ def try_detection(
     ours, theirs = _placements(-scores[0], -scores[1]), _placements(*distances)
     error = np.sqrt(sum(np.var(a - b) / len(a) for a, b in zip(ours, theirs, strict=True)))  # DeLong et al. 1988
     figure, alternative = float(ours[1].mean()), float(theirs[1].mean())
-    unit = "AUROC, more is better"
+    good = bool(figure >= alternative - _TOLERANCE * error)
     return Verdict(
-        "detect",
-        figure,
-        alternative,
-        "nearest neighbour",
-        unit,
-        bool(figure >= alternative - _TOLERANCE * error),
-        len(ours[0]),
+        "detect", figure, alternative, "nearest neighbour", "AUROC", good, len(ours[0]), more_is_better=True
     )
 
 
@@ -177,7 +180,7 @@ def try_generation(real: np.ndarray, made: np.ndarray, alone: np.ndarray) -> Ver
         return None
     error = np.sqrt(1 / (6 * len(real)))  # of an AUROC of chance
     name = "elements drawn each by itself"
-    text = "AUROC of a classifier between new and real ones, less is better"
+    text = "AUROC of a classifier between new and real ones"
     return Verdict("generate", ours, theirs, name, text, bool(ours <= theirs + _TOLERANCE * error), len(real))
 
 

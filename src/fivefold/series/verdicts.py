@@ -24,7 +24,7 @@ MOST_ITEMS, MOST_ELEMENTS = 100, 1 << 15  # that jobs are tried on
 _NOISE = 10 ** (-10 / 20)  # deviation of white noise 10 dB below the signal, in the signal's deviations
 _SINGLE, _GAP = 0.1, 8  # share of single steps that are hidden; a gap is a window's steps divided by this
 _EVENT = 4  # likewise an event
-_ERROR = "squared error in standard deviations, less is better"
+_ERROR = "squared error in standard deviations"
 
 
 def _interpolate(values: np.ndarray) -> np.ndarray:

@@ -22,7 +22,7 @@ from fivefold.tables.table import as_items, decode_rows
 MOST_ITEMS, MOST_ELEMENTS = 300, 1 << 16  # that jobs are tried on
 _WRONG, _HIDDEN, _STRANGE = 0.05, 0.3, 0.5  # shares of the cells
 _MOST_LOSS = 9.0  # of a cell: three standard deviations
-_ERROR = "error per cell, squared deviations or wrong classes, less is better"
+_ERROR = "error per cell, squared deviations or wrong classes"
 
 
 def denoise_simply(items: Items, name: str) -> dict[str, tuple[np.ndarray, np.ndarray | None]]:
