@@ -56,7 +56,14 @@ class Verdict:
 
     @classmethod
     def of(cls, row: Mapping[str, Any]) -> Verdict:
-        """As a model's record holds it; in earlier ones the unit says which way is better."""
+        """As a model's record holds it; in earlier ones the unit says which way is better.
+
+        >>> import dataclasses
+        >>> from fivefold.model.verdicts import Verdict
+        >>> verdict = Verdict("impute", 0.25, 0.5, "mean", "squared error", good=True, items=100)
+        >>> Verdict.of(dataclasses.asdict(verdict)) == verdict
+        True
+        """
         unit, comma, way = row["unit"].rpartition(", ")
         if "more_is_better" in row or not comma or not way.endswith(" better"):
             return cls(**row)
@@ -153,9 +160,7 @@ def try_detection(
     error = np.sqrt(sum(np.var(a - b) / len(a) for a, b in zip(ours, theirs, strict=True)))  # DeLong et al. 1988
     figure, alternative = float(ours[1].mean()), float(theirs[1].mean())
     good = bool(figure >= alternative - _TOLERANCE * error)
-    return Verdict(
-        "detect", figure, alternative, "nearest neighbour", "AUROC", good, len(ours[0]), more_is_better=True
-    )
+    return Verdict("detect", figure, alternative, "nearest neighbour", "AUROC", good, len(ours[0]), more_is_better=True)
 
 
 def _placements(normal: np.ndarray, strange: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
