@@ -308,8 +308,20 @@ def test_days_and_months_that_may_be_either(tmp_path):
     path.write_text("day,m\n" + "".join(f"0{1 + at % 9}/1{at % 3}/2024,{at % 3}\n" for at in range(20)))
     (doubt,) = dataset.open(path).check().doubts
     assert "%m/%d/%Y" in doubt.text
-    asked = {"columns": {"day": {"format": "%d/%m/%Y"}}}
-    assert dataset.open(path, overrides=asked).schema.columns[0].spelling == "%d/%m/%Y"
+    for pattern in ("%d/%m/%Y", "%m/%d/%Y"):
+        found = dataset.open(path, overrides={"columns": {"day": {"format": pattern}}})
+        assert found.schema.columns[0].spelling == pattern
+        assert not found.check().doubts
+
+
+def test_what_is_given_is_in_no_doubt(tmp_path):
+    path = saved(tmp_path, "a;n;w\n" + "".join(f"1.{at:03d};{at},500;{'?' if at == 3 else at}\n" for at in range(20)))
+    assert len(dataset.open(path).check().doubts) == 3
+    settled = dataset.open(path, decimal=",", missing={"w": ["?"]})
+    assert not settled.check().doubts
+    path = saved(tmp_path, "a;w\n" + "".join(f"0.{at:03d};{at % 3}\n" for at in range(20)))
+    assert "three digits" in str(dataset.open(path).check().doubts[0])
+    assert not dataset.open(path, decimal=".").check().doubts
 
 
 @pytest.mark.situation("a column that is all missing, to a model of a whole one", "filled in")

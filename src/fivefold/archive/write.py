@@ -12,7 +12,7 @@ from fivefold.archive.layers import BlockCodec, Coding, EncodedBlock
 from fivefold.archive.pool import Pool
 from fivefold.config import JobNumbers
 from fivefold.errors import UsageError, suggest
-from fivefold.modality import modality_taking
+from fivefold.modality import modality_taking, options_of
 from fivefold.model.verdicts import warn_if_worse
 from fivefold.progress import Rate, progress_bar
 from fivefold.storage import as_stored, fingerprint
@@ -85,7 +85,7 @@ class Written:
 
 
 def compress(model: FittedModel, data: Any, **options: Any) -> bytes:
-    """Data of the model's modality as an archive; see `ArchiveOptions` for `options`.
+    """Data of the model's modality as an archive; for `options` see `ArchiveOptions`, and the modality's `open`.
 
     Raises
     ------
@@ -101,10 +101,11 @@ def compress(model: FittedModel, data: Any, **options: Any) -> bytes:
     """
     file = io.BytesIO()
     known = {field.name for field in dataclasses.fields(ArchiveOptions)}
-    if unknown := options.keys() - known:
+    if unknown := options.keys() - known - options_of("compress"):
         name = min(unknown)
         raise UsageError(f"`{name}` is no option of compress{suggest(name, sorted(known))}")
-    write_archive(model, data, file, ArchiveOptions(**options))
+    reading = {name: options.pop(name) for name in options.keys() - known}
+    write_archive(model, data, file, ArchiveOptions(**options), **reading)
     return file.getvalue()
 
 

@@ -109,7 +109,7 @@ _DRAWING: dict[str, tuple[Any, Any]] = {
 
 @app.command()
 @options.strictly
-@options.spelled_out(_DRAWING)
+@options.spelled_out(_DRAWING | options.reading_of("generate"))
 def generate(
     model: options.Model,
     output: options.Items,

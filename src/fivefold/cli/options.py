@@ -130,7 +130,12 @@ def strictly(command: Callable[..., None]) -> Callable[..., None]:
 
 def reading(verb: str) -> Callable[[Any], Any]:
     """Of a command: its `**reading` spelled out as how the data of this verb may be read."""
-    return spelled_out({name: option for name, option in READING.items() if name in options_of(verb)})
+    return spelled_out(reading_of(verb))
+
+
+def reading_of(verb: str) -> dict[str, tuple[Any, typer.models.OptionInfo]]:
+    """The options that say how the data of this verb may be read."""
+    return {name: option for name, option in READING.items() if name in options_of(verb)}
 
 
 def parse_reading(given: Mapping[str, Any]) -> dict[str, Any]:

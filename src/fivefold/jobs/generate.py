@@ -57,6 +57,7 @@ def generate(
     free: bool | None = None,
     complete: bool | None = None,
     strict: bool = False,
+    **reading: Any,
 ) -> Any:
     """`n` new items in the form of the data of the fit; the first do not depend on `n`.
 
@@ -76,6 +77,7 @@ def generate(
     free : of tables: relations between columns that were found in the fit need not hold
     complete : of tables: no cell is missing; else as many are, and together, as in the fit
     strict : raise `ModelError` instead of warning where the simplest alternative did better on held-out items
+    reading : how a file of `after` is read, such as `separator`; see the modality's `open`
 
     Raises
     ------
@@ -91,7 +93,7 @@ def generate(
     (3, 2, 4, 2)
     """
     options = {"prior": prior, "sharp": sharp, "like": like, "given": given, "after": after, "steps": steps}
-    options |= {"free": free, "complete": complete}
+    options |= {"free": free, "complete": complete, **reading}
     found = new_items(model, n, seed, temperature=temperature, strict=strict, **options)
     values = modality_of(model.schema).data.new(model.schema, found.values, model.data_record)
     return values if found.axes is None else values.reshape(*found.axes, *values.shape[1:])

@@ -30,7 +30,7 @@ from fivefold.series.sound import SoundFormat
 from fivefold.tables.cells import decode_column
 from fivefold.tables.coding import CodedColumn, ColumnCodec, ExactTables, RowDecoding, check_context, pack_cells
 from fivefold.tables.coding import decoding as rows_decoding
-from fivefold.tables.files import is_table_path
+from fivefold.tables.files import check_text, is_table_path
 from fivefold.tables.schema import Column, TableSchema
 from fivefold.tables.settings import COMPONENTS
 from fivefold.tables.table import TableKind, as_native
@@ -218,19 +218,20 @@ def _of_channel(hints: np.ndarray, channel: int, channels: int) -> np.ndarray:
     return (own >> 1) // channels << 1 | (own & 1)
 
 
-def encoding(model: Any, stored: StoredModel, source: Any, options: ArchiveOptions) -> Encoding:
+def encoding(model: Any, stored: StoredModel, source: Any, options: ArchiveOptions, **dialect: Any) -> Encoding:
     """Steps of series on their way into an archive; see `read_series` for `source`.
 
-    Raises `DataError` if they can't be read, or have other channels.
+    Raises `DataError` if they can't be read, or have other channels, `UsageError` for a `dialect` of what is no text.
     """
     schema = stored.schema
     assert isinstance(schema, SeriesSchema)
     steps = options.items_per_block(_BLOCK_STEPS, Limits().block_rows)
     form: dict[str, Any] = {}
     if is_tabular(source):
-        tables = ExactTables.of(source, schema.columns, steps)
+        tables = ExactTables.of(source, schema.columns, steps, **dialect)
         ids = schema.ids if schema.ids in tables.names else None
     else:
+        check_text(source, dialect)
         tables, ids, form = _array_rows(flattened(source), schema.channels, steps)
     facts = {"kind": "series", "ids": ids, **form}
     return tables.encoding(partial(codec_of, stored, ids=ids), facts, schema.channels.size, steps, options)

@@ -26,8 +26,8 @@ from fivefold.series.results import Events, SeriesCollector, SeriesPlace, StepIn
 from fivefold.series.schema import SeriesSchema, as_channel, as_state
 from fivefold.series.sound import SoundFormat
 from fivefold.series.windows import Windows, choose_steps
-from fivefold.tables.files import TableReader, is_table_path
-from fivefold.tables.inference import as_texts, find_doubts, infer_table_schema
+from fivefold.tables.files import TableReader, check_text, is_table_path
+from fivefold.tables.inference import as_asked, as_texts, find_doubts, infer_table_schema, merge_overrides
 from fivefold.tables.schema import Column, TableSchema
 from fivefold.tables.table import Table, as_native
 
@@ -305,6 +305,8 @@ def read_series(
     window: int | None = None,
     stride: int | None = None,
     overrides: Mapping[str, Any] | None = None,
+    missing: Mapping[str, Sequence[Any]] | None = None,
+    **dialect: Any,
 ) -> SeriesSet:
     """Read and check series.
 
@@ -320,11 +322,12 @@ def read_series(
     adapt : whether detection is to go on, after the level or the amplitude has changed for good, from what it then is
     window, stride : steps of a window, and from one to the next; by default chosen from the data
     overrides : what a user's `schema.json` holds; see `infer_table_schema`
+    missing, dialect : see `tables.dataset.open`
 
     Raises
     ------
     DataError : if it can't be read or doesn't fit; the message names the file, the column or the row
-    UsageError : if `window` or `stride` don't go with the data
+    UsageError : if `window` or `stride` don't go with the data, for a `dialect` of what is no text
     """
     if isinstance(source, SeriesSet):
         return replace(source, schema=schema or source.schema, adapt=adapt or source.adapt)
@@ -337,22 +340,28 @@ def read_series(
     if is_tabular(source):
         interval, unit = (schema.interval, schema.unit) if schema else (0.0, Asked.unit)
         asked = Asked(interval, unit, tolerance, time_zone)
-        found = _of_table(source, schema, time, ids, asked, overrides)
+        found = _of_table(source, schema, time, ids, asked, merge_overrides(overrides, missing), dialect)
     else:
+        check_text(source, dialect)
         if schema is None and (time is not None or ids is not None):
             raise UsageError(f"`{'time' if time is not None else 'ids'}` goes with tables, whose columns have names")
-        found = _of_arrays(source, schema, overrides)
+        found = _of_arrays(source, schema, merge_overrides(overrides, missing))
     if schema is not None:
         steps = stride if stride is not None else schema.stride
         if not 1 <= steps <= schema.steps:
             raise UsageError(f"`stride` must be from 1 to the window's {schema.steps} steps, got {steps}")
         return replace(found, schema=replace(found.schema, stride=steps), adapt=adapt)
-    longest = int(found.lengths.max())
+    return _windowed(found, window, stride)
+
+
+def _windowed(series: SeriesSet, window: int | None, stride: int | None) -> SeriesSet:
+    """Series with windows of as many steps as are asked for, or as suit them."""
+    longest = int(series.lengths.max())
     if longest < 2:
-        raise DataError(f"{found.source}: must have at least 2 steps in a series, got {longest}")
-    steps, stride = choose_steps(found.lengths, found.schema.channels.size, window, stride)
-    found = replace(found, schema=replace(found.schema, steps=steps, stride=stride))
-    return replace(found, schema=replace(found.schema, wander=_wander(found)))
+        raise DataError(f"{series.source}: must have at least 2 steps in a series, got {longest}")
+    steps, stride = choose_steps(series.lengths, series.schema.channels.size, window, stride)
+    series = replace(series, schema=replace(series.schema, steps=steps, stride=stride))
+    return replace(series, schema=replace(series.schema, wander=_wander(series)))
 
 
 def is_tabular(source: Any) -> bool:
@@ -363,11 +372,14 @@ def is_tabular(source: Any) -> bool:
     return framed or not (isinstance(source, Sequence) or hasattr(source, "__array__"))
 
 
-def _table(source: Any, schema: TableSchema | None, texts: frozenset[str]) -> Table:
+def _table(source: Any, schema: TableSchema | None, texts: frozenset[str], dialect: Mapping[str, Any]) -> Table:
     """A frame, or a file of one; of text, columns that are `texts` stay such."""
     if isinstance(source, Mapping):
         source = pa.table(dict(source))
-    return TableReader(source, schema, texts=texts).read() if isinstance(source, str | Path) else Table.of(source)
+    if isinstance(source, str | Path):
+        return TableReader(source, schema, texts=texts, **dialect).read()
+    check_text(source, dialect)
+    return Table.of(source)
 
 
 def _wander(series: SeriesSet) -> tuple[float, ...]:
@@ -394,11 +406,12 @@ def _of_table(
     ids: str | None,
     asked: Asked,
     overrides: Mapping[str, Any] | None,
+    dialect: Mapping[str, Any],
 ) -> SeriesSet:
     source, index = _with_index(source, time)
     time = index.column if index else time
     labels = {name for name in (time, ids) if name is not None}
-    table = _table(source, None if schema is None else schema.columns, as_texts(overrides) | labels)
+    table = _table(source, None if schema is None else schema.columns, as_texts(overrides) | labels, dialect)
     if len(table) == 0:
         raise DataError(f"{table.source}: must have rows, got none")
     grid = arrange(table, time, ids, asked)
@@ -415,6 +428,7 @@ def _of_table(
     cells = table.cells(schema.columns)
     unmet = [column.classes - 1 if column.kind == "category" else np.inf for column in schema.columns.columns]
     values[grid.places] = np.where(cells >= unmet, np.nan, cells)
+    table = as_asked(table, overrides)
     return SeriesSet(values, grid.lengths, schema, table.source, table=table, grid=grid, index_name=index)
 
 

@@ -66,9 +66,16 @@ def _as_spread(model: FittedModel, unit: Tensor, std: Tensor) -> np.ndarray:
 
 
 def generate(
-    model: FittedModel, n: int, seed: int, *, after: Any = None, steps: int | None = None, temperature: float = 1.0
+    model: FittedModel,
+    n: int,
+    seed: int,
+    *,
+    after: Any = None,
+    steps: int | None = None,
+    temperature: float = 1.0,
+    **dialect: Any,
 ) -> Generated:
-    """`n` new windows; or, `after` series, `n` ways in which each may go on for some `steps`.
+    """`n` new windows; or, `after` series, `n` ways in which each may go on for some `steps`. `dialect`: of the file of these.
 
     Raises `UsageError` for options that exclude each other, `ModelError` if the context decoder has not learnt what it takes.
     """
@@ -76,13 +83,15 @@ def generate(
     if after is None:
         if steps is not None:
             raise UsageError("`steps` goes with `after`: a window that is drawn anew has the model's number of steps")
+        if dialect:
+            raise UsageError(f"`{min(dialect)}` goes with `after`, which is what is read")
         sharp = model.has_learnt(Conditioning.CAUSAL)
         drawn = draw_items(model, n, seed, prior="fitted", sharp=sharp, temperature=temperature)
         counts = {"windows": n, "steps": schema.steps}
         return Generated(schema.snap(drawn), {"sample": np.arange(n)}, counts=counts)
     if temperature != 1:
         raise UsageError("`temperature` does not go with `after`")
-    series = read_series(after, schema)
+    series = read_series(after, schema, **dialect)
     drawn = continuations(model, series, schema.steps if steps is None else steps, n, seed)
     count = drawn.shape[1]
     number = np.tile(np.arange(count), n)

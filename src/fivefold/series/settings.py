@@ -18,6 +18,7 @@ from fivefold.config import (
 )
 from fivefold.errors import UsageError
 from fivefold.modality import Words
+from fivefold.tables.settings import DIALECT
 
 SeriesNetworkName = Literal["tcn", "lstm"]
 
@@ -46,16 +47,19 @@ class SeriesConfig(ModalityConfig):
 
 WORDS = Words("step", "steps", "value", "values")
 CONFIG = SeriesConfig
-_READING = frozenset({"time", "ids", "tolerance", "time_zone"})
+_TIMES = frozenset({"time", "ids", "tolerance", "time_zone"})
+_READING = _TIMES | DIALECT
+_ASKED = _READING | {"schema", "missing", "window", "stride"}
 OPTIONS: dict[str, frozenset[str]] = {
-    "check": _READING | {"schema", "window", "stride"},
-    "fit": _READING | {"schema", "window", "stride", "series_network", "first_channels"},
+    "check": _ASKED,
+    "fit": _ASKED | {"series_network", "first_channels"},
     "encode": _READING,
-    "generate": frozenset({"temperature", "after", "steps"}),
+    "generate": DIALECT | {"temperature", "after", "steps"},
     "denoise": _READING | {"std"},
     "detect": _READING | {"adapt"},
     "impute": _READING | {"n_samples"},
     "surprise": _READING,
+    **dict.fromkeys(("compress", "evaluate", "morph"), DIALECT),
 }
 USAGE = (
     "fivefold info MODEL",
@@ -66,7 +70,7 @@ USAGE = (
     "fivefold detect MODEL DATA -o scores.csv",
     "fivefold encode MODEL DATA -o z.npy",
 )
-IMPLIED_BY: frozenset[str] = frozenset({"time", "ids", "tolerance", "time_zone"})
+IMPLIED_BY = _TIMES
 FLAGS: dict[str, str] = {"series_network": "network"}
 REPORTS: tuple[str, ...] = ("", "windows", "events")
 BUFFERS = ("context.autocovariance.", "context.residual.")
@@ -101,9 +105,8 @@ def series_config(config: FitConfig) -> SeriesConfig:
 
 def split_reading(settings: Mapping[str, Any]) -> tuple[dict[str, Any], dict[str, Any]]:
     """How the data are to be read, and the settings of the fit."""
-    names = ("time", "ids", "tolerance", "time_zone", "window", "stride")
-    reading = {name: settings[name] for name in names if settings.get(name) is not None}
-    others = {name: value for name, value in settings.items() if name not in (*names, "schema")}
+    reading = {name: settings[name] for name in _ASKED - {"schema"} if settings.get(name) is not None}
+    others = {name: value for name, value in settings.items() if name not in _ASKED}
     return {**reading, "overrides": settings.get("schema")}, others
 
 

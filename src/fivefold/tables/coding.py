@@ -256,9 +256,9 @@ class ExactTables:
     form: str | None = None
 
     @classmethod
-    def of(cls, source: Any, schema: TableSchema, rows: int | None = None) -> ExactTables:
+    def of(cls, source: Any, schema: TableSchema, rows: int | None = None, **dialect: Any) -> ExactTables:
         """What `open_rows` takes; a file is read in parts of `rows`. Raises `DataError` if it can't be."""
-        table, form = open_rows(source, schema)
+        table, form = open_rows(source, schema, **dialect)
         if isinstance(table, TableReader):
             table.batch_rows = rows or table.batch_rows
             size = table.path.stat().st_size
@@ -306,12 +306,12 @@ def row_blocks(tables: Iterable[pa.Table], columns: pa.Schema, rows: int) -> Ite
         yield from (table.slice(start, rows) for start in range(0, len(table), rows))
 
 
-def encoding(model: Any, stored: StoredModel, source: Any, options: ArchiveOptions) -> Encoding:
+def encoding(model: Any, stored: StoredModel, source: Any, options: ArchiveOptions, **dialect: Any) -> Encoding:
     """Rows of a table on their way into an archive; see `ExactTables.of` for `source`."""
     schema = stored.schema
     assert isinstance(schema, TableSchema)
     rows = options.items_per_block(_BLOCK_ROWS, Limits().block_rows)
-    tables = ExactTables.of(source, schema)
+    tables = ExactTables.of(source, schema, **dialect)
     return tables.encoding(partial(codec_of, stored), {"kind": "table"}, schema.size, rows, options)
 
 

@@ -14,14 +14,14 @@ import pyarrow as pa
 
 from fivefold.arrays import count_axes, read_npy
 from fivefold.dataset import IndependentItems, ItemSet
-from fivefold.errors import DataError, UsageError
+from fivefold.errors import DataError
 from fivefold.findings import Check
 from fivefold.items import Block, Collector, Items
 from fivefold.progress import progress_bar
 from fivefold.tables.cells import decode_column
 from fivefold.tables.csv import CsvFile
-from fivefold.tables.files import TableOutput, TableReader, Write, is_foreign, is_table_source
-from fivefold.tables.inference import as_texts, check_width, find_doubts, infer_table_schema, merge_overrides
+from fivefold.tables.files import TableOutput, TableReader, Write, check_text, is_foreign, is_table_source
+from fivefold.tables.inference import as_asked, as_texts, check_width, find_doubts, infer_table_schema, merge_overrides
 from fivefold.tables.schema import TableSchema
 from fivefold.tables.sheets import Sheet
 from fivefold.tables.table import Table, as_items, as_native, decode_rows, laid_out
@@ -85,7 +85,7 @@ def open(
     if schema is None:
         check_width(rows.names, rows.source)
         whole = rows if isinstance(rows, Table) else rows.read()
-        return TableSet(infer_table_schema(whole, asked), whole, form)
+        return TableSet(infer_table_schema(whole, asked), as_asked(whole, asked), form)
     if isinstance(rows, Table):
         rows.places(schema)
     return TableSet(schema, rows, form)
@@ -286,9 +286,7 @@ def open_rows(
 
     Raises `UsageError` for a `dialect` of what is no file of text.
     """
-    text = isinstance(source, str | Path) and Path(source).suffix.lower() != ".npy"
-    if not text and (given := [name for name, value in dialect.items() if value is not None]):
-        raise UsageError(f"`{given[0]}` goes with {'workbooks' if given[0] == 'sheet' else 'files of text'}")
+    check_text(source, dialect)
     if isinstance(source, str | Path):
         if Path(source).suffix.lower() == ".npy":
             return Table.of(read_npy(Path(source)), str(source)), "numpy"

@@ -60,6 +60,7 @@ class Dialect:
     comment : what starts a line that is none of the table's; empty if there are none
     mark : the byte order mark
     doubts : what may be meant otherwise
+    settled : whether the decimal mark was given, not found
     """
 
     separator: str = ","
@@ -70,6 +71,7 @@ class Dialect:
     comment: str = ""
     mark: bytes = b""
     doubts: tuple[tuple[str, str], ...] = field(default=(), compare=False)
+    settled: bool = field(default=False, compare=False)
 
     def describe(self) -> str:
         """`semicolons, decimal comma, cp1252, no header, comments`; empty for what CSV usually is."""
@@ -129,7 +131,8 @@ def find_dialect(
         doubts += (("blanks are taken to separate its columns", "`separator` comma"),)
     if coding in ("cp1252", "latin-1") and encoding is None:
         doubts += ((f"its bytes are not UTF-8; they are read as {coding}", f"`encoding` {coding}"),)
-    return Dialect(found, mark_of, codecs.lookup(coding).name, named, titles, comment, mark, doubts)
+    coding, settled = codecs.lookup(coding).name, decimal is not None
+    return Dialect(found, mark_of, coding, named, titles, comment, mark, doubts, settled)
 
 
 def check_dialect(separator: str | None, decimal: str | None, encoding: str | None, header: str | None) -> None:

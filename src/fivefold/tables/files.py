@@ -58,6 +58,13 @@ def is_table_source(path: str | Path) -> bool:
     return is_table_path(path) or Path(path).suffix.lower() == ".zip"
 
 
+def check_text(source: Any, dialect: Mapping[str, Any]) -> None:
+    """Raise `UsageError` for a dialect of what is no file of a table."""
+    is_file = isinstance(source, str | Path) and is_table_source(source)
+    if not is_file and (given := sorted(name for name, value in dialect.items() if value is not None)):
+        raise UsageError(f"`{given[0]}` goes with {'workbooks' if given[0] == 'sheet' else 'files of text'}")
+
+
 @dataclass(frozen=True)
 class TableOutput:
     """A place for a table, checked before any work is done."""

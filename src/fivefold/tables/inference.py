@@ -108,33 +108,34 @@ def as_texts(overrides: Mapping[str, Any] | None) -> frozenset[str]:
     )
 
 
+def as_asked(table: Table, overrides: Mapping[str, Any] | None) -> Table:
+    """The table, with what is asked of its columns, which is then in no doubt."""
+    return replace(table, asked=(overrides or {}).get("columns", {}))
+
+
 def find_doubts(table: Table, schema: TableSchema) -> list[Doubt]:
-    """What in a table may be meant otherwise than `schema` takes it, from all of its columns; those not modelled last."""
+    """What in a table may be meant otherwise than `schema` takes it, from all of its columns; those not modelled last.
+
+    What the user asked of a column, or said of the decimal mark, is not doubted.
+    """
     doubts = [Doubt(table.source, *doubt) for doubt in table.doubts]
     for column, at in zip(schema.columns, table.places(schema), strict=True):
         place = f"column {column.name!r}"
-        values = table.arrow.column(at)
-        if column.sentinels and is_text(values.type):
+        values, asked = table.arrow.column(at), table.asked.get(column.name, {})
+        if column.sentinels and is_text(values.type) and "missing" not in asked:
             count = pc.sum(pc.is_in(values, pa.array(list(map(str, column.sentinels)), values.type))).as_py()
             if count:
                 words, often = " ".join(map(repr, column.sentinels)), "once" if count == 1 else f"{count:,} times"
                 doubts.append(Doubt(place, f"{words}, {often}, is taken for missing"))
         if column.kind in ("real", "integer"):
             doubts += [Doubt(place, text, remedy) for text, remedy in _strays(column, table.cells_of(column, at))]
-        if column.kind == "real" and column.spelling == "0.000" and column.high < 1000 and table.text:
-            dialect = table.text.file.dialect
-            if dialect.separator != "," and dialect.decimal == ".":
-                doubts.append(Doubt(place, "three digits after each . are taken for decimals", "`decimal` ,"))
         if column.hashed:
             count = len(column.categories)
             doubts.append(
                 Doubt(place, f"only the {count} most frequent of its categories are modelled, others as one of them")
             )
-        if column.spelling and is_text(values.type):
-            doubts += [
-                Doubt(place, text, remedy)
-                for text, remedy in _other_readings(column, blank(plain(values), column.sentinels))
-            ]
+        if column.spelling and "format" not in asked:
+            doubts += [Doubt(place, text, remedy) for text, remedy in _other_readings(column, values, table.text)]
     return doubts + schema.doubts()
 
 
@@ -158,15 +159,23 @@ def _strays(column: Column, cells: np.ndarray) -> list[tuple[str, str]]:
     return found
 
 
-def _other_readings(column: Column, values: pa.ChunkedArray) -> list[tuple[str, str]]:
-    """Other ways in which a column's texts can be read."""
-    texts = values.unique().drop_null().cast(pa.large_string())
+def _other_readings(column: Column, values: pa.ChunkedArray, text: CsvText | None) -> list[tuple[str, str]]:
+    """Other ways in which a column's cells can be read, which were read from `text`."""
+    dialect = text.file.dialect if text else None
+    texts = blank(plain(values), column.sentinels).unique().drop_null().cast(pa.large_string())
     if column.kind == "datetime":
-        others = [stamp.pattern for stamp in find_stamps(texts) if stamp.pattern != column.spelling]
+        stamps = find_stamps(texts) if is_text(values.type) else []
+        others = [stamp.pattern for stamp in stamps if stamp.pattern != column.spelling]
         remedy = json.dumps({"columns": {column.name: {"format": others[0]}}}) if others else ""
         return (
             [(f"dates are taken as {column.spelling}, and may be {others[0]}", f"`schema` {remedy}")] if others else []
         )
+    if dialect and dialect.settled:
+        return []
+    if not is_text(values.type):
+        pointed = dialect is not None and dialect.separator != "," and dialect.decimal == "."
+        found = pointed and column.kind == "real" and column.spelling == "0.000" and column.high < 1000
+        return [("three digits after each . are taken for decimals", "`decimal` ,")] if found else []
     _, doubtful = find_numbers(texts)
     if not doubtful:
         return []

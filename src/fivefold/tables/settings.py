@@ -52,7 +52,7 @@ OPTIONS: dict[str, frozenset[str]] = {
     "generate": frozenset({"given", "temperature", "free", "complete"}),
     "denoise": DIALECT | {"report", "threshold"},
     "impute": DIALECT | {"n_samples", "free"},
-    **dict.fromkeys(("compress", "detect", "encode", "surprise"), DIALECT),
+    **dict.fromkeys(("compress", "detect", "encode", "evaluate", "morph", "surprise"), DIALECT),
 }
 USAGE = (
     "fivefold info MODEL",

@@ -7,7 +7,7 @@ import warnings
 import zlib
 from collections import Counter
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from typing import Any, Literal
 
 import narwhals as nw
@@ -52,6 +52,7 @@ class Table:
     text : what it was read from, if that is text
     how : how its file was read, in words
     doubts : what in that may be meant otherwise, and the parameter that settles it
+    asked : what is asked of columns, by name, as in a user's `schema.json`
     """
 
     native: Any
@@ -62,6 +63,7 @@ class Table:
     text: CsvText | None = None
     how: str = ""
     doubts: tuple[tuple[str, str], ...] = ()
+    asked: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
 
     @classmethod
     def of(cls, data: Any, source: str = "table", first: int = 0, text: CsvText | None = None) -> Table:
