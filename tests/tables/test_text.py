@@ -17,7 +17,7 @@ from fivefold.errors import DataError, UsageError
 from fivefold.tables import dataset
 from fivefold.tables.files import TableOutput, TableReader
 from fivefold.tables.inference import infer_table_schema
-from fivefold.tables.spelling import NumberSpelling, find_stamps, spelling_of
+from fivefold.tables.spelling import NumberSpelling, find_numbers, find_stamps, spelling_of
 from fivefold.tables.table import Table
 
 SHOPS = ["Süd", "North", "East"]
@@ -205,6 +205,17 @@ def test_dialects_that_are_given(tmp_path):
             ["12.5%", "62.0%"], "real", "12.5%", marks=pytest.mark.situation("per cent", "numbers, written so again")
         ),
         (["1.234,50 €", "2,25 €"], "real", "2,25 €"),
+        pytest.param(
+            ["12.3 kW", "4.0 kW"],
+            "real",
+            "4.0 kW",
+            marks=pytest.mark.situation("12.3 kW, 5 km, 20 °C, 7kg", "numbers, written so again"),
+        ),
+        (["5 km", "-12 km"], "integer", "-12 km"),
+        (["20 °C", "-3 °C"], "integer", "-3 °C"),
+        (["7kg", "12kg"], "integer", "7kg"),
+        (["1.234,5 µg/m³", "2,0 µg/m³"], "real", "2,0 µg/m³"),
+        (["5 W", "60 W"], "integer", "5 W"),
         (["1'234", "5"], "integer", "5"),
         pytest.param(
             ["16.02.2024", "01.03.2023"],
@@ -251,6 +262,34 @@ def test_new_cells_look_like_their_columns(tmp_path, cells, kind, new):
     assert set(map(str, TableReader(drawn).read().arrow["x"].to_pylist())) == {
         str(TableReader(path).read().arrow["x"][rows.index(new)])
     }
+
+
+@pytest.mark.situation("5 km and 300 m in one column", "text, and said")
+@pytest.mark.parametrize("rows", [40, 4])
+def test_several_units(tmp_path, rows):
+    path = saved(tmp_path, "x;y\n" + "".join(f"{at % rows} {'m' if at % 2 else 'km'};{at}\n" for at in range(40)))
+    found = dataset.open(path)
+    (doubt,) = found.check().doubts
+    assert doubt.place == "column 'x'"
+    assert "in several units (km, m)" in doubt.text
+    assert found.schema.columns[-1].name == "y"
+    asked = dataset.open(path, overrides={"columns": {"x": {"kind": "category"}}})
+    assert not asked.check().doubts or rows > 4
+
+
+@pytest.mark.parametrize("cells", [["3D", "2D"], ["4th", "5th"], ["12a", "13b"], ["5 km", "7"], ["7", "5 km"]])
+def test_what_stands_behind_a_number_and_is_no_unit(cells):
+    assert find_numbers(pa.chunked_array([cells]))[0] is None
+
+
+def test_another_unit_than_the_fits_is_refused(tmp_path):
+    rows = [f"{at}.5 kW,{at % 3}" for at in range(20)]
+    schema = dataset.open(saved(tmp_path, "\n".join(["x,y", *rows]))).schema
+    bare = saved(tmp_path, "\n".join(["x,y", *rows]).replace(" kW", ""), "b.csv")
+    assert dataset.open(bare, schema).all_items().values[3, 0, 0, 0] == 3.5
+    other = saved(tmp_path, "\n".join(["x,y", *rows]).replace("kW", "W"), "c.csv")
+    with pytest.raises(DataError, match=r"column 'x', .*: must be a number .*, got '0.5 W'"):
+        dataset.open(other, schema).all_items()
 
 
 @pytest.mark.situation("20-digit account numbers", "text: no digit is lost")

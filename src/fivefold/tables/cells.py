@@ -16,7 +16,7 @@ from pyarrow import types as pt
 from fivefold.errors import DataError, ModelError
 from fivefold.tables.durations import find_durations
 from fivefold.tables.schema import Category, Column
-from fivefold.tables.spelling import Spelling, StampSpelling, find_numbers, find_stamps, spelling_of
+from fivefold.tables.spelling import NumberSpelling, Spelling, StampSpelling, find_numbers, find_stamps, spelling_of
 
 FITTED = "as the model was fitted"
 EXACT = float(1 << 53)  # integers beyond are not all float64
@@ -176,6 +176,8 @@ def spelling_in(texts: pa.ChunkedArray, column: Column) -> Spelling | None:
         spellings += find_stamps(texts)
     elif column.kind in ("real", "integer"):
         numbers, _ = find_numbers(texts)
+        own = spellings[0].unit if spellings and isinstance(spellings[0], NumberSpelling) else ""
+        numbers = numbers if numbers and numbers.unit in ("", own) else None
         spellings += [found for found in (numbers, find_durations(texts)) if found]
     return next((spelling for spelling in spellings if not spelling.parse(texts).null_count), None)
 

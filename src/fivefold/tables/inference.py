@@ -25,6 +25,7 @@ from fivefold.tables.spelling import (
     StampSpelling,
     find_numbers,
     find_stamps,
+    find_units,
     spelling_of,
     spelling_of_typed,
 )
@@ -129,6 +130,8 @@ def find_doubts(table: Table, schema: TableSchema) -> list[Doubt]:
                 doubts.append(Doubt(place, f"{words}, {often}, is taken for missing"))
         if column.kind in ("real", "integer"):
             doubts += [Doubt(place, text, remedy) for text, remedy in _strays(column, table.cells_of(column, at))]
+        if column.kind == "category" and "kind" not in asked and is_text(values.type):
+            doubts += [Doubt(place, text) for text in _several_units(list(map(str, column.categories)))]
         if column.hashed:
             count = len(column.categories)
             doubts.append(
@@ -366,8 +369,11 @@ def _category(name: str, values: pa.ChunkedArray, sentinels: tuple[Category, ...
     counts = values.drop_null().value_counts()
     distinct, present = len(counts), len(values) - values.null_count
     if not asked and distinct > max(_FEW, len(values) / (2 if distinct > MOST_CATEGORIES else 4)):
-        if is_text(values.type) and (typed := _nearly_typed(name, counts)):
+        texts = counts.field("values").slice(0, _TRIED).to_pylist() if is_text(values.type) else []
+        if typed := _nearly_typed(name, counts) if texts else "":
             raise _Carried(typed)
+        for reason in _several_units(texts):
+            raise _Carried(reason)
         if distinct == present:
             raise _Carried("identifier: all values differ")
         raise _Carried(f"{'free text:' if is_text(values.type) else 'category of'} {distinct:,} different values")
@@ -378,6 +384,13 @@ def _category(name: str, values: pa.ChunkedArray, sentinels: tuple[Category, ...
     dtype = "string" if is_text(values.type) else str(values.type)
     high, hashed = float(len(categories) - 1), distinct > len(categories)
     return Column(name, "category", dtype, categories, high=high, sentinels=sentinels, hashed=hashed)
+
+
+def _several_units(texts: list[str]) -> list[str]:
+    """What to say of texts that are numbers of several units, if they are."""
+    units = find_units(texts)
+    shown = ", ".join(unit or "none" for unit in units)
+    return [f"its numbers are in several units ({shown}): text, unless all are brought to one"] if units else []
 
 
 def _nearly_typed(name: str, counts: pa.StructArray) -> str:

@@ -38,7 +38,12 @@ _SIGNED = {
     "_-": r"^\s*([^\s+-].*?)\s*-\s*$",
 }  # how negative numbers are written that are so
 _AFFIX = r"(?:[^\w\s.,'+-]{1,3}|[A-Z]{3}|)"  # a sign of a currency, its code, %
-_AFFIXED = re.compile(rf"(\s*)[+-]?({_AFFIX}\s?)[+-]?[\d.,](?:[\d.,' \xa0]*\d)?\.?(?:[eE][+-]?\d+)?(\s?{_AFFIX}\s*)")
+_UNIT = r"°?[^\W\d_][^\W\d_/·]{0,11}(?:[/·][^\W\d_]{1,5}){0,2}"
+_AFFIXED = re.compile(
+    rf"(\s*)[+-]?({_AFFIX}\s?)[+-]?[\d.,](?:[\d.,' \xa0]*\d)?\.?(?:[eE][+-]?\d+)?(\s?(?:{_AFFIX}|{_UNIT})\s*)"
+)
+_ORDINALS = ("st", "nd", "rd", "th")
+_MOST_UNITS = 8  # that make a column one of numbers in several units
 _OF_NUMBERS = re.compile(r"[\w+%$-]+")
 _FINEST = 9  # decimals that a spelling without marks is known by
 _STAMP = re.compile(
@@ -114,6 +119,11 @@ class NumberSpelling:
         power = self.exponent + "0" * self.power if self.exponent else ""
         positive = f"{self.prefix}{'+' * self.plus}{whole}{part}{power}{self.suffix}"
         return positive if self.negative == "-" else f"{positive};{_negative(positive, self.negative)}"
+
+    @property
+    def unit(self) -> str:
+        """What the numbers are counted in, such as kW or °C; currencies and per cent are none."""
+        return _unit(self.suffix)
 
     @property
     def is_plain(self) -> bool:
@@ -398,6 +408,10 @@ def find_numbers(texts: pa.ChunkedArray, decimal: str = "") -> tuple[NumberSpell
     if not len(texts) or not (met := _AFFIXED.fullmatch(texts[0].as_py())):
         return None, False
     prefix, suffix = met[1] + met[2], met[3]
+    if (unit := _unit(suffix)) and (
+        not _is_unit(suffix) or not pc.all(pc.ends_with(pc.utf8_trim_whitespace(texts), unit)).as_py()
+    ):
+        return None, False
     if not pc.all(pc.and_(pc.starts_with(texts, met[1]), pc.ends_with(texts, suffix))).as_py():
         prefix, suffix = prefix.strip(), suffix.strip()
     found, met_marks = [], set(_OF_NUMBERS.sub("", "".join(texts.to_pylist())))
@@ -411,6 +425,26 @@ def find_numbers(texts: pa.ChunkedArray, decimal: str = "") -> tuple[NumberSpell
         return None, False
     doubtful = found[0].most + bool(found[0].group) > 0 and len({spelling.decimal for spelling in found}) > 1
     return next((spelling for spelling in found if doubtful and spelling.decimal == decimal), found[0]), doubtful
+
+
+def find_units(texts: list[str]) -> list[str]:
+    """The units, one of them maybe empty, of numbers that have not all the same; none if the texts are anything else."""
+    suffixes = [met[3] if (met := _AFFIXED.fullmatch(text)) else None for text in texts]
+    if any(suffix is None or (_unit(suffix) and not _is_unit(suffix)) for suffix in suffixes):
+        return []
+    units = sorted({_unit(suffix or "") for suffix in suffixes})
+    return units if 1 < len(units) <= _MOST_UNITS and max(map(len, units)) > 1 else []
+
+
+def _unit(suffix: str) -> str:
+    """See `NumberSpelling.unit`."""
+    return "" if re.fullmatch(_AFFIX, suffix.strip()) else suffix.strip()
+
+
+def _is_unit(suffix: str) -> bool:
+    """Whether letters after a number are a unit, not an ordinal's, or those of a code such as 12B."""
+    unit = suffix.strip()
+    return unit not in _ORDINALS and (suffix[0].isspace() or unit != unit.upper() or "°" in unit)
 
 
 def find_stamps(texts: pa.ChunkedArray) -> list[StampSpelling]:
