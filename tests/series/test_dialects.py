@@ -9,7 +9,7 @@ import pytest
 
 import fivefold
 from fivefold.cli import main
-from fivefold.errors import UsageError
+from fivefold.errors import DataError, UsageError
 from fivefold.series.dataset import read_series
 
 HOW = {"separator": "~", "decimal": ",", "encoding": "cp437", "header": "none"}
@@ -72,6 +72,23 @@ def test_commands_take_the_dialect(path, fitted, tmp_path, monkeypatch):
     assert len(after) == 240
     assert (tmp_path / "next.csv").stat().st_size
     assert (tmp_path / "a.ff").stat().st_size
+
+
+def test_messages_name_the_line(tmp_path):
+    lines = ["loads of 2026", "", "hour,load", *(f"2026-01-01 {at:02d}:00,{at}.5" for at in range(20))]
+    wrong = {
+        "line 9: must hold time stamps of one layout, .* got 'soon'": "soon,5.5",
+        "line 9: must be a time stamp, got nothing": ",5.5",
+        "line 9: 2026-01-01 04:00 comes twice": "2026-01-01 04:00,5.5",
+        "line 9: must have 2 columns, got 3": "2026-01-01 05:00,5,5",
+    }
+    for said, line in wrong.items():
+        (tmp_path / "a.csv").write_text("\n".join([*lines[:8], line, *lines[9:]]))
+        with pytest.raises(DataError, match=said):
+            read_series(tmp_path / "a.csv", time="hour")
+    (tmp_path / "a.csv").write_text("\n".join([*lines[:8], "2026-01-01 05:00,inf", *lines[9:]]))
+    with pytest.raises(DataError, match="column 'load', line 9: must be finite"):
+        read_series(tmp_path / "a.csv", time="hour")
 
 
 def test_a_dialect_goes_with_files_of_text(path, fitted, waves, tmp_path):

@@ -127,8 +127,8 @@ def test_sentinels_in_csv(tmp_path):
         ("a.csv.gz", "", "has no rows"),
         ("a.csv", "a,b\n", "has no rows"),
         ("a.csv", "a,b", "has no rows"),
-        ("a.csv", "a,b\n1,2\n1,2,3\n", "row 1: must have 2 columns, got 3"),
-        ("a.tsv.gz", "a\tb\n1\t2\n1\n", "row 1: must have 2 columns, got 1"),
+        ("a.csv", "a,b\n1,2\n1,2,3\n", "line 3: must have 2 columns, got 3"),
+        ("a.tsv.gz", "a\tb\n1\t2\n1\n", "line 3: must have 2 columns, got 1"),
         ("a.csv", "a,b,a\n1,2,3\n", "columns must have names of their own, got 'a' more than once"),
     ],
 )
@@ -140,12 +140,14 @@ def test_csv_that_is_refused(tmp_path, whole, name, text, message):
 
 def test_a_type_that_changes_later(tmp_path):
     path = lay(tmp_path / "a.csv", "a,age\n" + "1,20000\n" * 600_000 + "1,abc\n")
-    with pytest.raises(DataError, match="column 'age', row 600000: must be an integer like the rows before, got 'abc'"):
+    with pytest.raises(
+        DataError, match="column 'age', line 600002: must be an integer like the rows before, got 'abc'"
+    ):
         list(TableReader(path))
     schema = infer_table_schema(Table.of(pa.table({"a": [1.5, 2.5], "age": [1, 2]})))
     for whole in (True, False):
         with pytest.raises(
-            DataError, match=r"column .age., row 600000: must be an? (integer|number) as the model was fitted"
+            DataError, match=r"column .age., line 600002: must be an? (integer|number) as the model was fitted"
         ):
             TableReader(path, schema).read().cells(schema) if whole else list(TableReader(path, schema))
 

@@ -81,6 +81,14 @@ def test_parts_are_the_whole(tmp_path):
     assert pa.concat_tables([part.arrow for part in parts]).equals(TableReader(path).read().arrow)
 
 
+def test_messages_name_the_row_of_the_sheet(tmp_path):
+    schema = dataset.open(workbook(tmp_path / "a.xlsx")).schema
+    wrong = [*ROWS[:3], [], [*ROWS[3][:2], "dear", *ROWS[3][3:]]]
+    path = workbook(tmp_path / "b.xlsx", wrong, above=[["Sales of 2024"], []])
+    with pytest.raises(DataError, match="column 'price', row 8 of the sheet: must be a number"):
+        dataset.open(path, schema).all_items()
+
+
 @pytest.mark.situation("several sheets in a workbook", "the first that has rows, and said; `--sheet` for another")
 def test_sheets(tmp_path):
     path = workbook(

@@ -155,7 +155,7 @@ def test_compressed(tmp_path, ending):
         (b"<!doctype html><p>", "an HTML page"),
         (b"PAR1....", "a Parquet file: its name must end in .parquet"),
         (b"a,b\n1,\x002\n", "must be text, got other bytes"),
-        (b'a,b\n1,"2\n3,4\n', "row 0: its quotes are not closed"),
+        (b'a,b\n1,"2\n3,4\n', "line 2: its quotes are not closed"),
     ],
 )
 @pytest.mark.situation("JSON, PDF, HTML, Parquet or an archive called .csv", "named as what it is")
@@ -290,6 +290,38 @@ def test_another_unit_than_the_fits_is_refused(tmp_path):
     other = saved(tmp_path, "\n".join(["x,y", *rows]).replace("kW", "W"), "c.csv")
     with pytest.raises(DataError, match=r"column 'x', .*: must be a number .*, got '0.5 W'"):
         dataset.open(other, schema).all_items()
+
+
+@pytest.mark.situation(
+    "a cell or a row of a text that can't be read", "refused in one line, which names its line as editors do"
+)
+@pytest.mark.parametrize("end", ["\n", "\r\n", "\r"])
+@pytest.mark.parametrize("encoding", ["utf-8", "utf-8-sig", "utf-16"])
+def test_messages_name_the_line(tmp_path, monkeypatch, end, encoding):
+    above = ["a title", "", "# a note", "x,note", "1,a", '2,"over', 'two lines"', "# another", "", *["3,c"] * 30]
+    schema = dataset.open(saved(tmp_path, "x,note\n1,a\n2,b\n4,c\n")).schema
+    path = tmp_path / "b.csv"
+    for last, said in [
+        ("four,d", "column 'x', line 40: must be an? (integer|number)"),
+        ("4,d,e", "line 40: must have 2 columns"),
+    ]:
+        path.write_bytes(end.join([*above, last, "5,e"]).encode(encoding))
+        for chunk in (1 << 22, 120):
+            monkeypatch.setattr("fivefold.tables.csv._CHUNK", chunk)
+            with pytest.raises(DataError, match=said):
+                dataset.open(path, schema).all_items()
+            with pytest.raises(DataError, match=said):
+                list(TableReader(path, schema, batch_rows=2))
+    path.write_bytes(end.join([*above, "inf,d"]).encode(encoding))
+    with pytest.raises(DataError, match="line 40: must be"):
+        dataset.open(path, schema).all_items()
+
+
+def test_a_byte_that_is_no_text_is_in_a_line(tmp_path):
+    path = tmp_path / "a.csv"
+    path.write_bytes(b"x,y\n1,a\n2,b\n" + b"3,c\n" * 300_000 + b"4,\xe4\n")
+    with pytest.raises(DataError, match="UTF-8 text, got the byte 0xe4 in line 300004; give its `encoding`"):
+        dataset.open(path)
 
 
 @pytest.mark.situation("20-digit account numbers", "text: no digit is lost")

@@ -419,7 +419,8 @@ def _of_table(
         others = [name for name in table.names if name not in (time, ids)]
         if not others:
             raise DataError(f"{table.source}: must have a column of numbers besides {' and '.join(table.names)}")
-        channels, states = _channels(Table.of(table.arrow.select(others), table.source), overrides)
+        columns = replace(Table.of(table.arrow.select(others), table.source), file=table.file)
+        channels, states = _channels(columns, overrides)
         schema = SeriesSchema(
             channels, 1, 1, time, ids, grid.interval, grid.unit, (), asked.tolerance, asked.zone, states
         )

@@ -122,8 +122,7 @@ def arrange(table: Table, time: str | None, ids: str | None, asked: Asked) -> Gr
         places = np.empty(len(order), np.int64)
         places[order] = np.arange(len(order))
         return Grid(lengths, places, names, doubts=doubts)
-    decimal = table.text.file.dialect.decimal if table.text else ""
-    stamps = read_stamps(table.arrow.column(time), time, table.source, table.first, asked.zone, decimal)
+    stamps = read_stamps(table, time, asked.zone)
     begins = np.cumsum(lengths) - lengths
     where = f"{table.source}: column {time!r}"
     stamps = resolved(stamps.taken(order), begins, where)
@@ -142,7 +141,7 @@ def _series(table: Table, ids: str | None) -> tuple[np.ndarray, pa.Array | None]
     column = column.dictionary_decode() if pt.is_dictionary(column.type) else column
     if column.null_count:
         row = int(np.flatnonzero(column.is_null().to_numpy(zero_copy_only=False))[0])
-        raise DataError(f"{table.source}: column {ids!r}, row {table.first + row}: must say which series, got nothing")
+        raise DataError(f"{table.source}: column {ids!r}, {table.row_name(row)}: must say which series, got nothing")
     codes = column.dictionary_encode()
     return codes.indices.to_numpy().astype(np.int64), codes.dictionary
 
@@ -205,7 +204,7 @@ class _Rows:
         return Grid(lengths, self._placed(places), self.names, interval, unit, stamps, ticks, self.doubts)
 
     def _where(self, row: int | None = None) -> str:
-        place = "" if row is None else f", row {self.table.first + int(self.order[row])}"
+        place = "" if row is None else f", {self.table.row_name(int(self.order[row]))}"
         return f"{self.table.source}: column {self.time!r}{place}"
 
     def _placed(self, places: np.ndarray) -> np.ndarray:

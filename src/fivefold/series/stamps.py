@@ -16,6 +16,7 @@ from pyarrow import types as pt
 from fivefold.errors import DataError, UsageError
 from fivefold.tables.cells import is_number, is_text
 from fivefold.tables.spelling import NumberSpelling, Spelling, find_numbers, find_stamps
+from fivefold.tables.table import Table
 
 DAY = 86400 * 10**6
 _DATES = ("%Y-%m-%d", "%Y/%m/%d", "%Y.%m.%d", "%d.%m.%Y", "%d/%m/%Y", "%m/%d/%Y", "%d-%m-%Y", "%m-%d-%Y", "%Y%m%d")
@@ -155,23 +156,20 @@ class Stamps:
         return pa.array(shown_ticks, pa.timestamp("us", zone)).cast(self.type, safe=False)
 
 
-def read_stamps(
-    column: pa.ChunkedArray, name: str, source: str, first: int, zone: str | None, decimal: str = ""
-) -> Stamps:
-    """Time stamps of the column called `name`, whose rows are numbered from `first`; local ones are of `zone`.
-
-    Of texts that are numbers `decimal` is the mark to believe in where that is in doubt.
+def read_stamps(table: Table, name: str, zone: str | None) -> Stamps:
+    """Time stamps of the table's column called `name`; local ones are of `zone`.
 
     Raises `DataError`, which names the row, for what is no time stamp, `UsageError` for a zone that there is not.
     """
-    where = f"{source}: column {name!r}"
+    column, where = table.arrow.column(name), f"{table.source}: column {name!r}"
+    decimal = table.text.file.dialect.decimal if table.text else ""
     if column.null_count:
         row = int(np.flatnonzero(column.is_null().to_numpy())[0])
-        raise DataError(f"{where}, row {first + row}: must be a time stamp, got nothing")
+        raise DataError(f"{where}, {table.row_name(row)}: must be a time stamp, got nothing")
     if pt.is_dictionary(column.type):
         column = column.cast(column.type.value_type)
     if is_text(column.type):
-        stamps = _of_texts(column) or _of_spelled(column, decimal) or _refuse(column, where, first)
+        stamps = _of_texts(column) or _of_spelled(column, decimal) or _refuse(column, where, table)
     elif pt.is_integer(column.type) and (compact := _of_texts(column.cast(pa.string()), tuple(_COMPACT.values()))):
         stamps = replace(compact, type=column.type)
     elif pt.is_timestamp(column.type):
@@ -187,7 +185,7 @@ def read_stamps(
         raise DataError(f"{where} must hold time stamps, got {column.type}")
     if not stamps.are_times:
         if len(bad := np.flatnonzero(~np.isfinite(stamps.ticks))):
-            raise DataError(f"{where}, row {first + bad[0]}: must be finite, got {stamps.ticks[bad[0]]}")
+            raise DataError(f"{where}, {table.row_name(bad[0])}: must be finite, got {stamps.ticks[bad[0]]}")
         return stamps
     return stamps if zone is None else replace(stamps, zone=zone)
 
@@ -266,7 +264,7 @@ def _blank(column: pa.ChunkedArray) -> str:
     return text[: len(text) - len(text.lstrip())]
 
 
-def _refuse(column: pa.ChunkedArray, where: str, first: int) -> NoReturn:
+def _refuse(column: pa.ChunkedArray, where: str, table: Table) -> NoReturn:
     patterns = [re.compile(_pattern(layout)) for layout in _LAYOUTS]
 
     def is_known(text: str) -> bool:
@@ -274,7 +272,7 @@ def _refuse(column: pa.ChunkedArray, where: str, first: int) -> NoReturn:
 
     wrong = next((row for row in range(min(len(column), 1000)) if not is_known(column[row].as_py())), 0)
     raise DataError(
-        f"{where}, row {first + wrong}: must hold time stamps of one layout, such as 2026-01-31 12:00, got "
+        f"{where}, {table.row_name(wrong)}: must hold time stamps of one layout, such as 2026-01-31 12:00, got "
         f"{column[wrong].as_py()!r}"
     )
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 import zlib
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from dataclasses import replace
 from typing import Any, NoReturn
 
@@ -18,6 +18,7 @@ from fivefold.tables.durations import find_durations
 from fivefold.tables.schema import Category, Column
 from fivefold.tables.spelling import NumberSpelling, Spelling, StampSpelling, find_numbers, find_stamps, spelling_of
 
+RowName = Callable[[int], str]
 FITTED = "as the model was fitted"
 EXACT = float(1 << 53)  # integers beyond are not all float64
 _MUST_BE = {
@@ -86,10 +87,12 @@ def blank(array: pa.ChunkedArray, sentinels: tuple[Category, ...]) -> pa.Chunked
     return array
 
 
-def encode_column(array: pa.ChunkedArray, column: Column, source: str, first: int = 0, why: str = FITTED) -> np.ndarray:
+def encode_column(
+    array: pa.ChunkedArray, column: Column, source: str, row_name: RowName = "row {}".format, why: str = FITTED
+) -> np.ndarray:
     """Encoded cells `(n,)` of one column; a category that was not met gets the code `len(column.categories)`.
 
-    `first` is the number of its first row in messages, `why` what asks for the column's kind.
+    `row_name` says what to call a row in messages, `why` what asks for the column's kind.
 
     Raises `DataError`, naming column and row, for what is of another kind, or infinite.
     """
@@ -111,14 +114,14 @@ def encode_column(array: pa.ChunkedArray, column: Column, source: str, first: in
             raise pa.ArrowInvalid
         converted = array.cast(target, safe=False)
     except (pa.ArrowInvalid, pa.ArrowNotImplementedError):
-        _refuse(array, target, column, source, first, why)
+        _refuse(array, target, column, source, row_name, why)
     numbers = _numbers(converted)
     if len(bad := np.flatnonzero(np.isinf(numbers))):
         raise DataError(
-            f"{source}: column {column.name!r}, row {first + bad[0]}: must be finite, got {numbers[bad[0]]:g}"
+            f"{source}: column {column.name!r}, {row_name(bad[0])}: must be finite, got {numbers[bad[0]]:g}"
         )
     if column.kind == "boolean" and len(bad := np.flatnonzero(~np.isnan(numbers) & (numbers != 0) & (numbers != 1))):
-        _raise(array[int(bad[0])].as_py(), column, source, first + int(bad[0]), why)
+        _raise(array[int(bad[0])].as_py(), column, source, row_name(bad[0]), why)
     return numbers
 
 
@@ -251,7 +254,9 @@ def can_hold(given: pa.DataType, column: Column) -> bool:
     return pt.is_floating(given) or pt.is_decimal(given) or (column.kind == "integer" and pt.is_integer(given))
 
 
-def _refuse(array: pa.ChunkedArray, target: pa.DataType, column: Column, source: str, first: int, why: str) -> NoReturn:
+def _refuse(
+    array: pa.ChunkedArray, target: pa.DataType, column: Column, source: str, row_name: RowName, why: str
+) -> NoReturn:
     """Raise for the first value that isn't a `target`."""
     for value in array.unique().drop_null():
         try:
@@ -259,12 +264,10 @@ def _refuse(array: pa.ChunkedArray, target: pa.DataType, column: Column, source:
                 raise pa.ArrowInvalid
             value.cast(target, safe=False)
         except (pa.ArrowInvalid, pa.ArrowNotImplementedError):
-            _raise(value.as_py(), column, source, first + pc.index(array, value).as_py(), why)
+            _raise(value.as_py(), column, source, row_name(pc.index(array, value).as_py()), why)
     raise DataError(f"{source}: column {column.name!r}: must be {_MUST_BE[column.kind]} {why}, got {array.type}")
 
 
-def _raise(value: Any, column: Column, source: str, row: int, why: str) -> NoReturn:
+def _raise(value: Any, column: Column, source: str, row: str, why: str) -> NoReturn:
     shown = repr(value) if isinstance(value, str | bool) else str(value)
-    raise DataError(
-        f"{source}: column {column.name!r}, row {row}: must be {_MUST_BE[column.kind]} {why}, got {shown[:80]}"
-    )
+    raise DataError(f"{source}: column {column.name!r}, {row}: must be {_MUST_BE[column.kind]} {why}, got {shown[:80]}")

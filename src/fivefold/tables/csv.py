@@ -18,7 +18,7 @@ from fivefold.errors import DataError
 from fivefold.inputs import open_input
 from fivefold.tables.cells import FITTED, arrow_type, blank, is_number, is_text, spelling_in
 from fivefold.tables.dialect import SAMPLE, find_dialect
-from fivefold.tables.records import RecordBlock, quoted, scan
+from fivefold.tables.records import RecordBlock, Records, count_lines, quoted, scan
 from fivefold.tables.schema import Column, TableSchema
 from fivefold.tables.spelling import StampSpelling, spelling_of_typed
 
@@ -107,13 +107,22 @@ class CsvFile:
             yield table, CsvText(self, spellings, block)
             first += len(block)
 
+    def row_name(self, row: int) -> str:
+        """What to call a row, counted from 0, in messages: the line at which it begins, as editors count them."""
+        before = count_lines(np.frombuffer(self.head, np.uint8))
+        for block in self.records():
+            if row < len(block):
+                return f"line {before + count_lines(block.text[: block.starts[row, 0]]) + 1}"
+            before, row = before + count_lines(block.text), row - len(block)
+        raise IndexError(row)
+
     def recoded(self, text: bytes) -> bytes:
         """UTF-8 in the file's encoding."""
         return text if self.dialect.encoding == "utf-8" else text.decode().encode(self.dialect.encoding)
 
     def records(self) -> Iterator[RecordBlock]:
         """The rows as they stand there, some at a time."""
-        dialect, rest, rows, named = self.dialect, b"", 0, False
+        dialect, rest, lines, named = self.dialect, b"", 0, False
         decoder = codecs.getincrementaldecoder(dialect.encoding)()
         with open_input(self.path) as file:
             file.read(len(dialect.mark))
@@ -121,31 +130,38 @@ class CsvFile:
             while not last:
                 data = file.read(_CHUNK)
                 last = len(data) < _CHUNK
-                text = np.frombuffer(rest + self._decoded(decoder, data, last, rows).encode(), np.uint8)
+                waiting = lines + count_lines(np.frombuffer(rest, np.uint8))
+                text = np.frombuffer(rest + self._decoded(decoder, data, last, waiting), np.uint8)
                 blank = len(self.names) == 1
                 records = scan(text, dialect.separator, dialect.comment, blank=blank, last=last)
                 if not named and len(records.counts):
                     named, begin = True, self._name(text, records)
+                    lines += count_lines(text[:begin])
                     text = text[begin:]
                     records = scan(text, dialect.separator, dialect.comment, blank=len(self.names) == 1, last=last)
-                if len(bad := np.flatnonzero(records.counts != len(self.names))):
-                    raise DataError(
-                        f"{self.path}: row {rows + bad[0]}: must have {len(self.names)} columns, got {records.counts[bad[0]]}"
-                    )
-                if last and records.consumed < len(text):
-                    raise DataError(f"{self.path}: row {rows + len(records.counts)}: its quotes are not closed")
-                if len(text) - records.consumed > _LONGEST_RECORD:
-                    raise DataError(
-                        f"{self.path}: row {rows + len(records.counts)}: is longer than {_LONGEST_RECORD:,} bytes"
-                    )
+                self._check(text, records, lines, last)
+                lines += count_lines(text[: records.consumed])
                 rest = text[records.consumed :].tobytes()
                 if n := len(records.counts):
                     begins = np.append(0, records.begins[1:])
                     starts, ends = records.starts.reshape(n, -1), records.ends.reshape(n, -1)
                     yield RecordBlock(text[: records.consumed], starts, ends, begins)
-                    rows += n
 
-    def _name(self, text: np.ndarray, records: Any) -> int:
+    def _check(self, text: np.ndarray, records: Records, lines: int, last: bool) -> None:
+        """Raise `DataError` for records that have not the table's columns, or no end, in a text after so many `lines`."""
+
+        def where(begin: int) -> str:
+            return f"{self.path}: line {lines + count_lines(text[:begin]) + 1}"
+
+        if len(bad := np.flatnonzero(records.counts != len(self.names))):
+            begin = int(records.begins[bad[0]])
+            raise DataError(f"{where(begin)}: must have {len(self.names)} columns, got {records.counts[bad[0]]}")
+        if last and records.consumed < len(text):
+            raise DataError(f"{where(records.consumed)}: its quotes are not closed")
+        if len(text) - records.consumed > _LONGEST_RECORD:
+            raise DataError(f"{where(records.consumed)}: is longer than {_LONGEST_RECORD:,} bytes")
+
+    def _name(self, text: np.ndarray, records: Records) -> int:
         """Take the names from the first record after the titles; where the rows begin."""
         at = min(self.dialect.titles, len(records.counts) - 1)
         begins = np.append(records.begins, records.consumed)
@@ -167,13 +183,15 @@ class CsvFile:
         self.head = text[: begins[at + 1]].tobytes()
         return int(begins[at + 1])
 
-    def _decoded(self, decoder: codecs.IncrementalDecoder, data: bytes, last: bool, rows: int) -> str:
+    def _decoded(self, decoder: codecs.IncrementalDecoder, data: bytes, last: bool, lines: int) -> bytes:
+        """The next `data` as UTF-8, after so many `lines`; raises `DataError`."""
         try:
-            return decoder.decode(data, last)
+            return decoder.decode(data, last).encode()
         except UnicodeDecodeError as error:
             name, got = self.dialect.encoding.upper(), error.object[error.start]
+            line = lines + count_lines(np.frombuffer(error.object[: error.start], np.uint8)) + 1
             raise DataError(
-                f"{self.path}: must be {name} text, got the byte {got:#04x} after row {rows}; give its `encoding`"
+                f"{self.path}: must be {name} text, got the byte {got:#04x} in line {line}; give its `encoding`"
             ) from None
 
     def _typed(self, texts: list[pa.ChunkedArray], first: int) -> pa.Table:
@@ -207,10 +225,10 @@ class CsvFile:
             try:
                 convert(pa.chunked_array([[text.as_py()]], pa.large_string()), kind)
             except pa.ArrowException:
-                row = first + pc.index(texts, text).as_py()
+                row = self.row_name(first + pc.index(texts, text).as_py())
                 like = FITTED if self._schema else "like the rows before"
                 raise DataError(
-                    f"{self.path}: column {name!r}, row {row}: must be {_named(kind)} {like}, got {text.as_py()[:80]!r}"
+                    f"{self.path}: column {name!r}, {row}: must be {_named(kind)} {like}, got {text.as_py()[:80]!r}"
                 ) from None
         raise DataError(f"{self.path}: column {name!r}: must be {_named(kind)}")
 

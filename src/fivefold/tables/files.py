@@ -250,7 +250,7 @@ class TableReader:
         if self.origin is None:
             return {}
         found = self.origin.dialect if isinstance(self.origin, CsvFile) else self.origin
-        return {"how": found.describe(), "doubts": found.doubts}
+        return {"how": found.describe(), "doubts": found.doubts, "file": self.origin}
 
     def _batches(self) -> Iterator[tuple[pa.Table, None]]:
         if isinstance(self.origin, Sheet):

@@ -244,7 +244,7 @@ def _infer_column(name: str, values: pa.ChunkedArray, asked: dict[str, Any], tab
             return _category(name, values, sentinels, "kind" in asked, table)
         dtype, spelling = str(_type(values, kind)), spelling if _suits(kind, spelling) else ""
     column = Column(name, kind, dtype, sentinels=sentinels, spelling=spelling)
-    return _measure(column, values, encode_column(values, column, table.source, table.first, _ASKED), table)
+    return _measure(column, values, encode_column(values, column, table.source, table.row_name, _ASKED), table)
 
 
 def _lone_words(texts: pa.ChunkedArray) -> tuple[str, ...]:
@@ -421,7 +421,7 @@ def _measure(column: Column, values: pa.ChunkedArray, cells: np.ndarray, table: 
         raise _Carried(f"its numbers are beyond {_FARTHEST:g}")
     if column.kind == "integer" and len(broken := np.flatnonzero(~np.isnan(cells) & (cells != np.rint(cells)))):
         raise DataError(
-            f"{table.source}: column {column.name!r}, row {table.first + broken[0]}: must be an integer {_ASKED}, "
+            f"{table.source}: column {column.name!r}, {table.row_name(broken[0])}: must be an integer {_ASKED}, "
             f"got {cells[broken[0]]:g}"
         )
     if 0 < high - low < _LEAST_SPREAD:

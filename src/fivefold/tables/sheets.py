@@ -94,6 +94,10 @@ class Sheet:
         """`sheet 'Sheet1'`."""
         return f"sheet {self.name!r}"
 
+    def row_name(self, row: int) -> str:
+        """What to call a row of the table, counted from 0, in messages: as the sheet numbers it."""
+        return f"row {self.rows[row]} of the sheet"
+
     def edit(self, file: BinaryIO, stack: ExitStack) -> Callable[[Changes], None]:
         """A function that puts new cells into a copy of the workbook, which is written to `file` when the stack closes.
 

@@ -29,10 +29,10 @@ from fivefold.tables.cells import (
     objects,
     plain,
 )
-from fivefold.tables.csv import CsvText
+from fivefold.tables.csv import CsvFile, CsvText
 from fivefold.tables.records import Added
 from fivefold.tables.schema import Column, TableSchema
-from fivefold.tables.sheets import Changes
+from fivefold.tables.sheets import Changes, Sheet
 
 TableKind = Literal["pandas", "polars", "arrow", "numpy"]
 _LAYOUT_ROWS, _MOST_LAYOUT = 100, 1 << 28
@@ -48,11 +48,12 @@ class Table:
     arrow : its columns
     kind : `pandas`, `polars`, `arrow` or `numpy`
     source : what to call it in messages
-    first : number of its first row in messages
+    first : number of its first row, from 0
     text : what it was read from, if that is text
     how : how its file was read, in words
     doubts : what in that may be meant otherwise, and the parameter that settles it
     asked : what is asked of columns, by name, as in a user's `schema.json`
+    file : whose rows they are, if it numbers them in a way of its own
     """
 
     native: Any
@@ -64,6 +65,7 @@ class Table:
     how: str = ""
     doubts: tuple[tuple[str, str], ...] = ()
     asked: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
+    file: CsvFile | Sheet | None = None
 
     @classmethod
     def of(cls, data: Any, source: str = "table", first: int = 0, text: CsvText | None = None) -> Table:
@@ -81,6 +83,12 @@ class Table:
     def names(self) -> tuple[str, ...]:
         """Of all columns."""
         return tuple(self.arrow.column_names)
+
+    def row_name(self, row: int) -> str:
+        """What to call a row, of which the first has number 0, in messages: its line in a text, or its number in a sheet, as
+        editors show them; else its number from 0."""
+        number = int(self.first + row)
+        return f"row {number}" if self.file is None else self.file.row_name(number)
 
     def part(self, start: int, rows: int) -> Table:
         """At most so many rows from number `start` on; a view."""
@@ -114,7 +122,7 @@ class Table:
 
     def cells_of(self, column: Column, at: int) -> np.ndarray:
         """One column's encoded cells `(n,)`."""
-        return encode_column(self.arrow.column(at), column, self.source, self.first)
+        return encode_column(self.arrow.column(at), column, self.source, self.row_name)
 
     def replace(self, schema: TableSchema, cells: np.ndarray, where: np.ndarray) -> Any:
         """A table of the same kind, columns, types and index that has the encoded `cells` `(n, d)` at `where`.
