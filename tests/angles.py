@@ -14,7 +14,7 @@ from fivefold.archive.layers import RAW, EncodedBlock, Encoding
 from fivefold.config import FitConfig, NetworkConfig, TrainingConfig
 from fivefold.dataset import ItemSet
 from fivefold.items import Items
-from fivefold.jobs.detect import excess
+from fivefold.jobs.detect import excess, unwatched
 from fivefold.jobs.generate import Generated, draw_items
 from fivefold.modality import Words
 from fivefold.model.calibrations import FittedPrior, JointScore
@@ -25,7 +25,7 @@ from fivefold.training.recipe import Recipe
 
 WORDS, CONFIG, USAGE, FLAGS, REPORTS = Words("direction", "directions", "angle", "angles"), None, (), {}, ("",)
 OPTIONS, IMPLIED_BY, BUFFERS, TEST_SETS = {}, frozenset(), (), {}
-CODES_PER_ITEM, EXTRA_ROLE, surprise = 10, "std", excess
+CODES_PER_ITEM, EXTRA_ROLE, surprise, watcher = 10, "std", excess, unwatched
 MOST_ITEMS, MOST_ELEMENTS, TRIALS = 100, 1000, {}
 CALIBRATIONS, PRECISION = {"prior": FittedPrior, "normality": JointScore}, torch.float32
 

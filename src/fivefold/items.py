@@ -82,6 +82,7 @@ class Items:
     names : a name per item (file names with sub-folder and ending), or None for their index
     labels : `(n,)` class per item, or None
     origin : from where in longer data the items are cut, or None
+    repeated : bool like `values`, elements that repeat those of an item before, though in the fit none did; or None
     """
 
     values: np.ndarray
@@ -91,6 +92,7 @@ class Items:
     names: tuple[str, ...] | None = None
     labels: np.ndarray | None = None
     origin: Origin | None = None
+    repeated: np.ndarray | None = None
 
     def __len__(self) -> int:
         return len(self.values)
@@ -108,6 +110,7 @@ class Items:
             names=None if self.names is None else _names(self.names, indices),
             labels=None if self.labels is None else self.labels[indices],
             origin=None if self.origin is None else self.origin.select(indices),
+            repeated=None if self.repeated is None else self.repeated[indices],
         )
 
     def visible(self, indices: np.ndarray | slice = slice(None)) -> np.ndarray:

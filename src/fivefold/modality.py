@@ -173,6 +173,9 @@ class Jobs(Protocol):
     def statistics(self, model: Any, items: Items) -> np.ndarray:
         """By which normal items are told from strange ones: `(n, k)`, or of windows `(n, t, k)`."""
 
+    def watcher(self, model: Any) -> Callable[[Items], Items]:
+        """A function that is given the items of a dataset, block after block, and marks in each what the blocks before tell."""
+
     def surprise(self, model: Any, items: Items) -> np.ndarray:
         """How far each element costs more than expected: `(n, h, w, c)` float32; see `jobs.detect.surprise`."""
 

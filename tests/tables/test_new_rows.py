@@ -150,6 +150,27 @@ def test_relations_are_said_and_hold_in_new_rows(model):
 
 
 @pytest.mark.situation(
+    "a key of the fit comes twice in new rows", "the later ones are strange, that cell first in surprise"
+)
+@pytest.mark.parametrize("block_rows", [1 << 16, 70])
+def test_a_key_that_comes_twice(stays, tmp_path, monkeypatch, block_rows):
+    monkeypatch.setattr("fivefold.tables.dataset._BLOCK_ROWS", block_rows)
+    frame = stays.assign(stay=np.random.default_rng(2).permutation(np.arange(1000, 1400)))
+    model = fivefold.fit(frame, **QUICK)
+    assert "stay is a key: no value is there twice" in model.record["relations"]
+    new, twice = frame.iloc[:200].copy(), [40, 90, 150, 199]
+    assert fivefold.detect(model, new, false_alarm_rate=0.05).anomaly.mean() < 0.1
+    new.iloc[twice, new.columns.get_loc("stay")] = new["stay"].iloc[[3, 3, 149, 60]].to_numpy()
+    new.to_csv(tmp_path / "new.csv", index=False)
+    for data in (new, tmp_path / "new.csv"):
+        found = fivefold.detect(model, data, false_alarm_rate=0.05)
+        assert found.anomaly[twice].all()
+        assert not found.anomaly[[3, 60, 149]].any()
+        excess = pa.table(fivefold.surprise(model, data)).to_pandas()
+        assert (excess.iloc[twice].idxmax(axis=1) == "stay").all()
+
+
+@pytest.mark.situation(
     "a cell is missing that follows from the others of its row", "filled in so that the relation holds"
 )
 def test_relations_hold_in_completed_rows(model, stays):

@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 from fivefold.errors import ModelError
 from fivefold.tables import dataset
 from fivefold.tables.discovery import find_relations
-from fivefold.tables.relations import Relations
+from fivefold.tables.relations import Key, KeysMet, Relations
 
 N = 600
 
@@ -117,6 +117,23 @@ def test_none_in_unrelated_columns(seed, columns, kind):
 
 def test_a_calendar_is_no_key():
     assert lines({"day": days(np.arange(300)), "x": np.random.default_rng(0).normal(size=300)}) == set()
+
+
+@pytest.mark.parametrize("rows", [1, 7, 1000])
+@pytest.mark.parametrize("most", [0, 1 << 24])
+def test_a_read_knows_the_keys_that_it_met(monkeypatch, rows, most):
+    monkeypatch.setattr("fivefold.tables.relations._MOST_MET", most)
+    rng = np.random.default_rng(5)
+    cells = np.column_stack([rng.integers(0, 300, 400), rng.normal(size=400)]).astype(float)
+    cells[rng.random(400) < 0.2, 0] = np.nan
+    met = KeysMet([Key(0, dense=False)])
+    found = np.concatenate([met.repeated(cells[at : at + rows]) for at in range(0, 400, rows)])
+    assert not found[:, 1].any()
+    if most or rows == 1000:
+        again = pd.Series(cells[:, 0])
+        assert found[:, 0].tolist() == (again.duplicated() & again.notna()).tolist()
+    else:
+        assert found[:, 0].sum() < 200
 
 
 def test_new_cells_hold_them(orders):

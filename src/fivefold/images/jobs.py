@@ -17,6 +17,7 @@ from fivefold.images.exact import LatentGrid
 from fivefold.images.schema import ImageSchema
 from fivefold.images.surprise import PATCH, roughness, surprise
 from fivefold.items import Items
+from fivefold.jobs.detect import unwatched
 from fivefold.jobs.generate import Generated, draw_items
 from fivefold.jobs.generate import draw_elements as draw
 from fivefold.model.conditional import Conditional
@@ -28,6 +29,7 @@ from fivefold.seeds import derive_seed
 
 CODES_PER_ITEM = 10
 EXTRA_ROLE = "std"
+watcher = unwatched
 STEPS = (1.0, 2.0, 4.0, 8.0)  # of the codes' grid, in posterior deviations
 _LOSSY_STEP = 1.0
 _SAMPLE = 256  # items that the grid's step is chosen on
@@ -44,6 +46,7 @@ __all__ = [
     "generate",
     "statistics",
     "surprise",
+    "watcher",
 ]
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import warnings
+from collections.abc import Callable
 from contextlib import ExitStack
 from dataclasses import dataclass, replace
 from typing import Any
@@ -79,7 +80,7 @@ def detect(
     Morningstar et al. 2020, arXiv:2006.09273, with the full covariance); that of a row counts their upper tails only; of
     series each step is scored, by how improbable it and those around are. The p-value compares it with the scores of other
     normal items (split conformal: Laxhammar & Falkman 2011; exact if those and the normal items are exchangeable). An
-    item's score does not depend on the others.
+    item's score does not depend on the others, but for a row that repeats the value of a column which in the fit had none twice.
 
     Parameters
     ----------
@@ -153,10 +154,12 @@ def _flag(
 ) -> tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray | None]:
     """Score, p-value, and whether it is an anomaly, of each item or step; and the worst scores of windows."""
     jobs, normal, scores = modality_of(model.schema).jobs, calibrated(model), data.scores()
+    watch = jobs.watcher(model)
     for block in data.blocks("detect"):
-        scores.add(block, normal.score(jobs.statistics(model, block.items)))
+        items = watch(block.items)
+        scores.add(block, normal.score(jobs.statistics(model, items)))
         if heatmaps is not None:
-            heatmaps.add(block, jobs.surprise(model, block.items), block.items.visible())
+            heatmaps.add(block, jobs.surprise(model, items), items.visible())
     score, worst = scores.result()
     p_value = np.where(np.isnan(score), np.nan, normal.p_value(score))
     anomaly = p_value <= false_alarm_rate  # which NaN is not
@@ -202,12 +205,17 @@ def surprise(model: FittedModel, data: Any, **reading: Any) -> Any:
     'girth'
     """
     modality = modality_taking(model, "surprise", **reading)
-    dataset = open_data(data, model.schema, **reading)
+    dataset, watch = open_data(data, model.schema, **reading), modality.jobs.watcher(model)
 
     def measure(block: Block) -> Results:
-        return {"surprise": (modality.jobs.surprise(model, block.items), block.items.visible())}
+        return {"surprise": (modality.jobs.surprise(model, watch(block.items)), block.items.visible())}
 
     return collect(dataset, "surprise", measure, (), ("surprise",))["surprise"]
+
+
+def unwatched(model: FittedModel) -> Callable[[Items], Items]:
+    """`Jobs.watcher` where blocks tell nothing of each other."""
+    return lambda items: items
 
 
 @torch.inference_mode()

@@ -12,7 +12,7 @@ from torch import Tensor
 from fivefold.config import Conditioning
 from fivefold.errors import ModelError, UsageError
 from fivefold.items import Items
-from fivefold.jobs.detect import excess
+from fivefold.jobs.detect import excess, unwatched
 from fivefold.jobs.generate import Generated, draw_items
 from fivefold.model.conditional import Conditional
 from fivefold.model.context import by_element, column
@@ -27,7 +27,7 @@ from fivefold.tables.likelihood import ColumnLikelihood
 
 CODES_PER_ITEM = 2
 EXTRA_ROLE = "std"
-surprise = excess
+surprise, watcher = excess, unwatched
 _BLOCK = 256  # windows at once
 _KNOWN = 4  # share of a window that is drawn at once, as 1 / so much; the rest is known
 WIDTHS = (9, 33)  # steps over which squared deviations are averaged

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
+from dataclasses import replace
 from typing import Any, cast
 
 import numpy as np
@@ -45,6 +46,7 @@ __all__ = [
     "generate",
     "statistics",
     "surprise",
+    "watcher",
 ]
 
 
@@ -78,6 +80,20 @@ def find_wrong_cells(model: FittedModel, items: Items, threshold: float = 0.5) -
     return probability, expected
 
 
+def watcher(model: FittedModel) -> Callable[[Items], Items]:
+    """Marks cells that repeat a key of a row before."""
+    relations = relations_of(model)
+    if relations is None:
+        return lambda items: items
+    met = relations.keys()
+
+    def watch(items: Items) -> Items:
+        cells = np.where(items.visible(), items.values, np.nan)[:, 0, :, 0]
+        return replace(items, repeated=met.repeated(cells)[:, None, :, None])
+
+    return watch
+
+
 @torch.inference_mode()
 def surprise(model: FittedModel, items: Items) -> np.ndarray:
     """How far each cell costs more than expected, given the others of its row: `(n, 1, d, 1)` float32, 0 where missing.
@@ -96,6 +112,8 @@ def surprise(model: FittedModel, items: Items) -> np.ndarray:
     if (relations := relations_of(model)) is not None:
         cells = np.where(items.visible(), items.values, np.nan)[:, 0, :, 0]
         found += (_BREACH * relations.suspects(cells))[:, None, :, None].astype(found.dtype)
+    if items.repeated is not None:
+        found += found.dtype.type(_BREACH) * items.repeated
     return found
 
 

@@ -18,6 +18,7 @@ from fivefold.errors import ModelError
 from fivefold.tables.schema import Column, TableSchema
 
 _ROUNDS = 6  # in which relations that share columns are made to agree
+_MOST_MET = 1 << 24  # values of a key, 8 bytes each
 _SPREADING = 2  # of them, in which all cells of a sum move, not its target alone
 
 
@@ -211,7 +212,7 @@ class Key:
         return (self.column,)
 
     def broken(self, cells: np.ndarray) -> np.ndarray:
-        """None: a row by itself breaks no key."""
+        """None: a row by itself breaks no key; see `KeysMet`."""
         return np.zeros(len(cells), bool)
 
     def hold(self, cells: np.ndarray, free: np.ndarray, schema: TableSchema, rng: np.random.Generator | None) -> None:
@@ -234,6 +235,27 @@ class Key:
         """`order is a key`."""
         names = schema.names
         return f"{names[self.column]} is a key: no value is there twice"
+
+
+class KeysMet:
+    """The values of keys that a read of rows has met so far, of each key at most 16,777,216."""
+
+    def __init__(self, keys: Sequence[Key]) -> None:
+        self._met = {key.column: np.empty(0) for key in keys}
+
+    def repeated(self, cells: np.ndarray) -> np.ndarray:
+        """Which cells of the read's next rows repeat a key of a row before, bool `(n, d)`."""
+        found = np.zeros(cells.shape, bool)
+        for column, met in self._met.items():
+            rows = np.flatnonzero(~np.isnan(cells[:, column]))
+            values, first = np.unique(cells[rows, column], return_index=True)
+            known = np.isin(values, met, assume_unique=True)
+            found[rows, column] = True
+            found[rows[first[~known]], column] = False
+            if len(met) < _MOST_MET:
+                new = values[~known]
+                self._met[column] = np.insert(met, np.searchsorted(met, new), new)
+        return found
 
 
 Relation = Formula | Order | Dependency | Key
@@ -269,6 +291,10 @@ class Relations:
         """As they are stored."""
         content = json.dumps([{"kind": relation.kind, **asdict(relation)} for relation in relations])
         return cls(np.frombuffer(content.encode(), np.uint8))
+
+    def keys(self) -> KeysMet:
+        """For a read of rows, which may repeat keys."""
+        return KeysMet([relation for relation in self.all if isinstance(relation, Key)])
 
     def broken(self, cells: np.ndarray) -> np.ndarray:
         """Which relations rows break, bool `(n, relations)`."""

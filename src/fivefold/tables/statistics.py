@@ -200,6 +200,8 @@ def row_statistics(model: FittedModel, items: Items) -> np.ndarray:
     collected = np.empty((len(items), count_statistics(model)))
     if relations is not None:
         collected[:, 3] = relations.broken(np.where(items.visible(), items.values, np.nan)[:, 0, :, 0]).sum(1)
+    if relations is not None and items.repeated is not None:
+        collected[:, 3] += items.repeated.sum(axis=(1, 2, 3))
     for rows, x, visible in model.batches(items):
         values, wide = by_element(x), Support.of(cast(TableSchema, model.schema), x).log_width(x)
 
