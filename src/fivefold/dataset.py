@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import Any, final
 
@@ -25,7 +25,7 @@ class IndependentItems:
         """As they are: one per item."""
         return scores
 
-    def adapted(self, anomaly: np.ndarray) -> None:
+    def adapted(self, anomaly: np.ndarray, p_values: Callable[[Any], np.ndarray]) -> None:
         """None: nothing comes after another."""
 
     def events(self, score: np.ndarray, p_value: np.ndarray, anomaly: np.ndarray) -> None:

@@ -129,9 +129,11 @@ class Dataset(Protocol):
     def in_form(self, scores: np.ndarray) -> Any:
         """One number per item or step `(len,)`, as the data came."""
 
-    def adapted(self, anomaly: np.ndarray) -> Dataset | None:
+    def adapted(self, anomaly: np.ndarray, p_values: Callable[[Any], np.ndarray]) -> Dataset | None:
         """The data to detect in once more, given which steps are flagged, `(len,)`: after a change of level or amplitude the rest
-        of a series is brought back to those of the fit. None if nothing changed so, or that was not asked for."""
+        of a series is brought back to those of the fit. None if nothing changed so, or that was not asked for.
+
+        `p_values` of data, `(len,)`, say which of several explanations holds."""
         ...
 
     def events(self, score: np.ndarray, p_value: np.ndarray, anomaly: np.ndarray) -> Any:

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from fivefold.jobs.detect import detect
-from fivefold.series.changes import find_changes
+from fivefold.series.changes import Stretch, explanation, find_stretches, possible_changes
 from fivefold.series.dataset import read_series
 from fivefold.series.scores import IndependentScore, seen_strata
 
@@ -25,22 +25,71 @@ def test_what_changes_for_good_is_described_and_undone(noise, change, kind):
     values[1200:] = change(noise[1200:])
     flagged[1200:] = np.random.default_rng(1).random(800) < 0.7
     flagged[1200] = flagged[300] = True
-    (found,) = find_changes(values, np.array([2000]), flagged, schema)
-    assert (found.first, found.last, found.kind) == (1200, 2000, kind)
+    (stretch,) = find_stretches(values, np.array([2000]), flagged, schema.steps)
+    assert stretch == Stretch(1200, 2000, 0, 2000)
+    possible = possible_changes(values, stretch, schema)
+    assert possible[0].kind == kind
+    found = explanation(values, stretch, schema, _far_from(noise))
+    assert found is not None
+    assert (found.last, found.kind) == (2000, kind)
+    assert abs(found.first - 1200) < 4
     undone = found.undone(values)
-    assert np.array_equal(undone[:1200], noise[:1200])
+    assert np.array_equal(undone[:1190], noise[:1190])
     assert abs(np.median(undone[1200:])) < 0.2
-    assert undone[1200:].std() == pytest.approx(1, abs=0.25)
+    assert undone[1200:].std() == pytest.approx(1, abs=0.15)
+
+
+def _far_from(noise):
+    """A measure of what is strange: how far quantiles are from those of the noise."""
+    shares = np.linspace(0.02, 0.98, 49)
+    usual = np.quantile(noise, shares)
+    return lambda versions: np.array([np.abs(np.quantile(part, shares) - usual).sum() for part in versions])
+
+
+def test_a_shift_is_found_where_it_begins_and_ends_though_the_series_wanders():
+    rng, values = np.random.default_rng(3), np.zeros((2000, 2))
+    for step in range(1, 2000):
+        values[step] = 0.95 * values[step - 1] + rng.normal(size=2)
+    schema, flagged = read_series(values[None], window=32).schema, np.zeros(2000, bool)
+    values[900:1300] += 12
+    flagged[880:1290] = True
+    (stretch,) = find_stretches(values, np.array([2000]), flagged, schema.steps)
+    places = [(change.first, change.last) for change in possible_changes(values, stretch, schema)]
+    assert (900, 1300) in places
+    assert any(change.last == 2000 for change in possible_changes(values, stretch, schema))
+
+
+def test_what_is_strange_and_no_change_explains_is_left_alone(noise):
+    schema = read_series(noise[None], window=32).schema
+    assert explanation(noise, Stretch(500, 640, 0, 2000), schema, lambda versions: np.full(len(versions), 9.0)) is None
+    shifted = noise.copy()
+    shifted[500:] += 5
+    assert (
+        explanation(shifted, Stretch(500, 2000, 0, 2000), schema, lambda versions: np.full(len(versions), 9.0)) is None
+    )
 
 
 def test_short_anomalies_are_no_change(noise):
     schema, flagged = read_series(noise[None], window=32).schema, np.zeros(2000, bool)
     flagged[500:510] = True
-    assert find_changes(noise, np.array([2000]), flagged, schema) == []
-    flagged[500:640] = True
-    (found,) = find_changes(noise, np.array([2000]), flagged, schema)
-    assert (found.first, found.kind) == (500, "pattern")
+    assert find_stretches(noise, np.array([2000]), flagged, schema.steps) == []
+    flagged[500:640] = flagged[900:1000] = True
+    found, other = find_stretches(noise, np.array([2000]), flagged, schema.steps)
+    assert (found.first, other.first) == (500, 900)
     assert 600 < found.last < 640
+    assert possible_changes(noise, found, schema) == []
+
+
+def test_gaps_and_series_that_begin_changed_are_no_trouble(noise):
+    values, lengths = np.concatenate((noise, noise + 9)), np.array([2000, 2000])
+    schema, flagged = read_series(noise[None], window=32).schema, np.repeat([False, True], 2000)
+    values[2100:2150] = values[2400:2500] = np.nan
+    (stretch,) = find_stretches(values, lengths, flagged, schema.steps)
+    found = explanation(
+        values, stretch, schema, lambda versions: np.array([abs(np.nanmedian(part)) for part in versions])
+    )
+    assert found is not None
+    assert (found.kind, found.shift.round().tolist()) == ("level", [-9])
 
 
 @pytest.mark.situation("the level of a series changes for good", "one event that says so; `adapt` goes on from there")

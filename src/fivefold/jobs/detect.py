@@ -135,7 +135,7 @@ def detect_in(
         score, p_value, anomaly, worst = _flag(model, data, false_alarm_rate, fdr, collector)
         if collector is not None:
             collector.result()
-    while (adapted := data.adapted(anomaly)) is not None:
+    while (adapted := data.adapted(anomaly, lambda trial: _flag(model, trial, false_alarm_rate, None)[1])) is not None:
         data = adapted
         score, p_value, anomaly, worst = _flag(model, data, false_alarm_rate, fdr)
     found = Detection(score, p_value, anomaly, len(normal.calibration))

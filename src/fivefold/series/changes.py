@@ -2,17 +2,38 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Callable
+from dataclasses import dataclass, replace
 
 import numpy as np
 
+from fivefold.series.autoregression import Autoregression
 from fivefold.series.schema import SPREADS, SeriesSchema
 
 _SHARE, _OVER = 0.4, 0.2  # of known steps, flagged: from which on a change begins, and below which it is over
 _FAR, _WIDER = 0.5, 1.5  # deviations between levels, and times an amplitude, that are another
 _LOOKED = 8  # windows, at most, from which levels and amplitudes are
 _FEWEST, _FEWEST_SHARE = 16, 0.5  # steps that two stretches are compared by, and how much of them must be there
+_AROUND = 2  # windows before where steps are flagged in which a change may begin; twice as many after that
+_TRIED = 16  # windows, at most, in which it is tried whether a change explains what is strange
+_LEFT, _SAME = (
+    0.5,
+    0.05,
+)  # of what is strange, at most, when a change is undone that explains it, and what does not count
+_SIZES, _ROUNDS = (0.2, 0.1, 0.05), 2  # deviations by which a change is moved to be better, and how often
+_FEW = 4  # channels that are moved one by one
+_LEAST = 1e-9
 _IQR = 1.349  # of the standard normal
+
+
+@dataclass(frozen=True)
+class Stretch:
+    """Steps from `first` to `last`, the latter not, many of which are flagged; of a series from `start` to `stop`."""
+
+    first: int
+    last: int
+    start: int
+    stop: int
 
 
 @dataclass(frozen=True)
@@ -22,7 +43,7 @@ class Change:
     Attributes
     ----------
     first, last : its steps, among those of all series, the last one not
-    kind : `level`, `amplitude`, or `pattern` if it is neither
+    kind : `level` or `amplitude`
     shift, scale : `(c,)`, by which its values become like those before: `scale * value + shift`
     """
 
@@ -32,61 +53,179 @@ class Change:
     shift: np.ndarray
     scale: np.ndarray
 
-    def undone(self, values: np.ndarray) -> np.ndarray:
-        """`values` `(total, c)` with the stretch like what was before."""
+    def undone(self, values: np.ndarray, first: int = 0) -> np.ndarray:
+        """Values `(n, c)` of the steps from `first` on, with those of the stretch like what was before."""
         found = values.copy()
-        found[self.first : self.last] = self.scale * found[self.first : self.last] + self.shift
+        inside = slice(max(self.first - first, 0), max(self.last - first, 0))
+        found[inside] = self.scale * found[inside] + self.shift
         return found
 
+    def nudged(self, level: np.ndarray, shift: np.ndarray, stretched: np.ndarray) -> Change:
+        """The same with so much more `shift`, and an amplitude around `level` that is exp(`stretched`) as large, all `(c,)`."""
+        factor = np.exp(stretched)
+        moved = factor * self.shift + (1 - factor) * level + shift
+        return replace(self, shift=moved, scale=factor * self.scale)
 
-def find_changes(values: np.ndarray, lengths: np.ndarray, anomaly: np.ndarray, schema: SeriesSchema) -> list[Change]:
-    """The first change of each series whose steps `(total, c)` are flagged for at least two windows: 40 % of the known ones."""
-    ahead = 2 * schema.steps
-    known, changes, ends = ~np.isnan(values).all(axis=1), [], np.cumsum(lengths)
-    for first, last in zip(ends - lengths, ends, strict=True):
-        if last - first < ahead:
+
+def find_stretches(values: np.ndarray, lengths: np.ndarray, anomaly: np.ndarray, window: int) -> list[Stretch]:
+    """Stretches whose steps `(total, c)` are flagged for at least two windows: 40 % of the known ones; in order."""
+    ahead, known, ends, found = 2 * window, ~np.isnan(values).all(axis=1), np.cumsum(lengths), []
+    for start, stop in zip((ends - lengths).tolist(), ends.tolist(), strict=True):
+        if stop - start < ahead:
             continue
-        share = _ahead(anomaly[first:last], known[first:last], ahead)
-        begins = np.flatnonzero(anomaly[first : first + len(share)] & (share >= _SHARE))
-        if not len(begins):
-            continue
-        begin = int(first + begins[0])
-        over = np.flatnonzero(share[begins[0] :] < _OVER)
-        end = int(begin + over[0]) if len(over) else int(last)
-        changes.append(_described(values, int(first), begin, end, schema))
-    return changes
+        share = _ahead(anomaly[start:stop], known[start:stop], ahead)
+        begins = np.flatnonzero(anomaly[start : start + len(share)] & (share >= _SHARE))
+        over = np.append(np.flatnonzero(share < _OVER), stop - start)
+        end = 0
+        for begin in begins.tolist():
+            if begin >= end:
+                end = int(over[np.searchsorted(over, begin)])
+                found.append(Stretch(start + begin, start + end, start, stop))
+    return found
 
 
 def _ahead(anomaly: np.ndarray, known: np.ndarray, steps: int) -> np.ndarray:
-    """Of each step the share of flagged ones among the known ones of the `steps` that begin with it; 0 if half is missing."""
+    """Of each step the share of flagged ones among the known ones of the `steps` that begin with it; NaN if half is missing."""
     flagged, seen = (np.concatenate(([0], np.cumsum(part))) for part in (anomaly & known, known))
     count = seen[steps:] - seen[:-steps]
     share: np.ndarray = (flagged[steps:] - flagged[:-steps]) / np.maximum(count, 1)
-    return np.where(2 * count >= steps, share, 0.0)
+    return np.where(2 * count >= steps, share, np.nan)
 
 
-def _described(values: np.ndarray, first: int, begin: int, end: int, schema: SeriesSchema) -> Change:
-    """The change from `begin` to `end` of the series that begins with `first`."""
-    looked, columns = _LOOKED * schema.steps, schema.channels.columns
-    centre, width = _levels(values[begin : min(end, begin + looked)])
+def explanation(
+    values: np.ndarray, stretch: Stretch, schema: SeriesSchema, excess: Callable[[list[np.ndarray]], np.ndarray]
+) -> Change | None:
+    """The change after whose undoing a stretch is least strange; None if at least half of what is strange stays.
+
+    `excess` says by how much each of some versions `(n, c)` of the steps in and around the stretch is stranger than normal ones.
+    """
+    possible = possible_changes(values, stretch, schema)
+    if not possible:
+        return None
+    window, ends = schema.steps, stretch.last < stretch.stop
+    first = max(stretch.start, stretch.first - _AROUND * window)
+    last = min(stretch.stop, (stretch.last if ends else stretch.first) + _TRIED * window)
+
+    def measure(changes: list[Change]) -> np.ndarray:
+        return excess([change.undone(values[first:last], first) for change in changes])
+
+    strange, costs = float(excess([values[first:last]])[0]), measure(possible)
+    if costs.min() >= _LEFT * strange:
+        return None
+    simplest = int(np.argmax(costs <= costs.min() + _SAME * strange))
+    cost, change = float(costs[simplest]), possible[simplest]
+    before = values[max(stretch.start, change.first - _LOOKED * window) : change.first]
+    return _refined(change, cost, _usual(before, schema), measure)
+
+
+def _refined(
+    change: Change,
+    cost: float,
+    usual: tuple[np.ndarray, np.ndarray],
+    measure: Callable[[list[Change]], np.ndarray],
+) -> Change:
+    """The change nearby that leaves least that is strange: of all its channels together and, if they are few, of each."""
+    level, deviation = usual
+    groups = np.ones((1, len(level)))
+    if 1 < len(level) <= _FEW:
+        groups = np.concatenate((groups, np.eye(len(level))))
+    moved, wider = change.shift != level * (1 - change.scale), change.scale != 1
+    directions = [(deviation * group, 0 * group) for group in groups * moved if group.any()]
+    directions += [(0 * group, group) for group in groups * wider if group.any()]
+    for size in _SIZES:
+        for _ in range(_ROUNDS):
+            nearby = [
+                change.nudged(level, sign * size * shift, sign * size * stretched)
+                for shift, stretched in directions
+                for sign in (1, -1)
+            ]
+            costs = measure(nearby)
+            if costs.min() >= cost:
+                break
+            cost, change = float(costs.min()), nearby[int(np.argmin(costs))]
+    return change
+
+
+def possible_changes(values: np.ndarray, stretch: Stretch, schema: SeriesSchema) -> list[Change]:
+    """What may have changed in a stretch, or from it on for good, the simplest first; none if level and amplitude did not."""
+    found = _possible(values, stretch, schema)
+    if stretch.last < stretch.stop:
+        found += _possible(values, replace(stretch, last=stretch.stop), schema)
+    return found
+
+
+def _possible(values: np.ndarray, stretch: Stretch, schema: SeriesSchema) -> list[Change]:
+    """How far amplitudes differ is told by the values themselves and by what autoregression does not foresee of them; how far
+    levels do, by where the two sides run most alike and by the step that autoregression is least surprised by, or by medians.
+    """
+    looked = _LOOKED * schema.steps
+    before = values[max(stretch.start, stretch.first - looked) : stretch.first]
+    after = values[stretch.first : min(stretch.last, stretch.first + looked)]
+    enough, usual = len(before) >= 2 * schema.steps, _usual(before, schema)
+    levels = (np.where(np.isnan(part), other, part) for part, other in zip(_levels(after), usual, strict=True))
+    centre, width = levels
+    linear = Autoregression.fit(before if enough else after, usual[0] if enough else centre, 1e-9 * usual[1])
+    found = list[Change]()
+    for scale in _scales(linear, before, after, width / usual[1]):
+        shift = usual[0] - scale * centre
+        first, last = _ends(values, stretch, linear, (scale, shift), schema.steps)
+        shifts = [shift]
+        if enough:
+            earlier, later = (
+                values[max(stretch.start, first - looked) : first],
+                values[first : min(last, first + looked)],
+            )
+            shifts = [-_matched(earlier, scale * later, -shift), linear.step(earlier, scale * later)]
+        wide = usual[0], np.maximum(usual[1], scale * width)
+        found += [change for shift in shifts for change in _change(first, last, (scale, shift), wide)]
+    return found
+
+
+def _scales(linear: Autoregression, before: np.ndarray, after: np.ndarray, ratio: np.ndarray) -> list[np.ndarray]:
+    """What may make values `after` as wide as those `before`, given the `ratio` `(c,)` of deviations: first of all 1."""
+    unforeseen = np.nan_to_num(linear.spread_of(after) / linear.spread, nan=1.0)
+    ratios = [np.ones_like(ratio), np.maximum(unforeseen, _LEAST), np.maximum(ratio, _LEAST)]
+    ratios = [np.where((part > _WIDER) | (part < 1 / _WIDER), part, 1.0) for part in ratios]
+    return [1 / part for part in {tuple(part.tolist()): part for part in ratios}.values()]
+
+
+def _change(
+    first: int, last: int, by: tuple[np.ndarray, np.ndarray], usual: tuple[np.ndarray, np.ndarray]
+) -> list[Change]:
+    """A change that leaves the levels of channels alone which moved less than half a deviation; none if that are all of them."""
+    (scale, shift), (level, deviation) = by, usual
+    still = level * (1 - scale)
+    moved = np.abs(shift - still) > _FAR * deviation
+    if not moved.any() and (scale == 1).all():
+        return []
+    return [Change(first, last, "level" if moved.any() else "amplitude", np.where(moved, shift, still), scale)]
+
+
+def _ends(
+    values: np.ndarray, stretch: Stretch, linear: Autoregression, by: tuple[np.ndarray, np.ndarray], window: int
+) -> tuple[int, int]:
+    """At which steps a stretch most likely begins and ends, given what values are in it."""
+    scale, shift = by
+    states = (values, np.ones_like(scale)), (scale * values + shift, scale)
+
+    def turn(step: int, before: tuple[np.ndarray, np.ndarray], after: tuple[np.ndarray, np.ndarray]) -> int:
+        low = max(step - _AROUND * window - len(linear.weights), stretch.start)
+        high = min(step + 2 * _AROUND * window + len(linear.weights), stretch.stop)
+        return low + linear.turn(before[0][low:high], after[0][low:high], (before[1], after[1]))
+
+    first = turn(stretch.first, *states)
+    if stretch.last == stretch.stop:
+        return first, stretch.stop
+    return first, max(turn(stretch.last, *states[::-1]), first + 1)
+
+
+def _usual(before: np.ndarray, schema: SeriesSchema) -> tuple[np.ndarray, np.ndarray]:
+    """Levels and deviations of the channels before a change, or those of the fit if that is too short to say."""
+    columns = schema.channels.columns
     usual = np.array([column.centre for column in columns]), np.array([column.spread / SPREADS for column in columns])
-    before = values[max(first, begin - looked) : begin]
     own = _levels(before) if len(before) >= 2 * schema.steps else usual
     level, deviation = (np.where(np.isnan(part), other, part) for part, other in zip(own, usual, strict=True))
-    deviation = np.maximum(deviation, 1e-9 * usual[1])
-    centre, width = np.where(np.isnan(centre), level, centre), np.where(np.isnan(width), deviation, width)
-    ratio = np.maximum(width, 1e-9 * usual[1]) / deviation
-    wider = (ratio > _WIDER) | (ratio < 1 / _WIDER)
-    scale = np.where(wider, 1 / ratio, 1.0)
-    far = np.abs(centre - level) > _FAR * deviation * np.maximum(ratio, 1)
-    kind = "level" if far.any() else "amplitude" if wider.any() else "pattern"
-    if kind != "pattern":
-        nearby = slice(max(first, begin - schema.steps // 2), min(end, begin + schema.steps))
-        begin = nearby.start + _turn(values[nearby], (level, deviation), (centre, np.maximum(width, 1e-9 * usual[1])))
-    shift = level - scale * centre
-    if kind == "level" and not wider.any():
-        shift = -_matched(values[max(first, begin - looked) : begin], values[begin : min(end, begin + looked)], -shift)
-    return Change(begin, end, kind, shift, scale)
+    return level, np.maximum(deviation, 1e-9 * usual[1])
 
 
 def _matched(before: np.ndarray, after: np.ndarray, otherwise: np.ndarray) -> np.ndarray:
@@ -104,13 +243,6 @@ def _matched(before: np.ndarray, after: np.ndarray, otherwise: np.ndarray) -> np
     unlike = np.nanmedian(np.abs(apart[complete] - medians[..., None]), axis=2)
     best: np.ndarray = medians[np.argmin((unlike / np.maximum(unlike.min(axis=0), 1e-300)).sum(axis=1))]
     return best
-
-
-def _turn(values: np.ndarray, before: tuple[np.ndarray, np.ndarray], after: tuple[np.ndarray, np.ndarray]) -> int:
-    """Of which step on values `(n, c)` are rather as after a change than as before, given the levels and deviations of both."""
-    costs = [np.log(deviation) + np.abs(values - level) / deviation for level, deviation in (before, after)]
-    gained = np.nan_to_num(costs[0] - costs[1]).sum(axis=1)  # log likelihoods of Laplace distributions
-    return int(np.argmin(np.concatenate(([0.0], np.cumsum(gained))))) if len(gained) else 0
 
 
 def _levels(values: np.ndarray) -> tuple[np.ndarray, np.ndarray]:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import warnings
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from functools import cached_property, partial
 from pathlib import Path
@@ -18,7 +18,7 @@ from fivefold.errors import DataError, FivefoldWarning, UsageError
 from fivefold.findings import Check
 from fivefold.items import Block, Items
 from fivefold.progress import progress_bar
-from fivefold.series.changes import Change, find_changes
+from fivefold.series.changes import Change, explanation, find_stretches, possible_changes
 from fivefold.series.filling import Filling
 from fivefold.series.grid import Asked, Grid, arrange
 from fivefold.series.readers import flattened
@@ -189,36 +189,51 @@ class SeriesSet:
             )
         return np.split(values, np.cumsum(self.lengths)[:-1]) if self.shape is None else values.reshape(self.shape)
 
-    def adapted(self, anomaly: np.ndarray) -> SeriesSet | None:
-        """See `Dataset`: from a change on, values are brought to the level and the amplitude before."""
+    def adapted(self, anomaly: np.ndarray, p_values: Callable[[SeriesSet], np.ndarray]) -> SeriesSet | None:
+        """See `Dataset`: from a change on, values are brought to the level and the amplitude before.
+
+        It is the first change of each series that explains what is strange.
+        """
         if not self.adapt or len(self.changes) >= _MOST_CHANGES * len(self.lengths):
             return None
-        known = {change.first for change in self.changes}
-        found = find_changes(self.values, self.lengths, anomaly, self.schema)
-        found = [change for change in found if change.kind != "pattern" and change.first not in known]
-        if not found:
-            return None
-        values = self.values
-        for change in found:
-            values = change.undone(values)
-        return replace(self, values=values, changes=(*self.changes, *found))
+        window, values, changes = self.schema.steps, self.values, list[Change]()
+        for stretch in find_stretches(self.values, self.lengths, anomaly, window):
+            if changes and changes[-1].first >= stretch.start:
+                continue
+            change = explanation(self.values, stretch, self.schema, partial(self._excess, p_values))
+            if change is not None:
+                values = change.undone(values)
+                changes.append(change)
+        return replace(self, values=values, changes=(*self.changes, *changes)) if changes else None
+
+    def _excess(self, p_values: Callable[[SeriesSet], np.ndarray], versions: list[np.ndarray]) -> np.ndarray:
+        """By how much series `(n, c)` are more surprising, in sum, than normal ones."""
+        lengths = np.full(len(versions), len(versions[0]))
+        p_value = p_values(SeriesSet(np.concatenate(versions), lengths, self.schema, self.source, encoded=True))
+        excess: np.ndarray = np.nansum(
+            -1 - np.log(p_value.reshape(len(versions), -1)), axis=1
+        )  # the mean of -log p is 1
+        return excess
 
     def events(self, score: np.ndarray, p_value: np.ndarray, anomaly: np.ndarray) -> Events:
         """What the flagged steps make up; a change for good is one event, of the step where it begins if it is adapted to."""
-        left = find_changes(self.values, self.lengths, anomaly, self.schema)
-        flagged = anomaly.copy()
+        left = find_stretches(self.values, self.lengths, anomaly, self.schema.steps)
+        flagged, kinds = anomaly.copy(), {stretch.first: "pattern" for stretch in left}
+        for stretch in left:
+            flagged[stretch.first : stretch.last] = True
+            possible = [] if self.adapt else possible_changes(self.values, stretch, self.schema)
+            if possible:
+                kinds[stretch.first] = possible[0].kind
         for change in self.changes:
             flagged[change.first] = True
-        for change in left:
-            flagged[change.first : change.last] = True
         if left and not self.adapt:
             warnings.warn(
-                f"{self.source}: from step {left[0].first} on, the {left[0].kind} is not as it was fitted, and steps are flagged "
-                "for that; `adapt`, or fit again",
+                f"{self.source}: from step {left[0].first} on, the {kinds[left[0].first]} is not as it was fitted, and steps are "
+                "flagged for that; `adapt`, or fit again",
                 FivefoldWarning,
                 stacklevel=4,
             )
-        kinds = {change.first: change.kind for change in (*left, *self.changes)}
+        kinds |= {change.first: change.kind for change in self.changes}
         return find_events(self.lengths, score, p_value, flagged, kinds)
 
     def report(
