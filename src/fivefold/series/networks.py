@@ -41,10 +41,10 @@ _LONGEST_GRADIENT = 1.0
 _LOUD = 5.0  # of the code's first weights: codes that say nothing at first may never come to say something
 _FADES = 8.0  # steps over which the last known value ages
 _SURE = 1e-3  # probabilities nearer to 0 or 1 are taken for that
-_FEWEST_RUNS, _MOST_WINDOWS = 8, 5000
+_FEWEST_WINDOWS, _MOST_WINDOWS = 100, 5000  # side by side
 _RUNS = (1, 2, 4, 8, 13, 20, 32, 64, 128)  # steps of a window of which the rest is hidden
 _SHARES = (0.55, 0.7, 0.85)  # likewise, of its steps
-_WINDOWS_PER_RUN = 150
+_WINDOWS_PER_RUN, _SHORT, _WINDOWS_PER_SHORT_RUN = 150, 8, 400  # of single steps each window says little
 _COARSER = 4  # steps of a window to one of the networks'
 
 
@@ -214,13 +214,13 @@ def normal_residuals(model: FittedModel, items: Items) -> Windowed:
 def fit_step_score(model: FittedModel, items: Items, held_out: np.ndarray, seed: int) -> IndependentScore | None:
     """From windows that were held out, each step once, as `detect` looks at it; None if there are too few.
 
-    If they are of fewer than 8 stretches, from those of the fit as well, since series vary from time to time. The networks may
-    know the latter too well: their statistics are moved by as much as they are less, in the median.
+    If they are less than 100 windows side by side, from those of the fit as well, since series vary from time to time. The
+    networks may know the latter too well: their statistics are moved by as much as they are less, in the median.
     """
     windows, every = cast(Windows, items.origin), np.arange(len(items))
     rng = np.random.default_rng(derive_seed(seed, "normality"))
     normal, parted, moved = _as_asked(model, items, held_out), held_out, np.zeros((len(items), 1, 1))
-    if windows.overlap and windows.select(held_out).runs()[-1] + 1 < _FEWEST_RUNS:
+    if windows.overlap and len(windows.select(held_out).thinned(windows.steps)) < _FEWEST_WINDOWS:
         others = np.setdiff1d(every, held_out)
         known = _as_asked(model, items, others)
         middles = (np.nanmedian(part, axis=(0, 1)) for part in (normal, known))
@@ -240,13 +240,13 @@ def _parts(model: FittedModel, items: Items, rows: np.ndarray, moved: np.ndarray
     steps = items.schema.shape[0]
     lengths = {length for length in _RUNS if length < steps} | {round(share * steps) for share in _SHARES}
     runs = {(start, length) for length in lengths for start in (0, (steps - length) // 2, steps - length)}
-    rows = rows[np.linspace(0, len(rows) - 1, min(len(rows), _WINDOWS_PER_RUN)).astype(np.int64)]
-    chosen = items.select(rows)
     found = []
     for start, length in sorted(runs):
+        most = _WINDOWS_PER_SHORT_RUN if length <= _SHORT else _WINDOWS_PER_RUN
+        some = rows[np.linspace(0, len(rows) - 1, min(len(rows), most)).astype(np.int64)]
         hidden = np.ones((1, *items.schema.shape), bool)
         hidden[:, start : start + length] = False
-        found.append(statistics(model, replace(chosen, hidden=hidden)) + moved[rows])
+        found.append(statistics(model, replace(items.select(some), hidden=hidden)) + moved[some])
     return np.concatenate(found)
 
 
