@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from fivefold.jobs.detect import detect
-from fivefold.series.changes import Stretch, explanation, find_stretches, possible_changes
+from fivefold.series.changes import Stretch, explanation, find_stretches, kind_of, longest, possible_changes
 from fivefold.series.dataset import read_series
 from fivefold.series.scores import IndependentScore, seen_strata
 
@@ -27,8 +27,7 @@ def test_what_changes_for_good_is_described_and_undone(noise, change, kind):
     flagged[1200] = flagged[300] = True
     (stretch,) = find_stretches(values, np.array([2000]), flagged, schema.steps)
     assert stretch == Stretch(1200, 2000, 0, 2000)
-    possible = possible_changes(values, stretch, schema)
-    assert possible[0].kind == kind
+    assert kind_of(values, stretch, schema) == kind
     found = explanation(values, stretch, schema, _far_from(noise))
     assert found is not None
     assert (found.last, found.kind) == (2000, kind)
@@ -78,6 +77,8 @@ def test_short_anomalies_are_no_change(noise):
     assert (found.first, other.first) == (500, 900)
     assert 600 < found.last < 640
     assert possible_changes(noise, found, schema) == []
+    assert kind_of(noise, found, schema) == "pattern"
+    assert longest([found, other], 1) == [[found]]
 
 
 def test_gaps_and_series_that_begin_changed_are_no_trouble(noise):
@@ -89,7 +90,7 @@ def test_gaps_and_series_that_begin_changed_are_no_trouble(noise):
         values, stretch, schema, lambda versions: np.array([abs(np.nanmedian(part)) for part in versions])
     )
     assert found is not None
-    assert (found.kind, found.shift.round().tolist()) == ("level", [-9])
+    assert (found.first, found.kind, found.shift.round().tolist()) == (2000, "level", [-9])
 
 
 @pytest.mark.situation("the level of a series changes for good", "one event that says so; `adapt` goes on from there")

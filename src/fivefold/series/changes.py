@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass, replace
+from itertools import groupby
 
 import numpy as np
 
@@ -65,6 +66,13 @@ class Change:
         factor = np.exp(stretched)
         moved = factor * self.shift + (1 - factor) * level + shift
         return replace(self, shift=moved, scale=factor * self.scale)
+
+
+def longest(stretches: list[Stretch], most: int) -> list[list[Stretch]]:
+    """At most so many stretches of each series, in order."""
+    parts = [list(part) for _, part in groupby(stretches, key=lambda stretch: stretch.start)]
+    kept = [sorted(part, key=lambda stretch: stretch.first - stretch.last)[:most] for part in parts]
+    return [sorted(part, key=lambda stretch: stretch.first) for part in kept]
 
 
 def find_stretches(values: np.ndarray, lengths: np.ndarray, anomaly: np.ndarray, window: int) -> list[Stretch]:
@@ -129,7 +137,8 @@ def _refined(
     groups = np.ones((1, len(level)))
     if 1 < len(level) <= _FEW:
         groups = np.concatenate((groups, np.eye(len(level))))
-    moved, wider = change.shift != level * (1 - change.scale), change.scale != 1
+    wider = change.scale != 1
+    moved = wider | (change.shift != 0)
     directions = [(deviation * group, 0 * group) for group in groups * moved if group.any()]
     directions += [(0 * group, group) for group in groups * wider if group.any()]
     for size in _SIZES:
@@ -146,6 +155,16 @@ def _refined(
     return change
 
 
+def kind_of(values: np.ndarray, stretch: Stretch, schema: SeriesSchema) -> str:
+    """What is not as before in a stretch, as medians and quartiles say: `level`, `amplitude`, or `pattern` if it is neither."""
+    before, after = _sides(values, stretch, schema)
+    level, deviation = _usual(before, schema)
+    centre, width = _known_levels(after, (level, deviation))
+    if (np.abs(centre - level) > _FAR * np.maximum(deviation, width)).any():
+        return "level"
+    return "amplitude" if ((width > _WIDER * deviation) | (deviation > _WIDER * width)).any() else "pattern"
+
+
 def possible_changes(values: np.ndarray, stretch: Stretch, schema: SeriesSchema) -> list[Change]:
     """What may have changed in a stretch, or from it on for good, the simplest first; none if level and amplitude did not."""
     found = _possible(values, stretch, schema)
@@ -159,23 +178,19 @@ def _possible(values: np.ndarray, stretch: Stretch, schema: SeriesSchema) -> lis
     levels do, by where the two sides run most alike and by the step that autoregression is least surprised by, or by medians.
     """
     looked = _LOOKED * schema.steps
-    before = values[max(stretch.start, stretch.first - looked) : stretch.first]
-    after = values[stretch.first : min(stretch.last, stretch.first + looked)]
+    before, after = _sides(values, stretch, schema)
     enough, usual = len(before) >= 2 * schema.steps, _usual(before, schema)
-    levels = (np.where(np.isnan(part), other, part) for part, other in zip(_levels(after), usual, strict=True))
-    centre, width = levels
+    centre, width = _known_levels(after, usual)
     linear = Autoregression.fit(before if enough else after, usual[0] if enough else centre, 1e-9 * usual[1])
     found = list[Change]()
     for scale in _scales(linear, before, after, width / usual[1]):
-        shift = usual[0] - scale * centre
-        first, last = _ends(values, stretch, linear, (scale, shift), schema.steps)
+        shift, first, last = usual[0] - scale * centre, stretch.first, stretch.last
         shifts = [shift]
         if enough:
-            earlier, later = (
-                values[max(stretch.start, first - looked) : first],
-                values[first : min(last, first + looked)],
-            )
-            shifts = [-_matched(earlier, scale * later, -shift), linear.step(earlier, scale * later)]
+            first, last = _ends(values, stretch, linear, (scale, shift), schema.steps)
+            earlier = values[max(stretch.start, first - looked) : first]
+            later = scale * values[first : min(last, first + looked)]
+            shifts = [-_matched(earlier, later, -shift), linear.step(earlier, later)]
         wide = usual[0], np.maximum(usual[1], scale * width)
         found += [change for shift in shifts for change in _change(first, last, (scale, shift), wide)]
     return found
@@ -219,12 +234,26 @@ def _ends(
     return first, max(turn(stretch.last, *states[::-1]), first + 1)
 
 
+def _sides(values: np.ndarray, stretch: Stretch, schema: SeriesSchema) -> tuple[np.ndarray, np.ndarray]:
+    """Values before a stretch, and of it, of at most eight windows."""
+    looked = _LOOKED * schema.steps
+    before = values[max(stretch.start, stretch.first - looked) : stretch.first]
+    return before, values[stretch.first : min(stretch.last, stretch.first + looked)]
+
+
+def _known_levels(values: np.ndarray, usual: tuple[np.ndarray, np.ndarray]) -> tuple[np.ndarray, np.ndarray]:
+    """Levels and deviations of the channels, the usual ones of those that are missing."""
+    level, deviation = (
+        np.where(np.isnan(part), other, part) for part, other in zip(_levels(values), usual, strict=True)
+    )
+    return level, deviation
+
+
 def _usual(before: np.ndarray, schema: SeriesSchema) -> tuple[np.ndarray, np.ndarray]:
     """Levels and deviations of the channels before a change, or those of the fit if that is too short to say."""
     columns = schema.channels.columns
     usual = np.array([column.centre for column in columns]), np.array([column.spread / SPREADS for column in columns])
-    own = _levels(before) if len(before) >= 2 * schema.steps else usual
-    level, deviation = (np.where(np.isnan(part), other, part) for part, other in zip(own, usual, strict=True))
+    level, deviation = _known_levels(before, usual) if len(before) >= 2 * schema.steps else usual
     return level, np.maximum(deviation, 1e-9 * usual[1])
 
 

@@ -18,7 +18,7 @@ from fivefold.errors import DataError, FivefoldWarning, UsageError
 from fivefold.findings import Check
 from fivefold.items import Block, Items
 from fivefold.progress import progress_bar
-from fivefold.series.changes import Change, explanation, find_stretches, possible_changes
+from fivefold.series.changes import Change, explanation, find_stretches, kind_of, longest
 from fivefold.series.filling import Filling
 from fivefold.series.grid import Asked, Grid, arrange
 from fivefold.series.readers import flattened
@@ -34,7 +34,7 @@ from fivefold.tables.table import Table, as_native
 _FEWEST_MEANS = 4  # windows after others, to say whether the level wanders
 _EXAMPLES = 1500  # windows that a fit learns from, at least
 _BLOCK = 256  # windows at once
-_MOST_CHANGES = 8  # of a series that are adapted to
+_MOST_CHANGES = 8  # of a series that are adapted to, and stretches that are tried
 _MOST_STATES = 33  # of a column of categories, one for what was not met among them
 TEST_SETS: dict[str, str] = {}
 TRAINING_SETS: dict[str, str] = {}
@@ -196,11 +196,11 @@ class SeriesSet:
         """
         if not self.adapt or len(self.changes) >= _MOST_CHANGES * len(self.lengths):
             return None
-        window, values, changes = self.schema.steps, self.values, list[Change]()
-        for stretch in find_stretches(self.values, self.lengths, anomaly, window):
-            if changes and changes[-1].first >= stretch.start:
-                continue
-            change = explanation(self.values, stretch, self.schema, partial(self._excess, p_values))
+        excess, values, changes = partial(self._excess, p_values), self.values, list[Change]()
+        stretches = find_stretches(self.values, self.lengths, anomaly, self.schema.steps)
+        for own in longest(stretches, _MOST_CHANGES):
+            found = (explanation(self.values, stretch, self.schema, excess) for stretch in own)
+            change = next((change for change in found if change is not None), None)
             if change is not None:
                 values = change.undone(values)
                 changes.append(change)
@@ -210,20 +210,17 @@ class SeriesSet:
         """By how much series `(n, c)` are more surprising, in sum, than normal ones."""
         lengths = np.full(len(versions), len(versions[0]))
         p_value = p_values(SeriesSet(np.concatenate(versions), lengths, self.schema, self.source, encoded=True))
-        excess: np.ndarray = np.nansum(
-            -1 - np.log(p_value.reshape(len(versions), -1)), axis=1
-        )  # the mean of -log p is 1
+        beyond = -np.log(p_value.reshape(len(versions), -1)) - 1  # the mean of -log p is 1
+        excess: np.ndarray = np.nansum(beyond, axis=1)
         return excess
 
     def events(self, score: np.ndarray, p_value: np.ndarray, anomaly: np.ndarray) -> Events:
         """What the flagged steps make up; a change for good is one event, of the step where it begins if it is adapted to."""
         left = find_stretches(self.values, self.lengths, anomaly, self.schema.steps)
-        flagged, kinds = anomaly.copy(), {stretch.first: "pattern" for stretch in left}
+        flagged, kinds = anomaly.copy(), dict[int, str]()
         for stretch in left:
             flagged[stretch.first : stretch.last] = True
-            possible = [] if self.adapt else possible_changes(self.values, stretch, self.schema)
-            if possible:
-                kinds[stretch.first] = possible[0].kind
+            kinds[stretch.first] = "pattern" if self.adapt else kind_of(self.values, stretch, self.schema)
         for change in self.changes:
             flagged[change.first] = True
         if left and not self.adapt:
