@@ -9,7 +9,7 @@ from __future__ import annotations
 import math
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Sequence
-from functools import cache, cached_property
+from functools import cache, cached_property, lru_cache
 from typing import ClassVar, final
 
 import numpy as np
@@ -275,6 +275,13 @@ def moments(values: Sequence[Tensor], weights: Sequence[Tensor]) -> tuple[Tensor
     mean = torch.stack([weight * value for value, weight in pairs]).sum(0)
     variance = torch.stack([weight * (value - mean).square() for value, weight in pairs]).sum(0)
     return mean, variance.sqrt()
+
+
+@lru_cache(maxsize=64)
+def constant(numbers: tuple[float, ...], dtype: torch.dtype, device: torch.device) -> Tensor:
+    """Numbers as a tensor `(n,)` that is made once."""
+    with torch.inference_mode(False):
+        return torch.tensor(numbers, dtype=dtype, device=device)
 
 
 @cache

@@ -28,7 +28,8 @@ from fivefold.tables.settings import LOG_NOISE, TableConfig
 
 _WITHOUT_Z = 0.25  # of the rows: z must pay for itself
 _WIDE = 64  # columns from which several are asked for at once
-_FACTORS_FASTER = 5.0  # the linear model beneath is to be there first
+_ROUNDS, _LEAST_VARIANCE = 30, 1e-4  # of the linear model's fit
+_HEADS_FASTER = 8.0  # narrow distributions are far from those that training begins with
 
 
 class Factors(nn.Module):
@@ -48,6 +49,35 @@ class Factors(nn.Module):
         precision = torch.exp(-self.log_noise.clamp(*LOG_NOISE)) * seen
         weighted = self.weights * precision.unsqueeze(2)
         return self.expect(weighted.transpose(1, 2) @ self.weights, (weighted * (scaled - self.mean)[..., None]).sum(1))
+
+    @torch.no_grad()
+    def fit(self, scaled: Tensor, seen: Tensor) -> None:
+        """To numbers `(n, numbers)` where they are `seen`, by expectation maximisation (Rubin & Thayer 1982, section 2)."""
+        count = seen.sum(0).clamp_min(1)
+        self.mean.copy_((scaled * seen).sum(0) / count)
+        off = (scaled - self.mean) * seen
+        square = off.square().sum(0)
+        spread = (square / count + _LEAST_VARIANCE).sqrt()
+        self._follow_principal_components(off / spread, spread)
+        for _ in range(_ROUNDS):
+            weighted = self.weights * (torch.exp(-self.log_noise) * seen).unsqueeze(2)
+            own = torch.eye(self.weights.shape[1], dtype=off.dtype, device=off.device)
+            covariance = torch.linalg.inv(weighted.transpose(1, 2) @ self.weights + own)
+            factors = (covariance @ (weighted.transpose(1, 2) @ off.unsqueeze(2)))[..., 0]
+            moments = factors.unsqueeze(2) * factors.unsqueeze(1) + covariance
+            by_number = (seen.T @ moments.flatten(1)).view(-1, *own.shape) + _LEAST_VARIANCE * own
+            products = off.T @ factors
+            self.weights.copy_(torch.linalg.solve(by_number, products))
+            left = (square - (self.weights * products).sum(1)) / count
+            self.log_noise.copy_(left.clamp_min(_LEAST_VARIANCE).log().clamp(*LOG_NOISE))
+
+    def _follow_principal_components(self, rows: Tensor, spread: Tensor) -> None:
+        """The weights of rows `(n, numbers)` with deviations of 1, by subspace iteration from those that are there."""
+        directions = self.weights
+        for _ in range(_ROUNDS):
+            directions = torch.linalg.qr(rows.T @ (rows @ directions)).Q
+        self.weights.copy_(directions * (rows @ directions).std(0, correction=0) * spread.unsqueeze(1))
+        self.log_noise.copy_((0.5 * spread.square()).log().clamp(*LOG_NOISE))
 
     def evidence(self, number: int, scaled: Tensor, seen: Tensor) -> tuple[Tensor, Tensor]:
         """What one number `(n,)` adds to the arguments of `expect`: precision, and weighted sum."""
@@ -102,12 +132,17 @@ class TableContext(ContextDecoder):
         self.later = nn.ModuleList([MemberLinear(rows.members, width, width) for _ in range(config.context_depth - 1)])
         self.heads = ColumnHeads(schema, width, rows.members)
 
+    def fit_factors(self, x: Tensor, visible: Tensor) -> None:
+        """The linear model beneath to rows, `(n, 1, 1, d)`: where training begins."""
+        if self.factors is not None:
+            seen = visible.flatten(1)[:, self.cells.number_index].to(x.dtype)
+            self.factors.fit(self.cells.scaled(x), seen)
+
     def parameter_groups(self, peak: float) -> list[ParameterGroup]:
-        """The factors learn faster."""
-        factors = [] if self.factors is None else list(self.factors.parameters())
-        chosen = {id(weight) for weight in factors}
-        groups = [ParameterGroup([weight for weight in self.parameters() if id(weight) not in chosen], peak)]
-        return [*groups, ParameterGroup(factors, _FACTORS_FASTER * peak)] if factors else groups
+        """The heads learn faster."""
+        chosen = {id(weight) for weight in self.heads.parameters()}
+        others = [weight for weight in self.parameters() if id(weight) not in chosen]
+        return [ParameterGroup(others, peak), ParameterGroup(list(self.heads.parameters()), _HEADS_FASTER * peak)]
 
     def loss(self, batch: TrainingBatch) -> Tensor:
         """Mean loss over hidden cells of at most `positions` columns, and over the members, nats: a number; see `ContextDecoder`.
@@ -198,9 +233,11 @@ class TableContext(ContextDecoder):
         """
         parts, shift = [self.cells(x, shown), F.one_hot(kinds, len(Conditioning)).to(x.dtype)], None
         if self.factors is not None:
-            expected, factors = self.factors(self.cells.scaled(x), shown.flatten(1)[:, self.cells.numbers].to(x.dtype))
+            expected, factors = self.factors(
+                self.cells.scaled(x), shown.flatten(1)[:, self.cells.number_index].to(x.dtype)
+            )
             shift = expected.new_zeros(len(x), shown.shape[3])
-            shift[:, self.cells.numbers] = expected
+            shift[:, self.cells.number_index] = expected
             parts.append(factors)
         coarse = x.new_zeros((len(x), 1, self._coarse)) if coarse is None else coarse
         switch = known.view(-1, 1, 1).expand(-1, coarse.shape[1], 1)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from functools import lru_cache
 from typing import final
 
 import numpy as np
@@ -12,7 +13,8 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from fivefold.model.likelihoods import Likelihood, bisect, logistic_nodes, moments
+from fivefold.model.likelihoods import Likelihood, bisect, constant, logistic_nodes, moments
+from fivefold.tables import mixtures
 from fivefold.tables.schema import TableSchema
 from fivefold.tables.settings import COMPONENTS, FARTHEST_CELL, KNOTS, LOG_SCALES, feature_places
 
@@ -47,10 +49,7 @@ class Support:
     @staticmethod
     def of(schema: TableSchema, like: Tensor, finest: float = FINEST) -> Support:
         """That of a table's columns, of the type of `like`, and where it is."""
-        classes, low, extent, centre, step = schema.support
-        step = np.where(step >= finest, step, 0.0)
-        parts = classes, low, extent, centre, step, np.full(len(low), finest), np.zeros(len(low))
-        return Support(*(torch.tensor(part, dtype=like.dtype, device=like.device).view(1, 1, 1, -1) for part in parts))
+        return _support(schema, like.dtype, like.device, finest)
 
     def at(self, elements: Tensor) -> Support:
         """Of elements by number `(m,)`, to go with their likelihoods: cells, or the channels of one step after the other."""
@@ -86,6 +85,15 @@ class Support:
         lower = torch.where(stepped, torch.asinh(whole - step / 2), scaled - self.finest / 2)
         upper = torch.where(stepped, torch.asinh(whole + step / 2), scaled + self.finest / 2)
         return lower, torch.maximum(upper, lower + _NARROWEST)
+
+
+@lru_cache(maxsize=16)
+def _support(schema: TableSchema, dtype: torch.dtype, device: torch.device, finest: float) -> Support:
+    classes, low, extent, centre, step = schema.support
+    step = np.where(step >= finest, step, 0.0)
+    parts = classes, low, extent, centre, step, np.full(len(low), finest), np.zeros(len(low))
+    with torch.inference_mode(False):
+        return Support(*(torch.tensor(part, dtype=dtype, device=device).view(1, 1, 1, -1) for part in parts))
 
 
 @final
@@ -169,10 +177,7 @@ class ColumnLikelihood(Likelihood):
 
     def _number_log_prob(self, x: Tensor) -> Tensor:
         """Of numbers; anything for classes."""
-        lower, upper = ((edge - self.locations) / self.scales for edge in self.support.edges(x))
-        # log(σ(u) − σ(l)) = log σ(u) + log σ(−l) + log(1 − e^(l − u)), without cancellation
-        cells = F.logsigmoid(upper) + F.logsigmoid(-lower) + torch.log(-torch.expm1(lower - upper))
-        return torch.logsumexp(self.log_weights + cells, dim=1, keepdim=True)
+        return mixtures.log_prob(self.log_weights, self.locations, self.scales, *self.support.edges(x))
 
     def information(self) -> tuple[Tensor, Tensor]:
         """Of numbers by quadrature over each logistic's quantiles; the spread is the standard deviation.
@@ -211,12 +216,9 @@ class ColumnLikelihood(Likelihood):
 
     def _expected(self, weight: Tensor | None = None) -> Tensor:
         """Of numbers."""
-        low, extent = (bounds.unsqueeze(-1) for bounds in (self.support.low, self.support.extent))
-        nodes, shares = (torch.tensor(part, dtype=low.dtype, device=low.device) for part in logistic_nodes(_NODES))
-        reached = torch.sinh(
-            (self.locations.unsqueeze(-1) + self.scales.unsqueeze(-1) * nodes).clamp(low, low + extent)
-        )
-        expected = (self.log_weights.exp() * (reached @ shares)).sum(1, keepdim=True)
+        low, extent = self.support.low, self.support.extent
+        reached = mixtures.expected_sinh(self.locations, self.scales, low, low + extent)
+        expected = (self.log_weights.exp() * reached).sum(1, keepdim=True)
         if weight is not None:
             expected = (weight * expected).sum(2, keepdim=True)
         return self.support.unit(torch.asinh(expected))
@@ -270,6 +272,10 @@ class Cells(nn.Module):
     al. 2022, arXiv:2203.05556); of classes which one, one-hot. All 0 where hidden.
     """
 
+    number_index: Tensor
+    class_index: Tensor
+    first_index: Tensor
+
     def __init__(self, schema: TableSchema) -> None:
         super().__init__()
         self._schema, self.columns = schema, schema.columns
@@ -279,6 +285,10 @@ class Cells(nn.Module):
         self._classes = [place for place, count in enumerate(classes) if count]
         self.places, self.features = feature_places(classes)
         self._total = sum(classes)
+        first = [self.places[column].start - (self.features - self._total) for column in self._classes]
+        indices = {"number_index": self.numbers, "class_index": self._classes, "first_index": first}
+        for name, index in indices.items():
+            self.register_buffer(name, torch.tensor(index, dtype=torch.int64), persistent=False)
 
     def forward(self, x: Tensor, visible: Tensor) -> Tensor:
         """`x` on the unit scale and `visible`, both `(n, 1, 1, d)`."""
@@ -286,22 +296,20 @@ class Cells(nn.Module):
         parts = [seen.to(x.dtype)]
         if self.numbers:
             scaled = self.scaled(x).unsqueeze(2)
-            knots = torch.tensor(KNOTS, dtype=x.dtype, device=x.device)
+            knots = constant(KNOTS, x.dtype, x.device)
             pieces = ((scaled - knots[:-1]) / knots.diff()).clamp(0, 1)
-            shown = torch.cat((scaled, pieces), dim=2) * seen[:, self.numbers].unsqueeze(2)
+            shown = torch.cat((scaled, pieces), dim=2) * seen[:, self.number_index].unsqueeze(2)
             parts.append(shown.flatten(1))
         if self._classes:
-            before = self.features - self._total
-            first = torch.tensor([self.places[column].start - before for column in self._classes], device=x.device)
             shown = torch.zeros((len(x), self._total), dtype=x.dtype, device=x.device)
-            codes = support.codes(x)[:, 0, 0, self._classes] + first
-            parts.append(shown.scatter_(1, codes, seen[:, self._classes].to(x.dtype)))
+            codes = support.codes(x)[:, 0, 0, self.class_index] + self.first_index
+            parts.append(shown.scatter_(1, codes, seen[:, self.class_index].to(x.dtype)))
         return torch.cat(parts, dim=1)
 
     def scaled(self, x: Tensor) -> Tensor:
         """The numbers of `x`, whether visible or not, on their columns' scale: `(n, numbers)`."""
         support = Support.of(self._schema, x)
-        return support.scaled(x)[:, 0, 0, self.numbers].clamp(-FARTHEST_CELL, FARTHEST_CELL)
+        return support.scaled(x)[:, 0, 0, self.number_index].clamp(-FARTHEST_CELL, FARTHEST_CELL)
 
 
 class MemberLinear(nn.Module):

@@ -12,7 +12,7 @@ from fivefold.config import Conditioning, FitConfig, NetworkConfig
 from fivefold.items import Items
 from fivefold.model.calibrations import FittedPrior, IntervalCalibration
 from fivefold.model.context import assemble
-from fivefold.model.fitted import FittedModel
+from fivefold.model.fitted import FittedModel, channels_first
 from fivefold.model.scoring import calibration_rows, fit_intervals
 from fivefold.model.vae import ACTIVATIONS, VAE, CodeFeatures, Posterior
 from fivefold.tables.context import TableContext
@@ -36,6 +36,7 @@ CALIBRATIONS: dict[str, type[Any]] = {
 PRECISION = torch.float64  # a row's score does then not depend on the batch that it comes in
 _FEWEST_SCORES = 10
 _HELD_OUT = 2000
+_LINEAR = 1 << 21  # cells, at most, that linear models are fitted to
 _WIDE = 100  # columns, beyond which epochs are shorter
 
 
@@ -92,7 +93,11 @@ def build(schema: TableSchema, config: FitConfig, seed: int) -> nn.ModuleDict:
 
 
 def prepare(networks: nn.ModuleDict, items: Items, train: np.ndarray, held_out: np.ndarray) -> None:
-    """Nothing."""
+    """The context decoder begins with a linear model of the rows."""
+    if "context" in networks:
+        rows = train[:: -(-len(train) * items.schema.size // _LINEAR)]
+        x, visible = (channels_first(part) for part in items.unit(rows))
+        cast(TableContext, networks["context"]).fit_factors(x, visible)
 
 
 def recipe(schema: TableSchema, config: FitConfig) -> Recipe:

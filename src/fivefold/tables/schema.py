@@ -180,6 +180,13 @@ class TableSchema:
     columns: tuple[Column, ...]
     carried: tuple[tuple[str, str], ...] = ()
 
+    def __hash__(self) -> int:
+        return self._hash  # what is kept by schema is asked for at each step of a fit
+
+    @cached_property
+    def _hash(self) -> int:
+        return hash((self.columns, self.carried))
+
     @property
     def shape(self) -> tuple[int, int, int]:
         """`(1, columns, 1)` of one item."""

@@ -27,7 +27,7 @@ class TableConfig(ModalityConfig):
     KEY: ClassVar[str] = "rows"
     members: int = setting(4, "Networks that the context decoder averages.", at_least=1, below=256)
     factors: int = setting(8, "Factors of the linear model beneath; 0 for none.", at_least=0, below=1024)
-    dropout: float = setting(0.2, "Share of the context decoder's units left out in training.", at_least=0, below=1)
+    dropout: float = setting(0.05, "Share of the context decoder's units left out in training.", at_least=0, below=1)
     swap: float = setting(0.1, "Share of the rows that have cells of others.", at_least=0, below=1)
     patience: int = setting(10, "Stop after so many epochs without a better one.", at_least=1)
     folds: int = setting(
@@ -74,16 +74,17 @@ LOG_NOISE = (-6.0, 4.0)  # bounds of the log variance of the factors' noise
 _ROWS = FitConfig(
     "default",
     NetworkConfig(latent_dim=8, likelihood="columns", hidden=64),
-    ContextConfig(field=1, context_width=128, context_learning_rate=2e-3, positions=16),
+    ContextConfig(field=1, context_width=128, context_learning_rate=4e-3, positions=16),
     CorruptionConfig(hide=0.6),
-    TrainingConfig(epochs=30, learning_rate=2e-3, validation=0.15),
+    TrainingConfig(epochs=12, batch_size=128, learning_rate=4e-3, validation=0.15),
     TableConfig(),
 )
 _FEW_ROWS, _MANY_ROWS = 200, 5000
+_ENOUGH, _ENOUGH_HELD_OUT = 500, 100  # rows, from which on enough are held out for detection to compare with
 _FEW = dataclasses.replace(
     _ROWS,
-    context=dataclasses.replace(_ROWS.context, context_learning_rate=3e-3),
-    training=dataclasses.replace(_ROWS.training, epochs=20, batch_size=128, learning_rate=3e-3),
+    context=dataclasses.replace(_ROWS.context, context_learning_rate=6e-3),
+    training=dataclasses.replace(_ROWS.training, epochs=9, learning_rate=6e-3),
     own=TableConfig(shortest_epoch=25),
 )
 
@@ -102,13 +103,14 @@ def _sized(rows: int) -> FitConfig:
     """One larger network and larger batches for many rows; fewer and larger steps for few."""
     if rows >= _MANY_ROWS:
         network = dataclasses.replace(_ROWS.network, hidden=128)
-        context = dataclasses.replace(_ROWS.context, context_width=256)
-        training = dataclasses.replace(_ROWS.training, batch_size=128, validation=0.1)
+        context = dataclasses.replace(_ROWS.context, context_width=256, context_learning_rate=2e-3)
+        training = dataclasses.replace(_ROWS.training, epochs=30, learning_rate=2e-3, validation=0.1)
         alone = dataclasses.replace(TableConfig(), members=1, dropout=0.1)
         return dataclasses.replace(_ROWS, network=network, context=context, training=training, own=alone)
     if rows < _FEW_ROWS:
         return _FEW
-    training = dataclasses.replace(_ROWS.training, batch_size=min(64, rows // 4))
+    validation = max(_ROWS.training.validation, _ENOUGH_HELD_OUT / rows if rows >= _ENOUGH else 0)
+    training = dataclasses.replace(_ROWS.training, validation=validation)
     return dataclasses.replace(_ROWS, training=training)
 
 

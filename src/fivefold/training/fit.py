@@ -145,7 +145,7 @@ def _compare_with_all(
 ) -> None:
     """Cross-conformal calibration (Vovk 2015): scores of all items, each by a fit that did not see it.
 
-    Those of the items held out are there already; the others are held out in turn, in further fits.
+    Those of the items held out are there already; the others are held out in turn, in further fits, until there are enough.
     """
     room, config, normality = modality_of(items.schema).networks, model.config, model.normality
     folds = room.recipe(items.schema, config).folds
@@ -157,6 +157,8 @@ def _compare_with_all(
     scores = [] if seen else [normality.calibration]
     parts = max(folds - 1, 2) if seen else folds - 1  # what is not held out is trained on
     for fold in np.array_split(order, min(parts, len(order))):
+        if sum(map(len, scores)) >= examination.FEWEST_TO_COMPARE:
+            break
         split = np.setdiff1d(everything, fold), np.sort(fold)
         other = train_networks(items, config, None, accelerator, split=split)
         room.calibrate(other, items, *split)

@@ -93,6 +93,7 @@ class VAETraining(pl.LightningModule):
         jitter = None if recipe.jitter is None else torch.tensor(recipe.jitter)
         self.register_buffer("jitter", jitter, persistent=False)
         self._current: dict[str, Tensor] = {}  # weights, while the averages are in their place
+        self._averaged: tuple[list[Tensor], list[Tensor]] | None = None  # averages, and the weights that they are of
         self._train, self._validation = _Sums(), _Sums()
         self._clock = time.monotonic()
 
@@ -170,11 +171,13 @@ class VAETraining(pl.LightningModule):
     def _average(self) -> None:
         if not self.recipe.averaged:
             return
-        weights, averages = self.networks.state_dict(), self.progress.averages
-        if not averages:
-            averages.update((name, weight.clone()) for name, weight in weights.items())
+        if self._averaged is None:
+            weights, averages = self.networks.state_dict(), self.progress.averages
+            if not averages:
+                averages.update((name, weight.clone()) for name, weight in weights.items())
+            self._averaged = [averages[name] for name in weights], list(weights.values())
         decay = min(_AVERAGING, (self.steps_done + 1) / (self.steps_done + 10))
-        torch._foreach_lerp_([averages[name] for name in weights], list(weights.values()), 1 - decay)
+        torch._foreach_lerp_(*self._averaged, 1 - decay)
 
     def _optimizers(self) -> list[Any]:
         """Those that count steps."""
