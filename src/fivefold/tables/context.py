@@ -135,7 +135,7 @@ class TableContext(ContextDecoder):
     def fit_factors(self, x: Tensor, visible: Tensor) -> None:
         """The linear model beneath to rows, `(n, 1, 1, d)`: where training begins."""
         if self.factors is not None:
-            seen = visible.flatten(1)[:, self.cells.number_index].to(x.dtype)
+            seen = self.cells.of_numbers(visible.flatten(1)).to(x.dtype)
             self.factors.fit(self.cells.scaled(x), seen)
 
     def parameter_groups(self, peak: float) -> list[ParameterGroup]:
@@ -233,11 +233,9 @@ class TableContext(ContextDecoder):
         """
         parts, shift = [self.cells(x, shown), F.one_hot(kinds, len(Conditioning)).to(x.dtype)], None
         if self.factors is not None:
-            expected, factors = self.factors(
-                self.cells.scaled(x), shown.flatten(1)[:, self.cells.number_index].to(x.dtype)
-            )
+            expected, factors = self.factors(self.cells.scaled(x), self.cells.of_numbers(shown.flatten(1)).to(x.dtype))
             shift = expected.new_zeros(len(x), shown.shape[3])
-            shift[:, self.cells.number_index] = expected
+            shift[:, self.cells.numbers] = expected
             parts.append(factors)
         coarse = x.new_zeros((len(x), 1, self._coarse)) if coarse is None else coarse
         switch = known.view(-1, 1, 1).expand(-1, coarse.shape[1], 1)

@@ -272,10 +272,6 @@ class Cells(nn.Module):
     al. 2022, arXiv:2203.05556); of classes which one, one-hot. All 0 where hidden.
     """
 
-    number_index: Tensor
-    class_index: Tensor
-    first_index: Tensor
-
     def __init__(self, schema: TableSchema) -> None:
         super().__init__()
         self._schema, self.columns = schema, schema.columns
@@ -285,10 +281,7 @@ class Cells(nn.Module):
         self._classes = [place for place, count in enumerate(classes) if count]
         self.places, self.features = feature_places(classes)
         self._total = sum(classes)
-        first = [self.places[column].start - (self.features - self._total) for column in self._classes]
-        indices = {"number_index": self.numbers, "class_index": self._classes, "first_index": first}
-        for name, index in indices.items():
-            self.register_buffer(name, torch.tensor(index, dtype=torch.int64), persistent=False)
+        self._first = [self.places[column].start - (self.features - self._total) for column in self._classes]
 
     def forward(self, x: Tensor, visible: Tensor) -> Tensor:
         """`x` on the unit scale and `visible`, both `(n, 1, 1, d)`."""
@@ -298,18 +291,23 @@ class Cells(nn.Module):
             scaled = self.scaled(x).unsqueeze(2)
             knots = constant(KNOTS, x.dtype, x.device)
             pieces = ((scaled - knots[:-1]) / knots.diff()).clamp(0, 1)
-            shown = torch.cat((scaled, pieces), dim=2) * seen[:, self.number_index].unsqueeze(2)
+            shown = torch.cat((scaled, pieces), dim=2) * self.of_numbers(seen).unsqueeze(2)
             parts.append(shown.flatten(1))
         if self._classes:
+            classes, first = (constant(tuple(part), torch.int64, x.device) for part in (self._classes, self._first))
             shown = torch.zeros((len(x), self._total), dtype=x.dtype, device=x.device)
-            codes = support.codes(x)[:, 0, 0, self.class_index] + self.first_index
-            parts.append(shown.scatter_(1, codes, seen[:, self.class_index].to(x.dtype)))
+            codes = support.codes(x)[:, 0, 0, classes] + first
+            parts.append(shown.scatter_(1, codes, seen[:, classes].to(x.dtype)))
         return torch.cat(parts, dim=1)
+
+    def of_numbers(self, cells: Tensor) -> Tensor:
+        """Those of cells `(n, d)` that are in columns of numbers: `(n, numbers)`."""
+        return cells[:, constant(tuple(self.numbers), torch.int64, cells.device)]
 
     def scaled(self, x: Tensor) -> Tensor:
         """The numbers of `x`, whether visible or not, on their columns' scale: `(n, numbers)`."""
         support = Support.of(self._schema, x)
-        return support.scaled(x)[:, 0, 0, self.number_index].clamp(-FARTHEST_CELL, FARTHEST_CELL)
+        return self.of_numbers(support.scaled(x)[:, 0, 0]).clamp(-FARTHEST_CELL, FARTHEST_CELL)
 
 
 class MemberLinear(nn.Module):
