@@ -134,7 +134,11 @@ def test_a_wrong_cell_surprises_most_and_makes_no_other_look_wrong(table_model, 
 
 def test_cells_of_all_types_usually_cost_what_is_expected(table_model, fresh):
     found = fivefold.surprise(table_model, fresh)
-    assert (found.mean().abs() < 1).all()
+    means = found.mean()
+    assert (means < 1).all()
+    assert (
+        means.drop("planted") > -1
+    ).all()  # which an exact relation ties to the age, nearer than a short fit dares to say
     assert (found > 5).mean(axis=None) < 0.02
 
 
