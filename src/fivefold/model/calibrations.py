@@ -16,6 +16,7 @@ import numpy as np
 from fivefold.arrays import Floats
 from fivefold.errors import ModelError
 
+_ROUNDING = 1e-9  # of scores, relative
 _RIDGE = 0.05
 _SHARPNESS = 2.0  # of the bend from deviations that don't count to those that do
 
@@ -54,7 +55,8 @@ class AnomalyScore(ABC):
     @final
     def p_value(self, score: np.ndarray) -> np.ndarray:
         """How often a normal item scores as low (split conformal: Laxhammar & Falkman 2011), `(n,)`."""
-        as_strange = np.searchsorted(self.calibration, score, side="right")
+        rounded = score + _ROUNDING * (1 + np.abs(score))  # an item of the calibration counts itself on every machine
+        as_strange = np.searchsorted(self.calibration, rounded, side="right")
         return (1 + as_strange) / (1 + len(self.calibration))
 
     @final

@@ -48,7 +48,9 @@ class Factors(nn.Module):
         """`(n, numbers)` twice → the expected numbers `(n, numbers)` and factors `(n, factors)`."""
         precision = torch.exp(-self.log_noise.clamp(*LOG_NOISE)) * seen
         weighted = self.weights * precision.unsqueeze(2)
-        return self.expect(weighted.transpose(1, 2) @ self.weights, (weighted * (scaled - self.mean)[..., None]).sum(1))
+        off = (weighted * (scaled - self.mean)[..., None]).sum(1)
+        factors = self.expect(weighted.transpose(1, 2) @ self.weights, off)
+        return factors @ self.weights.T + self.mean, factors
 
     @torch.no_grad()
     def fit(self, scaled: Tensor, seen: Tensor) -> None:
@@ -84,11 +86,12 @@ class Factors(nn.Module):
         weighted = self.weights[number] * (torch.exp(-self.log_noise[number].clamp(*LOG_NOISE)) * seen)[:, None]
         return weighted[:, :, None] * self.weights[number], weighted * (scaled - self.mean[number])[:, None]
 
-    def expect(self, precision: Tensor, weighted: Tensor) -> tuple[Tensor, Tensor]:
-        """From the visible numbers' evidence of the factors: precisions `(…, f, f)`, and the sums weighted by them `(…, f)`."""
+    @staticmethod
+    def expect(precision: Tensor, weighted: Tensor) -> Tensor:
+        """The factors `(…, f)`, from the visible numbers' evidence: precisions `(…, f, f)`, and the sums weighted by them."""
         own = torch.eye(weighted.shape[-1], dtype=weighted.dtype, device=weighted.device)
-        factors = torch.linalg.solve(precision + own, weighted.unsqueeze(-1)).squeeze(-1)
-        return factors @ self.weights.T + self.mean, factors
+        factors: Tensor = torch.linalg.solve(precision + own, weighted.unsqueeze(-1)).squeeze(-1)
+        return factors
 
 
 class TableSurroundings(Surroundings):
@@ -99,9 +102,13 @@ class TableSurroundings(Surroundings):
         """h(z) of the codes, `(n, codes, features)`."""
         return None if self.z_features is None else self.z_features.coarse.view(len(self), self.codes, -1)
 
+    observed: _Observed | None = None  # while columns are asked for in their order
+
     def put(self, items: Tensor, elements: Tensor, values: Tensor) -> None:
         self.x[items, 0, 0, elements] = values
         self.visible[items, 0, 0, elements] = True
+        if self.observed is not None and (elements < self.observed.columns).any():
+            self.observed = None
 
     def shown(self, items: Tensor, elements: Tensor) -> Tensor:
         """Which cells of the rows `items` their cells `elements` are conditioned on: bool `(m, 1, 1, d)`.
@@ -193,6 +200,8 @@ class TableContext(ContextDecoder):
                 observed.observe(start)
 
     def forward(self, around: TableSurroundings, items: Tensor, elements: Tensor) -> ColumnLikelihood:
+        if around.conditioning is Conditioning.CAUSAL and _is_column(around, items, elements):
+            return self._next(around, int(elements[0]))
         rows, place = items, torch.arange(len(items), device=items.device)
         if around.conditioning is not Conditioning.CAUSAL and not around.visible[items, 0, 0, elements].any():
             rows, place = torch.unique(items, return_inverse=True)  # all of a row's hidden cells see the same
@@ -210,6 +219,14 @@ class TableContext(ContextDecoder):
             parts.append((asked, self._columns(hidden[:, None, place[asked]], elements.new_tensor([column]), moved)))
         support = Support.of(self.schema, hidden).at(elements)
         return ColumnLikelihood.scattered(parts, support)
+
+    def _next(self, around: TableSurroundings, column: int) -> ColumnLikelihood:
+        """Of a column of all rows, given those before it, whose sums are kept."""
+        if around.observed is None or around.observed.columns > column:
+            around.observed = _Observed(self, around)
+        for earlier in range(around.observed.columns, column):
+            around.observed.observe(earlier)
+        return around.observed.distribution(torch.tensor([column], device=around.device), without=False)
 
     def _columns(self, hidden: Tensor, columns: Tensor, shift: Tensor | None) -> ColumnLikelihood:
         """Of the cells of `columns` `(c,)`, from last hidden layers `(members, c, n, codes, width)`; `shift` `(c, n)`."""
@@ -264,9 +281,9 @@ class _Observed:
 
     def __init__(self, context: TableContext, around: TableSurroundings) -> None:
         self._context, x, visible = context, around.x, around.visible
+        self.columns = 0  # that were observed, the first ones
         kinds = torch.full((len(x),), around.conditioning, device=x.device)
-        self._seen = context.cells(torch.where(visible, x, 0.0), visible)
-        self._scaled, self._visible = context.cells.scaled(x), visible.flatten(1).to(x.dtype)
+        self._around, self._features = around, dict[int, tuple[Tensor, Tensor, Tensor]]()
         self._hidden, _ = context._first(x, torch.zeros_like(visible), kinds, around.coarse, around.z_known)
         f = context._factor_count
         self._of_factors = context.first.weight[:, context.cells.features + len(Conditioning) :][:, :f]
@@ -274,14 +291,18 @@ class _Observed:
 
     def observe(self, column: int) -> None:
         """Add a column's visible cells."""
+        cells, x, visible = self._context.cells, self._around.x, self._around.visible
+        self._features[column] = cells.of_column(column, x, visible)
         self._hidden, self._sums = self._moved(column, 1)
+        self.columns = column + 1
 
     def _moved(self, column: int, sign: int) -> tuple[Tensor, list[Tensor]]:
         cells, weight, sums = self._context.cells, self._context.first.weight, self._sums
+        features, scaled, seen = self._features[column]
         place = cells.places[column]
-        added = (self._seen[:, place] @ weight[:, place]).addcmul(self._visible[:, [column]], weight[:, [column]])
+        added = (features @ weight[:, place]).addcmul(seen[:, None], weight[:, [column]])
         if self._context.factors is not None and (number := cells.number_places.get(column)) is not None:
-            evidence = self._context.factors.evidence(number, self._scaled[:, number], self._visible[:, column])
+            evidence = self._context.factors.evidence(number, scaled, seen)
             sums = [total + sign * change for total, change in zip(sums, evidence, strict=True)]
         return self._hidden.add(added.unsqueeze(2), alpha=sign), sums
 
@@ -293,14 +314,16 @@ class _Observed:
         moved = [self._moved(column, -1) if without else (self._hidden, self._sums) for column in columns.tolist()]
         hidden, shift = torch.stack([own for own, _ in moved], dim=1), None
         if self._context.factors is not None:
-            expected, factors = self._context.factors.expect(
-                *map(torch.stack, zip(*(sums for _, sums in moved), strict=True))
-            )
+            linear, places = self._context.factors, self._context.cells.number_places
+            factors = linear.expect(*map(torch.stack, zip(*(sums for _, sums in moved), strict=True)))
             hidden = hidden + (factors @ self._of_factors.unsqueeze(1)).unsqueeze(3)
-            places = self._context.cells.number_places
-            at = columns.new_tensor(
-                [places.get(column, 0) for column in columns.tolist()]
-            )  # classes are moved by nothing
-            shift = expected.gather(2, at.view(-1, 1, 1).expand(-1, expected.shape[1], 1)).squeeze(2)
+            at = [places.get(column, 0) for column in columns.tolist()]  # classes are moved by nothing
+            shift = (factors @ linear.weights[at].unsqueeze(2)).squeeze(2) + linear.mean[at].unsqueeze(1)
         hidden = torch.unflatten(self._context._later(hidden.flatten(1, 2)), 1, hidden.shape[1:3])
         return self._context._columns(hidden, columns, shift)
+
+
+def _is_column(around: TableSurroundings, items: Tensor, elements: Tensor) -> bool:
+    """Whether the cells asked for are those of one column, of all rows in order."""
+    rows = torch.arange(len(around), device=items.device)
+    return len(items) > 0 and torch.equal(items, rows) and bool((elements == elements[0]).all())

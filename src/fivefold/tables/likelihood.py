@@ -288,10 +288,7 @@ class Cells(nn.Module):
         seen, support = visible.flatten(1), Support.of(self._schema, x)
         parts = [seen.to(x.dtype)]
         if self.numbers:
-            scaled = self.scaled(x).unsqueeze(2)
-            knots = constant(KNOTS, x.dtype, x.device)
-            pieces = ((scaled - knots[:-1]) / knots.diff()).clamp(0, 1)
-            shown = torch.cat((scaled, pieces), dim=2) * self.of_numbers(seen).unsqueeze(2)
+            shown = _pieces(self.scaled(x)) * self.of_numbers(seen).unsqueeze(2)
             parts.append(shown.flatten(1))
         if self._classes:
             classes, first = (constant(tuple(part), torch.int64, x.device) for part in (self._classes, self._first))
@@ -299,6 +296,18 @@ class Cells(nn.Module):
             codes = support.codes(x)[:, 0, 0, classes] + first
             parts.append(shown.scatter_(1, codes, seen[:, classes].to(x.dtype)))
         return torch.cat(parts, dim=1)
+
+    def of_column(self, column: int, x: Tensor, visible: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+        """The features of one column's cells, `(n, at its place)`; how large they are, scaled, if they are numbers, and whether
+        they are visible, 0 or 1: both `(n,)`."""
+        support = Support.of(self._schema, x).columns(torch.tensor([column], device=x.device))
+        seen = visible[:, 0, 0, column].to(x.dtype)
+        cells = torch.where(visible[..., column], x[..., column], 0.0)
+        if classes := self.columns[column].classes:
+            features = F.one_hot(support.codes(cells.unsqueeze(3)).flatten(), classes).to(x.dtype)
+            return features * seen.unsqueeze(1), seen, seen
+        scaled = support.scaled(cells.unsqueeze(3)).flatten().clamp(-FARTHEST_CELL, FARTHEST_CELL)
+        return _pieces(scaled) * seen.unsqueeze(1), scaled, seen
 
     def of_numbers(self, cells: Tensor) -> Tensor:
         """Those of cells `(n, d)` that are in columns of numbers: `(n, numbers)`."""
@@ -308,6 +317,13 @@ class Cells(nn.Module):
         """The numbers of `x`, whether visible or not, on their columns' scale: `(n, numbers)`."""
         support = Support.of(self._schema, x)
         return self.of_numbers(support.scaled(x)[:, 0, 0]).clamp(-FARTHEST_CELL, FARTHEST_CELL)
+
+
+def _pieces(scaled: Tensor) -> Tensor:
+    """Scaled numbers `(…)`, and how far they are along each stretch between knots: `(…, 13)`."""
+    knots = constant(KNOTS, scaled.dtype, scaled.device)
+    pieces = ((scaled.unsqueeze(-1) - knots[:-1]) / knots.diff()).clamp(0, 1)
+    return torch.cat((scaled.unsqueeze(-1), pieces), dim=-1)
 
 
 class MemberLinear(nn.Module):
