@@ -103,7 +103,7 @@ def test_evidence_adds_up():
     scaled, seen = torch.randn(6, 4, dtype=torch.float64), (torch.rand(6, 4) < 0.5).double()
     parts = [model.evidence(number, scaled[:, number], seen[:, number]) for number in range(4)]
     sums = [sum(each) for each in zip(*parts, strict=True)]
-    torch.testing.assert_close(model.expect(*sums)[0], model(scaled, seen)[1])
+    torch.testing.assert_close(model.expect(*sums), model(scaled, seen)[1])
 
 
 def test_it_has_learnt_what_hangs_together(table_model, batch, trees):
@@ -118,3 +118,17 @@ def test_it_has_learnt_what_hangs_together(table_model, batch, trees):
     found = table_model.schema.from_unit(np.broadcast_to(point.detach().numpy()[:, 0], (60, 1, x.shape[3]))[..., None])
     error = np.abs(found[:, 0, girth, 0] - trees["girth"][300:360])
     assert error.mean() < 0.35 * np.abs(trees["girth"] - trees["girth"].mean()).mean()
+
+
+def test_a_linear_model_is_fitted_to_what_is_seen():
+    generator = torch.Generator().manual_seed(0)
+    weights = torch.randn(7, 2, generator=generator)
+    rows = torch.randn(600, 2, generator=generator) @ weights.T + 0.1 * torch.randn(600, 7, generator=generator) + 3
+    seen = (torch.rand(600, 7, generator=generator) < 0.7).float()
+    torch.manual_seed(0)
+    model = Factors(7, 3)
+    model.fit(rows[:400] * seen[:400], seen[:400])
+    expected, _ = model(rows[400:], seen[400:])
+    hidden = (seen[400:] == 0) & (seen[400:].sum(1, keepdim=True) >= 4)
+    assert (expected - rows[400:])[hidden].square().mean() < 0.05
+    assert (rows[400:] - 3)[hidden].square().mean() > 0.5

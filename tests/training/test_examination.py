@@ -84,6 +84,11 @@ def test_few_rows_are_all_compared_with(models):
     assert "folds" not in fit(rows(40), **OF_ROWS, verdicts=False).config.to_json()["rows"]
 
 
+def test_no_more_rows_are_compared_with_than_it_takes():
+    model = fit(rows(140), **OF_ROWS, folds=4, verdicts=False, validation=0.2)
+    assert 100 <= len(model.normality.calibration) < 140
+
+
 @pytest.mark.situation("three rows", "said at the fit, with what would help")
 def test_what_cannot_work_is_said_at_the_fit():
     with pytest.warns(FivefoldWarning) as caught:
