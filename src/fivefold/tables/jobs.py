@@ -32,7 +32,7 @@ EXTRA_ROLE = "changes"
 _WRONG = 0.05  # how many cells are, before any is looked at
 _STRANGE, _SUSPECTS = 3.0, 3  # excess of a cell above which a row has a culprit, and among how many it is looked for
 _COUNTED, _LOST = 10.0, 0.3  # of a cell's excess, at most, and the share of what others lose without a suspect
-_REFERENCE = 1000  # rows by which columns are calibrated
+_REFERENCE, _FEWEST_REFERENCE, _REFERENCE_CELLS = 1000, 200, 100_000  # rows by which columns are calibrated
 _BREACH = 10.0  # excess of a cell that breaks a relation
 _REDRAWN = 5  # times that rows are drawn anew in which not all relations can hold
 
@@ -197,9 +197,10 @@ def _draw_rows(model: FittedModel, n: int, seed: int, temperature: float) -> np.
     schema = cast(TableSchema, model.schema)
     sharp = model.has_learnt(Conditioning.CAUSAL)
     chance = np.random.default_rng(derive_seed(seed, "calibrate")).random((n, schema.size))
+    rows = min(max(_REFERENCE_CELLS // schema.size, _FEWEST_REFERENCE), _REFERENCE)
     drawn, reference = (
         schema.snap(draw_items(model, count, stream, prior="fitted", sharp=sharp, temperature=factor))[:, 0, :, 0]
-        for count, stream, factor in ((n, seed, temperature), (_REFERENCE, derive_seed(0, "reference"), 1.0))
+        for count, stream, factor in ((n, seed, temperature), (rows, derive_seed(0, "reference"), 1.0))
     )
     cells = model.calibrations["marginals"].calibrated(schema, drawn, reference, chance)
     return np.asarray(schema.snap(cells[:, :, None])[:, :, 0])
