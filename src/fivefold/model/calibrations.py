@@ -57,7 +57,8 @@ class AnomalyScore(ABC):
         """How often a normal item scores as low (split conformal: Laxhammar & Falkman 2011), `(n,)`."""
         rounded = score + _ROUNDING * (1 + np.abs(score))  # an item of the calibration counts itself on every machine
         as_strange = np.searchsorted(self.calibration, rounded, side="right")
-        return (1 + as_strange) / (1 + len(self.calibration))
+        p_value: np.ndarray = (1 + as_strange) / (1 + len(self.calibration))
+        return p_value
 
     @final
     def check_order(self) -> None:
