@@ -30,7 +30,7 @@ MOST_ITEMS, MOST_ELEMENTS, TRIALS = 100, 1000, {}
 CALIBRATIONS, PRECISION = {"prior": FittedPrior, "normality": JointScore}, torch.float32
 
 
-def configure(preset="default", *, items=None, **overrides):
+def configure(preset="default", *, items=None, size=None, **overrides):
     network, training = NetworkConfig(likelihood="gaussian", hidden=16), TrainingConfig(batch_size=16)
     return FitConfig(network=network, training=training).with_settings(field=0, **overrides)
 

@@ -48,7 +48,9 @@ class Settings(Protocol):
     REPORTS: tuple[str, ...]  # roles of the tables that detection gives
     BUFFERS: tuple[str, ...]  # prefixes of weights that are not trained
 
-    def configure(self, preset: str = "default", *, items: int | None = None, **overrides: Any) -> FitConfig: ...
+    def configure(
+        self, preset: str = "default", *, items: int | None = None, size: int | None = None, **overrides: Any
+    ) -> FitConfig: ...
 
     def split_reading(self, settings: Mapping[str, Any]) -> tuple[dict[str, Any], dict[str, Any]]:
         """What a user says of a fit, as how the data are to be read, and the settings of the fit."""

@@ -29,6 +29,7 @@ from fivefold.tables.settings import LOG_NOISE, TableConfig
 _WITHOUT_Z = 0.25  # of the rows: z must pay for itself
 _WIDE = 64  # columns from which several are asked for at once
 _ROUNDS, _LEAST_VARIANCE = 30, 1e-4  # of the linear model's fit
+_FACTORS_FASTER = 5.0
 _HEADS_FASTER = 8.0  # narrow distributions are far from those that training begins with
 
 
@@ -127,7 +128,7 @@ class TableContext(ContextDecoder):
 
     def __init__(self, schema: TableSchema, config: ContextConfig, rows: TableConfig, coarse_channels: int) -> None:
         super().__init__()
-        self.schema, self._coarse, self._members = schema, coarse_channels, rows.members
+        self.schema, self._coarse, self._members, self.linear = schema, coarse_channels, rows.members, rows.linear
         self.cells = Cells(schema)
         numbers = len(self.cells.numbers)
         size = self.cells.features + coarse_channels + 1 + len(Conditioning)
@@ -146,10 +147,12 @@ class TableContext(ContextDecoder):
             self.factors.fit(self.cells.scaled(x), seen)
 
     def parameter_groups(self, peak: float) -> list[ParameterGroup]:
-        """The heads learn faster."""
-        chosen = {id(weight) for weight in self.heads.parameters()}
-        others = [weight for weight in self.parameters() if id(weight) not in chosen]
-        return [ParameterGroup(others, peak), ParameterGroup(list(self.heads.parameters()), _HEADS_FASTER * peak)]
+        """The heads learn faster; or the linear model beneath, if it is not there first."""
+        fast, times = (self.heads, _HEADS_FASTER) if self.linear else (self.factors, _FACTORS_FASTER)
+        faster = [] if fast is None else list(fast.parameters())
+        chosen = {id(weight) for weight in faster}
+        groups = [ParameterGroup([weight for weight in self.parameters() if id(weight) not in chosen], peak)]
+        return [*groups, ParameterGroup(faster, times * peak)] if faster else groups
 
     def loss(self, batch: TrainingBatch) -> Tensor:
         """Mean loss over hidden cells of at most `positions` columns, and over the members, nats: a number; see `ContextDecoder`.

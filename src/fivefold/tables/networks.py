@@ -93,8 +93,8 @@ def build(schema: TableSchema, config: FitConfig, seed: int) -> nn.ModuleDict:
 
 
 def prepare(networks: nn.ModuleDict, items: Items, train: np.ndarray, held_out: np.ndarray) -> None:
-    """The context decoder begins with a linear model of the rows."""
-    if "context" in networks:
+    """The context decoder may begin with a linear model of the rows."""
+    if "context" in networks and cast(TableContext, networks["context"]).linear:
         rows = train[:: -(-len(train) * items.schema.size // _LINEAR)]
         x, visible = (channels_first(part) for part in items.unit(rows))
         cast(TableContext, networks["context"]).fit_factors(x, visible)

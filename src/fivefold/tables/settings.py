@@ -33,6 +33,9 @@ class TableConfig(ModalityConfig):
     folds: int = setting(
         4, "Fits that hold out all rows in turn, if few are held out; 1: one fit.", at_least=1, below=256, later=True
     )
+    linear: bool = setting(
+        True, "Begin with a linear model of the rows, and let what comes out learn faster.", later=True
+    )
     shortest_epoch: int = setting(50, "Steps of an epoch, at least.", at_least=1)
     longest_epoch: int = setting(150, "Steps of an epoch, at most.", at_least=1)
 
@@ -87,20 +90,30 @@ _FEW = dataclasses.replace(
     training=dataclasses.replace(_ROWS.training, epochs=9, learning_rate=6e-3),
     own=TableConfig(shortest_epoch=25),
 )
+_FEW_COLUMNS = 32
+_MANY_COLUMNS = dataclasses.replace(
+    _ROWS,
+    context=dataclasses.replace(_ROWS.context, context_learning_rate=2e-3),
+    training=dataclasses.replace(_ROWS.training, epochs=30, batch_size=64, learning_rate=2e-3),
+    own=TableConfig(dropout=0.2, linear=False),
+)
 
 
-def configure(preset: str = "default", *, items: int | None = None, **overrides: Any) -> FitConfig:
-    """The preset with single settings replaced; see `FitConfig.with_settings`. Its sizes follow the number of rows, `items`.
+def configure(
+    preset: str = "default", *, items: int | None = None, size: int | None = None, **overrides: Any
+) -> FitConfig:
+    """The preset with single settings replaced; see `FitConfig.with_settings`. Its sizes follow the number of rows, `items`,
+    and of columns, `size`.
 
     Raises `UsageError` for another preset than `default`, an unknown setting, or a value out of bounds.
     """
     if preset != "default":
         raise UsageError(f"`preset` must be default for tables, got {preset!r}")
-    return (_ROWS if items is None else _sized(items)).with_settings(**overrides)
+    return (_ROWS if items is None else _sized(items, size or 1)).with_settings(**overrides)
 
 
-def _sized(rows: int) -> FitConfig:
-    """One larger network and larger batches for many rows; fewer and larger steps for few."""
+def _sized(rows: int, columns: int) -> FitConfig:
+    """One larger network for many rows; fewer and larger steps for few; more and smaller ones for many columns."""
     if rows >= _MANY_ROWS:
         network = dataclasses.replace(_ROWS.network, hidden=128)
         context = dataclasses.replace(_ROWS.context, context_width=256, context_learning_rate=2e-3)
@@ -110,8 +123,8 @@ def _sized(rows: int) -> FitConfig:
     if rows < _FEW_ROWS:
         return _FEW
     validation = max(_ROWS.training.validation, _ENOUGH_HELD_OUT / rows if rows >= _ENOUGH else 0)
-    training = dataclasses.replace(_ROWS.training, validation=validation)
-    return dataclasses.replace(_ROWS, training=training)
+    sized = _MANY_COLUMNS if columns > _FEW_COLUMNS else _ROWS
+    return dataclasses.replace(sized, training=dataclasses.replace(sized.training, validation=validation))
 
 
 def table_config(config: FitConfig) -> TableConfig:

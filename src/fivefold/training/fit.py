@@ -81,7 +81,7 @@ def fit(
         check_resumable(workdir)
     modality, dataset, reading, settings = _open(data, kind, settings)
     items = dataset.examples()
-    config = modality.settings.configure(preset, items=len(items), **settings)
+    config = modality.settings.configure(preset, items=len(items), size=items.schema.size, **settings)
     test = modality.data.TEST_SETS.get(items.source) if test is None else test
     alike = _alike(modality, reading) if isinstance(test, str | Path) else {}
     test_items = None if test is None else open_data(test, items.schema, **alike).all_items()
