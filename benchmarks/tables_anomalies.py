@@ -3,7 +3,8 @@
 FOLDER holds tables as ADBench has them (Han et al. 2022, arXiv:2206.09426): .npz with `X`, and `y`, 1 for anomalies. Two
 protocols: `unsupervised`, fit and score the same rows; `normals`, fit on a random half of the normal rows, score the
 others. Labels are used for the AUROC alone. Each detector has its defaults; those that measure distances or train a
-network get standardised columns. Tables that are not named keep what was measured of them before.
+network get standardised columns; ours is fitted
+once and does not try its jobs, on which scores do not depend. Tables that are not named keep what was measured of them before.
 """
 
 from __future__ import annotations

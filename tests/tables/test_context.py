@@ -74,6 +74,19 @@ def test_put_makes_cells_visible(table_model, batch):
     assert not torch.equal(given(items, elements).point(), before)
 
 
+def test_whole_columns_one_by_one_are_as_parts_of_them(table_model, batch):
+    x, visible = batch
+    given = Conditional(table_model, Conditioning.CAUSAL, x, visible & False, None)
+    rows = torch.arange(len(x))
+    for place in range(5):
+        here = torch.full_like(rows, place)
+        values = column(x[:, 0, 0, place])
+        parts = [given(rows[part], here[part]).log_prob(values[part]) for part in (slice(7), slice(7, None))]
+        torch.testing.assert_close(given(rows, here).log_prob(values), torch.cat(parts), rtol=1e-9, atol=1e-9)
+        given.put(rows, here, values.flatten())
+        given.put(rows, torch.zeros_like(rows), values.flatten())  # anew
+
+
 def test_rows_do_not_depend_on_their_company(table_model, batch):
     x, visible = batch
     together = Conditional(table_model, Conditioning.CAUSAL, x, visible, None).log_prob(x)

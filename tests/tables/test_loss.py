@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import pytest
 import torch
 
 from fivefold.modality import modality_of
@@ -9,7 +10,7 @@ from fivefold.model.context import TrainingBatch
 from fivefold.model.corruption import Corrupted, corrupt_for_training
 from fivefold.model.fitted import channels_first
 from fivefold.tables import dataset
-from fivefold.tables.settings import configure
+from fivefold.tables.settings import configure, table_config
 from fivefold.training.fit import make_loader
 
 
@@ -77,3 +78,19 @@ def test_an_epoch_is_neither_too_short_nor_too_long(trees):
     assert sum(len(x) for x, _ in few) == 30, "three passes"
     many = make_loader(items, np.arange(400), 4, shuffle_seed=0, steps=(7, 9))
     assert len(many) == len(list(many)) == 9
+
+
+@pytest.mark.parametrize(
+    ("rows", "columns", "epochs", "linear", "held_out"),
+    [
+        (150, 4, 9, True, 22),
+        (400, 30, 12, True, 60),
+        (500, 30, 12, True, 100),
+        (569, 33, 30, False, 100),
+        (6000, 33, 30, True, 600),
+    ],
+)
+def test_recipes_follow_the_size_of_the_table(rows, columns, epochs, linear, held_out):
+    config = configure(items=rows, size=columns)
+    assert (config.training.epochs, table_config(config).linear) == (epochs, linear)
+    assert round(rows * config.training.validation) == held_out

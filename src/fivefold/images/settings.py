@@ -66,7 +66,7 @@ PRESETS: dict[str, FitConfig] = {
 def configure(
     preset: str = "default", *, items: int | None = None, size: int | None = None, **overrides: Any
 ) -> FitConfig:
-    """The preset with single settings replaced; see `FitConfig.with_settings`. Their number, `items`, and `size` make no difference.
+    """The preset with single settings replaced; see `FitConfig.with_settings`. `items` and `size` make no difference.
 
     Raises `UsageError` for an unknown preset or setting, or a value out of bounds.
     """

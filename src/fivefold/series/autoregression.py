@@ -96,11 +96,6 @@ class Autoregression:
             effect, residual = effects[:, channel], residuals[:, channel]
             known = np.isfinite(residual) & (np.abs(effect) > 1e-9)
             if known.any():
-                found[channel] = -_weighted_median(residual[known] / effect[known], np.abs(effect[known]))
+                steps, weights = residual[known] / effect[known], np.abs(effect[known])
+                found[channel] = -np.quantile(steps, 0.5, weights=weights, method="inverted_cdf")
         return found
-
-
-def _weighted_median(values: np.ndarray, weights: np.ndarray) -> float:
-    order = np.argsort(values)
-    total = np.cumsum(weights[order])
-    return float(values[order][np.searchsorted(total, total[-1] / 2)])

@@ -17,10 +17,7 @@ _LOOKED = 8  # windows, at most, from which levels and amplitudes are
 _FEWEST, _FEWEST_SHARE = 16, 0.5  # steps that two stretches are compared by, and how much of them must be there
 _AROUND = 2  # windows before where steps are flagged in which a change may begin; twice as many after that
 _TRIED = 16  # windows, at most, in which it is tried whether a change explains what is strange
-_LEFT, _SAME = (
-    0.5,
-    0.05,
-)  # of what is strange, at most, when a change is undone that explains it, and what does not count
+_LEFT, _SAME = 0.5, 0.05  # of what is strange: left at most by a change that explains it, and what does not count
 _SIZES, _ROUNDS = (0.2, 0.1, 0.05), 2  # deviations by which a change is moved to be better, and how often
 _FEW = 4  # channels that are moved one by one
 _LEAST = 1e-9

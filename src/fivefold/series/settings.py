@@ -90,7 +90,7 @@ _SERIES = FitConfig(
 def configure(
     preset: str = "default", *, items: int | None = None, size: int | None = None, **overrides: Any
 ) -> FitConfig:
-    """The preset with single settings replaced; see `FitConfig.with_settings`. The number of `items` and their `size` make no difference.
+    """The preset with single settings replaced; see `FitConfig.with_settings`. `items` and `size` make no difference.
 
     Raises `UsageError` for another preset than `default`, an unknown setting, or a value out of bounds.
     """

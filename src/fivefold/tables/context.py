@@ -98,12 +98,12 @@ class Factors(nn.Module):
 class TableSurroundings(Surroundings):
     """A batch of rows, of which the cells are asked for; see `Surroundings`."""
 
+    observed: _Observed | None = None  # while columns are asked for in their order
+
     @property
     def coarse(self) -> Tensor | None:
         """h(z) of the codes, `(n, codes, features)`."""
         return None if self.z_features is None else self.z_features.coarse.view(len(self), self.codes, -1)
-
-    observed: _Observed | None = None  # while columns are asked for in their order
 
     def put(self, items: Tensor, elements: Tensor, values: Tensor) -> None:
         self.x[items, 0, 0, elements] = values

@@ -21,7 +21,6 @@ from fivefold.tables.settings import COMPONENTS, FARTHEST_CELL, KNOTS, LOG_SCALE
 FINEST = 1 / 64  # of a column's spread: nearer numbers are distinguished only if its step does
 _NARROWEST = 1e-4
 _FARTHEST = 20.0  # sinh of which is a number still
-_NODES = 4
 _LEAST_LOG_PROB = -100.0  # of classes that there are not
 
 
@@ -186,7 +185,7 @@ class ColumnLikelihood(Likelihood):
         to stand out from what is merely even.
         """
         logistics = (torch.split(part, 1, dim=1) for part in (self.log_weights.exp(), self.locations, self.scales))
-        nodes = list(zip(*logistic_nodes(_NODES), strict=True))
+        nodes = list(zip(*logistic_nodes(mixtures.NODES), strict=True))
         places = [
             (weight * share, self.support.unit(location + scale * node))
             for weight, location, scale in zip(*logistics, strict=True)

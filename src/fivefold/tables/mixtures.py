@@ -1,6 +1,6 @@
 """Mixtures of logistics cut into cells: log probability and expectation, their gradients in closed form.
 
-What autograd would take step by step, some forty small tensors, is what fits of tables would spend most of their time on.
+Networks of tables are small: step by step, autograd would take many small tensors through each of them.
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ from torch.autograd.function import once_differentiable
 
 from fivefold.model.likelihoods import constant, logistic_nodes
 
-_NODES = 4
+NODES = 4  # of quadrature over a logistic
 
 
 def log_prob(log_weights: Tensor, locations: Tensor, scales: Tensor, lower: Tensor, upper: Tensor) -> Tensor:
@@ -73,5 +73,5 @@ class _ExpectedSinh(torch.autograd.Function):
 
 
 def _nodes(like: Tensor) -> tuple[Tensor, Tensor]:
-    nodes, weights = (constant(tuple(part), like.dtype, like.device) for part in logistic_nodes(_NODES))
+    nodes, weights = (constant(tuple(part), like.dtype, like.device) for part in logistic_nodes(NODES))
     return nodes, weights
