@@ -1,13 +1,15 @@
 # make demo: everything from one command.  make test: lint, types, layers, tests.  make fuzz: damaged files for half an
 # hour, then kills.  make bench: the quoted figures, part by part (interrupted, it goes on where it was);
-# make bench-publication: those of docs/choosing.md.  Each sets up .venv first.
+# make bench-publication: those of docs/choosing.md; make bench-speed, make bench-growth: those of docs/performance.md, half
+# an hour each, the former beside the commit BEFORE, and with ADBENCH=FOLDER on its tables.  Each sets up .venv first.
 
 PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
 READY := $(VENV)/.ready
+BEFORE ?= f4e290c
 
-.PHONY: setup demo test lint fuzz bench bench-publication clean
+.PHONY: setup demo test lint fuzz bench bench-publication bench-speed bench-growth clean
 
 setup: $(READY)
 
@@ -43,6 +45,15 @@ bench: $(READY)
 bench-publication: demo
 	$(BIN)/python benchmarks/elbo.py
 	$(BIN)/python benchmarks/mnist.py out/demo/model
+	$(BIN)/python tools/figures.py
+
+bench-speed: $(READY)
+	test -d out/before || git worktree add --force --detach out/before $(BEFORE)
+	$(BIN)/python benchmarks/speed.py --before out/before $(if $(ADBENCH),--adbench $(ADBENCH))
+	$(BIN)/python tools/figures.py
+
+bench-growth: $(READY)
+	$(BIN)/python benchmarks/growth.py
 	$(BIN)/python tools/figures.py
 
 clean:

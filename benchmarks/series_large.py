@@ -18,7 +18,7 @@ from results_file import write_result
 
 from fivefold.system import environment
 
-_PART, _FIRST = 1_000_000, 20_000
+_FIRST = 20_000
 
 
 def main() -> None:
@@ -28,15 +28,7 @@ def main() -> None:
     steps = options.parse_args().steps
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
-        whole = np.lib.format.open_memmap(folder / "whole.npy", "w+", np.float32, (steps,))
-        rng = np.random.default_rng(0)
-        for start in range(0, steps, _PART):
-            along = np.arange(start, min(start + _PART, steps))
-            strength = 1 + 0.3 * np.sin(along / 1000)
-            whole[along] = strength * np.sin(along / 5) + 0.1 * rng.normal(size=len(along))
-        whole.flush()
-        np.save(folder / "first.npy", whole[:_FIRST])
-        np.save(folder / "tenth.npy", whole[: steps // 10])
+        write_series(folder, steps)
         found: dict[str, dict[str, float]] = {}
         for job, count, words in (
             ("fit", _FIRST, ("first.npy", "--kind", "series", "-o", "model", "--quiet")),
@@ -58,6 +50,21 @@ def main() -> None:
             raise SystemExit("the series did not come back")
         found["compress"]["bits_per_step"] = 8 * (folder / "tenth.ff").stat().st_size / (steps // 10)
     write_result("series_large", {**found, "environment": environment()})
+
+
+def write_series(folder: Path, steps: int) -> None:
+    """Write whole.npy, its tenth.npy and, to fit to, first.npy."""
+    whole = wave(steps)
+    np.save(folder / "whole.npy", whole)
+    np.save(folder / "first.npy", whole[:_FIRST])
+    np.save(folder / "tenth.npy", whole[: steps // 10])
+
+
+def wave(steps: int) -> np.ndarray:
+    """The series, `(steps,)` float32."""
+    rng, along = np.random.default_rng(0), np.arange(steps)
+    strength = 1 + 0.3 * np.sin(along / 1000)
+    return (strength * np.sin(along / 5) + 0.1 * rng.normal(size=steps)).astype(np.float32)
 
 
 if __name__ == "__main__":

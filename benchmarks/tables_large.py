@@ -35,9 +35,7 @@ def main() -> None:
     rows = options.parse_args().rows
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
-        _write(folder / "whole.parquet", _parts(rows, 0.0))
-        _write(folder / "holes.parquet", _parts(rows, _MISSING))
-        pq.write_table(pq.read_table(folder / "whole.parquet").slice(0, _FIRST), folder / "first.parquet")
+        write_tables(folder, rows)
         found: dict[str, Any] = {"rows": rows, "columns": _NUMBERS + _CLASSES}
         found["fit"] = _run(folder, "fit", "first.parquet", "-o", "model", "--quiet")
         found["detect"] = _run(folder, "detect", "model", "whole.parquet", "-o", "scores.parquet")
@@ -49,6 +47,13 @@ def main() -> None:
             raise SystemExit("impute did not fill all rows")
     print(found, file=sys.stderr)
     write_result("tables_large", {**found, "environment": environment()})
+
+
+def write_tables(folder: Path, rows: int) -> None:
+    """Write whole.parquet, holes.parquet and, to fit to, first.parquet."""
+    _write(folder / "whole.parquet", _parts(rows, 0.0))
+    _write(folder / "holes.parquet", _parts(rows, _MISSING))
+    pq.write_table(pq.read_table(folder / "whole.parquet").slice(0, _FIRST), folder / "first.parquet")
 
 
 def _parts(rows: int, missing: float) -> Iterator[pa.Table]:

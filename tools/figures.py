@@ -1,4 +1,4 @@
-"""Fill the tables in README.md, docs/benchmarks.md and docs/choosing.md from benchmarks/results: `python tools/figures.py [--check]`."""
+"""Fill the tables in README.md and docs from benchmarks/results: `python tools/figures.py [--check]`."""
 
 from __future__ import annotations
 
@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 import benchmarks_page
+import performance_page
 from benchmarks_page import OURS
 
 ROOT = Path(__file__).parents[1]
@@ -21,6 +22,8 @@ def main() -> int:
     tables = {
         ("README.md", "figures"): _readme(results),
         ("docs/benchmarks.md", "figures"): benchmarks_page.render(results),
+        ("docs/performance.md", "figures"): performance_page.speed(results),
+        ("docs/performance.md", "growth"): performance_page.growth(results),
         ("docs/choosing.md", "figures"): _choosing(results["mnist"]),
         ("docs/choosing.md", "points"): _points(results["mnist"]),
     }
