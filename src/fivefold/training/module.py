@@ -10,7 +10,7 @@ from typing import Any, cast
 import lightning.pytorch as pl
 import torch
 from torch import Tensor, nn
-from torch.optim import Adam, Muon, Optimizer
+from torch.optim import Adam, Optimizer
 
 from fivefold.config import FitConfig
 from fivefold.errors import TrainingError, UsageError
@@ -18,12 +18,12 @@ from fivefold.model.context import ContextDecoder, ParameterGroup, TrainingBatch
 from fivefold.model.corruption import corrupt_for_training
 from fivefold.model.vae import VAE, Elbo
 from fivefold.seeds import derive_seed
+from fivefold.training.muon import Muon
 from fivefold.training.recipe import Recipe
 
 _LOWEST_RATE = 0.01  # of the peak
 _RATE_RISE = 0.02  # of the steps
 _AVERAGING = 0.99  # of what averaged weights keep at a step
-_SWEEPS = 3  # of Muon's iteration; its usual 5 take longer and teach no more in the same time
 _SAME = "give the same, or fit without `resume`"
 _MAY_CHANGE = {"epochs", "max_minutes"}  # on resuming
 
@@ -127,7 +127,7 @@ class VAETraining(pl.LightningModule):
         return min(done, 1.0)
 
     def configure_optimizers(self) -> list[Optimizer]:
-        """Adam; and Muon (Jordan et al. 2024, as in Liu et al. 2025, arXiv:2502.16982) for the context decoder's hidden layers.
+        """Adam; and Muon for the context decoder's hidden layers.
 
         Each group of weights says under `peak` what its highest rate is.
         """
@@ -135,7 +135,7 @@ class VAETraining(pl.LightningModule):
         if self.context is not None:
             groups += self.context.parameter_groups(self.config.context.context_learning_rate)
         adam = Adam([_settings(group) for group in groups if not group.hidden], fused=True)
-        return [adam, *(_muon(group) for group in groups if group.hidden)]
+        return [adam, *(Muon([_settings(group)]) for group in groups if group.hidden)]
 
     def on_train_start(self) -> None:
         self._clock = time.monotonic()
@@ -281,7 +281,3 @@ class VAETraining(pl.LightningModule):
 
 def _settings(group: ParameterGroup) -> dict[str, Any]:
     return {"params": list(group.weights), "lr": group.peak, "peak": group.peak}
-
-
-def _muon(group: ParameterGroup) -> Muon:
-    return Muon([_settings(group)], weight_decay=0.0, adjust_lr_fn="match_rms_adamw", ns_steps=_SWEEPS)
