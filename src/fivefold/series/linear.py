@@ -9,6 +9,7 @@ from __future__ import annotations
 import math
 from collections.abc import Callable
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 import torch
@@ -40,6 +41,16 @@ class Predicted:
     std: Tensor
 
 
+@dataclass(frozen=True)
+class Factor:
+    """Of masks' covariances with noise: Cholesky factors `root`, what these leave of the covariances with all values, `shown`,
+    both `(m, size, size)`, and the `variance` `(m, size)` that is left of all values."""
+
+    root: Tensor
+    shown: Tensor
+    variance: Tensor
+
+
 class LinearPredictor(nn.Module):
     """A normal distribution of windows: means `(t, c)`, and autoregression step by step; in groups of channels if there are many.
 
@@ -61,11 +72,12 @@ class LinearPredictor(nn.Module):
         self.register_buffer("regression", torch.zeros(groups, size, size))
         self.register_buffer("own", torch.ones(groups, size))  # variance that the regression leaves
         self.register_buffer("noise", torch.ones(groups, size))  # variance of noise as strong as the channel
+        self._found: dict[tuple[Any, ...], list[Factor]] = {}  # factors of whole windows, as long as buffers stay
 
     def covariance(self, group: int) -> Tensor:
         """Between the values of a group `(size, size)`, float64, as their regressions have it."""
         rows, own = _wide(self.regression[group]), _wide(self.own[group])
-        root: Tensor = torch.linalg.inv(torch.eye(len(rows), dtype=rows.dtype, device=rows.device) - rows) * own.sqrt()
+        root: Tensor = torch.linalg.solve_triangular(-rows, own.sqrt().diag(), upper=False, unitriangular=True)
         return root @ root.T
 
     @torch.no_grad()
@@ -109,22 +121,36 @@ class LinearPredictor(nn.Module):
         """Each clean value given all noisy ones: white noise, as strong as it probably is in the window."""
 
         def predict(x: Tensor, seen: Tensor, mask_of: Tensor, group: int) -> tuple[Tensor, Tensor]:
-            k, noise = self.covariance(group), _wide(self.noise[group])
             evidence, means, variances = [], [], []
-            for level in _LEVELS:
-                root = _root(k, seen, noise * (level**2 + _JITTER))
-                whitened = _solve_lower(root, mask_of, x)
-                size = root.diagonal(dim1=1, dim2=2).log().sum(1)[mask_of]
+            for factor in self._factors(group, seen):
+                whitened = _solve_lower(factor.root, mask_of, x)
+                size = factor.root.diagonal(dim1=1, dim2=2).log().sum(1)[mask_of]
                 evidence.append(-0.5 * whitened.square().sum(1) - size)
-                shown = torch.linalg.solve_triangular(root, k * seen.unsqueeze(2), upper=False)
-                means.append(_times(shown.transpose(1, 2), mask_of, whitened))
-                variances.append((k.diagonal() - shown.square().sum(1))[mask_of])
+                means.append(_times(factor.shown.transpose(1, 2), mask_of, whitened))
+                variances.append(factor.variance[mask_of])
             share = torch.softmax(torch.stack(evidence), dim=0).unsqueeze(2)
             mean, square = torch.stack(means), torch.stack(variances) + torch.stack(means).square()
             expected = (share * mean).sum(0)
             return expected, (share * square).sum(0) - expected.square()
 
         return self._predict(scaled, visible, predict)
+
+    def _factors(self, group: int, seen: Tensor) -> list[Factor]:
+        """Of masks `(m, size)`, for each strength of noise. Those of whole windows are kept, if they are not large: they are what
+        is mostly asked for."""
+        whole = len(seen) == 1 and len(_LEVELS) * 2 * self.regression.numel() <= _CHUNK and bool(seen.all())
+        now = group, *((buffer.data_ptr(), buffer._version) for buffer in self.buffers())
+        if whole and now in self._found:
+            return self._found[now]
+        with torch.inference_mode(False):
+            k, noise, found = self.covariance(group), _wide(self.noise[group]), list[Factor]()
+            for level in _LEVELS:
+                root = _root(k, seen, noise * (level**2 + _JITTER))
+                shown = torch.linalg.solve_triangular(root, k * seen.unsqueeze(2), upper=False)
+                found.append(Factor(root, shown, k.diagonal() - shown.square().sum(1)))
+        if whole:
+            self._found = {key: kept for key, kept in self._found.items() if key[1:] == now[1:]} | {now: found}
+        return found
 
     def _predict(self, scaled: Tensor, visible: Tensor, predict: _Rule) -> Predicted:
         """`predict` for all groups, as many windows at once as memory is to hold; once for windows that show the same."""
