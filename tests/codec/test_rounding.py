@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from fivefold.codec.rounding import GUARD, HintedRounder, HintingRounder, pack_hints, unpack_hints
+from fivefold.codec.rounding import GUARD, GroupedRounder, HintedRounder, HintingRounder, pack_hints, unpack_hints
 
 
 def near_borders(seed: int, n: int = 400) -> np.ndarray:
@@ -65,3 +65,23 @@ def test_any_bytes_are_hints_or_refused(packed):
     except ValueError:
         return
     assert (np.diff(hints, prepend=0) >= 0).all()
+
+
+def test_hints_of_groups_are_those_of_rounding_group_by_group():
+    rng, sizes = np.random.default_rng(0), np.array([3, 0, 5, 1])
+    whole = rng.integers(-9, 9, (9, 4)) + np.where(
+        rng.random((9, 4)) < 0.4, 0.5 + rng.normal(0, GUARD / 2, (9, 4)), 0.2
+    )
+    one, other = HintingRounder(), HintingRounder()
+    for turn in range(2):
+        grouped, begin = GroupedRounder(sizes), 0
+        np.testing.assert_array_equal(grouped(whole[:, 0] + turn), np.rint(whole[:, 0] + turn))
+        grouped(whole[:, 1:])
+        other.add(grouped)
+        for size in sizes:
+            one(whole[begin : begin + size, 0] + turn)
+            one(whole[begin : begin + size, 1:])
+            begin += size
+    np.testing.assert_array_equal(other.hints, one.hints)
+    assert one.count == other.count
+    assert len(one.hints) > 10

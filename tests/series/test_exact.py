@@ -45,6 +45,23 @@ def _two_channels(seed=0, n=24):
     return np.stack((np.sin(along), np.cos(along)), axis=2) + 0.1 * rng.normal(size=(n, 40, 2))
 
 
+def test_what_is_known_is_foreseen_as_it_is_told_step_by_step():
+    windows = _two_channels()
+    model = fit(windows, kind="series", epochs=1, seed=0)
+    values = np.concatenate((windows, windows[:, ::-1]), axis=1)
+    values[np.random.default_rng(0).random(values.shape) < 0.2] = np.nan
+    weights = {name: weight.numpy() for name, weight in model.networks.state_dict().items()}
+    chain, parts, begin = StepChain(ExactSteps(weights, model.schema, model.config), len(values)), [], 0
+    scaled = _scaled(model.schema, values).transpose(1, 0, 2)
+    while begin < len(scaled):
+        parts.append(chain.foresee(scaled[begin : begin + chain.left]))
+        begin += len(parts[-1][0][0])
+    told = _chained(model, values, len(scaled))
+    for at, expected in enumerate(told):
+        found = np.concatenate([np.stack([channel[at] for channel in part], axis=-1) for part in parts])
+        np.testing.assert_allclose(found.transpose(1, 2, 0, 3), expected, rtol=1e-12, atol=1e-12)
+
+
 def test_step_after_step_the_networks_say_the_same():
     windows = _two_channels()
     model = fit(windows, kind="series", epochs=1, seed=0)

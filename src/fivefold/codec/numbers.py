@@ -180,14 +180,18 @@ class ResidualBins:
 
     def intervals(self, whole: Ints) -> list[Intervals]:
         """The intervals of whole numbers `(n,)`, in the order in which they are popped."""
+        return [intervals for _, intervals in self.numbered_intervals(whole)]
+
+    def numbered_intervals(self, whole: Ints) -> list[tuple[Ints, Intervals]]:
+        """Likewise, with the numbers, ascending, of those of `whole` that they are of."""
         bins = self._bins(whole)
         symbols = np.clip(bins - self.middles, -_SYMBOLS // 2, _SYMBOLS // 2 - 1) + _SYMBOLS // 2
-        intervals, far = [self.symbols.interval(symbols)], _is_far(symbols)
+        intervals, far = [(np.arange(len(whole)), self.symbols.interval(symbols))], _is_far(symbols)
         place = whole - self._first(bins)
         for rows, shifts, digits in self._digits(bins, ~far):
-            intervals.append(digits.interval((place[rows] >> shifts) % digits.sizes))
+            intervals.append((rows, digits.interval((place[rows] >> shifts) % digits.sizes)))
         for shift in _plain_shifts(far):
-            intervals.append(_plain(far).interval(whole[far] >> shift & LARGEST_DIGIT))
+            intervals.append((np.flatnonzero(far), _plain(far).interval(whole[far] >> shift & LARGEST_DIGIT)))
         return intervals
 
     def pop(self, coder: Rans) -> Ints:

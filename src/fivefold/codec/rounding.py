@@ -47,10 +47,52 @@ class HintingRounder:
         self.count += values.size
         return rounded
 
+    def add(self, groups: GroupedRounder) -> None:
+        """Note what another has found, as if it had been rounded here, group by group."""
+        self._hints.append((self.count << 1) + groups.hints)
+        self.count += groups.count
+
     @property
     def hints(self) -> np.ndarray:
         """Ascending int64: twice the place of a doubtful number among all, plus 1 if it became an odd one."""
         return np.concatenate(self._hints) if self._hints else np.empty(0, np.int64)
+
+
+class GroupedRounder:
+    """The writer's, of arrays whose rows are those of groups, one group after the other, which the reader rounds group by group.
+
+    Parameters
+    ----------
+    sizes : `(g,)`, rows of each group
+    """
+
+    def __init__(self, sizes: np.ndarray) -> None:
+        self._sizes, self._columns = sizes, 0
+        self._groups = np.repeat(np.arange(len(sizes)), sizes)
+        self._rows = np.arange(len(self._groups)) - np.repeat(np.cumsum(sizes) - sizes, sizes)
+        self._found: list[tuple[np.ndarray, np.ndarray, np.ndarray]] = []  # groups, places in them, whether odd
+
+    def __call__(self, values: Floats) -> Ints:
+        """Raises `ValueError` if a number is not finite."""
+        rounder, wide = HintingRounder(), values.size // max(len(values), 1)
+        rounded, hints = rounder(values), rounder.hints
+        rows, columns = np.divmod(hints >> 1, max(wide, 1))
+        groups = self._groups[rows]
+        self._found.append((groups, self._sizes[groups] * self._columns + self._rows[rows] * wide + columns, hints & 1))
+        self._columns += wide
+        return rounded
+
+    @property
+    def count(self) -> int:
+        """Of the numbers it has rounded."""
+        return len(self._groups) * self._columns
+
+    @property
+    def hints(self) -> np.ndarray:
+        """As a `HintingRounder` has them that rounds group by group."""
+        groups, places, odd = (np.concatenate(part) for part in zip(*self._found, strict=True))
+        firsts = (np.cumsum(self._sizes) - self._sizes) * self._columns
+        return np.sort((firsts[groups] + places) << 1 | odd)
 
 
 class HintedRounder:

@@ -19,10 +19,11 @@ import pyarrow as pa
 from fivefold.archive.container import ArchiveReader, Limits
 from fivefold.archive.layers import DamagedLayerError, Encoding, check_empty, unpack
 from fivefold.codec.numbers import NumberBins, ResidualBins
-from fivefold.codec.rounding import HintedRounder, Rounder
+from fivefold.codec.rans import Intervals
+from fivefold.codec.rounding import GroupedRounder, HintedRounder, Rounder
 from fivefold.errors import DamagedArchiveError, DataError
 from fivefold.series.dataset import is_tabular
-from fivefold.series.exact import ExactSteps, StepChain
+from fivefold.series.exact import ExactSteps, Parameters, StepChain
 from fivefold.series.readers import Flat, flattened
 from fivefold.series.results import SeriesPlace
 from fivefold.series.schema import SeriesSchema
@@ -119,15 +120,20 @@ class StepCodec(ColumnCodec):
             _channel(self, number, arrays[at], cells[:, number]) for number, (at, _, _) in enumerate(self.modelled)
         ]
         walked = []
-        for rows, number, distribution in self._walk(arrays, cells):
-            channel = channels[number]
-            coded = channel.where[rows]
-            if coded.any():
-                parameters = tuple(part[coded] for part in distribution())
-                residuals = self.residuals(number, channel.numbers, parameters, channel.rounder)
-                pairs = residuals.intervals(channel.whole[rows[coded]])
-                channel.intervals += pairs
-                walked.append((number, pairs))
+        for stretches in self._side_by_side(arrays, len(cells)):
+            chain, begin = StepChain(self.steps, len(stretches[0])), 0
+            while steps := stretches[begin : begin + chain.left]:
+                begin += len(steps)
+                known = np.full((len(steps), len(steps[0]), len(channels)), np.nan)
+                for number, rows in enumerate(steps):
+                    known[number, : len(rows)] = cells[rows]
+                for number in range(len(channels)):
+                    known[..., number] = self.scaled(number, known[..., number])
+                found = [
+                    self._intervals(number, channel, steps, parameters)
+                    for number, (channel, parameters) in enumerate(zip(channels, chain.foresee(known), strict=True))
+                ]
+                walked += [(number, pairs) for step in zip(*found, strict=True) for number, pairs in enumerate(step)]
         shorter = [
             channel.shorten(parts, at, arrays[at]) for channel, (at, _, _) in zip(channels, self.modelled, strict=True)
         ]
@@ -139,6 +145,29 @@ class StepCodec(ColumnCodec):
         ]
         hint = np.sort(np.concatenate([*hints, np.empty(0, np.int64)]))
         return bytes(channel.form for channel in channels) + pack_cells(intervals, hint)
+
+    def _intervals(
+        self, number: int, channel: _Channel, steps: list[np.ndarray], parameters: Parameters
+    ) -> list[list[Intervals]]:
+        """Of the values of a channel in rows side by side, step by step, in the order in which they are popped; as `parameters`
+        `(steps, lanes, components)` have them."""
+        rows = np.concatenate(steps)
+        coded = np.arange(len(steps[0])) < np.array([len(step) for step in steps])[:, None]
+        coded[coded] = channel.where[rows]
+        found = list[list[Intervals]]([] for _ in steps)
+        if not coded.any():
+            return found
+        rounder, ends = GroupedRounder(coded.sum(axis=1)), coded.sum(axis=1).cumsum()
+        mixtures = tuple(part[coded] for part in parameters)
+        residuals = self.residuals(number, channel.numbers, mixtures, rounder)
+        for places, pair in residuals.numbered_intervals(channel.whole[rows[channel.where[rows]]]):
+            channel.intervals.append(pair)
+            cuts = np.searchsorted(places, ends)[:-1]
+            for step, starts, frequencies in zip(found, *(np.split(part, cuts) for part in pair), strict=True):
+                if len(starts):
+                    step.append((starts, frequencies))
+        channel.rounder.add(rounder)
+        return found
 
     def _fill(self, layer: bytes, arrays: list[pa.Array], cells: np.ndarray, where: np.ndarray) -> None:
         count = len(self.modelled)
@@ -153,15 +182,18 @@ class StepCodec(ColumnCodec):
                 cells[rows[coded], number] = self.values(number, numbers[number], residuals.pop(coder))
         check_empty(coder)
 
+    def _side_by_side(self, arrays: list[pa.Array], n: int) -> Iterator[list[np.ndarray]]:
+        """See `stretches`."""
+        return self.stretches(None if self.ids is None else arrays[self.columns.get_field_index(self.ids)], n)
+
     def _walk(
         self, arrays: list[pa.Array], cells: np.ndarray
-    ) -> Iterator[tuple[np.ndarray, int, Callable[[], tuple[np.ndarray, ...]]]]:
-        """Rows, channel, and what gives the parameters of their values, in the order in which they are coded.
+    ) -> Iterator[tuple[np.ndarray, int, Callable[[], Parameters]]]:
+        """The reader's: rows, channel, and what gives the parameters of their values, in the order in which they are coded.
 
         Values are observed from `cells` once the next are asked for.
         """
-        ids = None if self.ids is None else arrays[self.columns.get_field_index(self.ids)]
-        for stretches in self.stretches(ids, len(cells)):
+        for stretches in self._side_by_side(arrays, len(cells)):
             chain = StepChain(self.steps, len(stretches[0]))
             for rows in stretches:
                 chain.advance(len(rows))

@@ -19,6 +19,9 @@ from fivefold.tables.settings import COMPONENTS
 
 _TAPS = 3
 
+Parameters = tuple[np.ndarray, np.ndarray, np.ndarray]
+"""Log weights, locations on a channel's scale and log scales of mixtures, each `(…, components)`."""
+
 
 class ExactSteps:
     """The context decoder's weights, by their layers, and what does not depend on the series.
@@ -76,12 +79,44 @@ class StepChain:
         c = self._steps.schema.channels.size
         self._outputs = (hidden @ self._steps.head + self._steps.head_bias).reshape(lanes, c, 3, COMPONENTS)
 
-    def distribution(self, channel: int) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    def distribution(self, channel: int) -> Parameters:
         """Log weights, locations on the channel's scale and log scales of the next channel's values: `(lanes, components)`."""
         logits, locations, log_scales = self._outputs[:, channel].transpose(1, 0, 2)
         std = self._steps.std[self._at, channel]
         shift = self._predict(self._at, channel, len(logits))[:, None] + self._steps.mean[self._at, channel]
         return log_softmax(logits), shift + std * locations, np.clip(log_scales + np.log(std), *LOG_SCALES)
+
+    @property
+    def left(self) -> int:
+        """How many steps the window goes on; the next one's if it is over."""
+        window = self._steps.schema.steps
+        return window - self._at - 1 or window - self._carried
+
+    def foresee(self, scaled: np.ndarray) -> list[Parameters]:
+        """Go on by at most as many steps as are `left`, of which all is known: `distribution` of each channel's values,
+        `(steps, lanes, components)`; `scaled` `(steps, lanes, c)`, NaN where missing. The writer's: up to the last bits what the
+        reader finds step by step."""
+        first, (count, lanes, c), mean = self._at + 1, scaled.shape, self._steps.mean
+        if first == self._steps.schema.steps:
+            self._start_window(lanes)
+            first = self._at
+        steps, seen = range(first, first + count), ~np.isnan(scaled)
+        self._seen[first : first + count, :lanes] = seen
+        self._off_mean[first : first + count, :lanes] = np.where(seen, scaled - mean[first : first + count, None], 0)
+        expected = np.empty_like(scaled)
+        for number, step in enumerate(steps):
+            for channel in range(c):
+                expected[number, :, channel] = self._predict(step, channel, lanes)
+                missing = ~seen[number, :, channel]
+                self._off_mean[step, :lanes, channel][missing] = expected[number, missing, channel]
+                self._show(step, channel, lanes, expected[number, :, channel])
+        self._at = steps[-1]
+        outputs = self._run(first, first + count, lanes) @ self._steps.head + self._steps.head_bias
+        logits, locations, log_scales = np.moveaxis(outputs.reshape(count, lanes, c, 3, COMPONENTS), 3, 0)
+        std = self._steps.std[first : first + count, None, :, None]
+        shift = expected[..., None] + mean[first : first + count, None, :, None]
+        parts = log_softmax(logits), shift + std * locations, np.clip(log_scales + np.log(std), *LOG_SCALES)
+        return [(parts[0][:, :, at], parts[1][:, :, at], parts[2][:, :, at]) for at in range(c)]
 
     def observe(self, channel: int, scaled: np.ndarray) -> None:
         """Condition on a channel's values on its scale, NaN where they are missing; channels in turn."""
