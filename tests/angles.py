@@ -25,7 +25,7 @@ from fivefold.training.recipe import Recipe
 
 WORDS, CONFIG, USAGE, FLAGS, REPORTS = Words("direction", "directions", "angle", "angles"), None, (), {}, ("",)
 OPTIONS, IMPLIED_BY, BUFFERS, TEST_SETS = {}, frozenset(), (), {}
-CODES_PER_ITEM, EXTRA_ROLE, surprise, watcher = 10, "std", excess, unwatched
+EXTRA_ROLE, surprise, watcher = "std", excess, unwatched
 MOST_ITEMS, MOST_ELEMENTS, TRIALS = 100, 1000, {}
 CALIBRATIONS, PRECISION = {"prior": FittedPrior, "normality": JointScore}, torch.float32
 
@@ -33,6 +33,10 @@ CALIBRATIONS, PRECISION = {"prior": FittedPrior, "normality": JointScore}, torch
 def configure(preset="default", *, items=None, size=None, **overrides):
     network, training = NetworkConfig(likelihood="gaussian", hidden=16), TrainingConfig(batch_size=16)
     return FitConfig(network=network, training=training).with_settings(field=0, **overrides)
+
+
+def filling(model):
+    return model, 10
 
 
 def split_reading(settings):

@@ -171,11 +171,13 @@ class Data(Protocol):
 class Jobs(Protocol):
     """`jobs.py`: the mathematics of jobs that differs."""
 
-    CODES_PER_ITEM: int  # that imputation averages over, by default
     EXTRA_ROLE: str  # of what `denoise` gives beside the data: `std` of images and series, `changes` of tables
 
     def statistics(self, model: Any, items: Items) -> np.ndarray:
         """By which normal items are told from strange ones: `(n, k)`, or of windows `(n, t, k)`."""
+
+    def filling(self, model: Any) -> tuple[Any, int]:
+        """The model as it fills in, and how many codes it averages over by default."""
 
     def watcher(self, model: Any) -> Callable[[Items], Items]:
         """A function that is given the items of a dataset, block after block, and marks in each what the blocks before tell."""

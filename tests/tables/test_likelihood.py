@@ -129,14 +129,6 @@ def test_single_cells_are_those_of_the_rows():
     assert torch.allclose(
         single.log_prob(x[items, :, :, elements][:, :, None]).flatten(), told.log_prob(x)[items, 0, 0, elements]
     )
-    order = torch.tensor([2, 0, 3, 1])
-    parts = [
-        (order[:1], told.at(items[order[:1], None], elements[order[:1]])),
-        (order[1:], told.at(items[order[1:], None], elements[order[1:]])),
-    ]
-    again = ColumnLikelihood.scattered(parts, single.support)
-    assert torch.allclose(again.locations, single.locations)
-    assert torch.allclose(again.log_classes, single.log_classes)
 
 
 def test_smoothing_spreads_numbers_and_leaves_classes():
@@ -185,3 +177,12 @@ def test_a_determined_class_stands_out_from_one_of_several_that_are_as_likely():
         ..., 2
     ]
     assert wrong[0] > 2 * wrong[1] > 10
+
+
+def test_quantiles_are_the_least_cells_with_so_much_below():
+    told = cells(64)
+    chance = torch.linspace(0.001, 0.999, 64).view(-1, 1, 1, 1)
+    found = told.quantile(chance.expand(-1, 1, 1, 4))
+    assert (told.cdf(found) >= chance).all()
+    before = (found - 2.0**-19).clamp_min(0)
+    assert ((told.cdf(before) < chance) | (found == 0)).all()

@@ -27,7 +27,7 @@ from fivefold.model.likelihoods import Likelihood, NumberLikelihood
 from fivefold.model.scoring import encode_items
 from fivefold.seeds import derive_seed
 
-CODES_PER_ITEM = 10
+_CODES_PER_ITEM = 10  # that imputation averages over
 EXTRA_ROLE = "std"
 watcher = unwatched
 STEPS = (1.0, 2.0, 4.0, 8.0)  # of the codes' grid, in posterior deviations
@@ -36,18 +36,23 @@ _SAMPLE = 256  # items that the grid's step is chosen on
 _LEAST_BATCH = 8  # fewer items at once take other paths through matrix products, whose last bits differ
 
 __all__ = [
-    "CODES_PER_ITEM",
     "EXTRA_ROLE",
     "STEPS",
     "choose_grid",
     "code_length",
     "denoise",
     "draw",
+    "filling",
     "generate",
     "statistics",
     "surprise",
     "watcher",
 ]
+
+
+def filling(model: FittedModel) -> tuple[FittedModel, int]:
+    """The model as it fills in, and how many codes it averages over by default."""
+    return model, _CODES_PER_ITEM
 
 
 @torch.inference_mode()

@@ -141,12 +141,13 @@ def impute_items(
     interval : probability of each missing element's interval, such as 0.9: the narrowest of the central one and those
         that leave out one tail only
     """
-    n_samples = n_samples or modality_of(model.schema).jobs.CODES_PER_ITEM
     if interval is not None and model.coverage is not None:
         interval = model.coverage.share(interval)
     filled = np.repeat(items.values[None], 1 + n_draws + (0 if interval is None else 2), axis=0)
     if all(items.visible(rows).all() for rows in items.batches(model.batch_size)):
         return filled
+    model, usual = modality_of(model.schema).jobs.filling(model)
+    n_samples = n_samples or usual
     for_codes, for_choices, for_elements = (
         np.random.default_rng(derive_seed(seed, f"impute {stream}")) for stream in ("codes", "choices", "elements")
     )
@@ -178,7 +179,9 @@ def _draw_codes(model: FittedModel, x: Tensor, visible: Tensor, noise: Tensor, m
     """Weights `(n, s)`, sum 1, and codes `(n, s, latent_dim)`, from normal numbers like the codes."""
     posterior = model.vae.posterior(x, visible)
     codes = posterior.at(noise.transpose(0, 1)).transpose(0, 1)
-    log_weights = torch.stack([_log_weight(model, posterior, x, visible, z) for z in codes.unbind(1)], dim=1)
+    log_weights = noise.new_zeros(noise.shape[:2])
+    if noise.shape[1] > 1:
+        log_weights = torch.stack([_log_weight(model, posterior, x, visible, z) for z in codes.unbind(1)], dim=1)
     if model.has_learnt(Conditioning.MISSING):
         log_weights = _TEMPER * log_weights
         pairs = zip(_complete(model, x, visible, codes).unbind(1), more.unbind(1), strict=True)

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import dataclasses
 from collections.abc import Iterator
+from copy import deepcopy
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -34,6 +36,7 @@ class FittedModel:
     context : the context decoder, in evaluation mode; or None
     calibrations : what was fitted to the networks' results afterwards, by the name that it has on disk; None or left out
         where there was too little data
+    precision : of the weights; None: the modality's own
     record : JSON values: `data` (its source and size), `history` (a row per epoch), `figures` (of the held-out
         items, and of the test set if there was one), `environment`
 
@@ -49,11 +52,23 @@ class FittedModel:
     context: ContextDecoder | None = None
     calibrations: dict[str, Any] = field(default_factory=dict)
     record: dict[str, Any] = field(default_factory=dict)
+    precision: torch.dtype | None = None
 
     def __post_init__(self) -> None:
-        precision = modality_of(self.schema).networks.PRECISION
+        precision = self.precision or modality_of(self.schema).networks.PRECISION
         if precision is torch.float64 and self.device.type != "mps":  # which has no float64
             self.networks.to(precision)
+
+    def single(self) -> FittedModel:
+        """A copy in single precision.
+
+        >>> tree_model.single().dtype, tree_model.dtype
+        (torch.float32, torch.float64)
+        """
+        vae, context = deepcopy((self.vae, self.context))
+        own = dataclasses.replace(self, vae=vae, context=context, precision=torch.float32)
+        own.networks.float()
+        return own
 
     @property
     def prior(self) -> FittedPrior | None:

@@ -20,6 +20,7 @@ from torch import Tensor
 from fivefold.codec.mixtures import FEW_LEVELS, LOGISTIC_LOG_SCALES
 from fivefold.errors import UsageError
 
+_REACH = 4  # steps of a bisection that begins nearby
 _LEAST_SPREAD = 0.1  # nats: what is nearly certain may cost a little more or less
 
 
@@ -292,11 +293,20 @@ def logistic_nodes(count: int) -> tuple[list[float], list[float]]:
     return np.log(quantiles / (1 - quantiles)).tolist(), (weights / 2).tolist()
 
 
-def bisect(cdf: Callable[[Tensor], Tensor], probability: Tensor, levels: int | None) -> Tensor:
-    """The smallest x in [0, 1] with `cdf(x) ≥ probability`; among `levels` equidistant values, or to within 1e-6."""
-    steps = 1 << 20 if levels is None else levels - 1
+def bisect(
+    cdf: Callable[[Tensor], Tensor], probability: Tensor, levels: int | None, near: Tensor | None = None
+) -> Tensor:
+    """The smallest x in [0, 1] with `cdf(x) ≥ probability`; among `levels` equidistant values, or to within 1e-6.
+
+    It may be known to be `near` some x, to within 4e-6.
+    """
+    steps, rounds = (1 << 20 if levels is None else levels - 1), 0
     low, high = torch.zeros_like(probability), torch.full_like(probability, steps)
-    for _ in range(steps.bit_length()):
+    if near is not None:
+        middle = torch.round(near * steps)
+        low, high = ((middle + reach).clamp(0, steps) for reach in (-_REACH, _REACH))
+        rounds = (2 * _REACH).bit_length()
+    for _ in range(rounds or steps.bit_length()):
         middle = torch.floor((low + high) / 2)
         enough = cdf(middle / steps) >= probability
         low, high = torch.where(enough, low, torch.minimum(middle + 1, high)), torch.where(enough, middle, high)

@@ -25,7 +25,7 @@ from fivefold.series.dataset import SeriesSet, read_series
 from fivefold.series.schema import SeriesSchema
 from fivefold.tables.likelihood import ColumnLikelihood
 
-CODES_PER_ITEM = 2
+_CODES_PER_ITEM = 2  # that imputation averages over
 EXTRA_ROLE = "std"
 surprise, watcher = excess, unwatched
 _BLOCK = 256  # windows at once
@@ -35,6 +35,11 @@ _SUSPECT = 8.0  # nats of surprise, about four deviations, above which a value i
 _TRIALS = 8  # values of a window that may be suspect
 _FAR, _COUNTED = 30.0, 16.0  # nats of one step's surprise, and its squared deviations in averages: more does not count
 _LEAST = 1e-4  # mean squared deviation
+
+
+def filling(model: FittedModel) -> tuple[FittedModel, int]:
+    """The model as it fills in, and how many codes it averages over by default."""
+    return model, _CODES_PER_ITEM
 
 
 @torch.inference_mode()

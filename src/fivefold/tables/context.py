@@ -47,6 +47,8 @@ class Factors(nn.Module):
 
     def forward(self, scaled: Tensor, seen: Tensor) -> tuple[Tensor, Tensor]:
         """`(n, numbers)` twice → the expected numbers `(n, numbers)` and factors `(n, factors)`."""
+        if not self.training and bool((seen == seen[:1]).all()):
+            seen = seen[:1]
         precision = torch.exp(-self.log_noise.clamp(*LOG_NOISE)) * seen
         weighted = self.weights * precision.unsqueeze(2)
         off = (weighted * (scaled - self.mean)[..., None]).sum(1)
@@ -83,15 +85,21 @@ class Factors(nn.Module):
         self.log_noise.copy_((0.5 * spread.square()).log().clamp(*LOG_NOISE))
 
     def evidence(self, number: int, scaled: Tensor, seen: Tensor) -> tuple[Tensor, Tensor]:
-        """What one number `(n,)` adds to the arguments of `expect`: precision, and weighted sum."""
+        """What one number `(n,)` adds to the arguments of `expect`: precision, of all rows at once if all are `seen`, and
+        weighted sum."""
         weighted = self.weights[number] * (torch.exp(-self.log_noise[number].clamp(*LOG_NOISE)) * seen)[:, None]
-        return weighted[:, :, None] * self.weights[number], weighted * (scaled - self.mean[number])[:, None]
+        alike = weighted[:1] if bool((seen == 1).all()) else weighted
+        return alike[:, :, None] * self.weights[number], weighted * (scaled - self.mean[number])[:, None]
 
     @staticmethod
     def expect(precision: Tensor, weighted: Tensor) -> Tensor:
-        """The factors `(…, f)`, from the visible numbers' evidence: precisions `(…, f, f)`, and the sums weighted by them."""
-        own = torch.eye(weighted.shape[-1], dtype=weighted.dtype, device=weighted.device)
-        factors: Tensor = torch.linalg.solve(precision + own, weighted.unsqueeze(-1)).squeeze(-1)
+        """The factors `(…, n, f)`, from the visible numbers' evidence: precisions `(…, n, f, f)`, n = 1 if all rows have the
+        same, and the sums weighted by them."""
+        own = precision + torch.eye(weighted.shape[-1], dtype=weighted.dtype, device=weighted.device)
+        if own.shape[-3] == 1:
+            factors: Tensor = torch.linalg.solve(own.squeeze(-3), weighted.mT).mT
+        else:
+            factors = torch.linalg.solve(own, weighted.unsqueeze(-1)).squeeze(-1)
         return factors
 
 
@@ -202,26 +210,56 @@ class TableContext(ContextDecoder):
             if causal:
                 observed.observe(start)
 
+    def first_of_nothing(self, conditioning: Conditioning) -> Tensor:
+        """The first layer of a row without cells or code, before its activation: `(members, 1, width)`."""
+        device, dtype = self.first.weight.device, self.first.weight.dtype
+        x = torch.zeros((1, 1, 1, len(self.cells.columns)), dtype=dtype, device=device)
+        kinds, known = torch.full((1,), conditioning, device=device), x.new_zeros(1)
+        return self._first(x, torch.zeros_like(x, dtype=torch.bool), kinds, None, known)[0].squeeze(2)
+
+    def last(self, first: Tensor) -> Tensor:
+        """From the first layer of rows `(members, n, width)` to the last hidden one, likewise."""
+        return self._later(first.unsqueeze(2)).squeeze(2)
+
+    @property
+    def of_factors(self) -> Tensor:
+        """The first layer's weights of the factors, `(members, factors, width)`."""
+        start = self.cells.features + len(Conditioning)
+        return self.first.weight[:, start : start + self._factor_count]
+
+    def linear_part(self, x: Tensor, shown: Tensor) -> tuple[Tensor, Tensor]:
+        """The expected factors `(n, factors)`, and how far they move cells, `(n, d)`."""
+        assert self.factors is not None
+        expected, factors = self.factors(self.cells.scaled(x), self.cells.of_numbers(shown.flatten(1)).to(x.dtype))
+        shift = expected.new_zeros(len(x), shown.shape[3])
+        shift[:, self.cells.numbers] = expected
+        return factors, shift
+
     def forward(self, around: TableSurroundings, items: Tensor, elements: Tensor) -> ColumnLikelihood:
         if around.conditioning is Conditioning.CAUSAL and _is_column(around, items, elements):
             return self._next(around, int(elements[0]))
-        rows, place = items, torch.arange(len(items), device=items.device)
+        rows, place, at_once = items, torch.arange(len(items), device=items.device), 1
         if around.conditioning is not Conditioning.CAUSAL and not around.visible[items, 0, 0, elements].any():
             rows, place = torch.unique(items, return_inverse=True)  # all of a row's hidden cells see the same
-            shown = around.visible[rows]
+            shown, at_once = around.visible[rows], _WIDE
         else:
             shown = around.shown(items, elements)
         kinds = torch.full_like(rows, around.conditioning)
         coarse = None if around.coarse is None else around.coarse[rows]
         first, shift = self._first(around.x[rows], shown, kinds, coarse, around.z_known[rows])
         hidden = self._later(first)
-        parts = []
-        for column in torch.unique(elements).tolist():
-            asked = (elements == column).nonzero()[:, 0]
-            moved = None if shift is None else shift[place[asked], column].unsqueeze(0)
-            parts.append((asked, self._columns(hidden[:, None, place[asked]], elements.new_tensor([column]), moved)))
+        codes, parts, order = hidden.shape[2], [], []
+        for block in torch.unique(elements // at_once).tolist():
+            asked = (elements // at_once == block).nonzero()[:, 0]
+            own, at = torch.unique(place[asked], return_inverse=True)
+            columns = torch.arange(block * at_once, min((block + 1) * at_once, around.size), device=items.device)
+            moved = None if shift is None else shift[own].repeat_interleave(codes, 0)
+            found = self.heads.outputs(hidden[:, own].flatten(1, 2), columns, moved)
+            parts.append(torch.unflatten(found, 1, (-1, codes))[:, at, :, elements[asked] - block * at_once])
+            order.append(asked)
+        parameters = torch.cat(parts)[torch.cat(order).argsort()].permute(1, 0, 3, 2)
         support = Support.of(self.schema, hidden).at(elements)
-        return ColumnLikelihood.scattered(parts, support)
+        return ColumnLikelihood.mixture([ColumnLikelihood.of(own.unsqueeze(3), support) for own in parameters])
 
     def _next(self, around: TableSurroundings, column: int) -> ColumnLikelihood:
         """Of a column of all rows, given those before it, whose sums are kept."""
@@ -253,9 +291,7 @@ class TableContext(ContextDecoder):
         """
         parts, shift = [self.cells(x, shown), F.one_hot(kinds, len(Conditioning)).to(x.dtype)], None
         if self.factors is not None:
-            expected, factors = self.factors(self.cells.scaled(x), self.cells.of_numbers(shown.flatten(1)).to(x.dtype))
-            shift = expected.new_zeros(len(x), shown.shape[3])
-            shift[:, self.cells.numbers] = expected
+            factors, shift = self.linear_part(x, shown)
             parts.append(factors)
         coarse = x.new_zeros((len(x), 1, self._coarse)) if coarse is None else coarse
         switch = known.view(-1, 1, 1).expand(-1, coarse.shape[1], 1)
@@ -289,8 +325,7 @@ class _Observed:
         self._around, self._features = around, dict[int, tuple[Tensor, Tensor, Tensor]]()
         self._hidden, _ = context._first(x, torch.zeros_like(visible), kinds, around.coarse, around.z_known)
         f = context._factor_count
-        self._of_factors = context.first.weight[:, context.cells.features + len(Conditioning) :][:, :f]
-        self._sums = [x.new_zeros(len(x), f, f), x.new_zeros(len(x), f)]
+        self._sums = [x.new_zeros(1, f, f), x.new_zeros(len(x), f)]
 
     def observe(self, column: int) -> None:
         """Add a column's visible cells."""
@@ -319,7 +354,7 @@ class _Observed:
         if self._context.factors is not None:
             linear, places = self._context.factors, self._context.cells.number_places
             factors = linear.expect(*map(torch.stack, zip(*(sums for _, sums in moved), strict=True)))
-            hidden = hidden + (factors @ self._of_factors.unsqueeze(1)).unsqueeze(3)
+            hidden = hidden + (factors @ self._context.of_factors.unsqueeze(1)).unsqueeze(3)
             at = [places.get(column, 0) for column in columns.tolist()]  # classes are moved by nothing
             shift = (factors @ linear.weights[at].unsqueeze(2)).squeeze(2) + linear.mean[at].unsqueeze(1)
         hidden = torch.unflatten(self._context._later(hidden.flatten(1, 2)), 1, hidden.shape[1:3])

@@ -23,11 +23,12 @@ from fivefold.model.likelihoods import Likelihood
 from fivefold.seeds import derive_seed
 from fivefold.tables.relations import Relations
 from fivefold.tables.schema import TableSchema
+from fivefold.tables.settings import table_config
 from fivefold.tables.statistics import MissingPatterns, alone, relations_of
 from fivefold.tables.statistics import row_statistics as statistics
 from fivefold.tables.table import as_items
 
-CODES_PER_ITEM = 2
+_CODES_PER_ITEM = 2  # that exact imputation averages over
 EXTRA_ROLE = "changes"
 _WRONG = 0.05  # how many cells are, before any is looked at
 _STRANGE, _SUSPECTS = 3.0, 3  # excess of a cell above which a row has a culprit, and among how many it is looked for
@@ -37,11 +38,11 @@ _BREACH = 10.0  # excess of a cell that breaks a relation
 _REDRAWN = 5  # times that rows are drawn anew in which not all relations can hold
 
 __all__ = [
-    "CODES_PER_ITEM",
     "EXTRA_ROLE",
     "consistent",
     "denoise",
     "draw",
+    "filling",
     "find_wrong_cells",
     "generate",
     "statistics",
@@ -78,6 +79,11 @@ def find_wrong_cells(model: FittedModel, items: Items, threshold: float = 0.5) -
         probability[rows] = wrong.where(visible, torch.nan).cpu().numpy().transpose(0, 2, 3, 1)
         expected[rows] = model.values(likely)
     return probability, expected
+
+
+def filling(model: FittedModel) -> tuple[FittedModel, int]:
+    """In single precision, with one code, unless it is to be exact."""
+    return (model, _CODES_PER_ITEM) if table_config(model.config).exact else (model.single(), 1)
 
 
 def watcher(model: FittedModel) -> Callable[[Items], Items]:
@@ -195,6 +201,7 @@ def generate(
 def _draw_rows(model: FittedModel, n: int, seed: int, temperature: float) -> np.ndarray:
     """New rows `(n, d)`, encoded, from the prior."""
     schema = cast(TableSchema, model.schema)
+    model = model if table_config(model.config).exact else model.single()
     sharp = model.has_learnt(Conditioning.CAUSAL)
     chance = np.random.default_rng(derive_seed(seed, "calibrate")).random((n, schema.size))
     rows = min(max(_REFERENCE_CELLS // schema.size, _FEWEST_REFERENCE), _REFERENCE)

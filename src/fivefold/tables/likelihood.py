@@ -21,6 +21,7 @@ from fivefold.tables.settings import COMPONENTS, FARTHEST_CELL, KNOTS, LOG_SCALE
 FINEST = 1 / 64  # of a column's spread: nearer numbers are distinguished only if its step does
 _NARROWEST = 1e-4
 _FARTHEST = 20.0  # sinh of which is a number still
+_CLASS_EDGE = 1e-4  # below a class's own number, on the scale of their numbers
 _LEAST_LOG_PROB = -100.0  # of classes that there are not
 
 
@@ -144,11 +145,11 @@ class ColumnLikelihood(Likelihood):
         log_classes = torch.logsumexp(torch.stack(classes), dim=0) - share if classes else None
         return ColumnLikelihood(log_weights, locations, scales, log_classes, parts[0].support)
 
-    @staticmethod
-    def scattered(parts: Sequence[tuple[Tensor, ColumnLikelihood]], support: Support) -> ColumnLikelihood:
-        """Of single elements, from their numbers and distributions, part by part."""
-        order = torch.cat([numbers for numbers, _ in parts]).argsort()
-        return parts[0][1]._map(lambda name: torch.cat([getattr(part, name) for _, part in parts])[order], support)
+    def members(self, count: int) -> ColumnLikelihood:
+        """The even mixture of so many members, whose rows are one member's after the other's."""
+        n = len(self.log_weights) // count
+        of_members = [self._rows(slice(start, start + n)) for start in range(0, count * n, n)]
+        return self.mixture(of_members) if count > 1 else self
 
     def smoothed(self, width: float) -> ColumnLikelihood:
         """The same with numbers spread by `width` of their columns' spreads."""
@@ -161,6 +162,9 @@ class ColumnLikelihood(Likelihood):
             return tensor.flatten(2)[items, :, elements[:, None]].transpose(1, 2).unsqueeze(3)
 
         return self._map(choose, self.support.at(elements))
+
+    def _rows(self, rows: slice) -> ColumnLikelihood:
+        return self._map(lambda name: getattr(self, name)[rows], self.support)
 
     def _map(self, change: Callable[[str], Tensor], support: Support) -> ColumnLikelihood:
         """With each parameter changed, by its name."""
@@ -247,12 +251,22 @@ class ColumnLikelihood(Likelihood):
         numbers = torch.where(x >= 1, 1.0, inside.sum(1, keepdim=True))
         if self.log_classes is None:
             return numbers
-        codes = torch.floor(x * (self.support.classes - 1).clamp_min(0) + 1e-4).long().expand_as(numbers)
+        codes = torch.floor(x * (self.support.classes - 1).clamp_min(0) + _CLASS_EDGE).long().expand_as(numbers)
         below = self.log_classes.exp().cumsum(1).gather(1, codes)
         return torch.where(self.support.classes > 0, below, numbers)
 
     def quantile(self, probability: Tensor) -> Tensor:
-        return bisect(self.cdf, probability, None)
+        support = self.support
+        edge = mixtures.quantile(self.log_weights.exp(), self.locations, self.scales, probability)
+        stepped, step = support.step > 0, torch.where(support.step > 0, support.step, 1.0)
+        whole = torch.ceil((support.centre + torch.sinh(edge.clamp(-_FARTHEST, _FARTHEST))) / step - 0.5)
+        least = torch.where(stepped, torch.asinh((whole - 0.5) * step - support.centre), edge - support.finest / 2)
+        near = support.unit(least)
+        if self.log_classes is not None:
+            code = (self.log_classes.exp().cumsum(1) < probability).sum(1, keepdim=True)
+            of_class = ((code - _CLASS_EDGE) / (support.classes - 1).clamp_min(1)).clamp(0, 1)
+            near = torch.where(support.classes > 0, of_class, near)
+        return bisect(self.cdf, probability, None, near)
 
     def moments(self) -> tuple[Tensor, Tensor]:
         """Of numbers on their column's scale: means and variances, likewise."""
@@ -295,6 +309,13 @@ class Cells(nn.Module):
             codes = support.codes(x)[:, 0, 0, classes] + first
             parts.append(shown.scatter_(1, codes, seen[:, classes].to(x.dtype)))
         return torch.cat(parts, dim=1)
+
+    def features_of(self, columns: Sequence[int]) -> list[int]:
+        """Where the features of columns are: whether they are visible, and what they are."""
+        return [
+            *columns,
+            *(place for column in columns for place in range(*self.places[column].indices(self.features))),
+        ]
 
     def of_column(self, column: int, x: Tensor, visible: Tensor) -> tuple[Tensor, Tensor, Tensor]:
         """The features of one column's cells, `(n, at its place)`; how large they are, scaled, if they are numbers, and whether
@@ -358,16 +379,21 @@ class ColumnHeads(nn.Module):
         `shift` `(n, d)` moves the locations.
         """
         support = Support.of(self._schema, hidden)
+        support = support if columns is None else support.columns(columns)
+        parameters = self.outputs(hidden, columns, shift).flatten(0, 1)
+        return ColumnLikelihood.of(parameters.transpose(1, 2).unsqueeze(2), support)
+
+    def outputs(self, hidden: Tensor, columns: Tensor | None = None, shift: Tensor | None = None) -> Tensor:
+        """What `ColumnLikelihood.of` takes for the cells of `columns`, likewise: `(members, n, c, p)`."""
         weight, bias = (
             torch.unflatten(part, 2, (self._columns, -1)) for part in (self.linear.weight, self.linear.bias)
         )
         if columns is not None:
             weight, bias = weight[:, :, columns], bias[:, :, columns]
-            support, shift = support.columns(columns), None if shift is None else shift[:, columns]
+            shift = None if shift is None else shift[:, columns]
         parameters = torch.baddbmm(bias.flatten(2), hidden, weight.flatten(2))
         parameters = torch.unflatten(parameters, 2, (-1, self._per_cell))
-        parameters = self._shifted(parameters, None if shift is None else shift.unsqueeze(2))
-        return ColumnLikelihood.of(parameters.flatten(0, 1).transpose(1, 2).unsqueeze(2), support)
+        return self._shifted(parameters, None if shift is None else shift.unsqueeze(2))
 
     def each(self, hidden: Tensor, columns: Tensor, shift: Tensor | None = None) -> Tensor:
         """Parameters of the cells of `columns` `(c,)`, each from hidden units of its own `(members, c, n, width)`:

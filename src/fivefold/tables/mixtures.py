@@ -15,6 +15,8 @@ from torch.autograd.function import once_differentiable
 from fivefold.model.likelihoods import constant, logistic_nodes
 
 NODES = 4  # of quadrature over a logistic
+_PROBABILITIES = 1e-7, 1 - 1e-7
+_MOST_ROUNDS, _CLOSE = 40, 1e-6  # of Newton's method
 
 
 def log_prob(log_weights: Tensor, locations: Tensor, scales: Tensor, lower: Tensor, upper: Tensor) -> Tensor:
@@ -27,6 +29,27 @@ def expected_sinh(locations: Tensor, scales: Tensor, low: Tensor, high: Tensor) 
     """E[sinh x] for each logistic, `(n, k, h, w)`."""
     result: Tensor = _ExpectedSinh.apply(locations, scales, low, high)  # type: ignore[no-untyped-call]
     return result
+
+
+def quantile(weights: Tensor, locations: Tensor, scales: Tensor, probability: Tensor) -> Tensor:
+    """Where mixtures `(n, k, h, w)` reach a `probability` `(n, 1, h, w)`: by Newton's method, within the quantiles of the
+    single logistics, by bisection where it leaves what is known to hold the result."""
+    probability = probability.clamp(*_PROBABILITIES)
+    alone = locations + scales * torch.logit(probability)
+    low, high = alone.amin(1, keepdim=True), alone.amax(1, keepdim=True)
+    x = (weights * alone).sum(1, keepdim=True)
+    for _ in range(_MOST_ROUNDS):
+        below = torch.sigmoid((x - locations) / scales)
+        off = (weights * below).sum(1, keepdim=True) - probability
+        slope = (weights * below * (1 - below) / scales).sum(1, keepdim=True)
+        low, high = torch.where(off < 0, x, low), torch.where(off < 0, high, x)
+        moved = x - off / slope
+        moved = torch.where((moved >= low) & (moved <= high), moved, (low + high) / 2)
+        found = ((moved - x).abs() <= _CLOSE * (1 + x.abs())) | (off.abs() <= _CLOSE * probability)
+        x = moved
+        if bool(found.all()):
+            break
+    return x
 
 
 class _LogProb(torch.autograd.Function):

@@ -36,6 +36,9 @@ class TableConfig(ModalityConfig):
     linear: bool = setting(
         True, "Begin with a linear model of the rows, and let what comes out learn faster.", later=True
     )
+    exact: bool = setting(
+        True, "Score each cell given all others, and fill in and draw in double precision: slower.", later=True
+    )
     shortest_epoch: int = setting(50, "Steps of an epoch, at least.", at_least=1)
     longest_epoch: int = setting(150, "Steps of an epoch, at most.", at_least=1)
 
@@ -80,7 +83,7 @@ _ROWS = FitConfig(
     ContextConfig(field=1, context_width=128, context_learning_rate=4e-3, positions=16),
     CorruptionConfig(hide=0.6),
     TrainingConfig(epochs=12, batch_size=128, learning_rate=4e-3, validation=0.15),
-    TableConfig(),
+    TableConfig(exact=False),
 )
 _FEW_ROWS, _MANY_ROWS = 200, 5000
 _ENOUGH, _ENOUGH_HELD_OUT = 500, 100  # rows, from which on enough are held out for detection to compare with
@@ -88,14 +91,14 @@ _FEW = dataclasses.replace(
     _ROWS,
     context=dataclasses.replace(_ROWS.context, context_learning_rate=6e-3),
     training=dataclasses.replace(_ROWS.training, epochs=9, learning_rate=6e-3),
-    own=TableConfig(shortest_epoch=25),
+    own=TableConfig(exact=False, shortest_epoch=25),
 )
 _FEW_COLUMNS = 32
 _MANY_COLUMNS = dataclasses.replace(
     _ROWS,
     context=dataclasses.replace(_ROWS.context, context_learning_rate=2e-3),
     training=dataclasses.replace(_ROWS.training, epochs=30, batch_size=64, learning_rate=2e-3),
-    own=TableConfig(dropout=0.2, linear=False),
+    own=TableConfig(dropout=0.2, exact=False, linear=False),
 )
 
 
@@ -118,7 +121,7 @@ def _sized(rows: int, columns: int) -> FitConfig:
         network = dataclasses.replace(_ROWS.network, hidden=128)
         context = dataclasses.replace(_ROWS.context, context_width=256, context_learning_rate=2e-3)
         training = dataclasses.replace(_ROWS.training, epochs=30, learning_rate=2e-3, validation=0.1)
-        alone = dataclasses.replace(TableConfig(), members=1, dropout=0.1)
+        alone = TableConfig(members=1, dropout=0.1, exact=False)
         return dataclasses.replace(_ROWS, network=network, context=context, training=training, own=alone)
     if rows < _FEW_ROWS:
         return _FEW

@@ -18,8 +18,10 @@ from fivefold.model.context import by_element
 from fivefold.model.fitted import FittedModel
 from fivefold.model.likelihoods import Likelihood
 from fivefold.tables.likelihood import ColumnLikelihood, Support
+from fivefold.tables.looks import Looks
 from fivefold.tables.relations import Relations
 from fivefold.tables.schema import TableSchema
+from fivefold.tables.settings import table_config
 
 _REACH, _PLACES = 12.0, 1537  # of the grid, on the columns' scale
 _KERNEL_WIDTH = 0.4  # of a logistic: its tails are what is far beyond all that was met
@@ -202,15 +204,13 @@ def row_statistics(model: FittedModel, items: Items) -> np.ndarray:
         collected[:, 3] = relations.broken(np.where(items.visible(), items.values, np.nan)[:, 0, :, 0]).sum(1)
     if relations is not None and items.repeated is not None:
         collected[:, 3] += items.repeated.sum(axis=(1, 2, 3))
+    exact = table_config(model.config).exact or conditioning is not Conditioning.MISSING
+    looks = None if exact else Looks(model)
     for rows, x, visible in model.batches(items):
-        values, wide = by_element(x), Support.of(cast(TableSchema, model.schema), x).log_width(x)
-
-        def measure(likelihood: Likelihood, items: Tensor, elements: Tensor, values: Tensor = values) -> Tensor:
-            assert isinstance(likelihood, ColumnLikelihood)
-            return likelihood.smoothed(_SMOOTHED).log_prob(values[items, elements].view(-1, 1, 1, 1)).view(-1, 1)
-
-        z = None if model.has_learnt(conditioning) else model.vae.posterior(x, visible).mu
-        given = Conditional(model, conditioning, x, visible, z).map(measure)[0]
+        wide = Support.of(cast(TableSchema, model.schema), x).log_width(x)
+        given = (
+            _given_others(model, conditioning, x, visible) if looks is None else looks.log_prob(x, visible, _SMOOTHED)
+        )
         by_column, by_row = (
             torch.where(visible, wide - log_prob, 0).flatten(1) for log_prob in (alone(model, x), given)
         )
@@ -219,6 +219,18 @@ def row_statistics(model: FittedModel, items: Items) -> np.ndarray:
         statistics = by_column.sum(1) / cells.clamp_min(1), worst, by_row.sum(1) / cells.clamp_min(1)
         collected[rows, :3] = torch.stack(statistics, dim=1).cpu().numpy()
     return collected
+
+
+def _given_others(model: FittedModel, conditioning: Conditioning, x: Tensor, visible: Tensor) -> Tensor:
+    """Log probability of each cell of rows `(n, 1, 1, d)`, smoothed, by the context decoder."""
+    values = by_element(x)
+
+    def measure(likelihood: Likelihood, items: Tensor, elements: Tensor) -> Tensor:
+        assert isinstance(likelihood, ColumnLikelihood)
+        return likelihood.smoothed(_SMOOTHED).log_prob(values[items, elements].view(-1, 1, 1, 1)).view(-1, 1)
+
+    z = None if model.has_learnt(conditioning) else model.vae.posterior(x, visible).mu
+    return Conditional(model, conditioning, x, visible, z).map(measure)[0]
 
 
 def count_statistics(model: FittedModel) -> int:
