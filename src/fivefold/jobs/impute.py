@@ -25,6 +25,7 @@ from fivefold.model.verdicts import warn_if_worse
 from fivefold.seeds import derive_seed
 
 _ROUNDS = 48  # in which a draw is completed; the elements of a round don't see each other
+_CODES_OF_DRAWS = 2  # where what is expected takes none
 _TEMPER = 0.3  # power of the importance weights beside a context decoder
 
 
@@ -132,11 +133,13 @@ def impute_items(
     elements for independent that are not, and each code is drawn once more, from the posterior of the item as it
     completes it (Rezende et al. 2014, arXiv:1401.4082, section 6.4). Draws take one code each, by weight, and the
     elements from the border of what is missing inwards, in random order at each depth, in 48 rounds, each seeing those
-    before; of rows, whose cells have no borders that mean anything, that is an order among others.
+    before; of rows, whose cells have no borders that mean anything, that is an order among others. What is expected of rows
+    is given one code, the posterior's mean, unless the model is `exact` or there are `n_samples`.
 
     Parameters
     ----------
-    n_samples : codes per item; by default 10 of images, 2 of tables and series, whose elements depend more on each other
+    n_samples : codes per item; by default 10 of images, 2 of series and of exact tables, whose elements depend more on each
+        other
     n_draws : completed items to draw, besides the expected one
     interval : probability of each missing element's interval, such as 0.9: the narrowest of the central one and those
         that leave out one tail only
@@ -147,7 +150,7 @@ def impute_items(
     if all(items.visible(rows).all() for rows in items.batches(model.batch_size)):
         return filled
     model, usual = modality_of(model.schema).jobs.filling(model)
-    n_samples = n_samples or usual
+    by_mean, n_samples = not (n_samples or usual), n_samples or usual or _CODES_OF_DRAWS
     for_codes, for_choices, for_elements = (
         np.random.default_rng(derive_seed(seed, f"impute {stream}")) for stream in ("codes", "choices", "elements")
     )
@@ -158,8 +161,10 @@ def impute_items(
         chances = uniform(for_elements, (len(x), n_draws, 2, model.schema.size), x.device).to(x.dtype)
         if visible.all():
             continue
-        weights, codes = _draw_codes(model, x, visible, *noise.chunk(2, dim=1))
-        expected, *ends = _summarise(model, x, visible, weights, codes, interval)
+        if n_draws or not by_mean:
+            weights, codes = _draw_codes(model, x, visible, *noise.chunk(2, dim=1))
+        given = _mean_code(model, x, visible) if by_mean else (weights, codes)
+        expected, *ends = _summarise(model, x, visible, *given, interval)
         draws = []
         for draw in range(n_draws):
             chosen = (choices[:, draw, None] > weights.cumsum(1)).sum(1).clamp_max(n_samples - 1)
@@ -175,13 +180,16 @@ def impute_items(
     return filled
 
 
+def _mean_code(model: FittedModel, x: Tensor, visible: Tensor) -> tuple[Tensor, Tensor]:
+    """`_draw_codes` where the posterior's mean stands for all."""
+    return x.new_ones(len(x), 1), model.vae.posterior(x, visible).mu.unsqueeze(1)
+
+
 def _draw_codes(model: FittedModel, x: Tensor, visible: Tensor, noise: Tensor, more: Tensor) -> tuple[Tensor, Tensor]:
     """Weights `(n, s)`, sum 1, and codes `(n, s, latent_dim)`, from normal numbers like the codes."""
     posterior = model.vae.posterior(x, visible)
     codes = posterior.at(noise.transpose(0, 1)).transpose(0, 1)
-    log_weights = noise.new_zeros(noise.shape[:2])
-    if noise.shape[1] > 1:
-        log_weights = torch.stack([_log_weight(model, posterior, x, visible, z) for z in codes.unbind(1)], dim=1)
+    log_weights = torch.stack([_log_weight(model, posterior, x, visible, z) for z in codes.unbind(1)], dim=1)
     if model.has_learnt(Conditioning.MISSING):
         log_weights = _TEMPER * log_weights
         pairs = zip(_complete(model, x, visible, codes).unbind(1), more.unbind(1), strict=True)

@@ -17,6 +17,7 @@ if TYPE_CHECKING:
     from fivefold.model.fitted import FittedModel
 
 Job = Literal["compress", "denoise", "detect", "generate", "impute"]
+_TREES = 30
 _TOLERANCE = 2.0  # standard errors
 FOLDS = 5  # of the classifier between two samples
 
@@ -178,7 +179,7 @@ def try_generation(real: np.ndarray, made: np.ndarray, alone: np.ndarray) -> Ver
     """
     from sklearn.ensemble import ExtraTreesClassifier
 
-    forest = ExtraTreesClassifier(random_state=0)
+    forest = ExtraTreesClassifier(_TREES, random_state=0)
     order = np.random.default_rng(0).permutation(len(real) + len(made))
     ours, theirs = (two_sample_auroc(real, rows, forest, order) for rows in (made, alone))
     if ours is None or theirs is None:

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
+import numpy as np
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
@@ -83,6 +84,12 @@ class Factors(nn.Module):
             directions = torch.linalg.qr(rows.T @ (rows @ directions)).Q
         self.weights.copy_(directions * (rows @ directions).std(0, correction=0) * spread.unsqueeze(1))
         self.log_noise.copy_((0.5 * spread.square()).log().clamp(*LOG_NOISE))
+
+    def correlations(self) -> Tensor:
+        """Of the numbers, `(numbers, numbers)`."""
+        covariance = self.weights @ self.weights.T
+        spread = (covariance.diagonal() + torch.exp(self.log_noise.clamp(*LOG_NOISE))).sqrt()
+        return covariance / spread / spread.unsqueeze(1)
 
     def evidence(self, number: int, scaled: Tensor, seen: Tensor) -> tuple[Tensor, Tensor]:
         """What one number `(n,)` adds to the arguments of `expect`: precision, of all rows at once if all are `seen`, and
@@ -220,6 +227,17 @@ class TableContext(ContextDecoder):
     def last(self, first: Tensor) -> Tensor:
         """From the first layer of rows `(members, n, width)` to the last hidden one, likewise."""
         return self._later(first.unsqueeze(2)).squeeze(2)
+
+    @torch.inference_mode()
+    def relatedness(self) -> np.ndarray:
+        """Squared correlations of the columns by the linear model, `(d, d)`; neighbours have a little more in common."""
+        place = np.arange(len(self.cells.columns))
+        related = 1e-3 / (1.0 + np.abs(place[:, None] - place))
+        if self.factors is not None:
+            related[np.ix_(self.cells.numbers, self.cells.numbers)] += (
+                self.factors.correlations().square().cpu().numpy()
+            )
+        return np.asarray(related)
 
     @property
     def of_factors(self) -> Tensor:

@@ -82,8 +82,8 @@ def find_wrong_cells(model: FittedModel, items: Items, threshold: float = 0.5) -
 
 
 def filling(model: FittedModel) -> tuple[FittedModel, int]:
-    """In single precision, with one code, unless it is to be exact."""
-    return (model, _CODES_PER_ITEM) if table_config(model.config).exact else (model.single(), 1)
+    """In single precision, by the posterior's mean alone, unless it is to be exact."""
+    return (model, _CODES_PER_ITEM) if table_config(model.config).exact else (model.single(), 0)
 
 
 def watcher(model: FittedModel) -> Callable[[Items], Items]:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import cast
 
+import numpy as np
 import torch
 import torch.nn.functional as F
 from torch import Tensor
@@ -19,15 +20,14 @@ _LOOKS = 6
 class Looks:
     """A model that looks at rows six times, each time asking for a share of their columns given all others.
 
-    Neighbours, which are more often alike, are asked for at different looks. In single precision, and always with as many rows
+    Columns that go together are asked for at different looks. In single precision, and always with as many rows
     at once: of matrices of one shape, a row's product does not depend on the other rows.
     """
 
     def __init__(self, model: FittedModel) -> None:
         self._rows, single = model.batch_size, model.single()
         self._context = cast(TableContext, single.context)
-        columns = range(model.schema.size)
-        self._turns = [columns[start::_LOOKS] for start in range(min(_LOOKS, len(columns)))]
+        self._turns = _apart(self._context.relatedness(), min(_LOOKS, model.schema.size))
 
     def log_prob(self, x: Tensor, visible: Tensor, width: float) -> Tensor:
         """Log probability of each cell of rows `(n, 1, 1, d)`, n at most a batch, their distributions smoothed by `width`."""
@@ -39,7 +39,7 @@ class Looks:
         parts = [features[:, own] @ context.first.weight[:, own] for own in places]
         everything = context.first_of_nothing(Conditioning.MISSING) + torch.stack(parts).sum(0)
         for turn, part in zip(self._turns, parts, strict=True):
-            asked = constant(tuple(turn), torch.int64, device)
+            asked = constant(turn, torch.int64, device)
             hidden, shift = everything - part, None
             if context.factors is not None:
                 shown = seen.index_fill(3, asked, False)
@@ -48,3 +48,19 @@ class Looks:
             likelihood = context.heads(context.last(hidden), asked, shift).members(len(hidden))
             result[..., asked] = likelihood.smoothed(width).log_prob(cells[..., asked])
         return result[: len(x)].to(x.dtype)
+
+
+def _apart(related: np.ndarray, groups: int) -> list[tuple[int, ...]]:
+    """Items as so many groups, of sizes that differ by one at most, with little in common: `related` `(d, d)` says how much.
+
+    Those with most to lose choose first.
+    """
+    d = len(related)
+    found: list[list[int]] = [[] for _ in range(groups)]
+    cost = np.zeros((groups, d))
+    for item in np.argsort(-related.sum(1), kind="stable").tolist():
+        room = [len(group) < -(-d // groups) for group in found]
+        group = int(np.where(room, cost[:, item], np.inf).argmin())
+        found[group].append(item)
+        cost[group] += related[item]
+    return [tuple(sorted(group)) for group in found if group]
