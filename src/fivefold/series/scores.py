@@ -104,7 +104,8 @@ class IndependentScore(AnomalyScore):
     def _density(self, statistics: np.ndarray) -> np.ndarray:
         normal = self._normal(statistics)
         with np.errstate(invalid="ignore"):  # NaN
-            above, below = (excess_deviation(sign * normal) for sign in (1, -1))
+            above = excess_deviation(normal)
+            below = above - normal  # softplus(-x) = softplus(x) - x
         log_density: np.ndarray = -0.5 * (np.square(above) + self.both * np.square(below)).sum(axis=-1)
         return log_density
 
