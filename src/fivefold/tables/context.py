@@ -42,7 +42,10 @@ class Factors(nn.Module):
 
     def __init__(self, numbers: int, factors: int) -> None:
         super().__init__()
-        self.weights = nn.Parameter(0.3 / factors**0.5 * torch.randn(numbers, factors))
+        weights = torch.empty(numbers, factors)
+        if not weights.is_meta:  # for which PyTorch would import its compiler, which takes longer than a small job
+            weights.normal_(std=0.3 / factors**0.5)
+        self.weights = nn.Parameter(weights)
         self.log_noise = nn.Parameter(torch.zeros(numbers))
         self.mean = nn.Parameter(torch.zeros(numbers))
 

@@ -370,7 +370,7 @@ class ColumnHeads(nn.Module):
         with torch.no_grad():
             self.linear.weight.mul_(0.1)
             bias = self.linear.bias.zero_().view(members, self._columns, self._per_cell)
-            bias[..., COMPONENTS : 2 * COMPONENTS] = torch.linspace(-1.2, 1.2, COMPONENTS)
+            bias[..., COMPONENTS : 2 * COMPONENTS] = torch.tensor(np.linspace(-1.2, 1.2, COMPONENTS).tolist())
             bias[..., 2 * COMPONENTS : 3 * COMPONENTS] = -1.0
 
     def forward(self, hidden: Tensor, columns: Tensor | None = None, shift: Tensor | None = None) -> ColumnLikelihood:

@@ -11,7 +11,6 @@ from torch import Tensor
 
 from fivefold.config import Conditioning
 from fivefold.model.fitted import FittedModel
-from fivefold.model.likelihoods import constant
 from fivefold.tables.context import TableContext
 
 _LOOKS = 6
@@ -26,24 +25,24 @@ class Looks:
 
     def __init__(self, model: FittedModel) -> None:
         self._rows, single = model.batch_size, model.single()
-        self._context = cast(TableContext, single.context)
-        self._turns = _apart(self._context.relatedness(), min(_LOOKS, model.schema.size))
+        self._context = context = cast(TableContext, single.context)
+        turns = _apart(context.relatedness(), min(_LOOKS, model.schema.size))
+        self._turns = [torch.tensor(turn, device=model.device) for turn in turns]
+        features = [torch.tensor(context.cells.features_of(turn), device=model.device) for turn in turns]
+        self._features = [(own, context.first.weight[:, own]) for own in features]
 
     def log_prob(self, x: Tensor, visible: Tensor, width: float) -> Tensor:
         """Log probability of each cell of rows `(n, 1, 1, d)`, n at most a batch, their distributions smoothed by `width`."""
         padding = (0, 0, 0, 0, 0, 0, 0, self._rows - len(x))
         cells, seen = F.pad(x.float(), padding), F.pad(visible, padding)
-        context, device = self._context, x.device
-        features, result = context.cells(cells, seen), torch.empty_like(cells)
-        places = [constant(tuple(context.cells.features_of(turn)), torch.int64, device) for turn in self._turns]
-        parts = [features[:, own] @ context.first.weight[:, own] for own in places]
+        context, result = self._context, torch.empty_like(cells)
+        features = context.cells(cells, seen)
+        parts = [features[:, own] @ weight for own, weight in self._features]
         everything = context.first_of_nothing(Conditioning.MISSING) + torch.stack(parts).sum(0)
-        for turn, part in zip(self._turns, parts, strict=True):
-            asked = constant(turn, torch.int64, device)
+        for asked, part in zip(self._turns, parts, strict=True):
             hidden, shift = everything - part, None
             if context.factors is not None:
-                shown = seen.index_fill(3, asked, False)
-                factors, shift = context.linear_part(cells, shown)
+                factors, shift = context.linear_part(cells, seen.index_fill(3, asked, False))
                 hidden = hidden + factors @ context.of_factors
             likelihood = context.heads(context.last(hidden), asked, shift).members(len(hidden))
             result[..., asked] = likelihood.smoothed(width).log_prob(cells[..., asked])
