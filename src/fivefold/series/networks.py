@@ -36,7 +36,7 @@ CALIBRATIONS: dict[str, type[Any]] = {
     "normality": IndependentScore,
 }
 PRECISION = torch.float32
-_HELD_OUT = 500
+_HELD_OUT = 250
 _LONGEST_GRADIENT = 1.0
 _LOUD = 5.0  # of the code's first weights: codes that say nothing at first may never come to say something
 _FADES = 8.0  # steps over which the last known value ages

@@ -36,7 +36,7 @@ class SeriesConfig(ModalityConfig):
     gap: float = setting(0.2, "Share of the windows that have runs of steps hidden.", at_least=0, below=1)
     white: float = setting(0.2, "Share of the windows that have white noise added.", at_least=0, below=1)
     patience: int = setting(6, "Stop after so many epochs without a better one.", at_least=1)
-    shortest_epoch: int = setting(40, "Steps of an epoch, at least.", at_least=1)
+    shortest_epoch: int = setting(36, "Steps of an epoch, at least.", at_least=1)
     longest_epoch: int = setting(80, "Steps of an epoch, at most.", at_least=1)
 
     @property
