@@ -127,19 +127,18 @@ def impute_items(
 ) -> np.ndarray:
     """Completed items `(1 + n_draws + 2, n, h, w, c)`: expected, drawn, and with an `interval` its lower and upper ends.
 
-    Codes z are drawn from the posterior given what is visible and weighted by importance (self-normalised, as in
-    MIWAE: Mattei & Frellsen 2019, arXiv:1812.02633, eq. 12); given z and the visible elements around it, each missing
-    one has a distribution of its own. With a context decoder the weights are tempered, since p(visible | z) takes
-    elements for independent that are not, and each code is drawn once more, from the posterior of the item as it
-    completes it (Rezende et al. 2014, arXiv:1401.4082, section 6.4). Draws take one code each, by weight, and the
-    elements from the border of what is missing inwards, in random order at each depth, in 48 rounds, each seeing those
-    before; of rows, whose cells have no borders that mean anything, that is an order among others. What is expected of rows
-    is given one code, the posterior's mean, unless the model is `exact` or there are `n_samples`.
+    Codes z are drawn from the posterior given what is visible, weighted by importance (self-normalised, as in MIWAE:
+    Mattei & Frellsen 2019, arXiv:1812.02633, eq. 12); given z and the visible elements around it, each missing one has
+    a distribution of its own. With a context decoder the weights are tempered, since p(visible | z) takes elements for
+    independent that are not, and each code is drawn once more, from the posterior of the item as it completes it
+    (Rezende et al. 2014, arXiv:1401.4082, section 6.4). Draws take one code each, by weight, and the elements from the
+    border of what is missing inwards, in random order at each depth, in 48 rounds, each seeing those before; of rows,
+    whose cells have no borders that mean anything, that is an order among others. What is expected of rows is given one
+    code, the posterior's mean, unless the model is `exact` or there are `n_samples`.
 
     Parameters
     ----------
-    n_samples : codes per item; by default 10 of images, 2 of series and of exact tables, whose elements depend more on each
-        other
+    n_samples : codes per item; by default 10 of images, 2 of series and exact tables, whose elements depend more on others
     n_draws : completed items to draw, besides the expected one
     interval : probability of each missing element's interval, such as 0.9: the narrowest of the central one and those
         that leave out one tail only
@@ -149,7 +148,8 @@ def impute_items(
     filled = np.repeat(items.values[None], 1 + n_draws + (0 if interval is None else 2), axis=0)
     if all(items.visible(rows).all() for rows in items.batches(model.batch_size)):
         return filled
-    model, usual = modality_of(model.schema).jobs.filling(model)
+    room = modality_of(model.schema).jobs
+    model, usual = room.filling(model)
     by_mean, n_samples = not (n_samples or usual), n_samples or usual or _CODES_OF_DRAWS
     for_codes, for_choices, for_elements = (
         np.random.default_rng(derive_seed(seed, f"impute {stream}")) for stream in ("codes", "choices", "elements")
@@ -157,24 +157,23 @@ def impute_items(
     for rows, x, visible in model.batches(items):
         noise = standard_normal(for_codes, (len(x), 2 * n_samples, model.latent_dim), x.device)
         choices = uniform(for_choices, (len(x), n_draws), x.device)
-        # a place in the order and a quantile for each element of each draw
+        # of each element of each draw: its place in the order, and a quantile
         chances = uniform(for_elements, (len(x), n_draws, 2, model.schema.size), x.device).to(x.dtype)
         if visible.all():
             continue
         if n_draws or not by_mean:
             weights, codes = _draw_codes(model, x, visible, *noise.chunk(2, dim=1))
-        given = _mean_code(model, x, visible) if by_mean else (weights, codes)
-        expected, *ends = _summarise(model, x, visible, *given, interval)
+        told = _mean_code(model, x, visible) if by_mean else (weights, codes)
+        expected, *ends = _summarise(model, x, visible, *told, interval)
         draws = []
         for draw in range(n_draws):
-            chosen = (choices[:, draw, None] > weights.cumsum(1)).sum(1).clamp_max(n_samples - 1)
-            z = codes[torch.arange(len(x)), chosen]
+            z = _choose(codes, weights, choices[:, draw])
             draws.append(_draw(model, x, visible, z, *chances[:, draw].unbind(1)))
         new = [model.values(unit, items.values.dtype) for unit in (expected, *draws, *ends)]
         new[1:] = map(model.schema.snap, new[1:])  # to values as real items have them; what is expected may lie between
         filled[:, rows] = np.where(items.visible(rows), items.values[rows], new)
     if not free:
-        filled[: 1 + n_draws] = modality_of(model.schema).jobs.consistent(model, items, filled[: 1 + n_draws])
+        filled[: 1 + n_draws] = room.consistent(model, items, filled[: 1 + n_draws])
     if interval is not None and not model.schema.numbers.all():
         filled[1 + n_draws :, ~items.visible() & ~model.schema.numbers] = np.nan
     return filled
@@ -195,6 +194,12 @@ def _draw_codes(model: FittedModel, x: Tensor, visible: Tensor, noise: Tensor, m
         pairs = zip(_complete(model, x, visible, codes).unbind(1), more.unbind(1), strict=True)
         codes = torch.stack([model.vae.posterior(as_items(item, x)).at(draw) for item, draw in pairs], dim=1)
     return torch.softmax(log_weights, dim=1), codes
+
+
+def _choose(codes: Tensor, weights: Tensor, chance: Tensor) -> Tensor:
+    """One code of each item by weight, `(n, latent_dim)`, from uniform numbers `(n,)`."""
+    chosen = (chance[:, None] > weights.cumsum(1)).sum(1).clamp_max(weights.shape[1] - 1)
+    return codes[torch.arange(len(codes)), chosen]
 
 
 def _log_weight(model: FittedModel, posterior: Posterior, x: Tensor, visible: Tensor, z: Tensor) -> Tensor:
