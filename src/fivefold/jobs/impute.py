@@ -151,9 +151,8 @@ def impute_items(
     room = modality_of(model.schema).jobs
     model, usual = room.filling(model)
     by_mean, n_samples = not (n_samples or usual), n_samples or usual or _CODES_OF_DRAWS
-    for_codes, for_choices, for_elements = (
-        np.random.default_rng(derive_seed(seed, f"impute {stream}")) for stream in ("codes", "choices", "elements")
-    )
+    streams = (derive_seed(seed, f"impute {stream}") for stream in ("codes", "choices", "elements"))
+    for_codes, for_choices, for_elements = map(np.random.default_rng, streams)
     for rows, x, visible in model.batches(items):
         noise = standard_normal(for_codes, (len(x), 2 * n_samples, model.latent_dim), x.device)
         choices = uniform(for_choices, (len(x), n_draws), x.device)
@@ -163,12 +162,12 @@ def impute_items(
             continue
         if n_draws or not by_mean:
             weights, codes = _draw_codes(model, x, visible, *noise.chunk(2, dim=1))
-        told = _mean_code(model, x, visible) if by_mean else (weights, codes)
-        expected, *ends = _summarise(model, x, visible, *told, interval)
-        draws = []
-        for draw in range(n_draws):
-            z = _choose(codes, weights, choices[:, draw])
-            draws.append(_draw(model, x, visible, z, *chances[:, draw].unbind(1)))
+        of_expected = _mean_code(model, x, visible) if by_mean else (weights, codes)
+        expected, *ends = _summarise(model, x, visible, *of_expected, interval)
+        draws = [
+            _draw(model, x, visible, _choose(codes, weights, choices[:, draw]), *chances[:, draw].unbind(1))
+            for draw in range(n_draws)
+        ]
         new = [model.values(unit, items.values.dtype) for unit in (expected, *draws, *ends)]
         new[1:] = map(model.schema.snap, new[1:])  # to values as real items have them; what is expected may lie between
         filled[:, rows] = np.where(items.visible(rows), items.values[rows], new)
