@@ -148,8 +148,7 @@ def impute_items(
     filled = np.repeat(items.values[None], 1 + n_draws + (0 if interval is None else 2), axis=0)
     if all(items.visible(rows).all() for rows in items.batches(model.batch_size)):
         return filled
-    room = modality_of(model.schema).jobs
-    model, usual = room.filling(model)
+    model, usual = (room := modality_of(model.schema).jobs).filling(model)
     by_mean, n_samples = not (n_samples or usual), n_samples or usual or _CODES_OF_DRAWS
     streams = (derive_seed(seed, f"impute {stream}") for stream in ("codes", "choices", "elements"))
     for_codes, for_choices, for_elements = map(np.random.default_rng, streams)
