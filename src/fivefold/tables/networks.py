@@ -103,12 +103,11 @@ def prepare(networks: nn.ModuleDict, items: Items, train: np.ndarray, held_out: 
 def recipe(schema: TableSchema, config: FitConfig) -> Recipe:
     """The best epoch has the least held-out loss of the context decoder."""
     own = table_config(config)
-    share = (
-        min(1.0, _WIDE / schema.size) ** 1.5
-    )  # a step takes longer, and few rows of many columns are soon learnt by heart
+    wide = min(1.0, _WIDE / schema.size)
+    share = wide**1.5  # a step takes longer, and few rows of many columns are soon learnt by heart
     return Recipe(
         steps=(max(round(own.shortest_epoch * share), 1), own.longest_epoch),
-        held_out=_HELD_OUT,
+        held_out=round(_HELD_OUT * wide),
         at_once=_HELD_OUT,
         patience=own.patience,
         averaged=True,

@@ -183,6 +183,9 @@ class TableSchema:
     def __hash__(self) -> int:
         return self._hash  # what is kept by schema is asked for at each step of a fit
 
+    def __deepcopy__(self, memo: object) -> TableSchema:
+        return self  # nothing of it changes; copies would have to be compared column by column
+
     @cached_property
     def _hash(self) -> int:
         return hash((self.columns, self.carried))

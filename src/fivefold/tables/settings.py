@@ -93,7 +93,8 @@ _FEW = dataclasses.replace(
     training=dataclasses.replace(_ROWS.training, epochs=9, learning_rate=6e-3),
     own=TableConfig(exact=False, shortest_epoch=25),
 )
-_FEW_COLUMNS = 32
+_FEW_COLUMNS, _WIDE = 32, 100
+_LITTLE_PATIENCE = 4
 _MANY_COLUMNS = dataclasses.replace(
     _ROWS,
     context=dataclasses.replace(_ROWS.context, context_learning_rate=2e-3),
@@ -127,6 +128,8 @@ def _sized(rows: int, columns: int) -> FitConfig:
         return _FEW
     validation = max(_ROWS.training.validation, _ENOUGH_HELD_OUT / rows if rows >= _ENOUGH else 0)
     sized = _MANY_COLUMNS if columns > _FEW_COLUMNS else _ROWS
+    if columns > _WIDE:  # whose rows are soon learnt by heart
+        sized = dataclasses.replace(sized, own=dataclasses.replace(table_config(sized), patience=_LITTLE_PATIENCE))
     return dataclasses.replace(sized, training=dataclasses.replace(sized.training, validation=validation))
 
 
