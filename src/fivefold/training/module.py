@@ -24,6 +24,7 @@ from fivefold.training.recipe import Recipe
 _LOWEST_RATE = 0.01  # of the peak
 _RATE_RISE = 0.02  # of the steps
 _AVERAGING = 0.99  # of what averaged weights keep at a step
+_BETWEEN_CHECKS = 50  # steps
 _SAME = "give the same, or fit without `resume`"
 _MAY_CHANGE = {"epochs", "max_minutes"}  # on resuming
 
@@ -94,6 +95,7 @@ class VAETraining(pl.LightningModule):
         self.register_buffer("jitter", jitter, persistent=False)
         self._current: dict[str, Tensor] = {}  # weights, while the averages are in their place
         self._averaged: tuple[list[Tensor], list[Tensor]] | None = None  # averages, and the weights that they are of
+        self._unchecked: list[Tensor] = []  # losses of VAE and context decoder, step by step
         self._train, self._validation = _Sums(), _Sums()
         self._clock = time.monotonic()
 
@@ -152,10 +154,10 @@ class VAETraining(pl.LightningModule):
     def training_step(self, batch: Batch, batch_idx: int) -> Tensor:
         elbo, context = self._evaluate(batch, "step", self.steps_done)
         loss = (self._kl_weight() * elbo.kl - elbo.log_likelihood).mean()
-        self._check(loss, "learning_rate", self.config.training.learning_rate, ", or `kl_warmup` 1")
-        if context is not None:
-            self._check(context, "context_learning_rate", self.config.context.context_learning_rate)
-            loss = loss + context
+        self._unchecked.append(
+            torch.stack((loss.detach(), loss.new_zeros(()) if context is None else context.detach()))
+        )
+        loss = loss if context is None else loss + context
         for optimizer in self.trainer.optimizers:
             optimizer.zero_grad()
         self.manual_backward(loss)
@@ -184,12 +186,21 @@ class VAETraining(pl.LightningModule):
         optimizers = self.optimizers()
         return optimizers if isinstance(optimizers, list) else [optimizers]
 
-    def _check(self, loss: Tensor, flag: str, rate: float, otherwise: str = "") -> None:
-        if not math.isfinite(loss.item()):
-            raise TrainingError(
-                f"the loss became {loss.item()} at step {self.steps_done} (epoch {self.current_epoch}); try a lower "
-                f"`{flag}` than {rate:g}{otherwise}"
-            )
+    def _check(self) -> None:
+        """Raise `TrainingError` for the first loss since the last check that is no number: a GPU would wait for each look."""
+        if not self._unchecked:
+            return
+        losses, first = torch.stack(self._unchecked).tolist(), self.steps_done - len(self._unchecked)
+        self._unchecked = []
+        rates = self.config.training.learning_rate, self.config.context.context_learning_rate
+        flags = ("learning_rate", rates[0], ", or `kl_warmup` 1"), ("context_learning_rate", rates[1], "")
+        for step, values in enumerate(losses, first):
+            for loss, (flag, rate, otherwise) in zip(values, flags, strict=True):
+                if not math.isfinite(loss):
+                    raise TrainingError(
+                        f"the loss became {loss} at step {step} (epoch {self.current_epoch}); try a lower "
+                        f"`{flag}` than {rate:g}{otherwise}"
+                    )
 
     def _evaluate(self, batch: Batch, stream: str, step: int) -> tuple[Elbo, Tensor | None]:
         """The ELBO of each item, and the context decoder's loss."""
@@ -209,10 +220,13 @@ class VAETraining(pl.LightningModule):
         return elbo, self.context.loss(TrainingBatch(z_features, seen, x, visible, positions, generator))
 
     def on_train_batch_end(self, outputs: Any, batch: Any, batch_idx: int) -> None:
+        if len(self._unchecked) >= _BETWEEN_CHECKS:
+            self._check()
         if self.fraction_done >= 1.0:
             self.trainer.should_stop = True
 
     def on_validation_start(self) -> None:
+        self._check()
         if self.progress.averages:
             self._current = {name: weight.clone() for name, weight in self.networks.state_dict().items()}
             self.networks.load_state_dict(self.progress.averages)
@@ -225,6 +239,7 @@ class VAETraining(pl.LightningModule):
         self._validation.add(self.vae.elbo(x, noise, visible), context)
 
     def on_train_epoch_end(self) -> None:
+        self._check()
         row = {"epoch": self.current_epoch, **self._train.means("")}
         if self._validation.items:
             row |= self._validation.means("validation_")

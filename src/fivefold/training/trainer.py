@@ -29,6 +29,7 @@ from fivefold.progress import Bar, progress_bar
 from fivefold.training.module import Batch, VAETraining
 from fivefold.training.recipe import STATE_FILE
 
+_BETWEEN_TEXTS = 0.5  # seconds, as often as the bar is drawn
 _BETWEEN_SAVES = 9.0  # times what the last one took
 
 
@@ -66,7 +67,7 @@ class _Report(pl.Callback):
     """Moves the progress bar and shows the losses in it."""
 
     def __init__(self, bar: Bar, module: VAETraining) -> None:
-        self._bar, self._module = bar, module
+        self._bar, self._module, self._due = bar, module, 0.0
 
     def on_train_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
         self._bar.advance(steps=self._module.steps_done)
@@ -74,6 +75,10 @@ class _Report(pl.Callback):
     def on_train_batch_end(
         self, trainer: pl.Trainer, pl_module: pl.LightningModule, outputs: Any, batch: Any, batch_idx: int
     ) -> None:
+        if (now := time.monotonic()) < self._due:
+            self._bar.advance()
+            return
+        self._due = now + _BETWEEN_TEXTS
         text = f"fit epoch {trainer.current_epoch + 1}/{trainer.max_epochs}, loss {outputs['loss']:.1f}"
         history = self._module.progress.history
         if history and "validation_negative_elbo" in history[-1]:
