@@ -14,6 +14,7 @@ from fivefold.model.fitted import FittedModel
 from fivefold.tables.context import TableContext
 
 _LOOKS = 6
+_EVEN = 1e-6  # squared correlation that a group's size counts for
 
 
 class Looks:
@@ -58,8 +59,8 @@ def _apart(related: np.ndarray, groups: int) -> list[tuple[int, ...]]:
     found: list[list[int]] = [[] for _ in range(groups)]
     cost = np.zeros((groups, d))
     for item in np.argsort(-related.sum(1), kind="stable").tolist():
-        room = [len(group) < -(-d // groups) for group in found]
-        group = int(np.where(room, cost[:, item], np.inf).argmin())
+        sizes = np.array([len(group) for group in found])
+        group = int(np.where(sizes < -(-d // groups), cost[:, item] + _EVEN * sizes, np.inf).argmin())
         found[group].append(item)
         cost[group] += related[item]
     return [tuple(sorted(group)) for group in found if group]
