@@ -5,6 +5,7 @@ from __future__ import annotations
 import subprocess
 import sys
 from importlib import metadata
+from pathlib import Path
 
 import pytest
 
@@ -41,3 +42,11 @@ def test_unknown_name():
 
 def test_version_is_that_of_the_distribution():
     assert metadata.version("fivefold") == fivefold.__version__
+
+
+@pytest.mark.parametrize("kind", ["images", "series", "tables"])
+def test_models_are_opened_without_the_compiler(kind):
+    """Which takes longer to import than a small job."""
+    model = Path(__file__).parent / "golden" / kind / "model"
+    code = f"import sys, fivefold; fivefold.load({str(model)!r}); print('torch._dynamo' in sys.modules)"
+    assert in_new_interpreter(code) == "False"

@@ -202,7 +202,8 @@ def _perceptron(inputs: int, config: ContextConfig, outputs: int) -> nn.Sequenti
     width, layers = config.context_width, list[nn.Module]()
     for size in (inputs, *(width,) * (config.context_depth - 1)):
         hidden = nn.Linear(size, width)
-        nn.init.kaiming_normal_(hidden.weight, nonlinearity="relu")
+        if not hidden.weight.is_meta:  # of which PyTorch would import its compiler to draw normal numbers
+            nn.init.kaiming_normal_(hidden.weight, nonlinearity="relu")
         layers += [hidden, nn.ReLU()]
     return nn.Sequential(*layers, nn.Linear(width, outputs))
 

@@ -19,7 +19,7 @@ from fivefold.model.vae import ACTIVATIONS, CodeFeatures
 from fivefold.series.linear import LinearPredictor, Predicted
 from fivefold.series.schema import SPREADS, SeriesSchema, count_states
 from fivefold.series.settings import FARTHEST_OFF, LOG_SCALES, WAVES, SeriesConfig, dilations
-from fivefold.tables.likelihood import ColumnLikelihood, Support
+from fivefold.tables.likelihood import FIRST_LOCATIONS, ColumnLikelihood, Support
 from fivefold.tables.settings import COMPONENTS
 
 _WITHOUT_Z = 0.25  # of the windows: z must pay for itself
@@ -47,7 +47,7 @@ class SeriesContext(ContextDecoder):
         self.schema, self._coarse = schema, coarse_channels
         self.autocovariance = LinearPredictor(schema)
         self.residual = LinearPredictor(schema)  # of what the VAE's distributions leave, made normal
-        inputs = 3 * schema.channels.size + coarse_channels + 1 + len(waves(2, torch.empty(0)))
+        inputs = 3 * schema.channels.size + coarse_channels + 1 + 2 * len(WAVES)
         self.trunks = nn.ModuleList(
             Temporal(inputs, config.context_width, series.reach, "silu", kind is Conditioning.CAUSAL)
             for kind in Conditioning
@@ -165,7 +165,7 @@ class StepHeads(nn.Module):
             weight[:, 1].mul_(1.0 if informative else 0.1)
             assert self.linear.bias is not None
             bias = self.linear.bias.zero_().view(self._channels, 3, COMPONENTS)
-            bias[:, 1] = torch.linspace(-1.2, 1.2, COMPONENTS)
+            bias[:, 1] = torch.tensor(FIRST_LOCATIONS)
             bias[:, 2] = -1.0
 
     def forward(self, hidden: Tensor) -> Tensor:

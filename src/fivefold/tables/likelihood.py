@@ -19,6 +19,7 @@ from fivefold.tables.schema import TableSchema
 from fivefold.tables.settings import COMPONENTS, FARTHEST_CELL, KNOTS, LOG_SCALES, feature_places
 
 FINEST = 1 / 64  # of a column's spread: nearer numbers are distinguished only if its step does
+FIRST_LOCATIONS = tuple(np.linspace(-1.2, 1.2, COMPONENTS).tolist())  # of logistics, where training begins
 _NARROWEST = 1e-4
 _FARTHEST = 20.0  # sinh of which is a number still
 _CLASS_EDGE = 1e-4  # below a class's own number, on the scale of their numbers
@@ -370,7 +371,7 @@ class ColumnHeads(nn.Module):
         with torch.no_grad():
             self.linear.weight.mul_(0.1)
             bias = self.linear.bias.zero_().view(members, self._columns, self._per_cell)
-            bias[..., COMPONENTS : 2 * COMPONENTS] = torch.tensor(np.linspace(-1.2, 1.2, COMPONENTS).tolist())
+            bias[..., COMPONENTS : 2 * COMPONENTS] = torch.tensor(FIRST_LOCATIONS)
             bias[..., 2 * COMPONENTS : 3 * COMPONENTS] = -1.0
 
     def forward(self, hidden: Tensor, columns: Tensor | None = None, shift: Tensor | None = None) -> ColumnLikelihood:
