@@ -157,7 +157,12 @@ def test_many_series_in_one_table(run, here):
     assert pl.read_csv("s.csv")["meter"].value_counts(sort=True)["count"].to_list() == [280, 200]
     assert pl.read_csv("s-windows.csv").columns == ["meter", "start", "end", "score", "p_value"]
     assert run("generate", "m", "--after", "both.csv", "--steps", 3, "-n", 2, "-o", "go.csv").code == 0
-    assert pl.read_csv("go.csv")["meter"].to_list() == (["a"] * 3 + ["b"] * 3) * 2
+    gone_on = pl.read_csv("go.csv", try_parse_dates=True)
+    assert gone_on.columns[:3] == ["sample", "meter", "hour"]
+    assert gone_on["meter"].to_list() == (["a"] * 3 + ["b"] * 3) * 2
+    apart = here["hour"][1] - here["hour"][0]
+    to_come = [here["hour"][last] + step * apart for last in (-1, 199) for step in (1, 2, 3)]
+    assert gone_on["hour"].to_list() == to_come * 2
 
 
 @pytest.mark.parametrize(

@@ -25,6 +25,10 @@ def _filled(series: SeriesSet) -> pd.DataFrame:
     return found
 
 
+def _ahead(frame: pd.DataFrame, steps: int) -> list[object]:
+    return read_series(frame, time="t").grid.ahead(steps).to_pylist()
+
+
 @pytest.fixture(scope="module")
 def hourly():
     return read_series(_frame(HOURS), time="t").schema
@@ -115,6 +119,18 @@ def test_layouts_of_texts(layout, freq):
     filled = _filled(series)
     assert filled["t"].tolist() == whole["t"].tolist()
     assert read_series(filled, series.schema).grid.is_whole
+    assert _ahead(whole[:150], 50) == whole["t"].tolist()[150:]
+
+
+@pytest.mark.situation("how a series goes on, drawn", "with the time stamps that are next, as the column has them")
+@pytest.mark.parametrize(
+    "stamps", [np.arange(80) * 5 + 2, np.arange(80) / 4, pd.date_range("2026-01-31", periods=80, freq="ME")]
+)
+def test_stamps_of_steps_to_come(stamps):
+    whole = _frame(stamps)
+    assert _ahead(whole[:60], 20) == whole["t"].tolist()[60:]
+    series = read_series(pd.concat([whole[:60].assign(id="a"), whole[:70].assign(id="b")]), time="t", ids="id")
+    assert series.grid.ahead(10).to_pylist() == whole["t"].tolist()[60:70] + whole["t"].tolist()[70:]
 
 
 @pytest.mark.situation("days across a change of clocks", "days: filled ones begin at midnight, too")
@@ -122,6 +138,7 @@ def test_days_across_a_change_of_clocks():
     days = pd.date_range("2026-03-20", periods=30, freq="D", tz="Europe/Berlin")
     series = read_series(_frame(days).drop(index=[9, 10, 11]), time="t")
     assert _filled(series)["t"].tolist() == days.tolist()
+    assert _ahead(_frame(days)[:8], 22) == days.tolist()[8:]
 
 
 @pytest.mark.situation("local times around a change of clocks", "asked for the time zone, by which they are told apart")

@@ -31,13 +31,14 @@ class Generated:
     Attributes
     ----------
     values : `(m, h, w, c)`
-    labels : `(m,)` what a table that has several rows of each is to say of it, by column
+    labels : `(m,)` what a table that has several rows of each is to say of it, by column; of series also when steps are, as an
+        Arrow array
     axes : shape of the first axis, where it stands for several
     counts : how many there are of what
     """
 
     values: np.ndarray
-    labels: dict[str, np.ndarray] = field(default_factory=dict)
+    labels: dict[str, Any] = field(default_factory=dict)
     axes: tuple[int, ...] | None = None
     counts: dict[str, int] = field(default_factory=dict)
 

@@ -54,6 +54,7 @@ class Grid:
     interval, unit : how far apart steps are
     stamps : of all steps, `(total,)`, as the column of the time has them; None without time stamps
     ticks : when all steps are, `(total,)`, as numbers; None without time stamps
+    source : the column of the time, in order of series and steps; None without one
     doubts : what may be meant otherwise
     """
 
@@ -64,6 +65,7 @@ class Grid:
     unit: Unit = ""
     stamps: pa.Array | None = None
     ticks: np.ndarray | None = None
+    source: Stamps | None = None
     doubts: list[Doubt] = field(default_factory=list)
 
     @property
@@ -82,6 +84,26 @@ class Grid:
         rows, lacking = np.zeros(self.total, np.int64), np.ones(self.total, bool)
         rows[self.places], lacking[self.places] = np.arange(len(self.places)), False
         return pa.array(rows, mask=lacking)
+
+    def ahead(self, steps: int) -> pa.Array | None:
+        """Time stamps of so many steps after the last of each series, `(s * steps,)`, as the column has them; None without."""
+        stamps, ticks = self.source, self.ticks
+        if stamps is None or ticks is None or not self.interval:
+            return None
+        ends, further = np.cumsum(self.lengths) - 1, np.arange(1, steps + 1) * self.interval
+        near = _rows_before(np.sort(self.places), self.total)[ends]
+        like, last = np.repeat(near, steps), ticks[ends, None]
+        if self.unit == "month":
+            months = stamps.local(ticks[ends], near).astype("M8[us]").astype("M8[M]").astype(np.int64)
+            shown = _month_ticks((months[:, None] + further.astype(np.int64)).ravel(), stamps.local(stamps.ticks))
+            return stamps.written(stamps.moments(shown, like), like)
+        if not stamps.are_times:
+            return stamps.written((last + further).ravel(), like)
+        apart = np.rint(further * 1e6).astype(np.int64)
+        if stamps.is_local and apart[0] % DAY == 0:
+            shown = (stamps.local(ticks[ends], near)[:, None] + apart).ravel()
+            return stamps.written(stamps.moments(shown, like), like)
+        return stamps.written((last + apart).ravel(), like)
 
     def order(self, new: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
         """Where those steps without rows belong that are `new`, `(total,)` bool: their numbers `(m,)`, in order, and before which
@@ -201,7 +223,7 @@ class _Rows:
     def _found(self, places: np.ndarray, lengths: np.ndarray, interval: float, unit: Unit, ticks: np.ndarray) -> Grid:
         """The grid, of rows at `places` among steps at `ticks`."""
         stamps = self.stamps.written(ticks, _rows_before(places, len(ticks)))
-        return Grid(lengths, self._placed(places), self.names, interval, unit, stamps, ticks, self.doubts)
+        return Grid(lengths, self._placed(places), self.names, interval, unit, stamps, ticks, self.stamps, self.doubts)
 
     def _where(self, row: int | None = None) -> str:
         place = "" if row is None else f", {self.table.row_name(int(self.order[row]))}"

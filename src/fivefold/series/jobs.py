@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Any, cast
 
 import numpy as np
+import pyarrow as pa
 import torch
 import torch.nn.functional as F
 from torch import Tensor
@@ -100,10 +101,13 @@ def generate(
     drawn = continuations(model, series, schema.steps if steps is None else steps, n, seed)
     count = drawn.shape[1]
     number = np.tile(np.arange(count), n)
-    labels: dict[str, np.ndarray] = {"sample": np.repeat(np.arange(n), count)}
+    labels: dict[str, Any] = {"sample": np.repeat(np.arange(n), count)}
     names = None if series.grid is None else series.grid.names
     if names is not None or count > 1:
         labels[schema.ids or "series"] = number if names is None else np.array(names.to_pylist(), object)[number]
+    if series.grid is not None and (ahead := series.grid.ahead(drawn.shape[2])) is not None:
+        time = schema.time or ""
+        labels["time" if not time or time.startswith("__index_level_") else time] = ahead.take(pa.array(np.tile(np.arange(len(ahead)), n)))
     counts = {"continuations": n, "series": count, "steps": drawn.shape[2]}
     return Generated(drawn.reshape(-1, *drawn.shape[2:], 1), labels, (n, count), counts)
 

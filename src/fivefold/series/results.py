@@ -226,13 +226,17 @@ class SeriesPlace:
     def write_new(
         self, schema: SeriesSchema, values: np.ndarray, labels: Mapping[str, np.ndarray], record: Mapping[str, Any]
     ) -> None:
-        """New windows `(n, t, c, 1)`; in a table with a row per step, and the `labels` `(n,)` of each window; of sound one after
-        the other."""
+        """New windows `(n, t, c, 1)`; in a table with a row per step, the `labels` `(n,)` of each window, and the step's number,
+        or in its place the time stamps `(n * t,)` among the labels, as an Arrow array; of sound one after the other."""
         n, steps, c, _ = values.shape
         if self.table is None:
             self.save(values[..., 0], schema.sound and SoundFormat(*schema.sound), schema.is_real)
             return
-        columns = {name: pa.array(np.repeat(label, steps)) for name, label in labels.items()}
+        columns = {
+            name: label if isinstance(label, pa.Array) else pa.array(np.repeat(label, steps))
+            for name, label in labels.items()
+        }
         rows = decode_rows(schema.columns, values.reshape(-1, c))
-        columns |= {"step": pa.array(np.tile(np.arange(steps), n))}
+        if not any(isinstance(label, pa.Array) for label in labels.values()):
+            columns |= {"step": pa.array(np.tile(np.arange(steps), n))}
         self.table.write([pa.table({**columns, **dict(zip(rows.column_names, rows.columns, strict=True))})])
