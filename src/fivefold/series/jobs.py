@@ -107,7 +107,9 @@ def generate(
         labels[schema.ids or "series"] = number if names is None else np.array(names.to_pylist(), object)[number]
     if series.grid is not None and (ahead := series.grid.ahead(drawn.shape[2])) is not None:
         time = schema.time or ""
-        labels["time" if not time or time.startswith("__index_level_") else time] = ahead.take(pa.array(np.tile(np.arange(len(ahead)), n)))
+        labels["time" if not time or time.startswith("__index_level_") else time] = ahead.take(
+            pa.array(np.tile(np.arange(len(ahead)), n))
+        )
     counts = {"continuations": n, "series": count, "steps": drawn.shape[2]}
     return Generated(drawn.reshape(-1, *drawn.shape[2:], 1), labels, (n, count), counts)
 

@@ -54,14 +54,17 @@ class Marginals:
 
     def log_prob(self, schema: TableSchema, x: Tensor) -> Tensor:
         """Log probability of each cell of rows `(n, 1, 1, d)` on the unit scale, nats, as of `ColumnLikelihood`."""
+        return self.log_density(schema, x) + Support.of(schema, x).log_width(x)
+
+    def log_density(self, schema: TableSchema, x: Tensor) -> Tensor:
+        """Likewise, of numbers per unit of their column's scale."""
         support = Support.of(schema, x)
         places = _places(support, x).flatten(0, 2).cpu().double().numpy()
         log_densities = [
             np.interp(cells, np.arange(_PLACES), log_density)
             for cells, log_density in zip(places.T, self.density, strict=True)
         ]
-        density = torch.from_numpy(np.stack(log_densities, axis=1)).to(x).view(x.shape)
-        return density + support.log_width(x)
+        return torch.from_numpy(np.stack(log_densities, axis=1)).to(x).view(x.shape)
 
     def calibrated(self, schema: TableSchema, cells: np.ndarray, drawn: np.ndarray, chance: np.ndarray) -> np.ndarray:
         """Encoded cells `(n, d)` mapped from the quantiles of `drawn` `(m, d)`, of the same kind, to those of the fit's columns.
@@ -206,14 +209,13 @@ def row_statistics(model: FittedModel, items: Items) -> np.ndarray:
         collected[:, 3] += items.repeated.sum(axis=(1, 2, 3))
     exact = table_config(model.config).exact or conditioning is not Conditioning.MISSING
     looks = None if exact else Looks(model)
+    schema, marginals = cast(TableSchema, model.schema), model.calibrations["marginals"]
     for rows, x, visible in model.batches(items):
-        wide = Support.of(cast(TableSchema, model.schema), x).log_width(x)
         given = (
             _given_others(model, conditioning, x, visible) if looks is None else looks.log_prob(x, visible, _SMOOTHED)
         )
-        by_column, by_row = (
-            torch.where(visible, wide - log_prob, 0).flatten(1) for log_prob in (alone(model, x), given)
-        )
+        densities = marginals.log_density(schema, x), given - Support.of(schema, x).log_width(x)
+        by_column, by_row = (torch.where(visible, -density, 0).flatten(1) for density in densities)
         cells = visible.flatten(1).sum(1)
         worst = by_column.masked_fill(~visible.flatten(1), -torch.inf).amax(1).masked_fill(cells == 0, 0)
         statistics = by_column.sum(1) / cells.clamp_min(1), worst, by_row.sum(1) / cells.clamp_min(1)
