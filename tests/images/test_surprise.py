@@ -59,7 +59,7 @@ def test_dead_spots_and_scratches_are_strange(cloth_model, spoilt):
 def test_the_unit_is_that_of_normal_elements(cloth_model):
     found = surprise(cloth_model, make_items(_cloth(20, 2), cloth_model.schema))
     assert 0 < found.mean() < 1.2
-    assert (found > 3).mean() < 0.02
+    assert (found > 3).mean() < 0.03
     usual = cloth_model.calibrations["surprise"]
     _, held_out = split_rows(make_items(_cloth(128, 0)), 0.25, cloth_model.config.training.seed)
     again = PixelScale.fit(cloth_model, make_items(_cloth(128, 0)[held_out], cloth_model.schema))
