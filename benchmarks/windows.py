@@ -29,8 +29,8 @@ VARIANTS: tuple[dict[str, int], ...] = (
     {"context_width": 96},
     {"context_width": 224},
     {"context_depth": 3},
-    {"positions": 12},
-    {"positions": 48},
+    {"positions": 24},
+    {"positions": 96},
 )
 _MINUTES, _BATCH, _HELD_OUT, _Z_STEP = 0.75, 64, 2_000, 4.0
 

@@ -32,8 +32,6 @@ from fivefold.model.likelihoods import DiscretizedLogisticMixture, Gaussian, Num
 from fivefold.model.vae import CodeFeatures
 
 _SQUARED_ERROR = 50.0  # nats; where E[x] is asked for, it is learnt for its own sake too
-_BY_CONTRAST = 0.5  # of the elements drawn to learn from
-_OF_HIDDEN = 2  # times as many elements: of what is hidden, each teaches less
 _WITHOUT_Z = 0.25  # of the causal fields: z must pay for itself, so there must be code lengths without it
 
 
@@ -135,7 +133,7 @@ class ImageContext(ContextDecoder):
         return self._family(hidden.transpose(1, 2).unsqueeze(3), self._levels)
 
     def loss(self, batch: TrainingBatch) -> Tensor:
-        """Mean loss over `positions` random elements per image, of hidden ones twice as many, nats: a number.
+        """Mean loss over `positions` random elements per image, nats: a number; see `ContextDecoder`.
 
         It is minus the log probability; for missing and noisy fields, whose use is the expected value, plus 50 times the
         squared error of that. Both are least for the true distribution.
@@ -158,16 +156,14 @@ class ImageContext(ContextDecoder):
             known = by_element(visible[rows])
             wanted = known & ~by_element(shown) if conditioning is Conditioning.MISSING else known
             weights = wanted + 1e-6 * known  # something, if nothing was hidden
-            interest = _interest(x[rows], weights)
-            positions = batch.positions * (_OF_HIDDEN if conditioning is Conditioning.MISSING else 1)
-            elements = torch.multinomial(weights * interest, positions, True, generator=batch.generator)
-            items = torch.arange(len(rows), device=x.device).repeat_interleave(positions)
+            elements = torch.multinomial(weights, batch.positions, True, generator=batch.generator)
+            items = torch.arange(len(rows), device=x.device).repeat_interleave(batch.positions)
             targets = column(by_element(x[rows]).gather(1, elements).flatten())
             likelihood = self(around, items, elements.flatten())
             loss = -likelihood.log_prob(targets)
             if conditioning is not Conditioning.CAUSAL:
                 loss = loss + _SQUARED_ERROR * (targets - likelihood.mean).square()
-            losses.append((loss.view(elements.shape) / interest.gather(1, elements)).mean(1))
+            losses.append(loss)
         return torch.cat(losses).mean()
 
     def parameter_groups(self, peak: float) -> list[ParameterGroup]:
@@ -176,17 +172,6 @@ class ImageContext(ContextDecoder):
         hidden = {layer.weight: None for layer in layers if isinstance(layer, nn.Linear)}
         others = [weight for weight in self.parameters() if weight not in hidden]
         return [ParameterGroup(others, peak), ParameterGroup(list(hidden), peak, hidden=True)]
-
-
-def _interest(x: Tensor, weights: Tensor) -> Tensor:
-    """How much more often than by chance to ask for each element, `(n, elements)`, 1 in the mean by `weights`.
-
-    Half of the draws go by contrast, the range of 3×3 elements, since in flat regions there is little to learn. Losses
-    are divided by it, so their expected value is the plain mean.
-    """
-    contrast = by_element(F.max_pool2d(x, 3, 1, 1) + F.max_pool2d(-x, 3, 1, 1)) + 1e-6
-    mean = (weights * contrast).sum(1, keepdim=True) / weights.sum(1, keepdim=True)
-    return (1 - _BY_CONTRAST) + _BY_CONTRAST * contrast / mean
 
 
 def _count_features(conditioning: Conditioning, side: int, channels: int, coarse_channels: int) -> int:

@@ -50,8 +50,6 @@ PRESETS: dict[str, FitConfig] = {
     "default": FitConfig(
         "default",
         NetworkConfig(latent_dim=16),
-        ContextConfig(positions=24),
-        training=TrainingConfig(epochs=16, batch_size=64),
         corruption=CorruptionConfig(hide=0.1, block=0.1, uniform=0.15, gaussian=0.05, salt_and_pepper=0.05),
     ),
     "archive": FitConfig(
