@@ -116,10 +116,12 @@ def _of_tables(results: dict[str, Any]) -> str:
 
 
 def _beside(row: dict[str, float], digits: int, higher: bool = False) -> tuple[str, str]:
-    """Our figure, and the best other with its name."""
+    """Our figure, and the best other with its name; the better of the two in bold."""
     others = {name: value for name, value in row.items() if not name.startswith(OURS)}
     best = (max if higher else min)(others, key=others.__getitem__)
-    return f"**{row[OURS]:,.{digits}f}**", f"{others[best]:,.{digits}f} ({best})"
+    ours, theirs = f"{row[OURS]:,.{digits}f}", f"{others[best]:,.{digits}f} ({best})"
+    ahead = row[OURS] > others[best] if higher else row[OURS] < others[best]
+    return (f"**{ours}**", theirs) if ahead else (ours, f"**{theirs}**")
 
 
 def _choosing(report: dict[str, Any]) -> str:

@@ -152,7 +152,7 @@ def test_many_series_in_one_table(run, here):
     done = run("fit", "both.csv", "--time", "hour", "--id", "meter", "-o", "m", "--json", *_QUICK[:-1])
     assert done.code == 0, done.err
     assert "column 'note': carried along" in done.err
-    assert json.loads(done.out)["data"] == "both.csv: windows of 24 steps, 1 channel (1 real), from one to the next 12"
+    assert json.loads(done.out)["data"] == "both.csv: windows of 24 steps, 1 channel (1 real), from one to the next 6"
     assert run("detect", "m", "both.csv", "-o", "s.csv").code == 0
     assert pl.read_csv("s.csv")["meter"].value_counts(sort=True)["count"].to_list() == [280, 200]
     assert pl.read_csv("s-windows.csv").columns == ["meter", "start", "end", "score", "p_value"]

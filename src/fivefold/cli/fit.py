@@ -29,7 +29,7 @@ _READING: dict[str, tuple[Any, typer.models.OptionInfo]] = {
     "schema": (str, typer.Option(metavar="JSON", help=_SCHEMA)),
     "kind": (str, typer.Option(help="What DATA are: images, tables, series. [default: what they look like]")),
     "window": (int, typer.Option(help="Steps of a window. [default: chosen from the data]")),
-    "stride": (int, typer.Option(help="Steps from one window to the next. [default: half of --window]")),
+    "stride": (int, typer.Option(help="Steps from one window to the next. [default: a quarter of --window]")),
     "context": (bool, typer.Option("--context/--no-context", help=_CONTEXT)),
 } | {name: option for name, option in options.READING.items() if name in options_of("fit")}
 _FIELDS: tuple[tuple[type, tuple[str, ...]], ...] = (

@@ -32,7 +32,7 @@ from fivefold.tables.schema import Column, TableSchema
 from fivefold.tables.table import Table, as_native
 
 _FEWEST_MEANS = 4  # windows after others, to say whether the level wanders
-_EXAMPLES, _SHIFTS = 1500, 4  # windows that a fit learns from, at least; places of a step in them, likewise
+_EXAMPLES = 1500  # windows that a fit learns from, at least
 _BLOCK = 256  # windows at once
 _MOST_CHANGES = 8  # of a series that are adapted to, and stretches that are tried
 _MOST_STATES = 33  # of a column of categories, one for what was not met among them
@@ -120,7 +120,7 @@ class SeriesSet:
         steps, stride = self.schema.steps, self.schema.stride
         if self.schema.overlaps:
             starts = int(np.maximum(self.lengths - steps, 0).sum()) + len(self.lengths)
-            stride = int(np.clip(starts // _EXAMPLES, 1, min(stride, max(steps // _SHIFTS, 1))))
+            stride = int(np.clip(starts // _EXAMPLES, 1, stride))
         windows = Windows.of(self.lengths, steps, stride)
         places, inside = windows.places()
         known = np.asarray(self.visible.any(axis=1))

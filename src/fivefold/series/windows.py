@@ -126,7 +126,7 @@ def choose_steps(lengths: np.ndarray, channels: int, window: int | None, stride:
     """Steps of a window and from one to the next, as asked for or by what the series are.
 
     Series of one length up to 512 are windows as they are, if there are 16 or more; else windows have 128 steps, or a
-    quarter of the longest series', at least 16, and overlap by half. With many channels they are shorter.
+    quarter of the longest series', at least 16, and overlap by three quarters. With many channels they are shorter.
 
     Raises `UsageError` if they are longer than all series, or out of bounds.
     """
@@ -141,7 +141,7 @@ def choose_steps(lengths: np.ndarray, channels: int, window: int | None, stride:
     if steps > longest:
         raise UsageError(f"`window` must not be longer than the longest series, which has {longest} steps; got {steps}")
     if stride is None:
-        stride = steps if steps == longest and many else max(steps // 2, 1)
+        stride = steps if steps == longest and many else max(steps // 4, 1)
     if not 1 <= stride <= steps:
         raise UsageError(f"`stride` must be from 1 to the window's {steps} steps, got {stride}")
     return steps, stride
