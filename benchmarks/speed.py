@@ -185,6 +185,8 @@ def main() -> None:
     given = options.parse_args()
     if unknown := set(given.parts) - PARTS.keys():
         options.error(f"no such part: {', '.join(unknown)}")
+    if "adbench" in given.parts and not given.adbench:
+        options.error("the part adbench needs --adbench FOLDER")
     if given.before and not (given.before / "src" / "fivefold").is_dir():
         options.error(f"{given.before} is no checkout")
     versions = {"now": Version(ROOT, enough=45)} | ({"before": Version(given.before, 10)} if given.before else {})

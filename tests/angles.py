@@ -16,6 +16,7 @@ from fivefold.dataset import ItemSet
 from fivefold.items import Items
 from fivefold.jobs.detect import excess, unwatched
 from fivefold.jobs.generate import Generated, draw_items
+from fivefold.jobs.impute import by_codes
 from fivefold.modality import Words
 from fivefold.model.calibrations import FittedPrior, JointScore
 from fivefold.model.context import assemble
@@ -25,7 +26,7 @@ from fivefold.training.recipe import Recipe
 
 WORDS, CONFIG, USAGE, FLAGS, REPORTS = Words("direction", "directions", "angle", "angles"), None, (), {}, ("",)
 OPTIONS, IMPLIED_BY, BUFFERS, TEST_SETS = {}, frozenset(), (), {}
-EXTRA_ROLE, surprise, watcher = "std", excess, unwatched
+EXTRA_ROLE, surprise, watcher, filling = "std", excess, unwatched, by_codes(10)
 MOST_ITEMS, MOST_ELEMENTS, TRIALS = 100, 1000, {}
 CALIBRATIONS, PRECISION = {"prior": FittedPrior, "normality": JointScore}, torch.float32
 
@@ -33,10 +34,6 @@ CALIBRATIONS, PRECISION = {"prior": FittedPrior, "normality": JointScore}, torch
 def configure(preset="default", *, items=None, size=None, **overrides):
     network, training = NetworkConfig(likelihood="gaussian", hidden=16), TrainingConfig(batch_size=16)
     return FitConfig(network=network, training=training).with_settings(field=0, **overrides)
-
-
-def filling(model):
-    return model, 10
 
 
 def split_reading(settings):

@@ -77,10 +77,9 @@ class Place(Protocol):
     def put(self, items: Items, values: np.ndarray, replace: bool) -> None:
         """Results `(n, h, w, c)` that `replace` the values of `items`; or numbers about them, such as standard deviations."""
 
-    def write_new(
-        self, schema: Any, values: np.ndarray, labels: Mapping[str, np.ndarray], record: Mapping[str, Any]
-    ) -> None:
-        """New items `(n, h, w, c)`, encoded; `labels` `(n,)` go beside them where an item takes several rows.
+    def write_new(self, schema: Any, values: np.ndarray, labels: Mapping[str, Any], record: Mapping[str, Any]) -> None:
+        """New items `(n, h, w, c)`, encoded; `labels` go beside them where an item takes several rows: of each item `(n,)`, or
+        as an Arrow array of each row.
 
         `record` is what is recorded of the data of the fit.
         """
@@ -177,7 +176,7 @@ class Jobs(Protocol):
         """By which normal items are told from strange ones: `(n, k)`, or of windows `(n, t, k)`."""
 
     def filling(self, model: Any) -> tuple[Any, int]:
-        """The model as it fills in, and how many codes it averages over by default."""
+        """The model as it fills in, and how many codes it averages over by default; 0: the posterior's mean stands for all."""
 
     def watcher(self, model: Any) -> Callable[[Items], Items]:
         """A function that is given the items of a dataset, block after block, and marks in each what the blocks before tell."""

@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 import torch
 
+import fivefold
 from fivefold.config import Conditioning
 from fivefold.model.conditional import Conditional
 from fivefold.tables.looks import Looks, _apart
@@ -36,13 +37,22 @@ def test_a_row_is_given_the_same_among_others_and_alone(table_model, rows):
 
 
 def test_columns_that_go_together_are_asked_for_apart():
-    related = np.zeros((8, 8))
-    for one, other in ((0, 4), (1, 5), (2, 3), (6, 7)):
-        related[one, other] = related[other, one] = 0.9
-    groups = _apart(related, 3)
+    together = [(0, 4), (1, 5), (2, 3), (6, 7)]
+    loadings = np.zeros((8, 4))
+    for factor, pair in enumerate(together):
+        loadings[list(pair), factor] = 0.9
+    groups = _apart(loadings, 3)
     assert sorted(place for group in groups for place in group) == list(range(8))
-    assert sorted(map(len, groups)) == [2, 3, 3]
-    assert all(related[np.ix_(group, group)].sum() == 0 for group in groups)
+    assert [len(group) for group in groups] == [3, 3, 2]
+    assert not any(set(pair) <= set(group) for pair in together for group in groups)
+
+
+def test_loadings_give_correlations():
+    numbers = np.random.default_rng(0).standard_normal((400, 1)) * [1.0, 2.0, -3.0]
+    numbers = np.column_stack((numbers + 0.5 * np.random.default_rng(1).standard_normal((400, 3)), np.arange(400) % 2))
+    model = fivefold.fit(numbers, kind="tables", epochs=1, shortest_epoch=1, longest_epoch=1, factors=2)
+    loadings = model.context.loadings()
+    np.testing.assert_allclose((loadings @ loadings.T)[:2, 2], np.corrcoef(numbers[:, :3].T)[:2, 2], atol=0.1)
 
 
 def test_an_exact_model_gives_each_cell_all_others(table_model, trees):

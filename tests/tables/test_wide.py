@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -10,6 +11,7 @@ import pytest
 import fivefold
 from fivefold.errors import DataError
 from fivefold.tables import dataset
+from fivefold.tables.settings import configure
 
 
 @pytest.mark.situation("more columns than a model has", "one line, in seconds")
@@ -29,3 +31,9 @@ def test_all_rows_are_held_out_in_two_fits_where_too_few_are_in_one():
     quick = {"epochs": 1, "shortest_epoch": 1, "context_width": 8, "hidden": 8, "verdicts": False}
     model = fivefold.fit(rows, folds=2, seed=0, **quick)
     assert len(model.normality.calibration) == 24
+
+
+def test_fits_to_very_many_columns_are_less_patient():
+    few, many, most = (configure(items=1000, size=size).own for size in (32, 100, 101))
+    assert (few.patience, many.patience) == (10, 10)
+    assert most == replace(many, patience=4)

@@ -20,6 +20,7 @@ from fivefold.items import Items
 from fivefold.jobs.detect import unwatched
 from fivefold.jobs.generate import Generated, draw_items
 from fivefold.jobs.generate import draw_elements as draw
+from fivefold.jobs.impute import by_codes
 from fivefold.model.conditional import Conditional
 from fivefold.model.context import by_element, column
 from fivefold.model.fitted import FittedModel, standard_normal, uniform
@@ -27,9 +28,8 @@ from fivefold.model.likelihoods import Likelihood, NumberLikelihood
 from fivefold.model.scoring import encode_items
 from fivefold.seeds import derive_seed
 
-_CODES_PER_ITEM = 10  # that imputation averages over
 EXTRA_ROLE = "std"
-watcher = unwatched
+watcher, filling = unwatched, by_codes(10)
 STEPS = (1.0, 2.0, 4.0, 8.0)  # of the codes' grid, in posterior deviations
 _LOSSY_STEP = 1.0
 _SAMPLE = 256  # items that the grid's step is chosen on
@@ -48,11 +48,6 @@ __all__ = [
     "surprise",
     "watcher",
 ]
-
-
-def filling(model: FittedModel) -> tuple[FittedModel, int]:
-    """The model as it fills in, and how many codes it averages over by default."""
-    return model, _CODES_PER_ITEM
 
 
 @torch.inference_mode()

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import warnings
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
@@ -112,6 +113,11 @@ def impute(
         warnings.warn("nothing is missing: the data come back as they are", stacklevel=2)
     lower, upper = (filled[role] if ends else None for role in ("lower", "upper"))
     return Imputed(filled[""], [filled[role] for role in draws], lower, upper, filled.changed)
+
+
+def by_codes(count: int) -> Callable[[FittedModel], tuple[FittedModel, int]]:
+    """`Jobs.filling` of a model as it is, by so many codes."""
+    return lambda model: (model, count)
 
 
 @torch.inference_mode()

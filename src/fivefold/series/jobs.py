@@ -15,6 +15,7 @@ from fivefold.errors import ModelError, UsageError
 from fivefold.items import Items
 from fivefold.jobs.detect import excess, unwatched
 from fivefold.jobs.generate import Generated, draw_items
+from fivefold.jobs.impute import by_codes
 from fivefold.model.conditional import Conditional
 from fivefold.model.context import by_element, column
 from fivefold.model.fitted import FittedModel, standard_normal, uniform
@@ -26,9 +27,8 @@ from fivefold.series.dataset import SeriesSet, read_series
 from fivefold.series.schema import SeriesSchema
 from fivefold.tables.likelihood import ColumnLikelihood
 
-_CODES_PER_ITEM = 2  # that imputation averages over
 EXTRA_ROLE = "std"
-surprise, watcher = excess, unwatched
+surprise, watcher, filling = excess, unwatched, by_codes(2)
 _BLOCK = 256  # windows at once
 _KNOWN = 4  # share of a window that is drawn at once, as 1 / so much; the rest is known
 WIDTHS = (9, 33)  # steps over which squared deviations are averaged
@@ -36,11 +36,6 @@ _SUSPECT = 8.0  # nats of surprise, about four deviations, above which a value i
 _TRIALS = 8  # values of a window that may be suspect
 _FAR, _COUNTED = 30.0, 16.0  # nats of one step's surprise, and its squared deviations in averages: more does not count
 _LEAST = 1e-4  # mean squared deviation
-
-
-def filling(model: FittedModel) -> tuple[FittedModel, int]:
-    """The model as it fills in, and how many codes it averages over by default."""
-    return model, _CODES_PER_ITEM
 
 
 @torch.inference_mode()

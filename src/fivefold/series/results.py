@@ -224,7 +224,7 @@ class SeriesPlace:
         write_wave(self.path, Sound(as_samples(values.reshape(-1, values.shape[-1]), sound.width, real), sound))
 
     def write_new(
-        self, schema: SeriesSchema, values: np.ndarray, labels: Mapping[str, np.ndarray], record: Mapping[str, Any]
+        self, schema: SeriesSchema, values: np.ndarray, labels: Mapping[str, Any], record: Mapping[str, Any]
     ) -> None:
         """New windows `(n, t, c, 1)`; in a table with a row per step, the `labels` `(n,)` of each window, and the step's number,
         or in its place the time stamps `(n * t,)` among the labels, as an Arrow array; of sound one after the other."""

@@ -29,6 +29,7 @@ from fivefold.tables.settings import LOG_NOISE, TableConfig
 
 _WITHOUT_Z = 0.25  # of the rows: z must pay for itself
 _WIDE = 64  # columns from which several are asked for at once
+_OUTPUTS = 1 << 22  # numbers that heads give at once, where not all of them are wanted
 _ROUNDS, _LEAST_VARIANCE = 30, 1e-4  # of the linear model's fit
 _FACTORS_FASTER = 5.0
 _HEADS_FASTER = 8.0  # narrow distributions are far from those that training begins with
@@ -88,11 +89,10 @@ class Factors(nn.Module):
         self.weights.copy_(directions * (rows @ directions).std(0, correction=0) * spread.unsqueeze(1))
         self.log_noise.copy_((0.5 * spread.square()).log().clamp(*LOG_NOISE))
 
-    def correlations(self) -> Tensor:
-        """Of the numbers, `(numbers, numbers)`."""
-        covariance = self.weights @ self.weights.T
-        spread = (covariance.diagonal() + torch.exp(self.log_noise.clamp(*LOG_NOISE))).sqrt()
-        return covariance / spread / spread.unsqueeze(1)
+    def loadings(self) -> Tensor:
+        """Weights of the numbers in units of their deviations, `(numbers, factors)`."""
+        variance = self.weights.square().sum(1) + torch.exp(self.log_noise.clamp(*LOG_NOISE))
+        return self.weights / variance.sqrt().unsqueeze(1)
 
     def evidence(self, number: int, scaled: Tensor, seen: Tensor) -> tuple[Tensor, Tensor]:
         """What one number `(n,)` adds to the arguments of `expect`: precision, of all rows at once if all are `seen`, and
@@ -232,15 +232,17 @@ class TableContext(ContextDecoder):
         return self._later(first.unsqueeze(2)).squeeze(2)
 
     @torch.inference_mode()
-    def relatedness(self) -> np.ndarray:
-        """Squared correlations of the columns by the linear model, `(d, d)`; neighbours have a little more in common."""
-        place = np.arange(len(self.cells.columns))
-        related = 1e-3 / (1.0 + np.abs(place[:, None] - place))
+    def loadings(self) -> np.ndarray:
+        """Of the columns on the linear model's factors, `(d, factors)`: their products are correlations; 0 for classes."""
+        loadings = np.zeros((len(self.cells.columns), max(self._factor_count, 1)))
         if self.factors is not None:
-            related[np.ix_(self.cells.numbers, self.cells.numbers)] += (
-                self.factors.correlations().square().cpu().numpy()
-            )
-        return np.asarray(related)
+            loadings[self.cells.numbers] = self.factors.loadings().cpu().numpy()
+        return loadings
+
+    @property
+    def outputs(self) -> int:
+        """Numbers that the members' heads give for a cell."""
+        return self._members * ColumnLikelihood.count_parameters(self.schema)
 
     @property
     def of_factors(self) -> Tensor:
@@ -262,7 +264,8 @@ class TableContext(ContextDecoder):
         rows, place, at_once = items, torch.arange(len(items), device=items.device), 1
         if around.conditioning is not Conditioning.CAUSAL and not around.visible[items, 0, 0, elements].any():
             rows, place = torch.unique(items, return_inverse=True)  # all of a row's hidden cells see the same
-            shown, at_once = around.visible[rows], _WIDE
+            shown = around.visible[rows]
+            at_once = min(max(_OUTPUTS // (len(rows) * around.codes * self.outputs), 1), _WIDE)
         else:
             shown = around.shown(items, elements)
         kinds = torch.full_like(rows, around.conditioning)

@@ -82,7 +82,7 @@ def find_wrong_cells(model: FittedModel, items: Items, threshold: float = 0.5) -
 
 
 def filling(model: FittedModel) -> tuple[FittedModel, int]:
-    """In single precision, by the posterior's mean alone, unless it is to be exact."""
+    """In single precision, by the posterior's mean alone (0 codes), unless it is to be exact; rows are drawn so, too."""
     return (model, _CODES_PER_ITEM) if table_config(model.config).exact else (model.single(), 0)
 
 
@@ -201,7 +201,7 @@ def generate(
 def _draw_rows(model: FittedModel, n: int, seed: int, temperature: float) -> np.ndarray:
     """New rows `(n, d)`, encoded, from the prior."""
     schema = cast(TableSchema, model.schema)
-    model = model if table_config(model.config).exact else model.single()
+    model, _ = filling(model)
     sharp = model.has_learnt(Conditioning.CAUSAL)
     chance = np.random.default_rng(derive_seed(seed, "calibrate")).random((n, schema.size))
     rows = min(max(_REFERENCE_CELLS // schema.size, _FEWEST_REFERENCE), _REFERENCE)

@@ -14,7 +14,8 @@ from fivefold.model.fitted import FittedModel
 from fivefold.tables.context import TableContext
 
 _LOOKS = 6
-_EVEN = 1e-6  # squared correlation that a group's size counts for
+_NEIGHBOURS = 1e-3  # squared correlation that columns side by side are taken to have besides, less those further off
+_OUTPUTS = 1 << 22  # numbers that heads give at once
 
 
 class Looks:
@@ -25,21 +26,26 @@ class Looks:
     """
 
     def __init__(self, model: FittedModel) -> None:
-        self._rows, single = model.batch_size, model.single()
-        self._context = context = cast(TableContext, single.context)
-        turns = _apart(context.relatedness(), min(_LOOKS, model.schema.size))
+        self._context = context = cast(TableContext, model.single().context)
+        turns = _apart(context.loadings(), min(_LOOKS, model.schema.size))
+        self._rows = min(max(_OUTPUTS // (context.outputs * len(turns[0])), 1), model.batch_size)
         self._turns = [torch.tensor(turn, device=model.device) for turn in turns]
         features = [torch.tensor(context.cells.features_of(turn), device=model.device) for turn in turns]
         self._features = [(own, context.first.weight[:, own]) for own in features]
+        self._nothing = context.first_of_nothing(Conditioning.MISSING)
 
     def log_prob(self, x: Tensor, visible: Tensor, width: float) -> Tensor:
-        """Log probability of each cell of rows `(n, 1, 1, d)`, n at most a batch, their distributions smoothed by `width`."""
+        """Log probability of each cell of rows `(n, 1, 1, d)`, their distributions smoothed by `width`."""
+        parts = zip(*(torch.split(part, self._rows) for part in (x.float(), visible)), strict=True)
+        return torch.cat([self._log_prob(cells, seen, width) for cells, seen in parts]).to(x.dtype)
+
+    def _log_prob(self, x: Tensor, visible: Tensor, width: float) -> Tensor:
         padding = (0, 0, 0, 0, 0, 0, 0, self._rows - len(x))
-        cells, seen = F.pad(x.float(), padding), F.pad(visible, padding)
+        cells, seen = F.pad(x, padding), F.pad(visible, padding)
         context, result = self._context, torch.empty_like(cells)
         features = context.cells(cells, seen)
         parts = [features[:, own] @ weight for own, weight in self._features]
-        everything = context.first_of_nothing(Conditioning.MISSING) + torch.stack(parts).sum(0)
+        everything = self._nothing + torch.stack(parts).sum(0)
         for asked, part in zip(self._turns, parts, strict=True):
             hidden, shift = everything - part, None
             if context.factors is not None:
@@ -47,20 +53,20 @@ class Looks:
                 hidden = hidden + factors @ context.of_factors
             likelihood = context.heads(context.last(hidden), asked, shift).members(len(hidden))
             result[..., asked] = likelihood.smoothed(width).log_prob(cells[..., asked])
-        return result[: len(x)].to(x.dtype)
+        return result[: len(x)]
 
 
-def _apart(related: np.ndarray, groups: int) -> list[tuple[int, ...]]:
-    """Items as so many groups, of sizes that differ by one at most, with little in common: `related` `(d, d)` says how much.
+def _apart(loadings: np.ndarray, groups: int) -> list[tuple[int, ...]]:
+    """Columns as so many groups with little in common, none larger than it must be, the largest first.
 
-    Those with most to lose choose first.
+    `loadings` `(d, factors)` are such that their products are correlations. Columns with most to lose choose first.
     """
-    d = len(related)
-    found: list[list[int]] = [[] for _ in range(groups)]
+    d = len(loadings)
+    place, found = np.arange(d), [list[int]() for _ in range(groups)]
     cost = np.zeros((groups, d))
-    for item in np.argsort(-related.sum(1), kind="stable").tolist():
-        sizes = np.array([len(group) for group in found])
-        group = int(np.where(sizes < -(-d // groups), cost[:, item] + _EVEN * sizes, np.inf).argmin())
+    for item in np.argsort(-((loadings @ (loadings.T @ loadings)) * loadings).sum(1), kind="stable").tolist():
+        full = [len(group) == -(-d // groups) for group in found]
+        group = int(np.where(full, np.inf, cost[:, item]).argmin())
         found[group].append(item)
-        cost[group] += related[item]
-    return [tuple(sorted(group)) for group in found if group]
+        cost[group] += np.square(loadings @ loadings[item]) + _NEIGHBOURS / (1 + np.abs(place - item))
+    return sorted((tuple(sorted(group)) for group in found), key=len, reverse=True)

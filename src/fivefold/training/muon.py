@@ -36,7 +36,10 @@ class Muon(Optimizer):
             for weight in group["params"]:
                 if weight.grad is None:
                     continue
-                average = self.state[weight].setdefault("momentum_buffer", torch.zeros_like(weight))
+                state = self.state[weight]
+                if not state:
+                    state["momentum_buffer"] = torch.zeros_like(weight)
+                average = state["momentum_buffer"]
                 average.lerp_(weight.grad, 1 - _MOMENTUM)
                 direction = _orthogonal(weight.grad.lerp(average, _MOMENTUM))
                 weight.sub_(direction, alpha=group["lr"] * _RMS * max(weight.shape) ** 0.5)
