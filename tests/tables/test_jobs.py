@@ -8,12 +8,16 @@ import warnings
 import numpy as np
 import pandas as pd
 import pytest
+import torch
 from scipy.stats import ks_2samp
 from sklearn.metrics import roc_auc_score
 
 import fivefold
+from fivefold.config import Conditioning
 from fivefold.errors import DataError, ModelError, UsageError
 from fivefold.jobs.generate import new_items
+from fivefold.jobs.impute import impute_items
+from fivefold.model.conditional import Conditional
 from fivefold.storage import fingerprint
 from fivefold.tables import dataset
 from fivefold.tables.jobs import find_wrong_cells
@@ -376,3 +380,17 @@ def test_draws_and_ends_are_values_that_the_column_can_take(trees, table_setting
     for each in (found.draws[0], found.lower, found.upper):
         pd.testing.assert_frame_equal(each, each.round())
     assert (found.data != found.data.round()).any(axis=None)
+
+
+def test_expected_cells_are_given_the_mean_of_the_posterior(table_model, trees):
+    items, single = table_model.read(trees[:40]), table_model.single()
+    (_, x, visible) = next(single.batches(items))
+    with torch.inference_mode():
+        z = single.vae.posterior(x, visible).mu
+        told = Conditional(single, Conditioning.MISSING, x, visible, z)
+        rows, columns = (~visible.flatten(1)).nonzero().unbind(1)
+        expected = (
+            torch.where(visible, x, 0).flatten(1).index_put((rows, columns), told(rows, columns).point().flatten())
+        )
+    whole = impute_items(table_model, items, free=True)[0]
+    np.testing.assert_allclose(whole, single.values(expected.view(x.shape)), rtol=1e-5, equal_nan=True)

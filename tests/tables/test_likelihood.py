@@ -10,6 +10,7 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from fivefold.tables import mixtures
 from fivefold.tables.likelihood import COMPONENTS, FINEST, ColumnLikelihood, Support
 from fivefold.tables.schema import Column, TableSchema
 
@@ -186,3 +187,13 @@ def test_quantiles_are_the_least_cells_with_so_much_below():
     assert (told.cdf(found) >= chance).all()
     before = (found - 2.0**-19).clamp_min(0)
     assert ((told.cdf(before) < chance) | (found == 0)).all()
+
+
+def test_few_rounds_find_where_mixtures_reach_a_probability(monkeypatch):
+    monkeypatch.setattr(mixtures, "_MOST_ROUNDS", 12)
+    told = cells(200)
+    chance = torch.rand((200, 1, 1, 4), generator=torch.Generator().manual_seed(1), dtype=torch.float64)
+    weights = told.log_weights.exp()
+    found = mixtures.quantile(weights, told.locations, told.scales, chance)
+    reached = (weights * torch.sigmoid((found - told.locations) / told.scales)).sum(1, keepdim=True)
+    torch.testing.assert_close(reached, chance, atol=1e-5, rtol=0)
