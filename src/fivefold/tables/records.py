@@ -13,6 +13,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 _QUOTE, _NEWLINE, _RETURN, _BLANK = ord('"'), ord("\n"), ord("\r"), ord(" ")
+_SHORT = 16_384  # bytes
 
 
 @dataclass(frozen=True)
@@ -43,7 +44,8 @@ def scan(text: np.ndarray, separator: str, comment: str, *, blank: bool, last: b
     most = 1 + sum(int(np.count_nonzero(text == mark)) for mark in (ord(separator), _NEWLINE, _RETURN))
     cells, records = np.empty((2, most), np.int64), np.empty((2, most), np.int64)
     marked = ord(comment) if comment else -1
-    count, whole, consumed = _compiled(_scan)(text, ord(separator), marked, blank, last, cells, records)
+    run = _run(_scan, len(text))
+    count, whole, consumed = run(text, ord(separator), marked, blank, last, cells, records)
     return Records(cells[0, :count], cells[1, :count], records[0, :whole], records[1, :whole], int(consumed))
 
 
@@ -102,7 +104,7 @@ def gather(text: np.ndarray, starts: np.ndarray, ends: np.ndarray) -> tuple[np.n
     offsets = np.zeros(len(starts) + 1, np.int64)
     np.cumsum(ends - starts, out=offsets[1:])
     data = np.empty(offsets[-1], np.uint8)
-    _compiled(_copy)(text, starts, ends, data)
+    _run(_copy, len(data))(text, starts, ends, data)
     return data, offsets
 
 
@@ -114,9 +116,14 @@ def _copy(text: np.ndarray, starts: np.ndarray, ends: np.ndarray, data: np.ndarr
             at += 1
 
 
+def _run(function: Callable[..., Any], size: int) -> Callable[..., Any]:
+    """Compiled, unless numba would take longer to load than Python takes for a text of so many bytes."""
+    return function if size <= _SHORT else _compiled(function)
+
+
 @cache
 def _compiled(function: Callable[..., Any]) -> Callable[..., Any]:
-    from fivefold.codec.kernels import compiled  # numba, which no usage error has to wait for
+    from fivefold.codec.kernels import compiled
 
     return compiled(function)
 
