@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import Any, get_args
 
 import numpy as np
 import torch
+from torch import Tensor
 
 from fivefold.config import Conditioning, JobNumbers, PriorName
 from fivefold.dataset import open_data
@@ -18,6 +19,7 @@ from fivefold.modality import modality_of, modality_taking
 from fivefold.model.conditional import Conditional
 from fivefold.model.context import as_items
 from fivefold.model.fitted import FittedModel, uniform
+from fivefold.model.threads import in_threads
 from fivefold.model.verdicts import warn_if_worse
 from fivefold.seeds import derive_seed
 
@@ -141,10 +143,14 @@ def draw_elements(model: FittedModel, codes: np.ndarray, seed: int) -> np.ndarra
     size, device = model.schema.size, model.device
     height, width, channels = model.schema.shape
     drawn = np.empty((len(codes), *model.schema.shape), model.schema.dtype)
-    batch = _WIDER * model.batch_size
-    for start in range(0, len(codes), batch):
-        z = model.codes(codes[start : start + batch].astype(np.float32))
-        chances = uniform(rng, (len(z), size), device)
+
+    def tasks() -> Iterator[tuple[slice, Tensor, Tensor]]:
+        batch = _WIDER * model.batch_size
+        for rows in (slice(start, start + batch) for start in range(0, len(codes), batch)):
+            z = model.codes(codes[rows].astype(np.float32))
+            yield rows, z, uniform(rng, (len(z), size), device)
+
+    def draw(rows: slice, z: Tensor, chances: Tensor) -> None:
         x = z.new_zeros((len(z), channels, height, width))
         given = Conditional(model, Conditioning.CAUSAL, x, torch.zeros_like(x, dtype=torch.bool), z)
         items, values = torch.arange(len(z), device=device), z.new_zeros(chances.shape)
@@ -153,7 +159,9 @@ def draw_elements(model: FittedModel, codes: np.ndarray, seed: int) -> np.ndarra
             chance = chances[:, element].view(-1, 1, 1, 1)
             values[:, element] = given(items, here).quantile(chance).view(-1).clamp(0, 1)
             given.put(items, here, values[:, element])
-        drawn[start : start + batch] = model.values(as_items(values, x))
+        drawn[rows] = model.values(as_items(values, x))
+
+    in_threads(model, draw, tasks())
     return drawn
 
 

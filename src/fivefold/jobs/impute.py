@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import warnings
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from typing import Any
 
@@ -21,6 +21,7 @@ from fivefold.model.conditional import Conditional
 from fivefold.model.context import as_items, by_element
 from fivefold.model.fitted import FittedModel, standard_normal, uniform
 from fivefold.model.likelihoods import Likelihood, bisect
+from fivefold.model.threads import in_threads
 from fivefold.model.vae import Posterior
 from fivefold.model.verdicts import warn_if_worse
 from fivefold.seeds import derive_seed
@@ -156,15 +157,8 @@ def impute_items(
         return filled
     model, usual = (room := modality_of(model.schema).jobs).filling(model)
     by_mean, n_samples = not (n_samples or usual), n_samples or usual or _CODES_OF_DRAWS
-    streams = (derive_seed(seed, f"impute {stream}") for stream in ("codes", "choices", "elements"))
-    for_codes, for_choices, for_elements = map(np.random.default_rng, streams)
-    for rows, x, visible in model.batches(items):
-        noise = standard_normal(for_codes, (len(x), 2 * n_samples, model.latent_dim), x.device)
-        choices = uniform(for_choices, (len(x), n_draws), x.device)
-        # of each element of each draw: its place in the order, and a quantile
-        chances = uniform(for_elements, (len(x), n_draws, 2, model.schema.size), x.device).to(x.dtype)
-        if visible.all():
-            continue
+
+    def complete(rows: slice, x: Tensor, visible: Tensor, noise: Tensor, choices: Tensor, chances: Tensor) -> None:
         if n_draws or not by_mean:
             weights, codes = _draw_codes(model, x, visible, *noise.chunk(2, dim=1))
         of_expected = _mean_code(model, x, visible) if by_mean else (weights, codes)
@@ -176,11 +170,28 @@ def impute_items(
         new = [model.values(unit, items.values.dtype) for unit in (expected, *draws, *ends)]
         new[1:] = map(model.schema.snap, new[1:])  # to values as real items have them; what is expected may lie between
         filled[:, rows] = np.where(items.visible(rows), items.values[rows], new)
+
+    in_threads(model, complete, _incomplete(model, items, seed, n_samples, n_draws))
     if not free:
         filled[: 1 + n_draws] = room.consistent(model, items, filled[: 1 + n_draws])
     if interval is not None and not model.schema.numbers.all():
         filled[1 + n_draws :, ~items.visible() & ~model.schema.numbers] = np.nan
     return filled
+
+
+def _incomplete(
+    model: FittedModel, items: Items, seed: int, n_samples: int, n_draws: int
+) -> Iterator[tuple[slice, Tensor, Tensor, Tensor, Tensor, Tensor]]:
+    """Batches of which something is missing, and random numbers: normal ones for codes, uniform ones to choose a code by, and
+    of each element of each draw for its place in the order, and a quantile."""
+    streams = (derive_seed(seed, f"impute {stream}") for stream in ("codes", "choices", "elements"))
+    for_codes, for_choices, for_elements = map(np.random.default_rng, streams)
+    for rows, x, visible in model.batches(items):
+        noise = standard_normal(for_codes, (len(x), 2 * n_samples, model.latent_dim), x.device)
+        choices = uniform(for_choices, (len(x), n_draws), x.device)
+        chances = uniform(for_elements, (len(x), n_draws, 2, model.schema.size), x.device).to(x.dtype)
+        if not visible.all():
+            yield rows, x, visible, noise, choices, chances
 
 
 def _mean_code(model: FittedModel, x: Tensor, visible: Tensor) -> tuple[Tensor, Tensor]:

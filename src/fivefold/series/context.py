@@ -122,9 +122,12 @@ class SeriesContext(ContextDecoder):
 
 def step_support(schema: SeriesSchema, like: Tensor) -> Support:
     """Where values of the channels can lie."""
+    support = Support.of(schema.channels, like, FINEST)
+    if not schema.states:
+        return support
     counts = {column.name: count_states(column) for column in schema.states}
     states = [counts.get(column.name, 0) for column in schema.channels.columns]
-    return replace(Support.of(schema.channels, like, FINEST), states=like.new_tensor(states).view(1, 1, 1, -1))
+    return replace(support, states=like.new_tensor(states).view(1, 1, 1, -1))
 
 
 class Temporal(nn.Module):

@@ -245,6 +245,11 @@ class TableContext(ContextDecoder):
         return self._members * ColumnLikelihood.count_parameters(self.schema)
 
     @property
+    def of_cells(self) -> Tensor:
+        """The first layer's weights of the cells' features, `(members, features, width)`."""
+        return self.first.weight[:, : self.cells.features]
+
+    @property
     def of_factors(self) -> Tensor:
         """The first layer's weights of the factors, `(members, factors, width)`."""
         start = self.cells.features + len(Conditioning)
@@ -278,7 +283,7 @@ class TableContext(ContextDecoder):
             own, at = torch.unique(place[asked], return_inverse=True)
             columns = torch.arange(block * at_once, min((block + 1) * at_once, around.size), device=items.device)
             moved = None if shift is None else shift[own].repeat_interleave(codes, 0)
-            found = self.heads.outputs(hidden[:, own].flatten(1, 2), columns, moved)
+            found = self.heads.of(columns).outputs(hidden[:, own].flatten(1, 2), moved)
             parts.append(torch.unflatten(found, 1, (-1, codes))[:, at, :, elements[asked] - block * at_once])
             order.append(asked)
         parameters = torch.cat(parts)[torch.cat(order).argsort()].permute(1, 0, 3, 2)

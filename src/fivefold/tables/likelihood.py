@@ -34,18 +34,19 @@ class Support:
     ----------
     classes : how many, or 0 for numbers
     low, extent : the scaled least number, and the range (see `TableSchema`)
-    centre, step : in units of the spread, of numbers that are multiples of a step; a step of 0: the finest that is distinguished
+    centre, step : in units of the spread, of numbers that are multiples of a step; a step of 0: the finest that is
+        distinguished; None if that is so of all
     finest : what that is, on the column's scale
-    states : how many whole numbers from 0 on are the codes of states, of which no mean is asked for, or 0
+    states : how many whole numbers from 0 on are the codes of states, of which no mean is asked for, or 0; None if there are none
     """
 
     classes: Tensor
     low: Tensor
     extent: Tensor
     centre: Tensor
-    step: Tensor
+    step: Tensor | None
     finest: Tensor
-    states: Tensor
+    states: Tensor | None
 
     @staticmethod
     def of(schema: TableSchema, like: Tensor, finest: float = FINEST) -> Support:
@@ -55,11 +56,18 @@ class Support:
     def at(self, elements: Tensor) -> Support:
         """Of elements by number `(m,)`, to go with their likelihoods: cells, or the channels of one step after the other."""
         columns = elements % self.low.shape[3]
-        return Support(*(part.flatten()[columns].view(-1, 1, 1, 1) for part in vars(self).values()))
+        return self._map(lambda part: part.flatten()[columns].view(-1, 1, 1, 1))
 
     def columns(self, columns: Tensor) -> Support:
         """Of the columns numbered `columns`."""
-        return Support(*(part[..., columns] for part in vars(self).values()))
+        return self._map(lambda part: part[..., columns])
+
+    def _map(self, change: Callable[[Tensor], Tensor]) -> Support:
+        classes, low, extent, centre, finest = map(
+            change, (self.classes, self.low, self.extent, self.centre, self.finest)
+        )
+        step, states = (None if part is None else change(part) for part in (self.step, self.states))
+        return Support(classes, low, extent, centre, step, finest, states)
 
     def scaled(self, unit: Tensor) -> Tensor:
         """Numbers on their columns' scale, where their bulk is about -1 to 1."""
@@ -81,20 +89,33 @@ class Support:
     def edges(self, unit: Tensor) -> tuple[Tensor, Tensor]:
         """Edges, scaled, of the quantisation bin of a number: a step wide, or the finest that is distinguished."""
         scaled = self.scaled(unit).clamp(-_FARTHEST, _FARTHEST)
-        stepped, step = self.step > 0, torch.where(self.step > 0, self.step, 1.0)
-        whole = torch.round((self.centre + torch.sinh(scaled)) / step) * step - self.centre
-        lower = torch.where(stepped, torch.asinh(whole - step / 2), scaled - self.finest / 2)
-        upper = torch.where(stepped, torch.asinh(whole + step / 2), scaled + self.finest / 2)
+        lower, upper = scaled - self.finest / 2, scaled + self.finest / 2
+        if self.step is not None:
+            stepped, step = self.step > 0, torch.where(self.step > 0, self.step, 1.0)
+            whole = torch.round((self.centre + torch.sinh(scaled)) / step) * step - self.centre
+            lower = torch.where(stepped, torch.asinh(whole - step / 2), lower)
+            upper = torch.where(stepped, torch.asinh(whole + step / 2), upper)
         return lower, torch.maximum(upper, lower + _NARROWEST)
 
 
 @lru_cache(maxsize=16)
 def _support(schema: TableSchema, dtype: torch.dtype, device: torch.device, finest: float) -> Support:
     classes, low, extent, centre, step = schema.support
-    step = np.where(step >= finest, step, 0.0)
-    parts = classes, low, extent, centre, step, np.full(len(low), finest), np.zeros(len(low))
+    steps = np.where(step >= finest, step, 0.0) if (step >= finest).any() else None
+
+    def tensor(part: np.ndarray) -> Tensor:
+        return torch.tensor(part, dtype=dtype, device=device).view(1, 1, 1, -1)
+
     with torch.inference_mode(False):
-        return Support(*(torch.tensor(part, dtype=dtype, device=device).view(1, 1, 1, -1) for part in parts))
+        return Support(
+            classes=tensor(classes),
+            low=tensor(low),
+            extent=tensor(extent),
+            centre=tensor(centre),
+            step=None if steps is None else tensor(steps),
+            finest=tensor(np.full(len(low), finest)),
+            states=None,
+        )
 
 
 @final
@@ -148,9 +169,11 @@ class ColumnLikelihood(Likelihood):
 
     def members(self, count: int) -> ColumnLikelihood:
         """The even mixture of so many members, whose rows are one member's after the other's."""
+        if count == 1:
+            return self
         n = len(self.log_weights) // count
         of_members = [self._rows(slice(start, start + n)) for start in range(0, count * n, n)]
-        return self.mixture(of_members) if count > 1 else self
+        return self.mixture(of_members)
 
     def smoothed(self, width: float) -> ColumnLikelihood:
         """The same with numbers spread by `width` of their columns' spreads."""
@@ -208,7 +231,7 @@ class ColumnLikelihood(Likelihood):
     def point(self, weight: Tensor | None = None) -> Tensor:
         """The expected number, in the data's own units, and the likeliest class or state."""
         numbers = self._expected(weight)
-        if self.support.states.any():
+        if self.support.states is not None:
             numbers = torch.where(self.support.states > 0, self._likeliest_state(weight), numbers)
         if self.log_classes is None:
             return numbers
@@ -230,6 +253,8 @@ class ColumnLikelihood(Likelihood):
     def _likeliest_state(self, weight: Tensor | None) -> Tensor:
         """Of codes; what lies beyond the first and the last counts for these."""
         support, like = self.support, self.log_weights[:, :1]
+        assert support.states is not None
+        assert support.step is not None
         below, most, likeliest = torch.zeros_like(like), None, None
         for code in range(int(support.states.max())):
             x = support.unit(torch.asinh(code * support.step - support.centre))
@@ -259,9 +284,11 @@ class ColumnLikelihood(Likelihood):
     def quantile(self, probability: Tensor) -> Tensor:
         support = self.support
         edge = mixtures.quantile(self.log_weights.exp(), self.locations, self.scales, probability)
-        stepped, step = support.step > 0, torch.where(support.step > 0, support.step, 1.0)
-        whole = torch.ceil((support.centre + torch.sinh(edge.clamp(-_FARTHEST, _FARTHEST))) / step - 0.5)
-        least = torch.where(stepped, torch.asinh((whole - 0.5) * step - support.centre), edge - support.finest / 2)
+        least = edge - support.finest / 2
+        if support.step is not None:
+            stepped, step = support.step > 0, torch.where(support.step > 0, support.step, 1.0)
+            whole = torch.ceil((support.centre + torch.sinh(edge.clamp(-_FARTHEST, _FARTHEST))) / step - 0.5)
+            least = torch.where(stepped, torch.asinh((whole - 0.5) * step - support.centre), least)
         near = support.unit(least)
         if self.log_classes is not None:
             code = (self.log_classes.exp().cumsum(1) < probability).sum(1, keepdim=True)
@@ -379,37 +406,56 @@ class ColumnHeads(nn.Module):
 
         `shift` `(n, d)` moves the locations.
         """
-        support = Support.of(self._schema, hidden)
-        support = support if columns is None else support.columns(columns)
-        parameters = self.outputs(hidden, columns, shift).flatten(0, 1)
-        return ColumnLikelihood.of(parameters.transpose(1, 2).unsqueeze(2), support)
+        return self.of(columns)(hidden, shift)
 
-    def outputs(self, hidden: Tensor, columns: Tensor | None = None, shift: Tensor | None = None) -> Tensor:
-        """What `ColumnLikelihood.of` takes for the cells of `columns`, likewise: `(members, n, c, p)`."""
-        weight, bias = (
-            torch.unflatten(part, 2, (self._columns, -1)) for part in (self.linear.weight, self.linear.bias)
-        )
+    def of(self, columns: Tensor | None = None) -> SelectedHeads:
+        """Those of the cells of `columns` `(c,)`."""
+        weight, bias = self._by_column()
+        support = Support.of(self._schema, weight)
         if columns is not None:
-            weight, bias = weight[:, :, columns], bias[:, :, columns]
-            shift = None if shift is None else shift[:, columns]
-        parameters = torch.baddbmm(bias.flatten(2), hidden, weight.flatten(2))
-        parameters = torch.unflatten(parameters, 2, (-1, self._per_cell))
-        return self._shifted(parameters, None if shift is None else shift.unsqueeze(2))
+            weight, bias, support = weight[:, :, columns], bias[:, :, columns], support.columns(columns)
+        return SelectedHeads(weight.flatten(2), bias.flatten(2), support, columns, self._per_cell)
 
     def each(self, hidden: Tensor, columns: Tensor, shift: Tensor | None = None) -> Tensor:
         """Parameters of the cells of `columns` `(c,)`, each from hidden units of its own `(members, c, n, width)`:
         `(members, c, n, p)`; `shift` `(c, n)`."""
-        weight, bias = (
-            torch.unflatten(part, 2, (self._columns, -1))[:, :, columns].transpose(1, 2)
-            for part in (self.linear.weight, self.linear.bias)
-        )
+        weight, bias = (part[:, :, columns].transpose(1, 2) for part in self._by_column())
         parts = (part.flatten(0, 1) for part in (bias, hidden, weight))
         parameters = torch.unflatten(torch.baddbmm(*parts), 0, hidden.shape[:2])
-        return self._shifted(parameters, None if shift is None else shift.unsqueeze(-1))
+        return _shifted(parameters, None if shift is None else shift.unsqueeze(-1))
 
-    @staticmethod
-    def _shifted(parameters: Tensor, shift: Tensor | None) -> Tensor:
-        if shift is None:
-            return parameters
-        before, locations, after = parameters.tensor_split((COMPONENTS, 2 * COMPONENTS), dim=-1)
-        return torch.cat((before, locations + shift, after), dim=-1)
+    def _by_column(self) -> tuple[Tensor, Tensor]:
+        """Weights `(members, width, d, p)`, and biases."""
+        weight, bias = self.linear.weight, self.linear.bias
+        return torch.unflatten(weight, 2, (self._columns, -1)), torch.unflatten(bias, 2, (self._columns, -1))
+
+
+@dataclass(frozen=True)
+class SelectedHeads:
+    """Heads of c columns: `weight` `(members, width, c * p)`, `bias`, their `support` and numbers, None for all."""
+
+    weight: Tensor
+    bias: Tensor
+    support: Support
+    columns: Tensor | None
+    per_cell: int
+
+    def __call__(self, hidden: Tensor, shift: Tensor | None = None) -> ColumnLikelihood:
+        """See `ColumnHeads.forward`."""
+        parameters = self.outputs(hidden, shift).flatten(0, 1)
+        return ColumnLikelihood.of(parameters.transpose(1, 2).unsqueeze(2), self.support)
+
+    def outputs(self, hidden: Tensor, shift: Tensor | None = None) -> Tensor:
+        """What `ColumnLikelihood.of` takes for the cells, `(members, n, c, p)`."""
+        if shift is not None:
+            shift = (shift if self.columns is None else shift[:, self.columns]).unsqueeze(2)
+        parameters = torch.baddbmm(self.bias, hidden, self.weight)
+        return _shifted(torch.unflatten(parameters, 2, (-1, self.per_cell)), shift)
+
+
+def _shifted(parameters: Tensor, shift: Tensor | None) -> Tensor:
+    """With the locations moved."""
+    if shift is None:
+        return parameters
+    parameters[..., COMPONENTS : 2 * COMPONENTS] += shift
+    return parameters

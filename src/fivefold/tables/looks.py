@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from typing import cast
 
 import numpy as np
@@ -12,6 +13,7 @@ from torch import Tensor
 from fivefold.config import Conditioning
 from fivefold.model.fitted import FittedModel
 from fivefold.tables.context import TableContext
+from fivefold.tables.likelihood import SelectedHeads
 
 _LOOKS = 6
 _NEIGHBOURS = 1e-3  # squared correlation that columns side by side are taken to have besides, less those further off
@@ -29,10 +31,15 @@ class Looks:
         self._context = context = cast(TableContext, model.single().context)
         turns = _apart(context.loadings(), min(_LOOKS, model.schema.size))
         self._rows = min(max(_OUTPUTS // (context.outputs * len(turns[0])), 1), model.batch_size)
-        self._turns = [torch.tensor(turn, device=model.device) for turn in turns]
-        features = [torch.tensor(context.cells.features_of(turn), device=model.device) for turn in turns]
-        self._features = [(own, context.first.weight[:, own]) for own in features]
-        self._nothing = context.first_of_nothing(Conditioning.MISSING)
+        self._nothing, self._weight = context.first_of_nothing(Conditioning.MISSING), context.of_cells
+        self._looks = [self._look(torch.tensor(turn, device=model.device)) for turn in turns]
+
+    def _look(self, asked: Tensor) -> _Look:
+        own = torch.tensor(self._context.cells.features_of(asked.tolist()), device=asked.device)
+        weight = -self._weight[:, own]
+        if self._context.factors is not None:
+            weight = torch.cat((weight, self._context.of_factors), dim=1)
+        return _Look(asked, own, weight, self._context.heads.of(asked))
 
     def log_prob(self, x: Tensor, visible: Tensor, width: float) -> Tensor:
         """Log probability of each cell of rows `(n, 1, 1, d)`, their distributions smoothed by `width`."""
@@ -41,19 +48,30 @@ class Looks:
 
     def _log_prob(self, x: Tensor, visible: Tensor, width: float) -> Tensor:
         padding = (0, 0, 0, 0, 0, 0, 0, self._rows - len(x))
-        cells, seen = F.pad(x, padding), F.pad(visible, padding)
+        cells, seen = (x, visible) if len(x) == self._rows else (F.pad(x, padding), F.pad(visible, padding))
         context, result = self._context, torch.empty_like(cells)
         features = context.cells(cells, seen)
-        parts = [features[:, own] @ weight for own, weight in self._features]
-        everything = self._nothing + torch.stack(parts).sum(0)
-        for asked, part in zip(self._turns, parts, strict=True):
-            hidden, shift = everything - part, None
+        everything = self._nothing + features @ self._weight
+        for look in self._looks:
+            known, shift = features[:, look.features], None
             if context.factors is not None:
-                factors, shift = context.linear_part(cells, seen.index_fill(3, asked, False))
-                hidden = hidden + factors @ context.of_factors
-            likelihood = context.heads(context.last(hidden), asked, shift).members(len(hidden))
-            result[..., asked] = likelihood.smoothed(width).log_prob(cells[..., asked])
+                factors, shift = context.linear_part(cells, seen.index_fill(3, look.asked, False))
+                known = torch.cat((known, factors), dim=1)
+            first = torch.baddbmm(everything, known.expand(len(everything), -1, -1), look.weight)
+            likelihood = look.heads(context.last(first), shift).members(len(first))
+            result[..., look.asked] = likelihood.smoothed(width).log_prob(cells[..., look.asked])
         return result[: len(x)]
+
+
+@dataclass(frozen=True)
+class _Look:
+    """The columns `asked` for, their `features`, what these (taken away again) and the factors weigh in the first layer
+    `(members, inputs, width)`, and the columns' heads."""
+
+    asked: Tensor
+    features: Tensor
+    weight: Tensor
+    heads: SelectedHeads
 
 
 def _apart(loadings: np.ndarray, groups: int) -> list[tuple[int, ...]]:

@@ -17,6 +17,7 @@ from fivefold.model.conditional import Conditional
 from fivefold.model.context import by_element
 from fivefold.model.fitted import FittedModel
 from fivefold.model.likelihoods import Likelihood
+from fivefold.model.threads import in_threads
 from fivefold.tables.likelihood import ColumnLikelihood, Support
 from fivefold.tables.looks import Looks
 from fivefold.tables.relations import Relations
@@ -210,7 +211,8 @@ def row_statistics(model: FittedModel, items: Items) -> np.ndarray:
     exact = table_config(model.config).exact or conditioning is not Conditioning.MISSING
     looks = None if exact else Looks(model)
     schema, marginals = cast(TableSchema, model.schema), model.calibrations["marginals"]
-    for rows, x, visible in model.batches(items):
+
+    def measure(rows: slice, x: Tensor, visible: Tensor) -> None:
         given = (
             _given_others(model, conditioning, x, visible) if looks is None else looks.log_prob(x, visible, _SMOOTHED)
         )
@@ -220,6 +222,8 @@ def row_statistics(model: FittedModel, items: Items) -> np.ndarray:
         worst = by_column.masked_fill(~visible.flatten(1), -torch.inf).amax(1).masked_fill(cells == 0, 0)
         statistics = by_column.sum(1) / cells.clamp_min(1), worst, by_row.sum(1) / cells.clamp_min(1)
         collected[rows, :3] = torch.stack(statistics, dim=1).cpu().numpy()
+
+    in_threads(model, measure, model.batches(items))
     return collected
 
 

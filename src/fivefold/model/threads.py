@@ -1,0 +1,40 @@
+"""Batches of small items in threads, a core each: products as small as those of tables' networks leave other cores idle."""
+
+from __future__ import annotations
+
+from collections import deque
+from collections.abc import Callable, Iterable
+from concurrent.futures import Future, ThreadPoolExecutor
+from typing import Any
+
+import torch
+
+from fivefold.model.fitted import FittedModel
+
+_SMALL = 256  # elements of an item
+
+
+def in_threads(model: FittedModel, work: Callable[..., None], tasks: Iterable[tuple[Any, ...]]) -> None:
+    """`work(*task)` for each task: of small items, on processors, in as many threads as PyTorch has; few tasks are in memory."""
+    threads = torch.get_num_threads()
+    if model.device.type != "cpu" or model.schema.size > _SMALL or threads == 1:
+        for task in tasks:
+            work(*task)
+        return
+    inference, waiting = torch.is_inference_mode_enabled(), deque[Future[None]]()
+
+    def alone(task: tuple[Any, ...]) -> None:
+        with torch.inference_mode(inference):  # which threads do not inherit
+            work(*task)
+
+    with ThreadPoolExecutor(threads, initializer=torch.set_num_threads, initargs=(1,)) as pool:
+        try:
+            for task in tasks:
+                waiting.append(pool.submit(alone, task))
+                if len(waiting) > 2 * threads:
+                    waiting.popleft().result()
+            for future in waiting:
+                future.result()
+        finally:
+            pool.shutdown(cancel_futures=True)
+            torch.set_num_threads(threads)  # some libraries beneath have one number for all threads
