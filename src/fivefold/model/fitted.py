@@ -185,13 +185,13 @@ class FittedModel:
         modality_of(self.schema).refuse("encode", mask=mask)
         return open_data(data, self.schema, mask=mask).all_items()
 
-    def batches(self, items: Items) -> Iterator[tuple[slice, Tensor, Tensor]]:
-        """`(rows, x, visible)` for all items in turn; the tensors `(b, c, h, w)` on the model's device.
+    def batches(self, items: Items, at_most: int | None = None) -> Iterator[tuple[slice, Tensor, Tensor]]:
+        """`(rows, x, visible)` for all items in turn, `at_most` so many at once; tensors `(b, c, h, w)` on the model's device.
 
         >>> [(rows, x.shape, visible.dtype) for rows, x, visible in image_model.batches(image_model.read(images))]
         [(slice(0, 12, None), torch.Size([12, 3, 8, 6]), torch.bool)]
         """
-        for rows in items.batches(self.batch_size):
+        for rows in items.batches(min(self.batch_size, at_most or self.batch_size)):
             unit, visible = items.unit(rows)
             yield rows, self.tensor(unit), self.tensor(visible)
 

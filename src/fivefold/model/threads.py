@@ -1,21 +1,39 @@
-"""Batches of small items in threads, a core each: products as small as those of tables' networks leave other cores idle."""
+"""Small items and processors' cores. Where other programs run, threads that meet after each of many small products wait for
+each other most of the time: so products have one thread each, and batches are dealt with beside each other."""
 
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
+from contextlib import contextmanager
 from typing import Any
 
 import torch
 
+from fivefold.items import Schema
 from fivefold.model.fitted import FittedModel
 
 _SMALL = 256  # elements of an item
 
 
+@contextmanager
+def one_thread(schema: Schema) -> Iterator[None]:
+    """PyTorch's products of small items in one thread."""
+    threads = torch.get_num_threads()
+    if schema.size <= _SMALL:
+        torch.set_num_threads(1)
+    try:
+        yield
+    finally:
+        torch.set_num_threads(threads)
+
+
 def in_threads(model: FittedModel, work: Callable[..., None], tasks: Iterable[tuple[Any, ...]]) -> None:
-    """`work(*task)` for each task: of small items, on processors, in as many threads as PyTorch has; few tasks are in memory."""
+    """`work(*task)` for each task: of small items, on processors, in as many threads as PyTorch has; few tasks are in memory.
+
+    Raises what `work` raises.
+    """
     threads = torch.get_num_threads()
     if model.device.type != "cpu" or model.schema.size > _SMALL or threads == 1:
         for task in tasks:

@@ -20,6 +20,7 @@ from fivefold.model.conditional import Conditional
 from fivefold.model.context import by_element, column
 from fivefold.model.fitted import FittedModel, standard_normal, uniform
 from fivefold.model.likelihoods import Likelihood
+from fivefold.model.threads import in_threads
 from fivefold.progress import progress_bar
 from fivefold.seeds import derive_seed
 from fivefold.series.context import SeriesContext, step_support
@@ -29,7 +30,7 @@ from fivefold.tables.likelihood import ColumnLikelihood
 
 EXTRA_ROLE = "std"
 surprise, watcher, filling = excess, unwatched, by_codes(2)
-_BLOCK = 256  # windows at once
+_BLOCK, _TOGETHER = 256, 128  # windows at once, and those of a thread
 _KNOWN = 4  # share of a window that is drawn at once, as 1 / so much; the rest is known
 WIDTHS = (9, 33)  # steps over which squared deviations are averaged
 _SUSPECT = 8.0  # nats of surprise, about four deviations, above which a value is not to mislead what follows
@@ -188,10 +189,12 @@ def statistics(model: FittedModel, items: Items) -> np.ndarray:
     deviation that was expected, so that steps of which more is known can be compared with others, and means over the channels.
     Very surprising values are taken for wrong: predictions and codes do without.
     """
-    batches = []
-    for _, x, visible in model.batches(items):
+    causal = model.has_learnt(Conditioning.CAUSAL)
+    found = np.empty((len(items), items.schema.shape[0], (1 + causal) * (1 + len(WIDTHS))))
+
+    def measure(rows: slice, x: Tensor, visible: Tensor) -> None:
         trusted, parts = visible, []
-        if model.has_learnt(Conditioning.CAUSAL):
+        if causal:
             cost, trusted = _doubting(model, x, visible)
             parts += [cost]
         level = _levelled(model, x, trusted)
@@ -204,8 +207,10 @@ def statistics(model: FittedModel, items: Items) -> np.ndarray:
             averaged = torch.where(visible, square.clamp(max=_COUNTED), 0).sum(3) / count
             features += [_log_averaged(averaged, steps, width) for width in WIDTHS]
         shown = torch.where(steps[:, 0, :, None], torch.stack(features, dim=3)[:, 0], torch.nan)
-        batches.append(shown.double().cpu().numpy())
-    return np.concatenate(batches)
+        found[rows] = shown.double().cpu().numpy()
+
+    in_threads(model, measure, model.batches(items, _TOGETHER))
+    return found
 
 
 def _doubting(model: FittedModel, x: Tensor, visible: Tensor) -> tuple[Tensor, Tensor]:
