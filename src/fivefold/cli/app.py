@@ -11,8 +11,9 @@ from typer.core import TyperGroup
 
 from fivefold import __version__
 from fivefold.errors import UsageError
+from fivefold.verbs.options import renamed
 
-_FLAGS = {"ids": "id", "n_draws": "draws", "overrides": "schema", "series_network": "network"}  # called otherwise here
+_FLAGS = {"overrides": "schema", "series_network": "network"}  # called otherwise here
 _CONTROLS = re.compile(r"[\x00-\x1f\x7f-\x9f\u200e\u200f\u202a-\u202e\u2066-\u2069]")  # C0, C1, directions of writing
 
 _NUMBERS = {"int": "an integer", "float": "a number"}  # by the start of what pydantic calls its error
@@ -79,9 +80,9 @@ def printable(text: str) -> str:
 
 def with_flags(message: str) -> str:
     """A message of the library, which names `parameters`, with the command line's options instead."""
-    return re.sub(r"`(\w+)`", _option, message)
+    return renamed(message, _option)
 
 
-def _option(parameter: re.Match[str]) -> str:
-    flag = _FLAGS.get(parameter[1], parameter[1]).replace("_", "-")
+def _option(name: str) -> str:
+    flag = _FLAGS.get(name, name).replace("_", "-")
     return "-" * min(len(flag), 2) + flag

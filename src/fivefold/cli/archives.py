@@ -6,18 +6,19 @@ import os
 import sys
 import tempfile
 from collections.abc import Iterator
-from contextlib import closing, contextmanager
+from contextlib import contextmanager
 from pathlib import Path
 from typing import IO, TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from fivefold.atomic import check_free
 from fivefold.cli import options
 from fivefold.cli.app import app, present
 from fivefold.config import JobNumbers
-from fivefold.errors import ArchiveError, UsageError
-from fivefold.inputs import check_file
-from fivefold.modality import modality_taking
+from fivefold.verbs import archives as verbs
+from fivefold.verbs.opened import OpenModel
+from fivefold.verbs.options import parse_range, parse_reading
 
 if TYPE_CHECKING:
     from fivefold.archive.read import Archive
@@ -57,27 +58,17 @@ def compress(
 ) -> None:
     """Compress items into an archive from which they come back bit for bit."""
     from fivefold.archive.write import ArchiveOptions, write_archive
-    from fivefold.atomic import atomic_file, check_free
 
+    how = parse_reading(reading)
     if output != _PIPE:
         check_free(output, force)
-    how = options.parse_reading(reading)
     chosen = ArchiveOptions(lossy, step, block_items, verify, embed_model, _workers(workers))
-    from fivefold.storage import build, read
-
-    stored = read(model)
-    modality_taking(stored, "compress", lossy=lossy, step=step, **how)
-    fitted = build(stored)
-    if output == _PIPE:
-        write_archive(fitted, data, sys.stdout.buffer, chosen, **how)
+    opened = OpenModel.read(model)
+    if output != _PIPE:
+        present(verbs.compress(opened, data, output, chosen, force, **how), json)
         return
-    with atomic_file(output) as temporary:
-        with temporary.open("wb") as file:
-            written = write_archive(fitted, data, file, chosen, **how)
-        size_on_disk = temporary.stat().st_size
-    bits = 8 * size_on_disk / (written.items * written.elements)
-    figures = {"items": written.items, "bytes": size_on_disk, "bits_per_element": bits}
-    present({**figures, "of_raw": size_on_disk / written.nbytes, "output": str(output)}, json)
+    opened.modality.refuse("compress", lossy=lossy, step=step, **how)
+    write_archive(opened.fitted, data, sys.stdout.buffer, chosen, **how)
 
 
 @app.command()
@@ -96,19 +87,14 @@ def decompress(
     json: options.Json = False,
 ) -> None:
     """Bring back the items of an archive."""
-    wanted = _parse_range(items)
+    parse_range(items)
     JobNumbers(workers=workers)
     from fivefold.storage import read
 
+    stored = None if model is None else read(model)
+    how: dict[str, Any] = {"lossy": lossy, "items": items, "workers": _workers(workers), "force": force}
     with _open(archive) as opened:
-        write = opened.decoding.output(output, force)
-        rows = opened.rows(wanted)
-        if not rows:
-            raise UsageError(f"--items {items}: the archive has {len(opened)} items, none of these")
-        stored = None if model is None else read(model)
-        with closing(opened.parts(stored, lossy=lossy, items=wanted, workers=_workers(workers))) as parts:
-            write(parts, rows)
-    present({"items": len(rows), "output": str(output)}, json)
+        present(verbs.decompress(opened, output, stored, **how), json)
 
 
 @app.command()
@@ -126,15 +112,7 @@ def info(
 
     stored = read(model)
     if json:
-        facts = {
-            "schema": stored.schema.to_json(),
-            "fit": stored.config.to_json(),
-            "parameters": stored.parameters,
-            "fingerprint": fingerprint(stored),
-            "latent_units": describe_units(stored),
-            **stored.record,
-        }
-        present(facts, json=True)
+        present(verbs.describe_model(stored), json=True)
         return
     present(dict(figure_rows(stored)) | {"fingerprint": fingerprint(stored)}, json=False)
     for name, text in stored.schema.findings().items():
@@ -148,20 +126,15 @@ def info(
 
 @contextmanager
 def _open(path: Path) -> Iterator[Archive]:
-    """An archive, whose errors name the file."""
-    from fivefold.archive.read import open_archive
-
-    try:
-        if path == _PIPE:
-            with tempfile.TemporaryFile() as file:
-                _copy(sys.stdin.buffer, file)
-                yield open_archive(file)
-        else:
-            check_file(path)
-            with path.open("rb") as file:
-                yield open_archive(file)
-    except ArchiveError as error:
-        raise type(error)(f"{'stdin' if path == _PIPE else path}: {error}") from None
+    """An archive in a file, or from stdin."""
+    if path != _PIPE:
+        with verbs.archive_in(path) as archive:
+            yield archive
+        return
+    with tempfile.TemporaryFile() as file:
+        _copy(sys.stdin.buffer, file)
+        with verbs.archive_of(file, "stdin") as archive:
+            yield archive
 
 
 def _copy(source: IO[bytes], target: IO[bytes]) -> None:
@@ -171,12 +144,3 @@ def _copy(source: IO[bytes], target: IO[bytes]) -> None:
 
 def _workers(given: int | None) -> int:
     return given if given is not None else os.cpu_count() or 1
-
-
-def _parse_range(text: str | None) -> slice:
-    if text is None:
-        return slice(None)
-    start, colon, end = text.partition(":")
-    if not colon or not all(part == "" or part.isdecimal() for part in (start, end)):
-        raise UsageError(f"--items must be FROM:TO, such as 100:200; got {text!r}")
-    return slice(int(start) if start else None, int(end) if end else None)

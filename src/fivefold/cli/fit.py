@@ -19,6 +19,7 @@ from fivefold.errors import FivefoldWarning, UsageError
 from fivefold.modality import MODALITIES, Dataset, modality_for, options_of
 from fivefold.progress import silence
 from fivefold.training.recipe import STATE_FILE, check_resumable
+from fivefold.verbs.options import parse_columns, parse_reading
 
 _TRAINING = "training"  # in the model folder: state and logs
 _CORRUPTION = "Shares of items to train on corrupted: hide, block, uniform, gaussian, salt_and_pepper; or none."
@@ -156,8 +157,8 @@ def _open(
 def _parsed(settings: Mapping[str, Any]) -> dict[str, Any]:
     """The settings that are given, those that are written in a way of their own read."""
     given = {name: value for name, value in settings.items() if value is not None}
-    given |= options.parse_reading({name: given.pop(name) for name in options.READING if name in given})
-    if missing := options.parse_columns("missing", given.pop("missing", None)):
+    given |= parse_reading({name: given.pop(name) for name in options.READING if name in given})
+    if missing := parse_columns("missing", given.pop("missing", None)):
         given["missing"] = {name: value.split("|") for name, value in missing.items()}
     return given | ({"schema": options.read_json("schema", given["schema"])} if "schema" in given else {})
 

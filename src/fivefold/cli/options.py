@@ -5,7 +5,6 @@ from __future__ import annotations
 import dataclasses
 import inspect
 import json
-import warnings
 from collections.abc import Callable, Mapping
 from functools import wraps
 from pathlib import Path
@@ -13,8 +12,9 @@ from typing import Annotated, Any
 
 import typer
 
-from fivefold.errors import FivefoldWarning, ModelError, UsageError
+from fivefold.errors import UsageError
 from fivefold.modality import MODALITIES, options_of
+from fivefold.verbs import options as verbs
 
 
 def setting(config: type, name: str, flag: str | None = None) -> typer.models.OptionInfo:
@@ -34,36 +34,25 @@ def setting(config: type, name: str, flag: str | None = None) -> typer.models.Op
 
 _TEXT = "Of a table in text:"
 _FOUND = "[default: what is found]"
-READING: dict[str, tuple[Any, typer.models.OptionInfo]] = {
-    "time": (str, typer.Option(metavar="COLUMN", help="When each step is. Implies --kind series.")),
-    "ids": (str, typer.Option("--id", metavar="COLUMN", help="Likewise: of which series each row is.")),
-    "separator": (str, typer.Option(metavar="CHAR", help=f"{_TEXT} between cells: a character, or tab. {_FOUND}")),
-    "decimal": (str, typer.Option(metavar="MARK", help=f"{_TEXT} . or , where numbers may have either. {_FOUND}")),
-    "encoding": (str, typer.Option(help=f"{_TEXT} such as utf-8, cp1252. {_FOUND}")),
-    "header": (str, typer.Option(help=f"{_TEXT} first, if the first row are names, or none. {_FOUND}")),
-    "sheet": (str, typer.Option(metavar="NAME", help="Of a workbook: which sheet. [default: the first that has rows]")),
-    "missing": (
-        list[str],
-        typer.Option(metavar="COLUMN=VALUE|…", help="What stands for missing, such as price=-999|?."),
-    ),
-    "mask": (Path, typer.Option(metavar="MASKS", help="Nonzero = missing: an array or images, for all items or each.")),
-    "resize": (str, typer.Option(metavar="HxW", help="Bring image files to this size.")),
-    "axes": (
-        str,
-        typer.Option(metavar="LETTERS", help="Of an array or a TIFF: Y, X: sides, C: channels, others: items."),
-    ),
-    "pages": (
-        str,
-        typer.Option(help="What several pictures in one file are: items, channels, or first for that alone."),
-    ),
-    "skip_unreadable": (bool, typer.Option("--skip-unreadable", help="Leave out image files that can't be read.")),
-    "tolerance": (float, typer.Option(help="Share of a step that time stamps may be off an even grid. [default: 0.5]")),
-    "time_zone": (str, typer.Option(metavar="ZONE", help="Of local time stamps, such as Europe/Berlin.")),
-    "adapt": (
-        bool,
-        typer.Option("--adapt", help="Of series: once level or amplitude has changed for good, go on from that."),
-    ),
+_READING: dict[str, typer.models.OptionInfo] = {
+    "time": typer.Option(metavar="COLUMN", help="When each step is. Implies --kind series."),
+    "ids": typer.Option("--id", metavar="COLUMN", help="Likewise: of which series each row is."),
+    "separator": typer.Option(metavar="CHAR", help=f"{_TEXT} between cells: a character, or tab. {_FOUND}"),
+    "decimal": typer.Option(metavar="MARK", help=f"{_TEXT} . or , where numbers may have either. {_FOUND}"),
+    "encoding": typer.Option(help=f"{_TEXT} such as utf-8, cp1252. {_FOUND}"),
+    "header": typer.Option(help=f"{_TEXT} first, if the first row are names, or none. {_FOUND}"),
+    "sheet": typer.Option(metavar="NAME", help="Of a workbook: which sheet. [default: the first that has rows]"),
+    "missing": typer.Option(metavar="COLUMN=VALUE|…", help="What stands for missing, such as price=-999|?."),
+    "mask": typer.Option(metavar="MASKS", help="Nonzero = missing: an array or images, for all items or each."),
+    "resize": typer.Option(metavar="HxW", help="Bring image files to this size."),
+    "axes": typer.Option(metavar="LETTERS", help="Of an array or a TIFF: Y, X: sides, C: channels, others: items."),
+    "pages": typer.Option(help="What several pictures in one file are: items, channels, or first for that alone."),
+    "skip_unreadable": typer.Option("--skip-unreadable", help="Leave out image files that can't be read."),
+    "tolerance": typer.Option(help="Share of a step that time stamps may be off an even grid. [default: 0.5]"),
+    "time_zone": typer.Option(metavar="ZONE", help="Of local time stamps, such as Europe/Berlin."),
+    "adapt": typer.Option("--adapt", help="Of series: once level or amplitude has changed for good, go on from that."),
 }
+READING = {name: (verbs.READING[name], option) for name, option in _READING.items()}
 Model = Annotated[Path, typer.Argument(metavar="MODEL", help="A model folder.", show_default=False)]
 Data = Annotated[
     str,
@@ -115,13 +104,10 @@ def strictly(command: Callable[..., None]) -> Callable[..., None]:
 
     @wraps(command)
     def run(*, strict: bool, **options: Any) -> None:
-        with warnings.catch_warnings():
-            if strict:
-                warnings.simplefilter("error", FivefoldWarning)
-            try:
-                command(**options)
-            except FivefoldWarning as warning:
-                raise ModelError(str(warning)) from None
+        from fivefold.verbs.opened import strictly
+
+        with strictly(strict):
+            command(**options)
 
     run.__dict__["__signature__"] = given.replace(parameters=shown)
     run.__annotations__ = {parameter.name: parameter.annotation for parameter in shown}
@@ -138,31 +124,6 @@ def reading_of(verb: str) -> dict[str, tuple[Any, typer.models.OptionInfo]]:
     return {name: option for name, option in READING.items() if name in options_of(verb)}
 
 
-def parse_reading(given: Mapping[str, Any]) -> dict[str, Any]:
-    """How data are to be read, as far as that is said; raises `UsageError`."""
-    found = {name: value for name, value in given.items() if value not in (None, False)}
-    return found | ({"resize": parse_size(found["resize"])} if "resize" in found else {})
-
-
-def parse_size(text: str) -> tuple[int, int]:
-    """`HxW` as `(height, width)`; raises `UsageError`."""
-    height, _, width = text.lower().replace("×", "x").partition("x")
-    if not (height.isdecimal() and width.isdecimal() and 0 < int(height) <= 1 << 14 and 0 < int(width) <= 1 << 14):
-        raise UsageError(f"--resize must be HxW with sides from 1 to {1 << 14}, such as 64x48; got {text!r}")
-    return int(height), int(width)
-
-
-def parse_columns(flag: str, texts: list[str] | None) -> dict[str, str] | None:
-    """`COLUMN=VALUE` by column, as `--flag` was given; raises `UsageError`."""
-    given = {}
-    for text in texts or ():
-        name, equals, value = text.partition("=")
-        if not equals:
-            raise UsageError(f"--{flag} must be COLUMN=VALUE with a column of the table, got {text!r}")
-        given[name] = value
-    return given or None
-
-
 def read_json(flag: str, given: str) -> Any:
     """What a JSON file holds, or JSON that is given itself; raises `UsageError`."""
     try:
@@ -171,13 +132,3 @@ def read_json(flag: str, given: str) -> Any:
         raise UsageError(f"--{flag} {given}: {error.strerror}; it must be a file of JSON, or JSON in {{}}") from None
     except ValueError as error:
         raise UsageError(f"--{flag} {given}: can't be read as JSON ({error})") from None
-
-
-def beside(output: Path, name: str) -> Path:
-    """`OUT-name` with the endings of `output`; `output` itself without a name."""
-    if not name:
-        return output
-    if not output.name:
-        raise UsageError(f"--output must have a name for the others to be called after, got {output}")
-    ending = "".join(output.suffixes[-2:]) if output.suffix == ".gz" else output.suffix
-    return output.with_name(f"{output.name.removesuffix(ending)}-{name}{ending}")

@@ -16,6 +16,7 @@ from fivefold.config import JobNumbers
 from fivefold.errors import UsageError
 from fivefold.modality import modality_of
 from fivefold.progress import silence
+from fivefold.verbs.options import parse_reading
 
 if TYPE_CHECKING:
     from fivefold.modality import Dataset
@@ -56,7 +57,7 @@ def report(
 ) -> None:
     """Measure the five jobs on DATA: report.html, report.json and the pictures."""
     _prepare(output, seed, force, quiet)
-    how = options.parse_reading(reading)
+    how = parse_reading(reading)
     from fivefold.storage import load
 
     fitted = load(model)
@@ -91,7 +92,7 @@ def evaluate(
     chosen = None if jobs is None else [job.strip() for job in jobs.split(",")]
     if unknown := [job for job in chosen or () if job not in _JOBS]:
         raise UsageError(f"--jobs must be some of {', '.join(_JOBS)}; got {unknown[0]!r}")
-    how = options.parse_reading(reading)
+    how = parse_reading(reading)
     if quiet:
         silence()
     from fivefold.atomic import atomic_file, check_free
