@@ -51,6 +51,10 @@ class ItemSet(IndependentItems):
         return len(self.items)
 
     @property
+    def elements(self) -> int:
+        return self.items.values.size
+
+    @property
     def summary(self) -> str:
         return f"{self.source}: {len(self):,} of {self.schema.describe()}"
 

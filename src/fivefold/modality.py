@@ -103,6 +103,10 @@ class Dataset(Protocol):
         """What results are counted in: images, rows, steps."""
 
     @property
+    def elements(self) -> int:
+        """How many numbers and classes there are in all, hidden ones too."""
+
+    @property
     def summary(self) -> str:
         """What the data are, in a line."""
 

@@ -86,7 +86,7 @@ def generate(
     **asked: Any,
 ) -> None:
     """Draw new items."""
-    chosen = {"n": n, "like": like, "temperature": temperature, "nearest": nearest, "seed": seed}
+    chosen: dict[str, Any] = {"n": n, "like": like, "temperature": temperature, "nearest": nearest, "seed": seed}
     present(verbs.generate(OpenModel.read(model), output, **chosen, force=force, **asked), json)
 
 

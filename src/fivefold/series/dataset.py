@@ -87,6 +87,11 @@ class SeriesSet:
     def __len__(self) -> int:
         return len(self.values)
 
+    @property
+    def elements(self) -> int:
+        """See `Dataset`."""
+        return self.values.size
+
     @cached_property
     def windows(self) -> Windows:
         """The windows from which results are stitched."""

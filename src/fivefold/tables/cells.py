@@ -131,6 +131,8 @@ def decode_column(column: Column, cells: np.ndarray, target: pa.DataType) -> pa.
     Numbers are rounded if the column or `target` is of whole ones.
     """
     missing = np.isnan(cells)
+    if pt.is_null(target):
+        return pa.nulls(len(cells))
     if column.kind == "category":
         missing |= cells >= len(column.categories)
         return _categories(column, np.where(missing, 0, cells).astype(np.int64), missing, target)

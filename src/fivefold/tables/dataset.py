@@ -131,6 +131,11 @@ class TableSet(IndependentItems):
         return len(self.rows) if isinstance(self.rows, Table) else self.rows.rows or 0
 
     @property
+    def elements(self) -> int:
+        """See `Dataset`."""
+        return len(self) * self.schema.size
+
+    @property
     def layout(self) -> str | None:
         """See `Table.layout`; None of files."""
         return self.rows.layout(self.schema) if isinstance(self.rows, Table) else None

@@ -49,19 +49,23 @@ def encode(
     return {**figures, "output": str(output)}
 
 
-def decode(model: OpenModel, codes: Path, output: Path, *, force: bool = False) -> Figures:
-    """Items of the codes in an `.npy` or `.npz` file."""
+def decode(model: OpenModel, codes: Any, output: Path, *, force: bool = False) -> Figures:
+    """Items of codes `(n, latent_dim)`: an array, or in an `.npy` or `.npz` file."""
     place = model.modality.data.place(output, force)
-    from fivefold.arrays import read_npy, read_npz
-
-    if not codes.is_file():
-        raise DataError(f"{codes}: no such file")
-    if codes.suffix.lower() not in (".npy", ".npz"):
-        raise DataError(f"{codes}: must be .npy or .npz")
-    z = read_npz(codes, ("mean",))[0] if codes.suffix.lower() == ".npz" else read_npy(codes)
+    z = _read_codes(Path(codes)) if isinstance(codes, str | Path) else codes
     from fivefold.jobs.codes import decode_items
 
     return _write_new(place, model, decode_items(model.fitted, z))
+
+
+def _read_codes(path: Path) -> np.ndarray:
+    from fivefold.arrays import read_npy, read_npz
+
+    if not path.is_file():
+        raise DataError(f"{path}: no such file")
+    if path.suffix.lower() not in (".npy", ".npz"):
+        raise DataError(f"{path}: must be .npy or .npz")
+    return read_npz(path, ("mean",))[0] if path.suffix.lower() == ".npz" else read_npy(path)
 
 
 def generate(

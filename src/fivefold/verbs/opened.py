@@ -38,6 +38,12 @@ class OpenModel:
         """That of a folder; raises `ModelError`."""
         return cls(read(path))
 
+    def checking(self, check: Callable[[Dataset], None]) -> OpenModel:
+        """The same model, with another `check` and the same networks."""
+        other = OpenModel(self.stored, check)
+        other.fitted = self.fitted
+        return other
+
     @property
     def schema(self) -> Schema:
         """Of its items."""

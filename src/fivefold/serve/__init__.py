@@ -1,0 +1,1 @@
+"""Models behind HTTP: the verbs of the command line as requests, and a page that shows them."""

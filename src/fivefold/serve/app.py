@@ -1,0 +1,156 @@
+"""The routes: models and their verbs, health, metrics, and the page."""
+
+from __future__ import annotations
+
+import mimetypes
+from collections.abc import AsyncIterator, Awaitable, Callable
+from contextlib import asynccontextmanager
+from importlib import resources
+from typing import Any
+
+from fastapi import FastAPI
+from prometheus_client import CONTENT_TYPE_LATEST
+from starlette.exceptions import HTTPException
+from starlette.middleware.cors import CORSMiddleware
+from starlette.requests import Request
+from starlette.responses import Response
+
+from fivefold import __version__
+from fivefold.errors import FivefoldError
+from fivefold.serve.answers import dumped
+from fivefold.serve.forms import JSON
+from fivefold.serve.guard import Guard
+from fivefold.serve.openapi import describe_verb
+from fivefold.serve.options import VERBS, Verb
+from fivefold.serve.service import NoModelError, Refused, Service
+from fivefold.serve.settings import Settings
+
+_PAGE = resources.files("fivefold.serve") / "page"
+mimetypes.add_type("text/javascript", ".js")
+mimetypes.add_type("text/javascript", ".mjs")
+
+
+def make_app(settings: Settings, service: Service | None = None) -> Any:
+    """The application; models are loaded when it starts."""
+    service = service or Service(settings)
+
+    @asynccontextmanager
+    async def lifespan(app: FastAPI) -> AsyncIterator[None]:
+        if not service.models.ready:
+            service.start()
+        yield
+        service.worker.close()
+
+    app = FastAPI(
+        title="Fivefold",
+        version=__version__,
+        summary="Fitted models: compress, generate, denoise, detect, impute.",
+        docs_url=None,  # those pages load scripts from elsewhere
+        redoc_url=None,
+        lifespan=lifespan,
+    )
+    _add_errors(app, service)
+    _add_models(app, service)
+    _add_operations(app, service)
+    _add_page(app)
+    if settings.origins:
+        exposed = ["x-request-id", "x-fivefold-figures", "x-fivefold-parts", "x-fivefold-warnings", "retry-after"]
+        app.add_middleware(
+            CORSMiddleware,
+            allow_origins=list(settings.origins),
+            allow_methods=["GET", "POST"],
+            allow_headers=["authorization", "x-api-key", "x-request-id", "content-type", "accept"],
+            expose_headers=exposed,
+        )
+    return Guard(app, settings, service.metrics, lambda: service.draining)
+
+
+def _add_errors(app: FastAPI, service: Service) -> None:
+    @app.exception_handler(Refused)
+    async def refused(request: Request, error: Refused) -> Response:
+        return error.response()
+
+    @app.exception_handler(FivefoldError)
+    async def mistaken(request: Request, error: FivefoldError) -> Response:
+        status, reason = (404, str(error)) if isinstance(error, NoModelError) else service.refusal(error)
+        return Refused(status, reason).response()
+
+    @app.exception_handler(HTTPException)
+    async def other(request: Request, error: HTTPException) -> Response:
+        return Refused(error.status_code, str(error.detail).splitlines()[0], dict(error.headers or {})).response()
+
+    @app.exception_handler(Exception)
+    async def failed(request: Request, error: Exception) -> Response:
+        return Refused(500, "the server failed; its log has the reason under this id").response()
+
+
+def _add_models(app: FastAPI, service: Service) -> None:
+    @app.get("/v1/models", summary="The models that are served", tags=["models"])
+    async def models() -> Response:
+        return _json({"models": [served.summary for served in service.models]})
+
+    @app.get("/v1/models/{name}", summary="All that is known of a model", tags=["models"])
+    async def model(name: str) -> Response:
+        return _json(service.find(name).description)
+
+    for verb in VERBS.values():
+        path = f"/v1/models/{{name}}/{verb.name}"
+        route = app.post(path, summary=verb.summary, tags=["verbs"], name=verb.name, openapi_extra=describe_verb(verb))
+        route(_answering(verb, service))
+
+
+def _answering(verb: Verb, service: Service) -> Callable[[str, Request], Awaitable[Response]]:
+    async def answer(name: str, request: Request) -> Response:
+        return await service.answer(name, verb, request)
+
+    return answer
+
+
+def _add_operations(app: FastAPI, service: Service) -> None:
+    @app.get("/healthz", summary="Whether the process lives", tags=["operations"])
+    async def healthz() -> Response:
+        return _json(
+            {"status": "ok"} if service.worker.alive else {"status": "dead"}, 200 if service.worker.alive else 503
+        )
+
+    @app.get("/readyz", summary="Whether requests should come", tags=["operations"])
+    async def readyz() -> Response:
+        return _json({"status": "ready"} if service.ready else {"status": "not ready"}, 200 if service.ready else 503)
+
+    @app.get("/metrics", summary="What is counted, for Prometheus", tags=["operations"])
+    async def metrics() -> Response:
+        return Response(service.metrics.text(), media_type=CONTENT_TYPE_LATEST)
+
+
+def _add_page(app: FastAPI) -> None:
+    """Files of the page, each found by its name among those that are there, never by a path from a request."""
+    files = dict(_walk(_PAGE))
+
+    @app.get("/", include_in_schema=False)
+    async def index() -> Response:
+        return _file(files, "index.html")
+
+    @app.get("/page/{name:path}", include_in_schema=False)
+    async def page(name: str) -> Response:
+        return _file(files, name)
+
+
+def _walk(folder: Any, prefix: str = "") -> list[tuple[str, Any]]:
+    found = []
+    for entry in folder.iterdir() if folder.is_dir() else ():
+        if entry.is_dir():
+            found += _walk(entry, f"{prefix}{entry.name}/")
+        else:
+            found.append((prefix + entry.name, entry))
+    return found
+
+
+def _file(files: dict[str, Any], name: str) -> Response:
+    if name not in files:
+        raise HTTPException(404, "there is no such page")
+    media = mimetypes.guess_type(name)[0] or "application/octet-stream"
+    return Response(files[name].read_bytes(), headers={"cache-control": "no-cache"}, media_type=media)
+
+
+def _json(content: Any, status: int = 200) -> Response:
+    return Response(dumped(content), status, media_type=JSON)

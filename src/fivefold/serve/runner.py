@@ -1,0 +1,123 @@
+"""A request's work on a model: checked against limits, done from file to file, and made an answer."""
+
+from __future__ import annotations
+
+import warnings
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from fivefold.archive.write import ArchiveOptions
+from fivefold.errors import FivefoldError
+from fivefold.modality import Dataset
+from fivefold.serve import forms
+from fivefold.serve.answers import Answer, answer_of
+from fivefold.serve.bodies import Body
+from fivefold.serve.models import ServedModel
+from fivefold.serve.options import Verb
+from fivefold.serve.settings import Limits
+from fivefold.verbs import archives
+from fivefold.verbs.opened import OpenModel, strictly
+from fivefold.verbs.options import parse_reading
+
+_BESIDE = {"std": "std", "report": "changes", "heatmaps": "surprise"}  # roles of files that options ask for
+
+
+class TooMuchError(FivefoldError):
+    """A request asks for more than the server allows."""
+
+
+@dataclass(frozen=True)
+class Task:
+    """What is to be done for one request.
+
+    Attributes
+    ----------
+    served : the model
+    verb
+    body : what it brought
+    options : by parameter; those that name files beside the results are booleans
+    form : of the answer
+    part : see `answer_of`
+    folder : private to the request
+    limits
+    """
+
+    served: ServedModel
+    verb: Verb
+    body: Body
+    options: Mapping[str, Any]
+    form: str
+    part: str | None
+    folder: Path
+    limits: Limits
+
+    def run(self) -> Answer:
+        """Do it. Raises `FivefoldError`."""
+        output = self._output()
+        options = {**self.options, **self.body.files}
+        strict = bool(options.pop("strict", False))
+        self._check_asked(options)
+        options |= {
+            name: self._beside(output, role) for name, role in _BESIDE.items() if options.pop(name, False) is True
+        }
+        if self.verb.name == "encode" and self.options.get("std"):
+            options["std"] = True
+        counted = list[int]()
+        model = self.served.model.checking(lambda dataset: self._check(dataset, counted))
+        with warnings.catch_warnings(record=True) as met:
+            warnings.simplefilter("always", UserWarning)
+            with strictly(strict):
+                figures = self._run(model, output, options)
+        answer = answer_of(output, self.form, self.part, self.body.split, figures)
+        answer.warnings = tuple(dict.fromkeys(str(warning.message) for warning in met if _is_said(warning)))
+        answer.items = counted[0] if counted else int(figures.get("items", figures.get("rows", 0)))
+        return answer
+
+    def _run(self, model: OpenModel, output: Path, options: dict[str, Any]) -> dict[str, Any]:
+        name = self.verb.name
+        if name == "generate":
+            drawing = [option.name for option in self.verb.options.values() if option.is_drawing]
+            asked = {parameter: options.pop(parameter, None) for parameter in drawing}
+            return self.verb.run(model, output, **asked, **options)
+        if name == "decompress":
+            with archives.archive_in(Path(self.body.data)) as archive:
+                self._check_count(len(archive), 0)
+                return archives.decompress(archive, output, model.stored, **options)
+        if name == "compress":
+            fields = {field: options.pop(field) for field in ArchiveOptions.__dataclass_fields__ if field in options}
+            options = parse_reading(options)
+            model.open(self.body.data, "compress", {}, **options)  # to check how much it is
+            return archives.compress(model, self.body.data, output, ArchiveOptions(**fields), **options)
+        return self.verb.run(model, self.body.data, output, **options)
+
+    def _output(self) -> Path:
+        """Where results go: a file or folder of its own folder."""
+        folder = self.folder / "out"
+        folder.mkdir()
+        modality = self.served.model.modality
+        return folder / f"data{forms.file_ending(self.form, modality, self.verb.gives, self.body.form)}"
+
+    def _beside(self, output: Path, role: str) -> Path:
+        ending = forms.beside_ending(output.suffix, self.served.model.modality, role)
+        return output.with_name(f"data-{role}{ending}")
+
+    def _check(self, dataset: Dataset, counted: list[int]) -> None:
+        counted.append(len(dataset))
+        self._check_count(len(dataset), dataset.elements * (1 + self.options.get("draws", 0)))
+
+    def _check_asked(self, options: Mapping[str, Any]) -> None:
+        """How many items are to be made."""
+        if self.verb.name in ("generate", "morph"):
+            count = options.get("n", 1) * max(options.get("steps") or 1, 1)
+            self._check_count(count, count * self.served.model.schema.size)
+
+    def _check_count(self, items: int, elements: int) -> None:
+        for what, count, most in (("items", items, self.limits.items), ("elements", elements, self.limits.elements)):
+            if count > most:
+                raise TooMuchError(f"a request may be of {most:,} {what} at most, got {count:,}")
+
+
+def _is_said(warning: warnings.WarningMessage) -> bool:
+    return issubclass(warning.category, UserWarning)
