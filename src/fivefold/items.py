@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 from abc import ABC, abstractmethod
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any, ClassVar, Protocol, Self, final
 
@@ -211,6 +211,27 @@ def split_rows(items: Items, share: float, seed: int) -> tuple[np.ndarray, np.nd
         raise DataError(f"{items.source}: {len(items)} items are too few to hold out {share:.0%} for validation")
     order = np.random.default_rng([seed, 0]).permutation(len(items))
     return np.sort(order[held_out:]), np.sort(order[:held_out])
+
+
+def concatenated(parts: Sequence[Items]) -> Items:
+    """Items of one schema in one row, without names, labels and origin."""
+    first = parts[0]
+    if len(parts) == 1:
+        return first
+    values = np.concatenate([part.values for part in parts])
+    hidden, repeated = (_joined([getattr(part, name) for part in parts], parts) for name in ("hidden", "repeated"))
+    return Items(values, first.schema, first.source, hidden, repeated=repeated)
+
+
+def _joined(masks: Sequence[np.ndarray | None], parts: Sequence[Items]) -> np.ndarray | None:
+    """Masks of items, each of which may be none, or one row for all items."""
+    if all(mask is None for mask in masks):
+        return None
+    whole = [
+        np.broadcast_to(False if mask is None else mask, part.values.shape)
+        for mask, part in zip(masks, parts, strict=True)
+    ]
+    return np.concatenate(whole)
 
 
 def _rows(hidden: np.ndarray | None, indices: np.ndarray | slice) -> np.ndarray | None:

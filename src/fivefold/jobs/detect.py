@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import warnings
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass, replace
 from typing import Any
@@ -15,7 +15,7 @@ from fivefold.config import Conditioning, JobNumbers
 from fivefold.dataset import open_data
 from fivefold.errors import FivefoldWarning, ModelError
 from fivefold.items import Block, Collector, Items
-from fivefold.jobs import Results, collect
+from fivefold.jobs import Results, collect, gathered, in_one_pass
 from fivefold.modality import Dataset, modality_of, modality_taking
 from fivefold.model.conditional import Conditional
 from fivefold.model.fitted import FittedModel, channels_last
@@ -145,6 +145,19 @@ def detect_in(
     return replace(found, **windows, events=data.events(score, p_value, anomaly))
 
 
+def detect_together(model: FittedModel, datasets: Sequence[Dataset], false_alarm_rate: float) -> list[Detection]:
+    """`detect_in` for several small datasets of independent items in one pass; what it says of one depends on no other."""
+    warn_if_worse(model, "detect", False)
+    normal, jobs = calibrated(model), modality_of(model.schema).jobs
+    if (remark := too_few_to_flag(model, "false_alarm_rate", false_alarm_rate)) is not None:
+        warnings.warn(remark, FivefoldWarning, stacklevel=2)
+    found = in_one_pass(
+        datasets, "detect", lambda items: normal.score(jobs.statistics(model, items)), lambda: jobs.watcher(model)
+    )
+    count = len(normal.calibration)
+    return [Detection(score, *_judge(normal, score, false_alarm_rate, None), count) for _, score in found]
+
+
 def _flag(
     model: FittedModel,
     data: Dataset,
@@ -161,12 +174,18 @@ def _flag(
         if heatmaps is not None:
             heatmaps.add(block, jobs.surprise(model, items), items.visible())
     score, worst = scores.result()
+    p_value, anomaly = _judge(normal, score, false_alarm_rate, fdr)
+    return score, p_value, anomaly, worst
+
+
+def _judge(normal: Any, score: np.ndarray, false_alarm_rate: float, fdr: float | None) -> tuple[np.ndarray, np.ndarray]:
+    """The p-value of each score, and whether it is an anomaly's."""
     p_value = np.where(np.isnan(score), np.nan, normal.p_value(score))
     anomaly = p_value <= false_alarm_rate  # which NaN is not
     if fdr is not None:
         known = ~np.isnan(p_value)
         anomaly[known] = benjamini_hochberg(p_value[known], fdr)
-    return score, p_value, anomaly, worst
+    return p_value, anomaly
 
 
 def calibrated(model: FittedModel) -> Any:
@@ -211,6 +230,16 @@ def surprise(model: FittedModel, data: Any, **reading: Any) -> Any:
         return {"surprise": (modality.jobs.surprise(model, watch(block.items)), block.items.visible())}
 
     return collect(dataset, "surprise", measure, (), ("surprise",))["surprise"]
+
+
+def surprise_together(model: FittedModel, datasets: Sequence[Dataset]) -> list[Any]:
+    """`surprise` of several small datasets of independent items in one pass."""
+    jobs = modality_of(model.schema).jobs
+    found = in_one_pass(datasets, "surprise", lambda items: jobs.surprise(model, items), lambda: jobs.watcher(model))
+    return [
+        gathered(data, "surprise", block, values, block.items.visible(), replace=False)
+        for data, (block, values) in zip(datasets, found, strict=True)
+    ]
 
 
 def unwatched(model: FittedModel) -> Callable[[Items], Items]:

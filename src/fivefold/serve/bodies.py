@@ -16,6 +16,7 @@ from starlette.requests import Request
 
 from fivefold.errors import DataError, FivefoldError, UsageError, suggest
 from fivefold.items import Schema
+from fivefold.serve.folder import Folder
 from fivefold.serve.forms import JSON, ending_of, is_picture, media_of
 from fivefold.serve.options import Verb
 
@@ -48,7 +49,7 @@ class Body:
     files: dict[str, Any] = field(default_factory=dict)
 
 
-async def read_body(request: Request, verb: Verb, schema: Schema, folder: Path) -> Body:
+async def read_body(request: Request, verb: Verb, schema: Schema, folder: Folder) -> Body:
     """The body of a request, files of which go to `folder`.
 
     Raises
@@ -74,7 +75,7 @@ async def read_body(request: Request, verb: Verb, schema: Schema, folder: Path) 
     return body
 
 
-async def _from_file(request: Request, media: str, verb: Verb, folder: Path) -> Body:
+async def _from_file(request: Request, media: str, verb: Verb, folder: Folder) -> Body:
     """A body that is one file."""
     start, path = b"", None
     body, file = Body(), None
@@ -96,7 +97,7 @@ async def _from_file(request: Request, media: str, verb: Verb, folder: Path) -> 
     return body
 
 
-async def _from_parts(form: FormData, verb: Verb, schema: Schema, folder: Path) -> Body:
+async def _from_parts(form: FormData, verb: Verb, schema: Schema, folder: Folder) -> Body:
     """A body of several parts: the data, and files that options name."""
     body, pictures = Body(), list[tuple[UploadFile, str]]()
     options = {name for name, option in verb.options.items() if option.is_file}
@@ -138,9 +139,9 @@ async def _from_parts(form: FormData, verb: Verb, schema: Schema, folder: Path) 
     return body
 
 
-async def _saved_pictures(pictures: Sequence[tuple[UploadFile, str]], folder: Path) -> str:
+async def _saved_pictures(pictures: Sequence[tuple[UploadFile, str]], folder: Folder) -> str:
     """The path of one picture, or of a folder of several, whose names are theirs as far as these are plain."""
-    place = folder / "data"
+    place = folder.path / "data"
     place.mkdir()
     taken = set[str]()
     for number, (upload, ending) in enumerate(pictures):
@@ -160,8 +161,8 @@ async def _saved(upload: UploadFile, path: Path) -> Path:
     return path
 
 
-def _fresh(folder: Path, name: str, ending: str) -> Path:
-    return folder / f"{name}{ending}"
+def _fresh(folder: Folder, name: str, ending: str) -> Path:
+    return folder.path / f"{name}{ending}"
 
 
 def from_json(content: bytes, schema: Schema) -> Body:

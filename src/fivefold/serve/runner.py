@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import warnings
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -14,6 +15,7 @@ from fivefold.modality import Dataset
 from fivefold.serve import forms
 from fivefold.serve.answers import Answer, answer_of
 from fivefold.serve.bodies import Body
+from fivefold.serve.folder import Folder
 from fivefold.serve.models import ServedModel
 from fivefold.serve.options import Verb
 from fivefold.serve.settings import Limits
@@ -50,7 +52,7 @@ class Task:
     options: Mapping[str, Any]
     form: str
     part: str | None
-    folder: Path
+    folder: Folder
     limits: Limits
 
     def run(self) -> Answer:
@@ -66,12 +68,10 @@ class Task:
             options["std"] = True
         counted = list[int]()
         model = self.served.model.checking(lambda dataset: self._check(dataset, counted))
-        with warnings.catch_warnings(record=True) as met:
-            warnings.simplefilter("always", UserWarning)
-            with strictly(strict):
-                figures = self._run(model, output, options)
+        with said() as met, strictly(strict):
+            figures = self._run(model, output, options)
         answer = answer_of(output, self.form, self.part, self.body.split, figures)
-        answer.warnings = tuple(dict.fromkeys(str(warning.message) for warning in met if _is_said(warning)))
+        answer.warnings = tuple(met)
         answer.items = counted[0] if counted else int(figures.get("items", figures.get("rows", 0)))
         return answer
 
@@ -94,7 +94,7 @@ class Task:
 
     def _output(self) -> Path:
         """Where results go: a file or folder of its own folder."""
-        folder = self.folder / "out"
+        folder = self.folder.path / "out"
         folder.mkdir()
         modality = self.served.model.modality
         return folder / f"data{forms.file_ending(self.form, modality, self.verb.gives, self.body.form)}"
@@ -119,5 +119,13 @@ class Task:
                 raise TooMuchError(f"a request may be of {most:,} {what} at most, got {count:,}")
 
 
-def _is_said(warning: warnings.WarningMessage) -> bool:
-    return issubclass(warning.category, UserWarning)
+@contextmanager
+def said() -> Iterator[list[str]]:
+    """What is warned of meanwhile: each once."""
+    texts: list[str] = []
+    with warnings.catch_warnings(record=True) as met:
+        warnings.simplefilter("always", UserWarning)
+        try:
+            yield texts
+        finally:
+            texts += dict.fromkeys(str(warning.message) for warning in met if issubclass(warning.category, UserWarning))

@@ -3,13 +3,11 @@
 from __future__ import annotations
 
 import asyncio
+import json
 import re
-import shutil
-import tempfile
 import time
 from collections.abc import Callable, Hashable, Sequence
 from concurrent.futures import Future
-from pathlib import Path
 from typing import Any
 
 from starlette.requests import Request
@@ -19,6 +17,7 @@ from fivefold.errors import ArchiveError, DataError, FivefoldError, ModelError, 
 from fivefold.serve import forms
 from fivefold.serve.answers import Answer, dumped
 from fivefold.serve.bodies import MalformedError, read_body
+from fivefold.serve.folder import Folder
 from fivefold.serve.guard import current
 from fivefold.serve.logs import log
 from fivefold.serve.metrics import Metrics
@@ -26,6 +25,7 @@ from fivefold.serve.models import Models, ServedModel
 from fivefold.serve.options import Verb
 from fivefold.serve.runner import Task, TooMuchError
 from fivefold.serve.settings import Settings
+from fivefold.serve.together import SmallTask, run_together
 from fivefold.serve.worker import FullError, Job, OutOfTimeError, Worker
 from fivefold.verbs.options import renamed
 
@@ -92,23 +92,30 @@ class Service:
         query = {key: request.query_params.getlist(key) for key in request.query_params}
         part = query.pop("part", [None])[0]
         options = verb.parse(query)
-        folder = Path(tempfile.mkdtemp(prefix="fivefold-"))
+        folder = Folder()
         try:
             body = await read_body(request, verb, served.model.schema, folder)
             offered = forms.choices(served.model.modality, verb.gives, verb.takes)
             form = forms.choose(request.headers.get("accept", ""), body.form, offered)
             task = Task(served, verb, body, options, form, part, folder, self.settings.limits)
-            found: Answer = await self.work(task.run)
+            small = SmallTask.of(task)
+            found: Answer = await (
+                self.work(task.run) if small is None else self.work(small, small.group, self._run_together)
+            )
             facts["items"] = found.items
             response = _response(found, folder)
         except BaseException as error:
-            await asyncio.to_thread(shutil.rmtree, folder, ignore_errors=True)
+            await folder.remove()
             if isinstance(error, FivefoldError | MemoryError | OSError):
                 raise Refused(*self.refusal(error, folder)) from error
             raise
         if not isinstance(response, StreamingResponse):
-            await asyncio.to_thread(shutil.rmtree, folder, ignore_errors=True)
+            await folder.remove()
         return response
+
+    def _run_together(self, tasks: Sequence[SmallTask]) -> Sequence[Answer | Exception]:
+        self.metrics.together(len(tasks))
+        return run_together(tasks)
 
     async def work(
         self,
@@ -133,17 +140,16 @@ class Service:
             timer.cancel()
             self.metrics.watch(lambda: len(self.worker))
 
-    def refusal(self, error: BaseException, folder: Path | None = None) -> tuple[int, str]:
+    def refusal(self, error: BaseException, folder: Folder | None = None) -> tuple[int, str]:
         """The status for an error, and its reason in one line, which names no place on the server."""
         status = next((code for kind, code in _STATUS.items() if isinstance(error, kind)), 500)
         if status == 500:
             log("failed", 40, failed=True, id=current.get().id)
             return 500, "the server failed; its log has the reason under this id"
         text = "the data does not fit into memory" if isinstance(error, MemoryError) else str(error)
-        places = {} if folder is None else {f"{folder}/out/": "", f"{folder}/": "", str(folder): "data"}
-        places |= {str(path): name for name, path in self.models.paths.items()}
-        for place, name in sorted(places.items(), key=lambda pair: -len(pair[0])):
-            text = text.replace(place, name)
+        text = text if folder is None else folder.hidden(text)
+        for name, path in self.models.paths.items():
+            text = text.replace(str(path), name)
         return status, _CONTROLS.sub(" ", renamed(text, "`{}`".format))
 
     async def reload(self) -> None:
@@ -180,7 +186,7 @@ class Refused(Exception):
         return Response(content, self.status, self.headers, forms.JSON)
 
 
-def _response(answer: Answer, folder: Path) -> Response:
+def _response(answer: Answer, folder: Folder) -> Response:
     """The answer as one; if it is streamed from `folder`, that is deleted in the end."""
     headers = {
         "x-fivefold-figures": _ascii(answer.figures),
@@ -188,9 +194,7 @@ def _response(answer: Answer, folder: Path) -> Response:
         "content-disposition": f'inline; filename="{answer.name}"',
     }
     if answer.warnings:
-        headers["x-fivefold-warnings"] = _ascii(
-            [_CONTROLS.sub(" ", text.replace(f"{folder}/", "")) for text in answer.warnings]
-        )
+        headers["x-fivefold-warnings"] = _ascii([_CONTROLS.sub(" ", folder.hidden(text)) for text in answer.warnings])
     if answer.path is None or answer.path.stat().st_size <= _SMALL:
         content = answer.content if answer.path is None else answer.path.read_bytes()
         return Response(content, 200, headers, answer.media)
@@ -200,12 +204,10 @@ def _response(answer: Answer, folder: Path) -> Response:
         try:
             yield from answer.chunks()
         finally:
-            shutil.rmtree(folder, ignore_errors=True)
+            folder.remove_now()
 
     return StreamingResponse(chunks(), 200, headers, answer.media)
 
 
 def _ascii(content: Any) -> str:
-    import json
-
     return json.dumps(content, ensure_ascii=True, separators=(",", ":"))

@@ -47,6 +47,8 @@ def cells_of(array: pa.Array, column: Column) -> np.ndarray:
 def same_cells(array: pa.Array, decoded: pa.Array) -> np.ndarray:
     """Where values are the same, bit for bit; nulls are not."""
     given, decoded = _values(array), _values(decoded)
+    if pt.is_null(given.type):
+        return np.zeros(len(given), bool)
     if pt.is_float16(given.type):  # which Arrow can't compare
         given, decoded = given.cast(pa.float32()), decoded.cast(pa.float32())
     same = pc.fill_null(pc.equal(given, decoded), False)
