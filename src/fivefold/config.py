@@ -6,6 +6,7 @@ import dataclasses
 import math
 from dataclasses import dataclass, field
 from enum import IntEnum
+from functools import cache
 from numbers import Integral, Real
 from typing import Any, ClassVar, Literal, get_args, get_origin, get_type_hints
 
@@ -47,13 +48,19 @@ def setting(
     return field(default=default, metadata={"help": help, "later": later} | bounds)
 
 
+@cache
+def _hints(kind: type) -> dict[str, Any]:
+    """Types of a class's fields."""
+    return get_type_hints(kind)
+
+
 class _Checked:
     """Raises `UsageError` when a field has the wrong type or lies outside its bounds."""
 
     _LABEL: ClassVar[str] = "`{}`"  # of a field in messages
 
     def __post_init__(self) -> None:
-        kinds = get_type_hints(type(self))
+        kinds = _hints(type(self))
         for item in dataclasses.fields(self):  # type: ignore[arg-type]  # each heir is a dataclass
             value, bounds, kind = getattr(self, item.name), item.metadata, kinds[item.name]
             if type(None) in get_args(kind):

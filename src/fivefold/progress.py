@@ -41,10 +41,13 @@ class Rate:
 @contextmanager
 def progress_bar(description: str, total: float) -> Iterator[Bar]:
     """Show a bar for as long as the block runs."""
+    if _silenced:
+        yield Bar(None)
+        return
     from rich.console import Console
 
     console = Console(stderr=True)
-    if _silenced or not console.is_terminal:
+    if not console.is_terminal:
         yield Bar(None)
         return
     from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn

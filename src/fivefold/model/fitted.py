@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from copy import deepcopy
 from dataclasses import dataclass, field
 from typing import Any
@@ -53,18 +53,34 @@ class FittedModel:
     calibrations: dict[str, Any] = field(default_factory=dict)
     record: dict[str, Any] = field(default_factory=dict)
     precision: torch.dtype | None = None
+    _derived: dict[str, Any] = field(default_factory=dict, init=False, repr=False, compare=False)
 
     def __post_init__(self) -> None:
         precision = self.precision or modality_of(self.schema).networks.PRECISION
         if precision is torch.float64 and self.device.type != "mps":  # which has no float64
             self.networks.to(precision)
 
+    def derived(self, name: str, make: Callable[[FittedModel], Any]) -> Any:
+        """What is made of the model, once: its weights stay as they are.
+
+        >>> tree_model.derived("size", lambda model: model.parameters) == tree_model.parameters
+        True
+        """
+        if name not in self._derived:
+            self._derived[name] = make(self)
+        return self._derived[name]
+
     def single(self) -> FittedModel:
-        """A copy in single precision.
+        """The model in single precision.
 
         >>> tree_model.single().dtype, tree_model.dtype
         (torch.float32, torch.float64)
         """
+        single: FittedModel = self.derived("single", FittedModel._copied)
+        return single
+
+    def _copied(self) -> FittedModel:
+        """A copy in single precision."""
         vae, context = deepcopy((self.vae, self.context))
         own = dataclasses.replace(self, vae=vae, context=context, precision=torch.float32)
         own.networks.float()

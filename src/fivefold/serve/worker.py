@@ -11,7 +11,7 @@ from concurrent.futures import Future
 from dataclasses import dataclass, field
 from typing import Any
 
-_MOST_TOGETHER = 64
+_MOST_TOGETHER = 16
 
 
 class FullError(Exception):

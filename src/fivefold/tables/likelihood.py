@@ -21,6 +21,7 @@ from fivefold.tables.settings import COMPONENTS, FARTHEST_CELL, KNOTS, LOG_SCALE
 FINEST = 1 / 64  # of a column's spread: nearer numbers are distinguished only if its step does
 FIRST_LOCATIONS = tuple(np.linspace(-1.2, 1.2, COMPONENTS).tolist())  # of logistics, where training begins
 _NARROWEST = 1e-4
+_AT_ONCE = 1 << 18  # numbers in a tensor, beyond which several small ones take no longer than one
 _FARTHEST = 20.0  # sinh of which is a number still
 _CLASS_EDGE = 1e-4  # below a class's own number, on the scale of their numbers
 _LEAST_LOG_PROB = -100.0  # of classes that there are not
@@ -206,6 +207,13 @@ class ColumnLikelihood(Likelihood):
         """Of numbers; anything for classes."""
         return mixtures.log_prob(self.log_weights, self.locations, self.scales, *self.support.edges(x))
 
+    def _costs(self, places: Sequence[Tensor]) -> Sequence[Tensor]:
+        """Minus log probability of numbers at several places, those of few cells at once."""
+        few = self.locations.numel() * len(places) <= _AT_ONCE and self.locations.shape[2:] == (1, 1)
+        if not few:
+            return [-self._number_log_prob(x) for x in places]
+        return torch.split(-self._number_log_prob(torch.cat(list(places), dim=3)), 1, dim=3)
+
     def information(self) -> tuple[Tensor, Tensor]:
         """Of numbers by quadrature over each logistic's quantiles; the spread is the standard deviation.
 
@@ -219,7 +227,7 @@ class ColumnLikelihood(Likelihood):
             for weight, location, scale in zip(*logistics, strict=True)
             for node, share in nodes
         ]
-        entropy, spread = moments([-self._number_log_prob(x) for _, x in places], [weight for weight, _ in places])
+        entropy, spread = moments(self._costs([x for _, x in places]), [weight for weight, _ in places])
         if self.log_classes is None:
             return entropy, spread
         shares, costs = self.log_classes.exp(), -self.log_classes.clamp_min(_LEAST_LOG_PROB)

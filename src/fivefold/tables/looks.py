@@ -17,6 +17,7 @@ from fivefold.tables.likelihood import SelectedHeads
 
 _LOOKS = 6
 _NEIGHBOURS = 1e-3  # squared correlation that columns side by side are taken to have besides, less those further off
+_FEW = 16  # rows up to which there are no more at once than so many
 _OUTPUTS = 1 << 22  # numbers that heads give at once
 
 
@@ -24,9 +25,11 @@ class Looks:
     """A model that looks at rows six times, each time asking for a share of their columns given all others.
 
     Columns that go together are asked for at different looks. In single precision, and always with as many rows
-    at once: of matrices of one shape, a row's product does not depend on the other rows.
+    at once, few or many: of matrices of one shape, a row's product does not depend on the other rows. What is done with few
+    is the same step by step, so that they differ from many by rounding at most, and usually not at all.
     """
 
+    @torch.inference_mode()
     def __init__(self, model: FittedModel) -> None:
         self._context = context = cast(TableContext, model.single().context)
         turns = _apart(context.loadings(), min(_LOOKS, model.schema.size))
@@ -47,8 +50,9 @@ class Looks:
         return torch.cat([self._log_prob(cells, seen, width) for cells, seen in parts]).to(x.dtype)
 
     def _log_prob(self, x: Tensor, visible: Tensor, width: float) -> Tensor:
-        padding = (0, 0, 0, 0, 0, 0, 0, self._rows - len(x))
-        cells, seen = (x, visible) if len(x) == self._rows else (F.pad(x, padding), F.pad(visible, padding))
+        rows = min(_FEW, self._rows) if len(x) <= _FEW else self._rows
+        padding = (0, 0, 0, 0, 0, 0, 0, rows - len(x))
+        cells, seen = (x, visible) if len(x) == rows else (F.pad(x, padding), F.pad(visible, padding))
         context, result = self._context, torch.empty_like(cells)
         features = context.cells(cells, seen)
         everything = self._nothing + features @ self._weight

@@ -209,7 +209,7 @@ def row_statistics(model: FittedModel, items: Items) -> np.ndarray:
     if relations is not None and items.repeated is not None:
         collected[:, 3] += items.repeated.sum(axis=(1, 2, 3))
     exact = table_config(model.config).exact or conditioning is not Conditioning.MISSING
-    looks = None if exact else Looks(model)
+    looks: Looks | None = None if exact else model.derived("looks", Looks)
     schema, marginals = cast(TableSchema, model.schema), model.calibrations["marginals"]
 
     def measure(rows: slice, x: Tensor, visible: Tensor) -> None:
