@@ -52,7 +52,7 @@ def serve(
         raise UsageError(f"--host {host} is open to others: give --key-file, or --no-keys if everybody may ask")
     limits = Limits(max_body << 20, max_items, max_elements, max_seconds, max_queue)
     origins = tuple(allow_origin or ())
-    settings = Settings(named_models(models), host, port, keys, origins, workers, watch, limits)
+    settings = Settings(named_models(models), host, port, keys, no_keys, origins, workers, watch, limits)
     from fivefold.storage import read
 
     for path in settings.models.values():

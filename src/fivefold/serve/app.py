@@ -30,7 +30,7 @@ mimetypes.add_type("text/javascript", ".js")
 mimetypes.add_type("text/javascript", ".mjs")
 
 
-def make_app(settings: Settings, service: Service | None = None) -> Any:
+def make_app(settings: Settings, service: Service | None = None) -> FastAPI:
     """The application; models are loaded when it starts."""
     service = service or Service(settings)
 
@@ -62,7 +62,8 @@ def make_app(settings: Settings, service: Service | None = None) -> Any:
             allow_headers=["authorization", "x-api-key", "x-request-id", "content-type", "accept"],
             expose_headers=exposed,
         )
-    return Guard(app, settings, service.metrics, lambda: service.draining)
+    app.add_middleware(Guard, settings=settings, metrics=service.metrics, draining=lambda: service.draining)
+    return app
 
 
 def _add_errors(app: FastAPI, service: Service) -> None:
@@ -78,10 +79,6 @@ def _add_errors(app: FastAPI, service: Service) -> None:
     @app.exception_handler(HTTPException)
     async def other(request: Request, error: HTTPException) -> Response:
         return Refused(error.status_code, str(error.detail).splitlines()[0], dict(error.headers or {})).response()
-
-    @app.exception_handler(Exception)
-    async def failed(request: Request, error: Exception) -> Response:
-        return Refused(500, "the server failed; its log has the reason under this id").response()
 
 
 def _add_models(app: FastAPI, service: Service) -> None:

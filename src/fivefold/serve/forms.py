@@ -122,7 +122,8 @@ def choose(accept: str, came: str, offered: Sequence[str]) -> str:
 
     Raises `NotAcceptableError`.
     """
-    usual = came if came in offered else PICTURES if came.startswith("image/") and PICTURES in offered else offered[0]
+    pictures = came.startswith("image/") and PICTURES in offered
+    usual = PICTURES if pictures else came if came in offered else offered[0]
     ranges = []
     for part in accept.split(",")[:20]:
         media, *parameters = (word.strip().lower() for word in part.split(";"))

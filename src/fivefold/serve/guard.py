@@ -98,6 +98,8 @@ class Guard:
         length = headers.get("content-length", "0")
         if length.isdecimal() and int(length[:19]) > settings.limits.body:
             return 413, f"a body may have {settings.limits.body:,} bytes at most"
+        if not settings.serves(_host(headers.get("host", ""))):
+            return 421, "without keys this server is only for its own machine, which is to be called localhost"
         if not settings.keys or path in _OPEN or path.startswith(_OPEN_FOLDER) or scope["method"] == "OPTIONS":
             return None
         scheme, _, token = headers.get("authorization", "").partition(" ")
@@ -122,6 +124,11 @@ class Guard:
             client=scope["client"][0] if scope.get("client") else None,
             **facts,
         )
+
+
+def _host(header: str) -> str:
+    """Of a header `Host` the name, without the port."""
+    return header[1:].partition("]")[0] if header.startswith("[") else header.partition(":")[0]
 
 
 class _Exchange:

@@ -67,7 +67,7 @@ class Task:
         if self.verb.name == "encode" and self.options.get("std"):
             options["std"] = True
         counted = list[int]()
-        model = self.served.model.checking(lambda dataset: self._check(dataset, counted))
+        model = self.served.model.checking(lambda dataset: counted.append(self.count(dataset)))
         with said() as met, strictly(strict):
             figures = self._run(model, output, options)
         answer = answer_of(output, self.form, self.part, self.body.split, figures)
@@ -103,9 +103,10 @@ class Task:
         ending = forms.beside_ending(output.suffix, self.served.model.modality, role)
         return output.with_name(f"data-{role}{ending}")
 
-    def _check(self, dataset: Dataset, counted: list[int]) -> None:
-        counted.append(len(dataset))
+    def count(self, dataset: Dataset) -> int:
+        """Of how many items it is; raises `TooMuchError`."""
         self._check_count(len(dataset), dataset.elements * (1 + self.options.get("draws", 0)))
+        return len(dataset)
 
     def _check_asked(self, options: Mapping[str, Any]) -> None:
         """How many items are to be made."""

@@ -52,6 +52,7 @@ class Settings:
     models : folders by the names under which they are served
     host, port : where it listens
     keys : SHA-256 of those of which one must be given; none: everybody may ask
+    everybody : whether all may ask who reach it, without keys and by whatever name
     origins : of web pages elsewhere that may ask; `*` for all
     workers : processes
     watch : whether model folders that change are loaded anew
@@ -62,6 +63,7 @@ class Settings:
     host: str = "127.0.0.1"
     port: int = 8000
     keys: tuple[bytes, ...] = ()
+    everybody: bool = False
     origins: tuple[str, ...] = ()
     workers: int = 1
     watch: bool = False
@@ -73,10 +75,10 @@ class Settings:
         same = [hmac.compare_digest(given, known) for known in self.keys]
         return any(same)
 
-    @property
-    def is_local(self) -> bool:
-        """Whether only this machine reaches it."""
-        return is_loopback(self.host)
+    def serves(self, name: str) -> bool:
+        """Whether requests may call this server so: where there are no keys, only as this machine, since a web page could have
+        a name of its own lead here."""
+        return bool(self.keys) or self.everybody or is_loopback(name)
 
 
 def is_loopback(host: str) -> bool:

@@ -46,6 +46,7 @@ class SmallTask:
         dataset = open_data(data, model.schema)
         if not isinstance(dataset, IndependentItems) or (verb == "impute" and not can_impute_together(model.fitted)):
             return None
+        task.count(dataset)
         numbers = {name: value for name, value in task.options.items() if name != "free"}
         JobNumbers(**numbers)
         model.modality.refuse(verb, free=task.options.get("free"))
