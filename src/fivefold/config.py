@@ -60,7 +60,8 @@ class _Checked:
     _LABEL: ClassVar[str] = "`{}`"  # of a field in messages
 
     def __post_init__(self) -> None:
-        kinds = _hints(type(self))
+        own: Any = type(self)
+        kinds = _hints(own)
         for item in dataclasses.fields(self):  # type: ignore[arg-type]  # each heir is a dataclass
             value, bounds, kind = getattr(self, item.name), item.metadata, kinds[item.name]
             if type(None) in get_args(kind):

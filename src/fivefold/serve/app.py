@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import mimetypes
+import os
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
 from importlib import resources
@@ -106,13 +107,13 @@ def _answering(verb: Verb, service: Service) -> Callable[[str, Request], Awaitab
 def _add_operations(app: FastAPI, service: Service) -> None:
     @app.get("/healthz", summary="Whether the process lives", tags=["operations"])
     async def healthz() -> Response:
-        return _json(
-            {"status": "ok"} if service.worker.alive else {"status": "dead"}, 200 if service.worker.alive else 503
-        )
+        alive = service.worker.alive
+        return _json({"status": "ok" if alive else "dead", "process": os.getpid()}, 200 if alive else 503)
 
     @app.get("/readyz", summary="Whether requests should come", tags=["operations"])
     async def readyz() -> Response:
-        return _json({"status": "ready"} if service.ready else {"status": "not ready"}, 200 if service.ready else 503)
+        ready = service.ready
+        return _json({"status": "ready" if ready else "not ready"}, 200 if ready else 503)
 
     @app.get("/metrics", summary="What is counted, for Prometheus", tags=["operations"])
     async def metrics() -> Response:

@@ -40,7 +40,7 @@ class Limits:
     def __post_init__(self) -> None:
         for name, value in vars(self).items():
             if value <= 0:
-                raise UsageError(f"`{name}` must be above 0, got {value:g}")
+                raise UsageError(f"`max_{name}` must be above 0, got {value:g}")
 
 
 @dataclass(frozen=True)
