@@ -3,9 +3,7 @@
 from __future__ import annotations
 
 import inspect
-import warnings
 
-import hypothesis
 import pytest
 import typer
 
@@ -13,7 +11,6 @@ from fivefold.cli import archives, jobs
 from fivefold.serve.options import VERBS
 
 NOT_OPTIONS = {"model", "data", "output", "codes", "archive", "force", "json", "workers"}
-_SENT = {"method", "url", "params", "headers", "content", "data", "files", "json"}
 COMMANDS = {
     verb: getattr(archives if verb in ("compress", "decompress") else jobs, verb)
     for verb in VERBS
@@ -62,28 +59,3 @@ def test_examples_are_taken(client):
         assert client.post("/v1/models/tables/decode", json=example["value"]).status_code == 200
     content = document["paths"]["/v1/models/{name}/impute"]["post"]["requestBody"]["content"]["application/json"]
     assert client.post("/v1/models/tables/impute", json=content["examples"]["records"]["value"]).status_code == 200
-
-
-def test_whatever_the_document_allows_is_answered(small):
-    """A few cases per operation; `benchmarks/serve.py` tries thousands."""
-    schemathesis = pytest.importorskip("schemathesis")
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore")
-        schema = schemathesis.openapi.from_dict(small.get("/openapi.json").json())
-        for result in schema.get_all_operations():
-            operation = result.ok()
-
-            @hypothesis.given(case=operation.as_strategy())
-            @hypothesis.settings(
-                max_examples=5, deadline=None, database=None, suppress_health_check=list(hypothesis.HealthCheck)
-            )
-            def check(case):
-                case.path_parameters = {"name": "tables"} if case.path_parameters else {}
-                sent = case.as_transport_kwargs(base_url="http://127.0.0.1")
-                if isinstance(sent.get("data"), bytes | str):
-                    sent["content"] = sent.pop("data")
-                answer = small.request(**{name: value for name, value in sent.items() if name in _SENT})
-                assert answer.status_code < 500, answer.text
-                assert "Traceback" not in answer.text
-
-            check()
