@@ -6,6 +6,7 @@ import http.client
 import json
 import os
 import re
+import shlex
 import shutil
 import signal
 import socket
@@ -14,7 +15,10 @@ import sys
 import threading
 import time
 from contextlib import contextmanager, suppress
+from pathlib import Path
 
+import make
+import pandas as pd
 import pytest
 
 import fivefold
@@ -207,3 +211,29 @@ def test_the_extra_is_named_where_it_lacks(models):
         [sys.executable, "-c", code, "serve", str(models["tables"])], capture_output=True, text=True, check=False
     )
     assert (made.returncode, made.stderr) == (2, "error: serving models needs an extra: pip install fivefold[serve]\n")
+
+
+@pytest.mark.skipif(shutil.which("curl") is None, reason="needs curl")
+def test_the_page_on_serving_runs(tmp_path, monkeypatch):
+    page = (Path(__file__).parents[2] / "docs" / "serve.md").read_text(encoding="utf-8")
+    lines = [line for block in re.findall(r"```sh\n(.*?)```", page, re.DOTALL) for line in block.splitlines()]
+    fit, serve, *asked, guarded = lines
+    monkeypatch.chdir(tmp_path)
+    trees = make.rows(80).drop(columns=["id", "planted"])
+    trees.to_csv("trees.csv", index=False)
+    trees.assign(height=float("nan"))[:3].to_csv("holes.csv", index=False)
+    Path("keys.txt").write_text("correct horse battery\n", encoding="utf-8")
+    small = "--epochs 1 --quiet --no-verdicts"
+    subprocess.run([sys.executable, "-m", *shlex.split(f"{fit} {small}")], check=True, timeout=_SECONDS)
+    with _served(*shlex.split(serve)[2:-2]) as (_process, port, _log):
+        for line in asked:
+            words = shlex.split(line.replace(":8000", f":{port}"))
+            answer = subprocess.run([*words, "--fail-with-body"], capture_output=True, check=False, timeout=_SECONDS)
+            assert answer.returncode == 0, answer.stdout
+    assert len(asked) == 8
+    assert pd.read_csv("whole.csv").notna().all(axis=None)
+    assert (pd.read_csv("upper.csv").height >= pd.read_csv("whole.csv").height).all()
+    assert len(pd.read_csv("new.csv")) == 100
+    assert Path("again.csv").read_bytes().splitlines()[0] == Path("trees.csv").read_bytes().splitlines()[0]
+    with _served(*shlex.split(guarded)[2:]) as (_process, port, _log):
+        assert _ask(port)[0] == 401

@@ -142,6 +142,7 @@ def demo(
         present(figures, json=True)
     elif not quiet:
         print(f"\n{time.monotonic() - start:.0f} seconds in all. Model: {output / _MODEL}")
+        print(f"See it: fivefold serve {output / _MODEL}")
 
 
 def _report(
