@@ -1,6 +1,6 @@
 """How fast `fivefold serve` answers, and what it bears: speed, mixed load with ill-behaved clients, stops, kills, mutated bodies.
 
-`python benchmarks/serve.py out/demo/model` takes about 15 minutes with the model of `make demo`; schemathesis is used if it is installed.
+`python benchmarks/serve.py out/demo/model` takes about 15 minutes; schemathesis is used if it is installed.
 """
 
 from __future__ import annotations
@@ -306,7 +306,7 @@ async def mutated(port: int, count: int) -> dict[str, Any]:
 
 
 async def stopped(models: Mapping[str, Path]) -> dict[str, Any]:
-    """SIGTERM under load: of the requests that were sent on a connection that the server had accepted, how many have no answer."""
+    """SIGTERM under load: how many requests have no answer though their connection was accepted."""
     async with served(models) as (process, port):
         counts, going = Counter[str](), True
 
@@ -381,9 +381,9 @@ def schemathesis(port: int, cases: int) -> dict[str, Any] | None:
         "--max-examples",
         str(each),
     ]
-    made = subprocess.run(
-        [*command, "--phases", "examples,coverage,fuzzing"], capture_output=True, text=True, check=False
-    )
+    command += ["--phases", "examples,coverage,fuzzing"]
+    with tempfile.TemporaryDirectory() as folder:  # for what it keeps
+        made = subprocess.run(command, capture_output=True, text=True, check=False, cwd=folder)
     tested = re.search(r"(\d[\d,]*) generated", made.stdout)
     return {"exit_code": made.returncode, "cases": tested and tested[1], "tail": made.stdout.strip().splitlines()[-12:]}
 

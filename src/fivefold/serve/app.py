@@ -63,8 +63,18 @@ def make_app(settings: Settings, service: Service | None = None) -> FastAPI:
             allow_headers=["authorization", "x-api-key", "x-request-id", "content-type", "accept"],
             expose_headers=exposed,
         )
+    _name_models(app, settings)
     app.add_middleware(Guard, settings=settings, metrics=service.metrics, draining=lambda: service.draining)
     return app
+
+
+def _name_models(app: FastAPI, settings: Settings) -> None:
+    """Let the OpenAPI document say what models there are."""
+    for path, operations in app.openapi()["paths"].items():
+        for operation in operations.values() if "{name}" in path else ():
+            for parameter in operation["parameters"]:
+                if parameter["in"] == "path":
+                    parameter["schema"] = {"type": "string", "enum": list(settings.models)}
 
 
 def _add_errors(app: FastAPI, service: Service) -> None:

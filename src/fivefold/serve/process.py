@@ -23,6 +23,7 @@ from fivefold.serve.service import Service
 from fivefold.serve.settings import Settings
 
 _DRAINING = 0.5  # seconds in which connections are asked to end before any is closed
+_CLOSING = 0.05  # seconds until all processes have stopped listening
 _KEPT = 30  # seconds that a connection may be idle
 _WATCHED = 1.0  # seconds from one look at the models' files to the next
 
@@ -46,6 +47,27 @@ class _Server(uvicorn.Server):
         if self._service.settings.watch:
             self._keep(self._watch())
         self._ready.send(None)
+
+    async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:
+        """Take no more connections; those that were taken last may still say what they want."""
+        own = [listening.dup() for listening in sockets or ()]
+        for server in self.servers:
+            server.close()
+        for listening in sockets or ():
+            listening.close()
+        await asyncio.sleep(_CLOSING)
+        for taken in [connection for listening in own for connection in _taken(listening)]:
+            await asyncio.get_running_loop().connect_accepted_socket(self._protocol, taken)
+        await asyncio.sleep(_DRAINING)
+        await super().shutdown(sockets)
+
+    def _protocol(self) -> asyncio.Protocol:
+        return ImpatientProtocol(
+            config=self.config,
+            server_state=self.server_state,
+            app_state=self.lifespan.state,
+            _loop=asyncio.get_running_loop(),
+        )
 
     def handle_exit(self, sig: int, frame: FrameType | None) -> None:
         """Answers say from now on that connections end; then connections that are idle are closed."""
@@ -72,6 +94,16 @@ class _Server(uvicorn.Server):
         task = asyncio.ensure_future(work)  # type: ignore[call-overload]
         self._tasks.add(task)
         task.add_done_callback(self._tasks.discard)
+
+
+def _taken(listening: socket.socket) -> list[socket.socket]:
+    """The connections that wait at a socket, which is closed at once, before there are others."""
+    found: list[socket.socket] = []
+    listening.setblocking(False)
+    with listening, suppress(BlockingIOError):
+        while True:
+            found.append(listening.accept()[0])
+    return found
 
 
 def run_worker(settings: Settings, shared: socket.socket, ready: Connection) -> None:
