@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import cast
 
@@ -56,15 +57,24 @@ class Looks:
         context, result = self._context, torch.empty_like(cells)
         features = context.cells(cells, seen)
         everything = self._nothing + features @ self._weight
-        for look in self._looks:
-            known, shift = features[:, look.features], None
-            if context.factors is not None:
-                factors, shift = context.linear_part(cells, seen.index_fill(3, look.asked, False))
+        for look, (factors, shift) in zip(self._looks, self._linear_parts(cells, seen), strict=True):
+            known = features[:, look.features]
+            if factors is not None:
                 known = torch.cat((known, factors), dim=1)
             first = torch.baddbmm(everything, known.expand(len(everything), -1, -1), look.weight)
             likelihood = look.heads(context.last(first), shift).members(len(first))
             result[..., look.asked] = likelihood.smoothed(width).log_prob(cells[..., look.asked])
         return result[: len(x)]
+
+    def _linear_parts(self, cells: Tensor, seen: Tensor) -> Iterable[tuple[Tensor | None, Tensor | None]]:
+        """What each look has from the factors, see `TableContext.linear_part`; of few rows all at once."""
+        if self._context.factors is None:
+            return [(None, None)] * len(self._looks)
+        shown = (seen.index_fill(3, look.asked, False) for look in self._looks)
+        if len(cells) > _FEW:
+            return (self._context.linear_part(cells, own) for own in shown)
+        parts = self._context.linear_part(cells.repeat(len(self._looks), 1, 1, 1), torch.cat(list(shown)))
+        return zip(*(torch.split(part, len(cells)) for part in parts), strict=True)
 
 
 @dataclass(frozen=True)
