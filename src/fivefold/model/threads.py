@@ -7,6 +7,7 @@ from collections import deque
 from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import contextmanager
+from itertools import chain, islice
 from typing import Any
 
 import torch
@@ -34,10 +35,11 @@ def in_threads(model: FittedModel, work: Callable[..., None], tasks: Iterable[tu
 
     Raises what `work` raises.
     """
-    threads = torch.get_num_threads()
-    if model.device.type != "cpu" or model.schema.size > _SMALL or threads == 1:
-        for task in tasks:
-            work(*task)
+    threads, first = torch.get_num_threads(), list(islice(tasks := iter(tasks), 2))
+    if len(first) < 2 or threads == 1 or model.device.type != "cpu" or model.schema.size > _SMALL:
+        with one_thread(model.schema):
+            for task in chain(first, tasks):
+                work(*task)
         return
     inference, waiting = torch.is_inference_mode_enabled(), deque[Future[None]]()
 
@@ -47,7 +49,7 @@ def in_threads(model: FittedModel, work: Callable[..., None], tasks: Iterable[tu
 
     with ThreadPoolExecutor(threads, initializer=torch.set_num_threads, initargs=(1,)) as pool:
         try:
-            for task in tasks:
+            for task in chain(first, tasks):
                 waiting.append(pool.submit(alone, task))
                 if len(waiting) > 2 * threads:
                     waiting.popleft().result()
