@@ -109,6 +109,17 @@ def test_detect_scores_and_explains(run, here, tree_folder, tmp_path):
     assert np.array_equal(why["height"].isna(), bad["height"].isna())
 
 
+def test_detect_prints_scores_where_no_file_is_given(run, here, tree_folder, tmp_path):
+    here.to_csv(tmp_path / "trees.csv", index=False)
+    rate = ("--false-alarm-rate", 0.05)
+    assert run("detect", tree_folder, "trees.csv", "-o", "scores.csv", *rate).code == 0
+    outcome = run("detect", tree_folder, "trees.csv", *rate)
+    assert (outcome.code, outcome.out) == (0, (tmp_path / "scores.csv").read_text())
+    outcome = run("detect", tree_folder, "trees.csv", "--json")
+    assert (outcome.code, outcome.out) == (2, "")
+    assert "--output" in outcome.err
+
+
 def test_denoise_mends_and_says_why(run, here, tree_folder, tmp_path):
     bad = here.copy()
     bad.loc[9, "height"] = 7.1 if bad.loc[9, "girth"] > 130 else 21.7

@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import shutil
+import sys
 from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import Annotated, Any
 
 import typer
@@ -10,6 +13,7 @@ import typer
 from fivefold.cli import options
 from fivefold.cli.app import app, present
 from fivefold.config import PriorName
+from fivefold.errors import UsageError
 from fivefold.verbs import jobs as verbs
 from fivefold.verbs.opened import OpenModel
 
@@ -170,8 +174,15 @@ def detect(
     model: options.Model,
     data: options.Data,
     output: Annotated[
-        Path, typer.Option("-o", "--output", metavar="TABLE", help="Where scores, p-values and anomalies go: .csv, …")
-    ],
+        Path | None,
+        typer.Option(
+            "-o",
+            "--output",
+            metavar="TABLE",
+            help="Where scores, p-values and anomalies go: .csv, … [default: standard output, as CSV]",
+            show_default=False,
+        ),
+    ] = None,
     false_alarm_rate: Annotated[
         float | None,
         typer.Option(help="Share of normal items that may be flagged. [default: 0.01]", show_default=False),
@@ -192,4 +203,13 @@ def detect(
 ) -> None:
     """Score each item (higher = more normal), and flag the anomalies; of series, windows and events too, beside."""
     chosen: dict[str, Any] = {"false_alarm_rate": false_alarm_rate, "fdr": fdr, "heatmaps": heatmaps}
-    present(verbs.detect(OpenModel.read(model), data, output, **chosen, force=force, **reading), json)
+    if output is not None:
+        present(verbs.detect(OpenModel.read(model), data, output, **chosen, force=force, **reading), json)
+        return
+    if json:
+        raise UsageError("--json prints figures: give --output, or scores would go there too")
+    with TemporaryDirectory(prefix="fivefold-") as folder:
+        scores = Path(folder) / "scores.csv"
+        verbs.detect(OpenModel.read(model), data, scores, **chosen, force=force, **reading)
+        with scores.open("rb") as file:
+            shutil.copyfileobj(file, sys.stdout.buffer)
