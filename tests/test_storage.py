@@ -289,6 +289,17 @@ def test_weights_of_another_shape(folder, keys, value):
     assert "model.safetensors" in refused(folder)
 
 
+def test_bounds_that_the_type_can_not_hold(folder):
+    edit(folder, "schema", "high", value=1e21)
+    assert "schema is damaged" in refused(folder)
+
+
+def test_an_interval_that_is_no_number(series_model, tmp_path):
+    save(series_model, tmp_path / "m")
+    edit(tmp_path / "m", "schema", "interval", value=float("nan"))
+    assert "schema is damaged" in refused(tmp_path / "m")
+
+
 def test_pixels_of_real_numbers(folder):
     edit(folder, "schema", "dtype", value="float32")
     edit(folder, "fit", "network", "likelihood", value="pixels")

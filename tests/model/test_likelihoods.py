@@ -128,6 +128,14 @@ def test_gaussian_draws_have_its_moments():
     assert drawn.std().item() == pytest.approx(0.2, rel=0.02)
 
 
+def test_there_may_be_as_many_levels_as_integers():
+    likelihood = some("pixels", 1 << 64)
+    value = likelihood.quantile(torch.full(SHAPE, 0.7, dtype=torch.float64))
+    assert (likelihood.cdf(value) >= 0.7).all()
+    assert (likelihood.cdf(value - 1e-9) < 0.7).all()
+    assert torch.isfinite(likelihood.log_prob(value)).all()
+
+
 @every
 def test_quantile_is_the_inverse_of_the_cdf(family, levels):
     likelihood = some(family, levels)

@@ -156,6 +156,7 @@ def test_compressed(tmp_path, ending):
         (b"PAR1....", "a Parquet file: its name must end in .parquet"),
         (b"a,b\n1,\x002\n", "must be text, got other bytes"),
         (b'a,b\n1,"2\n3,4\n', "line 2: its quotes are not closed"),
+        (b"\xff\xfea\0,\0b\0\n\0" + b"\x00\xdc" * 2, "must be UTF-16-LE text, got the byte 0x00 at byte 10"),
     ],
 )
 @pytest.mark.situation("JSON, PDF, HTML, Parquet or an archive called .csv", "named as what it is")

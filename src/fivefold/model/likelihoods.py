@@ -149,7 +149,7 @@ class DiscretizedLogisticMixture(NumberLikelihood):
         if levels is None or levels < 2:
             raise UsageError("`likelihood` pixels needs integer data; use bernoulli or gaussian for real numbers")
         super().__init__(parameters, levels)
-        self._top = levels - 1
+        self._top = _countable(levels - 1)
         n, _, h, w = parameters.shape
         k = self.components
         split = parameters.view(n, -1, self.parameters_per_element, h, w)
@@ -177,7 +177,7 @@ class DiscretizedLogisticMixture(NumberLikelihood):
     def mean(self) -> Tensor:
         """Expected value: Σ P(X > j) over the levels; of more than 32, as an integral, to within half a level."""
         if self._top <= FEW_LEVELS:
-            return torch.stack([self._beyond(j) for j in range(self._top)]).sum(0) / self._top
+            return torch.stack([self._beyond(j) for j in range(int(self._top))]).sum(0) / self._top
         integral = self._scales * (
             F.softplus(self._locations / self._scales) - F.softplus((self._locations - self._top) / self._scales)
         )
@@ -187,7 +187,7 @@ class DiscretizedLogisticMixture(NumberLikelihood):
     def variance(self) -> Tensor:
         """E[X²] − mean²: Σ (2j + 1) P(X > j); of more than 32 levels, by quadrature over each component's quantiles."""
         if self._top <= FEW_LEVELS:
-            square = torch.stack([(2 * j + 1) * self._beyond(j) for j in range(self._top)]).sum(0) / self._top**2
+            square = torch.stack([(2 * j + 1) * self._beyond(j) for j in range(int(self._top))]).sum(0) / self._top**2
         else:
             squares = torch.zeros_like(self._locations)
             for node, weight in zip(*logistic_nodes(16), strict=True):
@@ -219,7 +219,9 @@ class DiscretizedLogisticMixture(NumberLikelihood):
     def information(self) -> tuple[Tensor, Tensor]:
         """Of more than 32 levels, by quadrature over each component's quantiles."""
         if self._top <= FEW_LEVELS:
-            levels = (torch.full_like(self._locations[:, :, 0], level / self._top) for level in range(self._top + 1))
+            levels = (
+                torch.full_like(self._locations[:, :, 0], level / self._top) for level in range(int(self._top) + 1)
+            )
             costs = [-self.log_prob(level) for level in levels]
             return moments(costs, [torch.exp(-cost) for cost in costs])
         nodes, shares = logistic_nodes(16)
@@ -300,17 +302,22 @@ def bisect(
 
     It may be known to be `near` some x, to within 4e-6.
     """
-    steps, rounds = (1 << 20 if levels is None else levels - 1), 0
+    steps, rounds = _countable(1 << 20 if levels is None else levels - 1), 0
     low, high = torch.zeros_like(probability), torch.full_like(probability, steps)
     if near is not None:
         middle = torch.round(near * steps)
         low, high = ((middle + reach).clamp(0, steps) for reach in (-_REACH, _REACH))
         rounds = (2 * _REACH).bit_length()
-    for _ in range(rounds or steps.bit_length()):
+    for _ in range(rounds or int(steps).bit_length()):
         middle = torch.floor((low + high) / 2)
         enough = cdf(middle / steps) >= probability
         low, high = torch.where(enough, low, torch.minimum(middle + 1, high)), torch.where(enough, middle, high)
     return high / steps
+
+
+def _countable(number: int) -> float:
+    """An integer as tensors take it: beyond 2⁵³ as a float."""
+    return number if number < 1 << 53 else float(number)
 
 
 FAMILIES: dict[str, type[Bernoulli] | type[DiscretizedLogisticMixture] | type[Gaussian]] = {

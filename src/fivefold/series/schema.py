@@ -149,6 +149,7 @@ class SeriesSchema:
                 and (schema.sound is None or (schema.sound[0] > 0 and schema.sound[1] in (1, 2, 3, 4, 8)))
                 and 1 <= schema.stride <= schema.steps <= MOST_STEPS
                 and isinstance(schema.interval, int | float)
+                and 0 <= schema.interval < math.inf
                 and schema.unit in get_args(Unit)
                 and len(schema.wander) == channels.size
                 and all(isinstance(level, int | float) and 0 <= level < math.inf for level in schema.wander)

@@ -111,7 +111,15 @@ def find_dialect(
             raise DataError(f"{path}: must be a table, got {name}")
     mark = next((mark for mark in _MARKS if head.startswith(mark)), b"")
     coding = encoding or _MARKS.get(mark) or _find_encoding(path, head)
-    text = codecs.getincrementaldecoder(coding)("strict" if encoding is None else "replace").decode(head[len(mark) :])
+    try:
+        text = codecs.getincrementaldecoder(coding)("strict" if encoding is None else "replace").decode(
+            head[len(mark) :]
+        )
+    except UnicodeDecodeError as error:
+        raise DataError(
+            f"{path}: must be {coding.upper()} text, got the byte {head[len(mark) + error.start]:#04x} at byte "
+            f"{len(mark) + error.start}; give its `encoding`"
+        ) from None
     if text.lstrip()[:2] in ("{}", '{"', "[{", "[[") or re.match(r'\s*[{\[]\s*[{"\[]', text):
         raise DataError(f"{path}: must be a table, got JSON")
     data = np.frombuffer(text.encode(), np.uint8)
