@@ -1,4 +1,4 @@
-// Requests. A call says what is asked for: {model, verb, query, rows | values | file, part, accept}.
+// Requests. A call says what is asked for: {model, verb, query, rows | values | file, copies, part, accept}.
 
 let key = "";
 let askForKey = null;
@@ -35,6 +35,12 @@ export function pathOf(call) {
   return `/v1/models/${encodeURIComponent(call.model)}/${call.verb}${query && "?"}${query}`;
 }
 
+// What the body of a call is, if it is no file: rows, each of them `copies` times, or values.
+export function contentOf({ rows, copies, values }) {
+  if (rows) return { rows: Array.from({ length: copies ?? 1 }, () => rows).flat() };
+  return values ? { values } : null;
+}
+
 // The answer as it comes.
 export function ask(call) {
   const headers = call.accept ? { accept: call.accept } : {};
@@ -43,7 +49,7 @@ export function ask(call) {
     body.append(call.part ?? "data", call.file);
     return request(pathOf(call), { method: "POST", headers, body });
   }
-  const content = call.rows ? { rows: call.rows } : call.values ? { values: call.values } : null;
+  const content = contentOf(call);
   if (content) headers["content-type"] = "application/json";
   return request(pathOf(call), { method: "POST", headers, body: content && JSON.stringify(content) });
 }

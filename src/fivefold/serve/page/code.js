@@ -1,6 +1,6 @@
 // The Python and the curl for what was done.
 
-import { pathOf } from "./api.js";
+import { contentOf, pathOf } from "./api.js";
 import { button, make, say } from "./dom.js";
 
 const PYTHON_NAMES = { draws: "n_draws" };
@@ -58,7 +58,7 @@ export function pythonOf(calls) {
 }
 
 function dataOf(call) {
-  if (call.rows) return `pa.Table.from_pylist(${literal(call.rows)})`;
+  if (call.rows) return `pa.Table.from_pylist(${literal(call.rows)}${call.copies ? ` * ${call.copies}` : ""})`;
   if (call.values) return `np.array(${literal(call.values, true)}${call.dtype ? `, ${literal(call.dtype)}` : ""})`;
   return call.file && call.verb !== "decompress" ? literal(call.file.name) : "";
 }
@@ -95,10 +95,8 @@ function quoted(text) {
 export function curlOf(call) {
   const words = ["curl -s"];
   if (call.file) words.push("-F", quoted(`${call.part ?? "data"}=@${call.file.name}`));
-  else if (call.rows || call.values) {
-    const content = call.rows ? { rows: call.rows } : { values: call.values };
-    words.push("-H 'content-type: application/json' -d", quoted(JSON.stringify(content)));
-  } else words.push("-X POST");
+  else if (contentOf(call)) words.push("-H 'content-type: application/json' -d", quoted(JSON.stringify(contentOf(call))));
+  else words.push("-X POST");
   if (call.accept) words.push("-H", quoted(`accept: ${call.accept}`));
   words.push(quoted(location.origin + pathOf(call)));
   return words.join(" ");

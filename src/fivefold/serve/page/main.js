@@ -5,11 +5,13 @@ import { button, complain, field, make, say } from "./dom.js";
 
 const VIEWS = {
   model: ["Model", "./about.js"],
+  row: ["A row", "./row.js"],
+  table: ["A table", "./strange.js"],
   file: ["A file", "./files.js"],
 };
 const OF_MODALITY = {
   images: [],
-  tables: [],
+  tables: ["row", "table"],
   series: [],
 };
 
