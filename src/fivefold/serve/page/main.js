@@ -5,12 +5,14 @@ import { button, complain, field, make, say } from "./dom.js";
 
 const VIEWS = {
   model: ["Model", "./about.js"],
+  item: ["A picture", "./item.js"],
+  latent: ["Latent plane", "./latent.js"],
   row: ["A row", "./row.js"],
   table: ["A table", "./strange.js"],
   file: ["A file", "./files.js"],
 };
 const OF_MODALITY = {
-  images: [],
+  images: ["item", "latent"],
   tables: ["row", "table"],
   series: [],
 };

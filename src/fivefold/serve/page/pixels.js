@@ -19,16 +19,43 @@ export function paint(canvas, values, of) {
   context.putImageData(image, 0, 0);
 }
 
+const FULL = 10; // the surprise that has the brightest colour
+const HEAT = [
+  [24, 28, 44],
+  [190, 60, 30],
+  [255, 235, 160],
+];
+
+// Numbers of which 0 is usual, as colours from dark to bright.
+export function paintHeat(canvas, values, full = FULL) {
+  const parts = values.map((row) => row.map((pixel) => hot(Math.max(...pixel) / full)));
+  paint(canvas, parts, (value) => value);
+}
+
+function hot(share) {
+  const place = Math.min(Math.max(share, 0), 1) * (HEAT.length - 1);
+  const index = Math.min(Math.floor(place), HEAT.length - 2);
+  const mix = place - index;
+  return HEAT[index].map((value, channel) => (value * (1 - mix) + HEAT[index + 1][channel] * mix) / 255);
+}
+
 // What makes 0–1 of the values of a model's items.
 export function scaleOf(schema) {
   return (value) => (value === null ? 0.5 : (value - schema.low) / (schema.high - schema.low || 1));
 }
 
+// Gives a canvas the shape of an item, as large as there is room.
+export function shape(canvas, { height, width }) {
+  canvas.style.aspectRatio = `${width} / ${height}`;
+  canvas.style.width = `min(100%, ${24 * Math.min(1, width / height)}rem)`;
+}
+
+// Canvases of the first items of an array, of which those that are no values of the model's items are heat maps.
 export function gridOf(array, schema, most) {
-  const of = array.dtype === schema.dtype ? scaleOf(schema) : (value) => Math.min(Math.max(value / 6, 0), 1);
   const canvases = array.values.slice(0, most).map((values, index) => {
     const canvas = make("canvas", { class: "pixels", role: "img", "aria-label": `Item ${index}` });
-    paint(canvas, values, of);
+    if (array.dtype === schema.dtype) paint(canvas, values, scaleOf(schema));
+    else paintHeat(canvas, values);
     return canvas;
   });
   return make("div", { class: "grid" }, canvases);
