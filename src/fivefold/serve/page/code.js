@@ -97,7 +97,7 @@ export function curlOf(call) {
   if (call.file) words.push("-F", quoted(`${call.part ?? "data"}=@${call.file.name}`));
   else if (contentOf(call)) words.push("-H 'content-type: application/json' -d", quoted(JSON.stringify(contentOf(call))));
   else words.push("-X POST");
-  if (call.accept) words.push("-H", quoted(`accept: ${call.accept}`));
+  words.push("-H", quoted(`accept: ${call.accept ?? "application/json"}`));
   words.push(quoted(location.origin + pathOf(call)));
   return words.join(" ");
 }

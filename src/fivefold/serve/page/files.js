@@ -29,7 +29,7 @@ export function show(content, model) {
   async function work() {
     say("Working …");
     results.replaceChildren();
-    code.show([call()]);
+    code.show([job.value === "compress" ? { ...call(), accept: "application/octet-stream" } : call()]);
     try {
       if (job.value === "compress") results.append(make("p", {}, "An archive is to be downloaded."));
       else results.append(...shown(await run(call()), model));

@@ -7,6 +7,7 @@ const VIEWS = {
   model: ["Model", "./about.js"],
   item: ["A picture", "./item.js"],
   latent: ["Latent plane", "./latent.js"],
+  series: ["Series", "./series.js"],
   row: ["A row", "./row.js"],
   table: ["A table", "./strange.js"],
   file: ["A file", "./files.js"],
@@ -14,7 +15,7 @@ const VIEWS = {
 const OF_MODALITY = {
   images: ["item", "latent"],
   tables: ["row", "table"],
-  series: [],
+  series: ["series"],
 };
 
 const view = document.getElementById("view");
