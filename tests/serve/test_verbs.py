@@ -134,6 +134,13 @@ def test_json_gives_what_python_does(client):
     np.testing.assert_allclose(pd.DataFrame(surprise).astype(float), strange, rtol=1e-6)
 
 
+def test_whole_numbers_are_real_where_the_fit_has_real_ones(client):
+    rows = [{"height": 20}, {"height": 31}, {"height": None}]
+    filled = client.post("/v1/models/tables/impute", json={"rows": rows}).json()["rows"]
+    assert [row["height"] for row in filled[:2]] == [20, 31]
+    assert filled[2]["height"] % 1 != 0
+
+
 def test_arrays_come_as_json_too(client):
     values = np.array(make.items()[:2])
     found = client.post("/v1/models/images/surprise", json={"values": values.tolist()}).json()

@@ -96,7 +96,7 @@ class ImageSchema:
             sane &= all(type(bound) in (int, float) and abs(bound) <= _MAX_VALUE for bound in (schema.low, schema.high))
             sane &= isinstance(schema.dtype, str) and np.dtype(schema.dtype).kind in _NUMERIC_KINDS
             dtype = np.dtype(schema.dtype)
-            sane &= dtype.kind not in "iu" or schema.high - schema.low <= 1 << (8 * dtype.itemsize)
+            sane = sane and (dtype.kind not in "iu" or schema.high - schema.low <= 2.0 ** (8 * dtype.itemsize))
         except (KeyError, TypeError, ValueError, SyntaxError, AttributeError) as error:
             raise ModelError(f"the model's schema is damaged: {error!r}") from None
         if not sane:

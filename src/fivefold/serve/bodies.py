@@ -179,7 +179,7 @@ def from_json(content: bytes, schema: Schema) -> Body:
         if keys == {"rows"}:
             return Body(_from_records(found["rows"], schema), JSON)
         if keys == {"columns", "data"}:
-            return Body(_from_split(found["columns"], found["data"]), JSON, split=True)
+            return Body(_from_split(found["columns"], found["data"], schema), JSON, split=True)
         if keys == {"values"}:
             return Body(_from_values(found["values"], schema), JSON)
         if keys == set():
@@ -204,20 +204,22 @@ def _from_records(rows: Any, schema: Schema) -> pa.Table:
                 raise DataError(
                     f"`rows` have a column {name[:80]!r} that the model has not{suggest(name[:80], columns)}"
                 )
-    return _table([*names, *lacking], [[row.get(name) for row in rows] for name in (*names, *lacking)])
+    return _table([*names, *lacking], [[row.get(name) for row in rows] for name in (*names, *lacking)], schema)
 
 
-def _from_split(names: Any, data: Any) -> pa.Table:
+def _from_split(names: Any, data: Any, schema: Schema) -> pa.Table:
     if not isinstance(names, list) or not all(isinstance(name, str) for name in names) or not names:
         raise DataError("`columns` must be a list of names")
     if not isinstance(data, list) or not data:
         raise DataError("`data` must be a list of rows")
     if not all(isinstance(row, list) and len(row) == len(names) for row in data):
         raise DataError(f"`data` must have {len(names)} cells in each row, as many as there are `columns`")
-    return _table(names, list(zip(*data, strict=True)))
+    return _table(names, list(zip(*data, strict=True)), schema)
 
 
-def _table(names: Sequence[str], columns: Sequence[Sequence[Any]]) -> pa.Table:
+def _table(names: Sequence[str], columns: Sequence[Sequence[Any]], schema: Schema) -> pa.Table:
+    """Cells as columns; those that were real in the fit are, though JSON writes 18.0 as 18."""
+    real = {column.name for column in getattr(schema, "columns", ()) if column.kind == "real"}
     if len(set(names)) < len(names):
         raise DataError("`columns` must have names of their own")
     arrays = []
@@ -226,6 +228,8 @@ def _table(names: Sequence[str], columns: Sequence[Sequence[Any]]) -> pa.Table:
             array = pa.array(cells)
         except (pa.ArrowException, TypeError, ValueError, OverflowError):
             array = _mixed(name, cells)
+        if name in real and pa.types.is_integer(array.type):
+            array = array.cast(pa.float64(), safe=False)
         if pa.types.is_nested(array.type):
             raise DataError(f"column {name[:80]!r} must have numbers, texts, true or false, or null in its cells")
         arrays.append(array)
