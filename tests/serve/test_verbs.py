@@ -134,6 +134,15 @@ def test_json_gives_what_python_does(client):
     np.testing.assert_allclose(pd.DataFrame(surprise).astype(float), strange, rtol=1e-6)
 
 
+@pytest.mark.parametrize("query", ["", "?strict=false"])  # answered from memory, and from file to file
+def test_json_says_what_was_warned_of(client, query):
+    answer = client.post(f"/v1/models/tables/detect{query}", json={"rows": [{"height": 20}]}).json()
+    assert answer["figures"]["calibrated_on"] < 99
+    assert "nothing can be flagged" in answer["warnings"][0]
+    answer = client.post("/v1/models/tables/impute", json={"rows": [{"height": 20}]}).json()
+    assert "warnings" not in answer
+
+
 def test_whole_numbers_are_real_where_the_fit_has_real_ones(client):
     rows = [{"height": 20}, {"height": 31}, {"height": None}]
     filled = client.post("/v1/models/tables/impute", json={"rows": rows}).json()["rows"]

@@ -26,6 +26,7 @@ from fivefold.model.vae import Posterior
 from fivefold.model.verdicts import warn_if_worse
 from fivefold.seeds import derive_seed
 
+NOTHING_MISSING = "nothing is missing: the data come back as they are"
 _ROUNDS = 48  # in which a draw is completed; the elements of a round don't see each other
 _CODES_OF_DRAWS = 2  # where what is expected takes none
 _TEMPER = 0.3  # power of the importance weights beside a context decoder
@@ -111,7 +112,7 @@ def impute(
 
     filled = collect(dataset, "impute", complete, ("", *draws, *ends))
     if filled.changed == 0:
-        warnings.warn("nothing is missing: the data come back as they are", stacklevel=2)
+        warnings.warn(NOTHING_MISSING, stacklevel=2)
     lower, upper = (filled[role] if ends else None for role in ("lower", "upper"))
     return Imputed(filled[""], [filled[role] for role in draws], lower, upper, filled.changed)
 

@@ -56,7 +56,9 @@ class Answer:
                 yield chunk
 
 
-def answer_of(output: Path, form: str, part: str | None, split: bool, figures: Mapping[str, Any]) -> Answer:
+def answer_of(
+    output: Path, form: str, part: str | None, split: bool, figures: Mapping[str, Any], warnings: tuple[str, ...]
+) -> Answer:
     """The answer of a verb whose results are at `output`, a file or a folder, and beside it.
 
     Parameters
@@ -69,10 +71,11 @@ def answer_of(output: Path, form: str, part: str | None, split: bool, figures: M
     parts = _parts(output)
     if part is not None and part not in parts:
         raise UsageError(f"`part` must be one of what there is{suggest(part[:80], parts)}")
-    about: dict[str, Any] = {"figures": figures, "parts": tuple(parts)}
+    about: dict[str, Any] = {"figures": figures, "warnings": warnings, "parts": tuple(parts)}
     if form == JSON:
         wanted = parts if part is None else {"data": parts[part]}
-        return Answer(JSON, dumped(_as_json(wanted, figures, split)), name="data.json", **about)
+        said = {"warnings": warnings} if warnings else {}
+        return Answer(JSON, dumped({"figures": figures, **said, **_as_json(wanted, split)}), name="data.json", **about)
     if form == ZIP:
         return Answer(ZIP, path=_zipped(parts, output.parent), name="data.zip", **about)
     path = parts[part or "data"]
@@ -125,9 +128,9 @@ def _as_stream(path: Path) -> bytes:
     return sink.getvalue()
 
 
-def _as_json(parts: Mapping[str, Path], figures: Mapping[str, Any], split: bool) -> dict[str, Any]:
+def _as_json(parts: Mapping[str, Path], split: bool) -> dict[str, Any]:
     main, *others = parts.items()
-    found: dict[str, Any] = {"figures": figures, **_content(main[1], split)}
+    found = _content(main[1], split)
     for name, path in others:
         found[name] = _content(path, split)
     return found

@@ -70,8 +70,7 @@ class Task:
         model = self.served.model.checking(lambda dataset: counted.append(self.count(dataset)))
         with said() as met, strictly(strict):
             figures = self._run(model, output, options)
-        answer = answer_of(output, self.form, self.part, self.body.split, figures)
-        answer.warnings = tuple(met)
+        answer = answer_of(output, self.form, self.part, self.body.split, figures, tuple(met))
         answer.items = counted[0] if counted else int(figures.get("items", figures.get("rows", 0)))
         return answer
 

@@ -12,7 +12,7 @@ from fivefold.config import JobNumbers
 from fivefold.dataset import IndependentItems, open_data
 from fivefold.errors import FivefoldError
 from fivefold.jobs.detect import USUAL_RATE, detect_together, surprise_together
-from fivefold.jobs.impute import can_impute_together, impute_together
+from fivefold.jobs.impute import NOTHING_MISSING, can_impute_together, impute_together
 from fivefold.modality import Dataset
 from fivefold.serve.answers import Answer, dumped, rows_of
 from fivefold.serve.forms import JSON
@@ -75,8 +75,9 @@ def _answers(tasks: Sequence[SmallTask]) -> list[Answer]:
     answers = []
     for task, (figures, parts) in zip(tasks, results, strict=True):
         main, *others = ((name, rows_of(table, task.task.body.split)) for name, table in parts.items())
-        content = {"figures": figures, **main[1], **dict(others)}
-        about: dict[str, Any] = {"figures": figures, "warnings": tuple(met), "parts": tuple(parts)}
+        warned = (*met, *([NOTHING_MISSING] if figures.get("missing") == 0 else []))
+        content = {"figures": figures, **({"warnings": warned} if warned else {}), **main[1], **dict(others)}
+        about: dict[str, Any] = {"figures": figures, "warnings": warned, "parts": tuple(parts)}
         answers.append(Answer(JSON, dumped(content), name="data.json", items=len(task.dataset), **about))
     return answers
 

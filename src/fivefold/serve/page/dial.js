@@ -1,6 +1,6 @@
 // A p-value on a dial, whose scale is logarithmic.
 
-import { draw, make, number } from "./dom.js";
+import { draw, make, number, verdict } from "./dom.js";
 
 const LEAST = 1e-3;
 const RADIUS = 50;
@@ -16,7 +16,8 @@ function arc(from, to, name) {
   return draw("path", { class: name, d: `M${x1} ${y1} A${RADIUS} ${RADIUS} 0 0 1 ${x2} ${y2}` });
 }
 
-export function dialOf({ rows: [{ p_value: p, anomaly }], figures }) {
+export function dialOf(found) {
+  const p = found.rows[0].p_value;
   const [x, y] = point(p, RADIUS - 8);
   const label = `p-value ${number(p, 3)}`;
   const dial = draw(
@@ -27,6 +28,5 @@ export function dialOf({ rows: [{ p_value: p, anomaly }], figures }) {
     arc(0.1, 1, "fine"),
     draw("line", { x1: 60, y1: 60, x2: x, y2: y }),
   );
-  const word = make("strong", { class: anomaly ? "bad" : "good" }, anomaly ? "strange" : "usual");
-  return [dial, make("p", {}, word, ` p = ${number(p, 3)} among ${figures.calibrated_on} held-out items`)];
+  return [dial, make("p", {}, verdict(found, "items"))];
 }

@@ -104,3 +104,14 @@ export function dropping(label, onfile, accept = "") {
   });
   return place;
 }
+
+// What detection says of one item: that it is usual only where it could have said otherwise.
+export function verdict({ rows: [{ p_value: p, anomaly }], figures, warnings = [] }, items) {
+  const word = anomaly ? "strange" : warnings.length ? "not flagged" : "usual";
+  const kind = anomaly ? "bad" : warnings.length ? "" : "good";
+  return [
+    make("strong", { class: kind }, word),
+    ` p = ${number(p, 3)} among ${figures.calibrated_on} held-out ${items} `,
+    ...warnings.map((warning) => make("span", { class: "hint" }, warning)),
+  ];
+}

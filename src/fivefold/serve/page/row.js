@@ -3,7 +3,7 @@
 import { run } from "./api.js";
 import { codeBox } from "./code.js";
 import { distribution } from "./distribution.js";
-import { button, choice, complain, field, make, newest, number } from "./dom.js";
+import { button, choice, complain, field, make, newest, number, verdict } from "./dom.js";
 
 const COPIES = 200; // of a row with missing cells, of which each is drawn once
 const DAY = 86_400_000_000; // µs
@@ -63,11 +63,10 @@ export async function show(content, model) {
   await (row ? fill(row) : another());
 }
 
-function judged({ rows: [{ p_value: p, score, anomaly }], figures }) {
-  const text = anomaly ? "strange" : "usual";
+function judged(found) {
+  const { p_value: p, score } = found.rows[0];
   return [
-    make("strong", { class: anomaly ? "bad" : "good" }, text),
-    ` p = ${number(p, 3)} among ${figures.calibrated_on} held-out rows, score ${number(score, 3)} `,
+    ...verdict(found, `rows, score ${number(score, 3)}`),
     make("meter", { min: 0, max: 1, low: 0.05, value: p, "aria-label": "p-value" }),
   ];
 }

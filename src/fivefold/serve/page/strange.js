@@ -67,6 +67,7 @@ function tableOf(model, found, surprise, values, isFiltered) {
   const table = make("table", {}, make("thead", {}, make("tr", {}, head)), make("tbody", {}, lines));
   const label = "Rows, the strangest first";
   return [
+    ...(found.warnings ?? []).map((warning) => make("p", { class: "hint" }, warning)),
     make("p", {}, `${text} Coloured cells are strange given the others of their row; cells in italics were missing and are filled in.`),
     make("div", { class: "scroll", tabindex: "0", role: "region", "aria-label": label }, table),
   ];
