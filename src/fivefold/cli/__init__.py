@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import signal
 import sys
 import warnings
@@ -11,11 +12,15 @@ from typing import Any, NoReturn
 from fivefold.cli.app import app, printable, with_flags
 from fivefold.errors import FivefoldError
 
+_TURNS = (
+    "2000"  # of waiting for another thread before sleeping: by default so many that a busy core costs most of the time
+)
 _INTERRUPTED, _TERMINATED = 128 + signal.SIGINT, 128 + signal.SIGTERM  # exit codes, as shells have them
 
 
 def main() -> None:
     """Run the command line: exit code 2 for usage, 1 for data, 130 when interrupted, 143 when terminated."""
+    os.environ.setdefault("GOMP_SPINCOUNT", _TURNS)
     from fivefold.cli import fit, jobs, archives, serve, reports  # isort: skip # noqa: F401  (they register their commands)
 
     warnings.showwarning = _show_warning

@@ -1,5 +1,5 @@
 """Small items and processors' cores. Where other programs run, threads that meet after each of many small products wait for
-each other most of the time: so products have one thread each, and batches are dealt with beside each other."""
+each other most of the time: so products of jobs have one thread each, and batches are dealt with beside each other."""
 
 from __future__ import annotations
 

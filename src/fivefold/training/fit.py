@@ -20,7 +20,6 @@ from fivefold.modality import Modality, modality_for, modality_of, options_of
 from fivefold.model.calibrations import FittedPrior, fit_prior
 from fivefold.model.fitted import FittedModel, channels_first
 from fivefold.model.scoring import encode_items, evaluate_elbo
-from fivefold.model.threads import one_thread
 from fivefold.seeds import derive_seed
 from fivefold.system import environment
 from fivefold.training import examination
@@ -194,8 +193,7 @@ def train_networks(
     if len(held_out):
         batch_size, steps = recipe.held_out_batches(len(held_out), training.batch_size)
         held_out_loader = make_loader(items, held_out, batch_size, steps=steps)
-    with one_thread(items.schema):
-        device = train(module, train_loader, held_out_loader, workdir, accelerator, resume=resume, logger=logger)
+    device = train(module, train_loader, held_out_loader, workdir, accelerator, resume=resume, logger=logger)
     networks.load_state_dict(module.progress.best_weights)
     networks.to(device).eval()  # Lightning brings them back to the CPU
     model = FittedModel(module.vae, items.schema, config, module.context)
