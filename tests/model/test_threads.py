@@ -1,5 +1,6 @@
 """Batches in threads: the same results, errors, and settings as one after the other."""
 
+import threading
 from collections.abc import Iterator
 
 import pandas as pd
@@ -8,7 +9,7 @@ import torch
 
 import fivefold
 from fivefold.model.fitted import FittedModel
-from fivefold.model.threads import in_threads, one_thread
+from fivefold.model.threads import in_threads
 
 
 @pytest.fixture(autouse=True)
@@ -60,13 +61,11 @@ def test_tasks_are_made_as_they_are_needed(table_model: FittedModel) -> None:
     assert sorted(done) == made == list(range(50))
 
 
-def test_large_items_have_all_threads(table_model: FittedModel, model: FittedModel) -> None:
+def test_large_items_are_dealt_with_one_batch_after_the_other(model: FittedModel) -> None:
     torch.set_num_threads(2)
-    with one_thread(table_model.schema):
-        assert torch.get_num_threads() == 1
-    with one_thread(model.schema):
-        assert torch.get_num_threads() == 2
-    assert torch.get_num_threads() == 2
+    seen = []
+    in_threads(model, lambda _: seen.append((threading.current_thread(), torch.get_num_threads())), [(0,), (1,)])
+    assert seen == [(threading.main_thread(), 2)] * 2
 
 
 def test_inference_mode_goes_along(table_model: FittedModel) -> None:

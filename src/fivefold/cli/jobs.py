@@ -12,10 +12,10 @@ import typer
 
 from fivefold.cli import options
 from fivefold.cli.app import app, present
-from fivefold.config import PriorName
 from fivefold.errors import UsageError
 from fivefold.verbs import jobs as verbs
 from fivefold.verbs.opened import OpenModel
+from fivefold.verbs.options import DRAWING
 
 _FREE = "Of a table: relations between columns that the fit found need not hold."
 _Codes = Annotated[Path, typer.Option("-o", "--output", metavar="CODES", help="An .npy file, or .npz for both.")]
@@ -48,29 +48,22 @@ def decode(
     present(verbs.decode(OpenModel.read(model), codes, output, force=force), json)
 
 
-_DRAWING: dict[str, tuple[Any, Any]] = {
-    "prior": (
-        PriorName,
-        typer.Option(
-            help="Of images: where codes come from, the standard normal or a density fitted to real codes. "
-            "[default: standard]"
-        ),
+_DRAWING: dict[str, typer.models.OptionInfo] = {
+    "prior": typer.Option(
+        help="Of images: where codes come from, the standard normal or a density fitted to real codes. [default: standard]"
     ),
-    "sharp": (bool, typer.Option("--sharp", help="Of images: draw the elements too, instead of their means.")),
-    "given": (list[str], typer.Option("--given", metavar="COLUMN=VALUE", help="Of a table: new rows have that.")),
-    "free": (bool, typer.Option("--free", help=_FREE)),
-    "complete": (
-        bool,
-        typer.Option("--complete", help="Of a table: no cell is missing; else as many are as in the fit."),
-    ),
-    "after": (str, typer.Option(metavar="DATA", help="Of series: draw how these may go on, in -n ways.")),
-    "steps": (int, typer.Option(help="With --after: how many steps. [default: a window's]")),
+    "sharp": typer.Option("--sharp", help="Of images: draw the elements too, instead of their means."),
+    "given": typer.Option("--given", metavar="COLUMN=VALUE", help="Of a table: new rows have that."),
+    "free": typer.Option("--free", help=_FREE),
+    "complete": typer.Option("--complete", help="Of a table: no cell is missing; else as many are as in the fit."),
+    "after": typer.Option(metavar="DATA", help="Of series: draw how these may go on, in -n ways."),
+    "steps": typer.Option(help="With --after: how many steps. [default: a window's]"),
 }
 
 
 @app.command()
 @options.strictly
-@options.spelled_out(_DRAWING | options.reading_of("generate"))
+@options.spelled_out(options.typed(_DRAWING, DRAWING) | options.reading_of("generate"))
 def generate(
     model: options.Model,
     output: options.Items,

@@ -52,7 +52,16 @@ _READING: dict[str, typer.models.OptionInfo] = {
     "time_zone": typer.Option(metavar="ZONE", help="Of local time stamps, such as Europe/Berlin."),
     "adapt": typer.Option("--adapt", help="Of series: once level or amplitude has changed for good, go on from that."),
 }
-READING = {name: (verbs.READING[name], option) for name, option in _READING.items()}
+
+
+def typed(
+    shown: Mapping[str, typer.models.OptionInfo], types: Mapping[str, Any]
+) -> dict[str, tuple[Any, typer.models.OptionInfo]]:
+    """Options with their types, by name."""
+    return {name: (types[name], option) for name, option in shown.items()}
+
+
+READING = typed(_READING, verbs.READING)
 Model = Annotated[Path, typer.Argument(metavar="MODEL", help="A model folder.", show_default=False)]
 Data = Annotated[
     str,

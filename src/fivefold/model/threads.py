@@ -1,33 +1,19 @@
-"""Small items and processors' cores. Where other programs run, threads that meet after each of many small products wait for
-each other most of the time: so products of jobs have one thread each, and batches are dealt with beside each other."""
+"""Batches of small items beside each other, a core each: threads that share products as small as those of their networks' wait
+for each other most of the time."""
 
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable
 from concurrent.futures import Future, ThreadPoolExecutor
-from contextlib import contextmanager
 from itertools import chain, islice
 from typing import Any
 
 import torch
 
-from fivefold.items import Schema
 from fivefold.model.fitted import FittedModel
 
 _SMALL = 256  # elements of an item
-
-
-@contextmanager
-def one_thread(schema: Schema) -> Iterator[None]:
-    """PyTorch's products of small items in one thread."""
-    threads = torch.get_num_threads()
-    if schema.size <= _SMALL:
-        torch.set_num_threads(1)
-    try:
-        yield
-    finally:
-        torch.set_num_threads(threads)
 
 
 def in_threads(model: FittedModel, work: Callable[..., None], tasks: Iterable[tuple[Any, ...]]) -> None:
@@ -37,9 +23,8 @@ def in_threads(model: FittedModel, work: Callable[..., None], tasks: Iterable[tu
     """
     threads, first = torch.get_num_threads(), list(islice(tasks := iter(tasks), 2))
     if len(first) < 2 or threads == 1 or model.device.type != "cpu" or model.schema.size > _SMALL:
-        with one_thread(model.schema):
-            for task in chain(first, tasks):
-                work(*task)
+        for task in chain(first, tasks):
+            work(*task)
         return
     inference, waiting = torch.is_inference_mode_enabled(), deque[Future[None]]()
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Callable
 
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, generate_latest
 from prometheus_client.multiprocess import MultiProcessCollector
@@ -50,9 +49,9 @@ class Metrics:
         """So many requests were done in one pass."""
         self._batch.observe(jobs)
 
-    def watch(self, waiting: Callable[[], int]) -> None:
-        """Note how many wait."""
-        self._waiting.set(waiting())
+    def waiting(self, jobs: int) -> None:
+        """So many wait now."""
+        self._waiting.set(jobs)
 
     def loaded(self, model: str, fingerprint: str, number: int = 1) -> None:
         """A model of that fingerprint is there, or with 0 no longer."""

@@ -13,11 +13,10 @@ from pathlib import Path
 from typing import Any, Literal, get_args, get_origin, get_type_hints
 
 from fivefold.archive.write import ArchiveOptions
-from fivefold.config import PriorName
 from fivefold.errors import UsageError, suggest
 from fivefold.modality import options_of
 from fivefold.verbs import archives, jobs
-from fivefold.verbs.options import NAMES, READING
+from fivefold.verbs.options import DRAWING, NAMES, READING
 
 Takes = Literal["data", "codes", "archive", "nothing"]
 Gives = Literal["items", "scores", "codes", "archive"]
@@ -28,15 +27,6 @@ _BESIDE = frozenset(
 _NOT_ASKED = frozenset(
     {"force", "workers", "model", "data", "output", "codes", "archive", "reading", "asked", "options"}
 )
-_DRAWING: dict[str, Any] = {
-    "prior": PriorName,
-    "sharp": bool,
-    "given": list[str],
-    "free": bool,
-    "complete": bool,
-    "after": str,
-    "steps": int,
-}
 _INTEGER = re.compile(r"[+-]?\d{1,18}")
 _TRUE, _FALSE = ("", "1", "true", "yes"), ("0", "false", "no")
 
@@ -69,7 +59,7 @@ class Option:
     @property
     def is_drawing(self) -> bool:
         """Whether `generate` passes it on to what a modality draws by."""
-        return self.name in _DRAWING or self.name in READING
+        return self.name in DRAWING or self.name in READING
 
     def parse(self, texts: Sequence[str]) -> Any:
         """Its value, as it was given once or, if it is a list, several times; raises `UsageError`."""
@@ -178,7 +168,7 @@ def _options(verb: str) -> dict[str, Option]:
         fields = (field for field in dataclasses.fields(ArchiveOptions) if field.name not in ("workers", "strict"))
         found |= {field.name: Option(field.name, _plain(kinds[field.name]), field.default) for field in fields}
     if verb == "generate":
-        found |= {name: Option(name, kind) for name, kind in _DRAWING.items()}
+        found |= {name: Option(name, kind) for name, kind in DRAWING.items()}
     found |= {name: Option(name, READING[name]) for name in READING if name in options_of(verb)}
     if verb in _STRICT:
         found["strict"] = Option("strict", bool, False)

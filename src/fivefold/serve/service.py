@@ -130,7 +130,7 @@ class Service:
             future: Future[Any] = self.worker.submit(job)
         except FullError:
             raise Refused(429, "too many requests wait; ask again later", {"retry-after": _RETRY_AFTER}) from None
-        self.metrics.watch(lambda: len(self.worker))
+        self.metrics.waiting(len(self.worker))
         timer = asyncio.get_running_loop().call_later(seconds, self.worker.expire, job)
         try:
             return await asyncio.wrap_future(future)
@@ -138,7 +138,7 @@ class Service:
             raise Refused(503, f"a request may take {seconds:g} seconds", {"retry-after": _RETRY_AFTER}) from None
         finally:
             timer.cancel()
-            self.metrics.watch(lambda: len(self.worker))
+            self.metrics.waiting(len(self.worker))
 
     def refusal(self, error: BaseException, folder: Folder | None = None) -> tuple[int, str]:
         """The status for an error, and its reason in one line, which names no place on the server."""

@@ -7,6 +7,7 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
+from fivefold.config import PriorName
 from fivefold.errors import UsageError
 
 NAMES = {"ids": "id", "n_draws": "draws", "start": "from", "end": "to"}  # parameters that users know by another name
@@ -29,6 +30,16 @@ READING: dict[str, Any] = {
     "adapt": bool,
 }
 """How data may be read, by name."""
+DRAWING: dict[str, Any] = {
+    "prior": PriorName,
+    "sharp": bool,
+    "given": list[str],
+    "free": bool,
+    "complete": bool,
+    "after": str,
+    "steps": int,
+}
+"""How new items may be drawn, by name; not all modalities take all."""
 
 
 def renamed(message: str, name: Callable[[str], str]) -> str:

@@ -20,7 +20,7 @@ export function show(content, model) {
   const code = codeBox();
   const rate = choice(RATES, "", () => work());
   let file = null;
-  let told = null; // what holds at all rates: values and surprise
+  let shared = null; // what holds at all rates: values and surprise
 
   async function work() {
     if (!file) return;
@@ -29,9 +29,9 @@ export function show(content, model) {
     const detect = call("detect", rate.value ? { fdr: rate.value } : {});
     code.show([detect, call("surprise"), call("impute")]);
     try {
-      told ??= await Promise.all([run(call("surprise")), run(call("impute"))]);
+      shared ??= await Promise.all([run(call("surprise")), run(call("impute"))]);
       const found = await run(detect);
-      results.replaceChildren(...tableOf(model, found, told[0].rows, told[1].rows, rate.value !== ""));
+      results.replaceChildren(...tableOf(model, found, shared[0].rows, shared[1].rows, rate.value !== ""));
       say("Done.");
     } catch (error) {
       results.replaceChildren();
@@ -41,7 +41,7 @@ export function show(content, model) {
 
   const drop = dropping("Drop a table here, or choose one", (given) => {
     file = given;
-    told = null;
+    shared = null;
     work();
   });
   content.append(drop, make("div", { class: "bar" }, field("Show", rate)), results, code);
