@@ -61,6 +61,16 @@ def test_tasks_are_made_as_they_are_needed(table_model: FittedModel) -> None:
     assert sorted(done) == made == list(range(50))
 
 
+def test_threads_that_begin_later_have_as_many_as_before(table_model: FittedModel) -> None:
+    torch.set_num_threads(2)
+    in_threads(table_model, lambda _: None, [(0,), (1,)])
+    counts = list[int]()
+    later = threading.Thread(target=lambda: counts.append(torch.get_num_threads()))
+    later.start()
+    later.join()
+    assert counts == [2]
+
+
 def test_large_items_are_dealt_with_one_batch_after_the_other(model: FittedModel) -> None:
     torch.set_num_threads(2)
     seen = []

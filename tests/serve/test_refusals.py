@@ -138,7 +138,7 @@ def test_too_much_is_refused(small):
 
 def test_keys(serving):
     key = "correct horse battery"
-    with serving(keys=(hashlib.sha256(key.encode()).digest(),)) as client:
+    with serving(keys=tuple(hashlib.sha256(each.encode()).digest() for each in ("that of another", key))) as client:
         for headers in (
             {},
             {"x-api-key": "wrong"},

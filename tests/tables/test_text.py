@@ -14,7 +14,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from fivefold.errors import DataError, UsageError
-from fivefold.tables import dataset
+from fivefold.tables import dataset, records
 from fivefold.tables.files import TableOutput, TableReader
 from fivefold.tables.inference import infer_table_schema
 from fivefold.tables.spelling import NumberSpelling, find_numbers, find_stamps, spelling_of
@@ -144,6 +144,21 @@ def test_compressed(tmp_path, ending):
         assert not file.read().startswith(b"shop")
     plain.write_bytes(written().encode())
     assert TableReader(filled).read().arrow == TableReader(plain).read().arrow
+
+
+@settings(deadline=None)  # compiling takes seconds
+@given(st.text(alphabet='ab,; "\r\n#', max_size=60), st.sampled_from(", ;"), st.booleans(), st.booleans())
+def test_short_texts_are_scanned_as_long_ones(text, separator, blank, last):
+    data = np.frombuffer(text.encode(), np.uint8)
+    found = []
+    for short in (records._SHORT, -1):  # by Python, and compiled
+        with pytest.MonkeyPatch.context() as patch:
+            patch.setattr(records, "_SHORT", short)
+            scanned = records.scan(data, separator, "#", blank=blank, last=last)
+            copied = records.gather(data, scanned.starts, scanned.ends)
+        found.append([*vars(scanned).values(), *copied])
+    for one, other in zip(*found, strict=True):
+        np.testing.assert_array_equal(one, other)
 
 
 @pytest.mark.parametrize(
