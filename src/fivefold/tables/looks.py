@@ -14,12 +14,12 @@ from torch import Tensor
 from fivefold.config import Conditioning
 from fivefold.model.fitted import FittedModel
 from fivefold.tables.context import TableContext
-from fivefold.tables.likelihood import SelectedHeads
+from fivefold.tables.likelihood import ColumnLikelihood, SelectedHeads
 
 _LOOKS = 6
 _NEIGHBOURS = 1e-3  # squared correlation that columns side by side are taken to have besides, less those further off
 _FEW = 16  # rows up to which there are no more at once than so many
-_OUTPUTS = 1 << 22  # numbers that heads give at once
+_OUTPUTS = 1 << 20  # numbers that heads give at once
 
 
 class Looks:
@@ -34,9 +34,11 @@ class Looks:
     def __init__(self, model: FittedModel) -> None:
         self._context = context = cast(TableContext, model.single().context)
         turns = _apart(context.loadings(), min(_LOOKS, model.schema.size))
-        self._rows = min(max(_OUTPUTS // (context.outputs * len(turns[0])), 1), model.batch_size)
+        self._rows = min(max(_OUTPUTS // (context.outputs * model.schema.size), 1), model.batch_size)
         self._nothing, self._weight = context.first_of_nothing(Conditioning.MISSING), context.of_cells
         self._looks = [self._look(torch.tensor(turn, device=model.device)) for turn in turns]
+        self._order = torch.cat([look.asked for look in self._looks])
+        self._support = context.heads.of(self._order).support
 
     def _look(self, asked: Tensor) -> _Look:
         own = torch.tensor(self._context.cells.features_of(asked.tolist()), device=asked.device)
@@ -57,13 +59,18 @@ class Looks:
         context, result = self._context, torch.empty_like(cells)
         features = context.cells(cells, seen)
         everything = self._nothing + features @ self._weight
+        first, shifts = list[Tensor](), list[Tensor | None]()
         for look, (factors, shift) in zip(self._looks, self._linear_parts(cells, seen), strict=True):
             known = features[:, look.features]
             if factors is not None:
                 known = torch.cat((known, factors), dim=1)
-            first = torch.baddbmm(everything, known.expand(len(everything), -1, -1), look.weight)
-            likelihood = look.heads(context.last(first), shift).members(len(first))
-            result[..., look.asked] = likelihood.smoothed(width).log_prob(cells[..., look.asked])
+            first.append(torch.baddbmm(everything, known.expand(len(everything), -1, -1), look.weight))
+            shifts.append(shift)
+        hidden = context.last(torch.cat(first, dim=1)).chunk(len(first), dim=1)
+        asked = zip(self._looks, hidden, shifts, strict=True)
+        parameters = torch.cat([look.heads.outputs(last, shift) for look, last, shift in asked], dim=2)
+        likelihood = ColumnLikelihood.of(parameters.flatten(0, 1).transpose(1, 2).unsqueeze(2), self._support)
+        result[..., self._order] = likelihood.members(len(parameters)).smoothed(width).log_prob(cells[..., self._order])
         return result[: len(x)]
 
     def _linear_parts(self, cells: Tensor, seen: Tensor) -> Iterable[tuple[Tensor | None, Tensor | None]]:
