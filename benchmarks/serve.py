@@ -20,7 +20,7 @@ import sys
 import tempfile
 import time
 from collections import Counter
-from collections.abc import AsyncIterator, Callable, Mapping
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -28,7 +28,8 @@ from typing import Any
 
 import numpy as np
 from palmerpenguins import load_penguins
-from results_file import write_result
+from playwright.async_api import async_playwright
+from results_file import read_result, write_result
 
 import fivefold
 from fivefold.images.builtin import load_mnist
@@ -388,53 +389,101 @@ def schemathesis(port: int, cases: int) -> dict[str, Any] | None:
     return {"exit_code": made.returncode, "cases": tested and tested[1], "tail": made.stdout.strip().splitlines()[-12:]}
 
 
-async def measure(arguments: argparse.Namespace, models: Mapping[str, Path]) -> dict[str, Any]:
-    """All of it."""
-    figures: dict[str, Any] = {}
-    async with served(models, "--max-body", "1") as (process, port):
+async def speed(models: Mapping[str, Path], seconds: float) -> dict[str, Any]:
+    """One request after the other, and 32 clients with one row each."""
+    holey, figures = load_mnist("test")[0][:1].astype(np.float32), dict[str, Any]()
+    holey[:, 8:16, 8:20] = np.nan
+    digits = {
+        "digit_denoise": Ask(f"{IMAGES}denoise", npy(load_mnist("test")[0][:1]), NPY),
+        "digit_impute_3_draws": Ask(f"{IMAGES}impute?draws=3", npy(holey), NPY),
+    }
+    plan = [("one_client", 1, seconds / 4, one_row), ("clients_32", 32, seconds, one_row)]
+    plan += [(name, 1, seconds / 6, lambda ask=ask: ask) for name, ask in digits.items()]
+    async with served(models) as (_, port):
         await for_seconds(port, 2, 1, one_row)
-        for name, clients, seconds in (("one_client", 1, arguments.seconds / 4), ("clients_32", 32, arguments.seconds)):
+        for name, clients, duration, choose in plan:
             start = time.perf_counter()
-            met = await for_seconds(port, clients, seconds, one_row)
+            met = await for_seconds(port, clients, duration, choose)
             figures[name] = met.figures(time.perf_counter() - start)
-            print(name, figures[name], flush=True)
-        holey = load_mnist("test")[0][:1].astype(np.float32)
-        holey[:, 8:16, 8:20] = np.nan
-        for name, ask in {
-            "denoise": Ask(f"{IMAGES}denoise", npy(load_mnist("test")[0][:1]), NPY),
-            "impute_3_draws": Ask(f"{IMAGES}impute?draws=3", npy(holey), NPY),
-        }.items():
-            figures[f"digit_{name}"] = (await for_seconds(port, 1, arguments.seconds / 6, lambda ask=ask: ask)).figures(
-                arguments.seconds / 6
-            )
-            print(name, figures[f"digit_{name}"], flush=True)
-        figures["mixed"] = await mixed(port, process, arguments.mixed_seconds)
-        print("mixed", figures["mixed"], flush=True)
-        figures["mutated"] = await mutated(port, arguments.mutated)
-        print("mutated", figures["mutated"], flush=True)
-    async with served(models, "--max-body", "1", "--max-items", "200", "--max-seconds", "5") as (_, port):
-        figures["schemathesis"] = await asyncio.to_thread(schemathesis, port, arguments.cases)
-        print("schemathesis", figures["schemathesis"], flush=True)
-    figures["stopped"] = await stopped(models)
-    figures["killed"] = await killed(models)
-    print(figures["stopped"], figures["killed"], flush=True)
     return figures
+
+
+async def page(models: Mapping[str, Path]) -> dict[str, Any] | None:
+    """The page of the digits' model in a browser that has not seen it: medians of five; None without Chromium."""
+    chromium = shutil.which("chromium")
+    if chromium is None:
+        return None
+    size = "performance.getEntries().reduce((sum, one) => sum + (one.transferSize || 0), 0)"
+    seconds, sizes = list[float](), list[int]()
+    async with served(models) as (_, port), async_playwright() as playwright:
+        for _ in range(5):
+            browser = await playwright.chromium.launch(executable_path=chromium, args=["--no-sandbox"])
+            view = await (await browser.new_context()).new_page()
+            start = time.perf_counter()
+            await view.goto(f"http://127.0.0.1:{port}/#digits/model")
+            await view.wait_for_selector("main h2")
+            await view.wait_for_load_state("networkidle")
+            seconds.append(time.perf_counter() - start - 0.5)  # that nothing was asked for
+            sizes.append(await view.evaluate(size))
+            await browser.close()
+    return {"seconds": round(statistics.median(seconds), 2), "bytes": statistics.median(sizes)}
+
+
+async def under_load(models: Mapping[str, Path], seconds: float) -> dict[str, Any]:
+    """`mixed` on a server of its own, as the next two."""
+    async with served(models, "--max-body", "1") as (process, port):
+        return await mixed(port, process, seconds)
+
+
+async def of_bodies(models: Mapping[str, Path], count: int) -> dict[str, Any]:
+    async with served(models, "--max-body", "1") as (_, port):
+        return await mutated(port, count)
+
+
+async def of_schema(models: Mapping[str, Path], cases: int) -> dict[str, Any] | None:
+    async with served(models, "--max-body", "1", "--max-items", "200") as (_, port):
+        return await asyncio.to_thread(schemathesis, port, cases)
+
+
+PARTS: dict[str, Callable[[Mapping[str, Path], argparse.Namespace], Awaitable[Any]]] = {
+    "speed": lambda models, given: speed(models, given.seconds),
+    "page": lambda models, _: page(models),
+    "mixed": lambda models, given: under_load(models, given.mixed_seconds),
+    "mutated": lambda models, given: of_bodies(models, given.mutated),
+    "schemathesis": lambda models, given: of_schema(models, given.cases),
+    "stopped": lambda models, _: stopped(models),
+    "killed": lambda models, _: killed(models),
+}
+
+
+async def measure(arguments: argparse.Namespace, models: Mapping[str, Path]) -> None:
+    """Part by part, each written once it is there."""
+    for name in arguments.parts or PARTS:
+        figures = await PARTS[name](models, arguments)
+        print(name, figures, flush=True)
+        known = {part: figures for part, figures in read_result("serve").items() if part in PARTS}
+        measured = {"figures": figures, "load_average": os.getloadavg(), "environment": environment()}
+        write_result("serve", known | {name: measured})
 
 
 def main() -> None:
     """Fit the table's model, measure, and write the results."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("digits", type=Path, help="a model of MNIST")
+    parser.add_argument(
+        "parts", nargs="*", help=f"of {', '.join(PARTS)}: all by default; others keep what was measured"
+    )
     parser.add_argument("--seconds", type=float, default=60, help="of the load by 32 clients")
     parser.add_argument("--mixed-seconds", type=float, default=600)
     parser.add_argument("--mutated", type=int, default=20_000)
     parser.add_argument("--cases", type=int, default=2000, help="of schemathesis")
     arguments = parser.parse_args()
+    if unknown := set(arguments.parts) - PARTS.keys():
+        parser.error(f"no such part: {', '.join(unknown)}")
     with tempfile.TemporaryDirectory() as folder:
         penguins = Path(folder) / "penguins"
         fivefold.save(fivefold.fit(load_penguins()), penguins)
-        figures = asyncio.run(measure(arguments, {"penguins": penguins, "digits": arguments.digits}))
-    write_result("serve", {"environment": environment(), "load_average": os.getloadavg(), **figures})
+        asyncio.run(measure(arguments, {"penguins": penguins, "digits": arguments.digits}))
 
 
 if __name__ == "__main__":

@@ -11,7 +11,7 @@ import numpy as np
 
 from fivefold.findings import Check
 from fivefold.items import Block, Collector, Items, Numbers, Schema
-from fivefold.modality import Dataset, Place, check_source, modality_of
+from fivefold.modality import Dataset, Place, check_source, chosen, modality_of
 
 
 class IndependentItems:
@@ -121,8 +121,8 @@ def open_data(source: Any, schema: Schema, **reading: Any) -> Dataset:
     check_source(source)
     if isinstance(source, Items):
         source = ItemSet(source)
-    given = {name: value for name, value in reading.items() if value is not None}
-    if hasattr(source, "blocks") and source.schema == schema and not given:
+    reading = chosen(reading)
+    if hasattr(source, "blocks") and source.schema == schema and not reading:
         dataset: Dataset = source
         return dataset
-    return modality_of(schema).data.open(source, schema, **given)
+    return modality_of(schema).data.open(source, schema, **reading)

@@ -296,7 +296,7 @@ class Modality:
 
     def refuse(self, verb: str, **options: object) -> None:
         """Raise `UsageError` for options of a verb that are given, and that this modality doesn't take."""
-        for name in (name for name, value in options.items() if value is not None and value is not False):
+        for name in chosen(options):
             takers = [modality.name for modality in MODALITIES.values() if name in modality.options(verb)]
             if not takers:
                 raise UsageError(f"`{name}` is no option of {verb}{suggest(name, self.options(verb), complete=False)}")
@@ -351,6 +351,11 @@ def check_source(source: Any) -> None:
 def options_of(verb: str) -> frozenset[str]:
     """Those that not all modalities take."""
     return frozenset().union(*(modality.options(verb) for modality in MODALITIES.values()))
+
+
+def chosen(options: Mapping[str, Any]) -> dict[str, Any]:
+    """Those that are given: not None, nor off."""
+    return {name: value for name, value in options.items() if value is not None and value is not False}
 
 
 def modality_taking(model: Any, verb: str, **options: object) -> Modality:

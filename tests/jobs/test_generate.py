@@ -76,6 +76,12 @@ def test_codes_are_drawn_from_the_prior(ramp):
     np.testing.assert_allclose(np.cov(codes.T), np.eye(2), atol=0.1)
 
 
+def test_options_of_others_may_be_said_to_be_off(model):
+    """A page's boxes that are not ticked, for one."""
+    off = generate(model, 3, complete=False, free=False, sharp=False)
+    np.testing.assert_array_equal(off, generate(model, 3))
+
+
 @pytest.mark.parametrize("n", [0, -1])
 def test_no_items(model, n):
     with pytest.raises(UsageError, match="at least 1"):

@@ -15,7 +15,7 @@ from fivefold.dataset import open_data
 from fivefold.errors import ModelError, UsageError
 from fivefold.items import Items
 from fivefold.jobs.codes import checked_codes, decode_items, encode
-from fivefold.modality import modality_of, modality_taking
+from fivefold.modality import chosen, modality_of, modality_taking
 from fivefold.model.conditional import Conditional
 from fivefold.model.context import as_items
 from fivefold.model.fitted import FittedModel, uniform
@@ -108,11 +108,10 @@ def new_items(
     """`generate`, encoded."""
     modality = modality_taking(model, "generate", **options)
     JobNumbers(n=n, seed=seed, temperature=temperature, steps=options.get("steps"))
-    if not isinstance(given := options.get("given") or {}, Mapping):
-        raise UsageError(f"`given` must be values by column, such as {{'city': 'Bern'}}; got {given!r}")
+    if not isinstance(cells := options.get("given") or {}, Mapping):
+        raise UsageError(f"`given` must be values by column, such as {{'city': 'Bern'}}; got {cells!r}")
     warn_if_worse(model, "generate", strict)
-    given = {name: value for name, value in options.items() if value is not None}
-    found: Generated = modality.jobs.generate(model, n, seed, temperature=temperature, **given)
+    found: Generated = modality.jobs.generate(model, n, seed, temperature=temperature, **chosen(options))
     return found
 
 

@@ -9,6 +9,7 @@ from typing import Any
 
 from fivefold.config import PriorName
 from fivefold.errors import UsageError
+from fivefold.modality import chosen
 
 NAMES = {"ids": "id", "n_draws": "draws", "start": "from", "end": "to"}  # parameters that users know by another name
 READING: dict[str, Any] = {
@@ -47,9 +48,9 @@ def renamed(message: str, name: Callable[[str], str]) -> str:
     return re.sub(r"`(\w+)`", lambda found: name(NAMES.get(found[1], found[1])), message)
 
 
-def parse_reading(given: Mapping[str, Any]) -> dict[str, Any]:
+def parse_reading(options: Mapping[str, Any]) -> dict[str, Any]:
     """How data are to be read, as far as that is said; raises `UsageError`."""
-    found = {name: value for name, value in given.items() if value not in (None, False)}
+    found = chosen(options)
     return found | ({"resize": parse_size(found["resize"])} if "resize" in found else {})
 
 
