@@ -39,6 +39,15 @@ def test_figures_are_json_of_every_job(table_model, trees):
     assert list(only) == ["impute", "fit_minutes", "environment"]
 
 
+def test_files_are_read_as_asked_for(table_model, trees, tmp_path):
+    trees[300:].to_csv(path := tmp_path / "trees.csv", sep=";", decimal=",", index=False)
+    read, _ = evaluate(table_model, path, ["compress"], separator=";", decimal=",")
+    known, _ = evaluate(table_model, trees[300:], ["compress"])
+    assert read["compress"]["sizes"]["Fivefold"] == known["compress"]["sizes"]["Fivefold"]
+    with pytest.raises(UsageError, match="tolerance"):
+        evaluate(table_model, path, tolerance=1)
+
+
 def test_swapped_cells_are_other_rows(material):
     cells, where = material.swapped(0.3, "test")
     assert 0.15 < where.mean() < 0.3

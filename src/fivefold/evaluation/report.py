@@ -45,10 +45,12 @@ def evaluate(
     train: Any = None,
     against: bool = False,
     seed: int = 0,
+    **reading: Any,
 ) -> tuple[dict[str, Any], list[Section]]:
     """Measure `jobs`, by default all, on test items (of series, what `read_series` gives), `against` rivals or alone.
 
-    Without training data generation can't be measured, nor rivals be trained.
+    Without training data generation can't be measured, nor rivals be trained. `reading` is how the data, and but for `mask`
+    the training data, are read, as for `fit`.
 
     Returns figures by job and the environment, for JSON; and a section per job with its tables and sentences.
     Raises `UsageError` for a rival whose package isn't installed, `DataError` for data unlike those of the fit.
@@ -61,13 +63,14 @@ def evaluate(
     >>> sections[0].title
     'Compression'
     """
-    modality_taking(model, "evaluate")
+    modality_taking(model, "evaluate", **reading)
     start = time.monotonic()
     evaluation = evaluation_of(model.schema)
     jobs = tuple(evaluation.COMPARISONS) if jobs is None else jobs
     if unknown := [job for job in jobs if job not in evaluation.COMPARISONS]:
         raise UsageError(f"`jobs` must be some of {', '.join(evaluation.COMPARISONS)}; got {unknown[0]!r}")
-    data, train = (None if part is None else open_data(part, model.schema) for part in (data, train))
+    data = open_data(data, model.schema, **reading)
+    train = None if train is None else open_data(train, model.schema, **{**reading, "mask": None})
     material = evaluation.Material(model, data, train, seed=seed, against=against)
     sections, figures = [], {}
     with progress_bar("evaluate", len(jobs)) as bar:
