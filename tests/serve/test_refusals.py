@@ -171,6 +171,9 @@ def test_other_pages_ask_only_where_they_may(serving):
         assert answer.headers["access-control-allow-origin"] == "https://a.example"
         answer = client.get("/v1/models", headers={"origin": "https://b.example"})
         assert "access-control-allow-origin" not in answer.headers
+    with serving(origins=("https://a.example",), keys=(hashlib.sha256(b"k" * 20).digest(),)) as client:
+        answer = client.get("/v1/models", headers={"origin": "https://a.example"})
+        assert (answer.status_code, answer.headers["access-control-allow-origin"]) == (401, "https://a.example")
 
 
 def test_key_files(tmp_path):

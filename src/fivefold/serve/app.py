@@ -54,7 +54,9 @@ def make_app(settings: Settings, service: Service | None = None) -> FastAPI:
     _add_models(app, service)
     _add_operations(app, service)
     _add_page(app)
-    if settings.origins:
+    _name_models(app, settings)
+    app.add_middleware(Guard, settings=settings, metrics=service.metrics, draining=lambda: service.draining)
+    if settings.origins:  # around the guard: what it refuses is to be read, too
         exposed = ["x-request-id", "x-fivefold-figures", "x-fivefold-parts", "x-fivefold-warnings", "retry-after"]
         app.add_middleware(
             CORSMiddleware,
@@ -63,8 +65,6 @@ def make_app(settings: Settings, service: Service | None = None) -> FastAPI:
             allow_headers=["authorization", "x-api-key", "x-request-id", "content-type", "accept"],
             expose_headers=exposed,
         )
-    _name_models(app, settings)
-    app.add_middleware(Guard, settings=settings, metrics=service.metrics, draining=lambda: service.draining)
     return app
 
 

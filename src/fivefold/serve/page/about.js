@@ -1,5 +1,6 @@
 // What is known of a model: its figures, its schema, how its training went, its card.
 
+import { codeBox } from "./code.js";
 import { draw, make, number } from "./dom.js";
 
 export function show(content, model) {
@@ -10,6 +11,9 @@ export function show(content, model) {
   const findings = Object.entries(model.findings);
   if (findings.length) content.append(make("section", {}, make("h3", {}, "Schema"), pairs(findings)));
   content.append(make("details", {}, make("summary", {}, "Model card"), make("pre", { tabindex: "0" }, model.card)));
+  const code = codeBox();
+  code.show([{ model: model.name }]);
+  content.append(code);
 }
 
 function pairs(rows) {

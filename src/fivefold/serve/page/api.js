@@ -1,4 +1,5 @@
-// Requests. A call says what is asked for: {model, verb, query, rows | values | file, copies, part, accept}.
+// Requests. A call says what is asked for: {model, verb, query, rows | values | file, copies, part, accept}; without a verb,
+// what is known of the model.
 
 let key = "";
 let askForKey = null;
@@ -32,7 +33,7 @@ export async function describe(name) {
 
 export function pathOf(call) {
   const query = new URLSearchParams(call.query ?? {}).toString();
-  return `/v1/models/${encodeURIComponent(call.model)}/${call.verb}${query && "?"}${query}`;
+  return `/v1/models/${encodeURIComponent(call.model)}${call.verb ? `/${call.verb}` : ""}${query && "?"}${query}`;
 }
 
 // What the body of a call is, if it is no file: rows, each of them `copies` times, or values.

@@ -64,11 +64,15 @@ function dataOf(call) {
 }
 
 function verbOf(call) {
+  if (!call.verb) return "print(model.schema, model.record)";
   const query = Object.entries(call.query ?? {});
   const named = (pairs) => pairs.map(([name, value]) => `, ${PYTHON_NAMES[name] ?? name}=${literal(value)}`).join("");
   if (call.verb === "generate") {
     const others = query.filter(([name]) => name !== "n");
     return `new = fivefold.generate(model, ${call.query.n}${named(others)}${call.file ? ", after=data" : ""})`;
+  }
+  if (call.verb === "morph") {
+    return `means, _ = fivefold.encode(model, data)\nnew = fivefold.morph(model, means[${call.query.from}], means[${call.query.to}], steps=${call.query.steps})`;
   }
   if (call.verb === "compress") return `open("data.ff", "wb").write(fivefold.compress(model, data))`;
   if (call.verb === "decompress") return `data = fivefold.decompress(open(${literal(call.file.name)}, "rb").read(), model)`;
@@ -96,8 +100,8 @@ export function curlOf(call) {
   const words = ["curl -s"];
   if (call.file) words.push("-F", quoted(`${call.part ?? "data"}=@${call.file.name}`));
   else if (contentOf(call)) words.push("-H 'content-type: application/json' -d", quoted(JSON.stringify(contentOf(call))));
-  else words.push("-X POST");
-  words.push("-H", quoted(`accept: ${call.accept ?? "application/json"}`));
+  else if (call.verb) words.push("-X POST");
+  if (call.verb) words.push("-H", quoted(`accept: ${call.accept ?? "application/json"}`));
   words.push(quoted(location.origin + pathOf(call)));
   return words.join(" ");
 }

@@ -1,4 +1,4 @@
-// A file goes in, a job is done, results come out: to look at, and to download.
+// A file goes in, or nothing where new items are made, a job is done, results come out: to look at, and to download.
 
 import { run, save } from "./api.js";
 import { codeBox } from "./code.js";
@@ -10,10 +10,17 @@ const JOBS = [
   ["impute", "Fill in what is missing"],
   ["denoise", "Remove noise"],
   ["surprise", "How strange each part is"],
+  ["generate", "Make new ones"],
+  ["morph", "Go from one to another"],
   ["encode", "Compress to latent numbers"],
+  ["decode", "Make items of latent numbers"],
   ["compress", "Pack into an archive"],
   ["decompress", "Unpack an archive"],
 ];
+const NUMBERS = {
+  generate: [["n", "How many", 16], ["seed", "Seed", 0]],
+  morph: [["from", "From number", 0], ["to", "To number", 1], ["steps", "Steps", 12]],
+};
 const MOST_ROWS = 100;
 const MOST_PICTURES = 24;
 
@@ -24,7 +31,9 @@ export function show(content, model) {
   const code = codeBox();
   const start = button("Do it", () => work(), { disabled: true, class: "main" });
   const fetchIt = button("Download the results", () => download(), { disabled: true });
-  const call = () => ({ model: model.name, verb: job.value, file: state.file });
+  const numbers = make("div", { class: "bar" });
+  const given = () => Object.fromEntries([...numbers.querySelectorAll("input")].map(({ name, value }) => [name, Number(value)]));
+  const call = () => ({ model: model.name, verb: job.value, file: job.value === "generate" ? null : state.file, query: given() });
 
   async function work() {
     say("Working …");
@@ -48,14 +57,20 @@ export function show(content, model) {
     }
   }
 
-  job.addEventListener("change", () => (fetchIt.disabled = true));
+  function chosen() {
+    const controls = (NUMBERS[job.value] ?? []).map(([name, label, value]) => field(label, make("input", { type: "number", name, min: 0, value })));
+    numbers.replaceChildren(...controls);
+    start.disabled = !state.file && job.value !== "generate";
+    fetchIt.disabled = true;
+  }
+
+  job.addEventListener("change", chosen);
   const drop = dropping("Drop a file here, or choose one", (file) => {
     state.file = file;
-    start.disabled = false;
-    fetchIt.disabled = true;
+    chosen();
     say(file.name);
   });
-  content.append(drop, make("div", { class: "bar" }, field("Job", job), start, fetchIt), results, code);
+  content.append(drop, make("div", { class: "bar" }, field("Job", job), numbers, start, fetchIt), results, code);
 }
 
 function shown(answer, model) {

@@ -14,7 +14,7 @@ export class Plot {
   // `view` is `{from, to}` in steps, shared by plots; `onview(from, to)` asks for another.
   constructor(name, channel, fan, steps, events, view, onview) {
     Object.assign(this, { name, channel, steps, events, view, onview, fan: quantiles(fan, SHARES) });
-    const label = `${name}: drag to zoom, arrow keys to move, + and − to zoom, 0 for all`;
+    const label = `${name}: drag or turn the wheel to zoom, arrow keys to move, + and − to zoom, 0 for all`;
     this.canvas = make("canvas", { class: "plot", tabindex: "0", role: "application", "aria-label": label });
     this.element = make("figure", {}, make("figcaption", {}, name), this.canvas);
     this.listen();
@@ -196,6 +196,13 @@ export class Plot {
       if (right - left > 6) this.onview(step(left), step(right));
       else this.show();
     });
+    const turned = (event) => {
+      event.preventDefault();
+      const factor = 2 ** (Math.sign(event.deltaY) / 2);
+      const at = step(event.offsetX);
+      this.onview(at - (at - this.view.from) * factor, at + (this.view.to - at) * factor);
+    };
+    this.canvas.addEventListener("wheel", turned, { passive: false });
     this.canvas.addEventListener("keydown", (event) => this.key(event));
   }
 
