@@ -33,7 +33,11 @@ export function show(content, model) {
   const fetchIt = button("Download the results", () => download(), { disabled: true });
   const numbers = make("div", { class: "bar" });
   const given = () => Object.fromEntries([...numbers.querySelectorAll("input")].map(({ name, value }) => [name, Number(value)]));
-  const call = () => ({ model: model.name, verb: job.value, file: job.value === "generate" ? null : state.file, query: given() });
+  const call = () => {
+    if (job.value !== "generate") return { model: model.name, verb: job.value, file: state.file, query: given() };
+    const sharp = model.modality === "images" ? { sharp: true } : {};
+    return { model: model.name, verb: "generate", query: { ...given(), ...sharp } };
+  };
 
   async function work() {
     say("Working …");
