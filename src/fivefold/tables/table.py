@@ -278,6 +278,7 @@ def laid_out(table: pa.Table, layout: str) -> pa.Table:
     try:
         content = zlib.decompressobj().decompress(base64.b64decode(layout, validate=True), _MOST_LAYOUT)
         empty = pa.ipc.open_stream(content).read_all()
+        empty.validate(full=True)
         columns = [_as_in(table[field.name], field, empty[field.name]) for field in empty.schema]
         fields = [field.with_type(column.type) for field, column in zip(empty.schema, columns, strict=True)]
         return pa.table(columns, schema=pa.schema(fields, empty.schema.metadata))
