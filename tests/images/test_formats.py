@@ -206,6 +206,14 @@ def test_truncated_tiff_is_refused(tmp_path):
         read_image(tmp_path / "a.tif")
 
 
+def test_tiff_of_no_series_is_refused(tmp_path, monkeypatch):
+    """As some are that are damaged."""
+    tifffile.imwrite(tmp_path / "a.tif", noise((5, 5)))
+    monkeypatch.setattr(tifffile.TiffFile, "series", [])
+    with pytest.raises(DataError, match=r"a\.tif: holds no picture"):
+        read_image(tmp_path / "a.tif")
+
+
 def test_missing_file_is_refused(tmp_path):
     with pytest.raises(DataError, match=r"a\.png: no such file"):
         read_image(tmp_path / "a.png")

@@ -185,6 +185,18 @@ def test_what_is_no_table(tmp_path):
             TableReader(tmp_path / name).read()
 
 
+def test_offsets_that_lead_out_of_the_file(tmp_path):
+    path, offsets = tmp_path / "a.arrow", np.array([0, 2, 5, 9], "<i4").tobytes()
+    table = pa.table({"text": ["ab", "cde", "fghi"]})
+    with pa.ipc.new_file(str(path), table.schema) as writer:
+        writer.write_table(table)
+    content = path.read_bytes()
+    assert content.count(offsets) == 1
+    path.write_bytes(content.replace(offsets, np.array([0, 2, 1 << 28, 1 << 30], "<i4").tobytes()))
+    with pytest.raises(DataError, match="is it damaged"):
+        list(TableReader(path))
+
+
 @pytest.mark.parametrize("ending", ["parquet", "arrow", "feather"])
 def test_no_rows(tmp_path, ending):
     path = write(tmp_path / f"a.{ending}", rows(1))

@@ -12,6 +12,7 @@ from typing import Protocol
 import numpy as np
 
 from fivefold.arrays import Floats, Ints
+from fivefold.errors import ModelError
 
 GUARD = 1e-6
 
@@ -37,9 +38,9 @@ class HintingRounder:
         self._hints: list[np.ndarray] = []
 
     def __call__(self, values: Floats) -> Ints:
-        """Raises `ValueError` if a number is not finite."""
+        """Raises `ModelError` if a number is not finite."""
         if not np.isfinite(values).all():
-            raise ValueError("there are no numbers to round")
+            raise ModelError("the model's networks give numbers that are not finite; are its weights damaged?")
         rounded = np.rint(values).astype(np.int64)
         doubtful = np.flatnonzero(np.abs(np.abs(values - rounded) - 0.5) < GUARD)
         if len(doubtful):
@@ -73,7 +74,7 @@ class GroupedRounder:
         self._found: list[tuple[np.ndarray, np.ndarray, np.ndarray]] = []  # groups, places in them, whether odd
 
     def __call__(self, values: Floats) -> Ints:
-        """Raises `ValueError` if a number is not finite."""
+        """Raises `ModelError` if a number is not finite."""
         rounder, wide = HintingRounder(), values.size // max(len(values), 1)
         rounded, hints = rounder(values), rounder.hints
         rows, columns = np.divmod(hints >> 1, max(wide, 1))

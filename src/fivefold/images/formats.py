@@ -117,6 +117,8 @@ def read_picture(path: Path, reading: Reading | None = None) -> Picture:
         raise
     except Exception as error:  # decoders raise all kinds of errors on damaged files
         raise DataError(f"{path}: can't be read as an image ({_first_line(error)})") from None
+    if not stored:
+        raise DataError(f"{path}: holds no picture")
     first = stored[0]
     if len(stored) > 1 and pages in (None, "channels"):
         sizes = ", ".join(_by([one.array.shape[one.axes.index(side)] for side in "YX"]) for one in stored[:9])
