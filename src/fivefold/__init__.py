@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from fivefold.archive.read import decompress as decompress
     from fivefold.archive.write import compress as compress
+    from fivefold.batches import batch_function as batch_function
     from fivefold.estimator import VAE as VAE
     from fivefold.estimator import VAEImputer as VAEImputer
     from fivefold.estimator import VAEOutlierDetector as VAEOutlierDetector
@@ -34,6 +35,7 @@ _HOMES = {
     "FittedModel": "model.fitted",
     "VAEImputer": "estimator",
     "VAEOutlierDetector": "estimator",
+    "batch_function": "batches",
     "check": "jobs.check",
     "compress": "archive.write",
     "decode": "jobs.codes",

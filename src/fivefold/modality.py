@@ -22,6 +22,7 @@ from fivefold.items import Block, Collector, Items, Schema
 
 if TYPE_CHECKING:
     import numpy as np
+    import pyarrow as pa
     import torch
     from torch import nn
 
@@ -171,6 +172,19 @@ class Data(Protocol):
         """New items `(n, h, w, c)` in the form of the data of the fit, of which `record` is what the model has."""
 
 
+class Batches(Protocol):
+    """`batches.py`: items as rows of Arrow's record batches."""
+
+    def read(self, schema: Any, batch: pa.RecordBatch) -> Any:
+        """The items in the columns of a batch, as `Data.open` takes them; raises `DataError`."""
+
+    def fields(self, schema: Any, *, replace: bool) -> list[pa.Field]:
+        """The columns of results like the items; without `replace` of numbers about their elements."""
+
+    def columns(self, schema: Any, found: Any) -> Mapping[str, pa.Array | pa.ChunkedArray]:
+        """Results, in the form of what `read` gave, as columns by name."""
+
+
 class Jobs(Protocol):
     """`jobs.py`: the mathematics of jobs that differs."""
 
@@ -279,6 +293,16 @@ class Modality:
     def networks(self) -> Networks:
         """What is trained, and how."""
         return cast(Networks, self.room("networks"))
+
+    @cached_property
+    def batches(self) -> Batches:
+        """Items in Arrow's record batches; without torch. Raises `UsageError` where rows are no items."""
+        try:
+            return cast(Batches, self.room("batches"))
+        except ModuleNotFoundError as error:
+            if error.name != f"{self.package}.batches":
+                raise
+            raise UsageError(f"{self.name} can't be cut into batches of rows; give them whole") from None
 
     @cached_property
     def jobs(self) -> Jobs:
