@@ -1,4 +1,4 @@
-# make demo: everything from one command.  make test: lint, types, layers, tests.  make browser: the page in Chromium.  make fuzz: damaged files for half an
+# make demo: everything from one command.  make test: lint, types, layers, tests.  make test-engines: Spark, which needs Java.  make browser: the page in Chromium.  make fuzz: damaged files for half an
 # hour, then kills.  make bench: the quoted figures, part by part (interrupted, it goes on where it was);
 # make bench-publication: those of docs/choosing.md; make bench-speed, make bench-growth: those of docs/performance.md, half
 # an hour each, the former beside the commit BEFORE, and with ADBENCH=FOLDER on its tables.  Each sets up .venv first.
@@ -9,7 +9,7 @@ BIN := $(VENV)/bin
 READY := $(VENV)/.ready
 BEFORE ?= f4e290c
 
-.PHONY: setup demo test browser lint fuzz bench bench-publication bench-speed bench-growth clean
+.PHONY: setup demo test test-engines browser lint fuzz bench bench-publication bench-speed bench-growth clean
 
 setup: $(READY)
 
@@ -33,6 +33,11 @@ lint: $(READY)
 
 test: lint
 	$(BIN)/python -m pytest
+
+test-engines: $(READY)
+	@command -v java >/dev/null || echo "Spark's test is skipped: it needs Java, apt-get install default-jre-headless"
+	$(BIN)/python -m pip install --disable-pip-version-check --quiet pyspark==4.3.0
+	$(BIN)/python -m pytest -n0 -rs tests/test_spark.py
 
 browser: $(READY)
 	@command -v chromium >/dev/null || echo "The page's tests are skipped: they need Chromium, apt-get install chromium"
