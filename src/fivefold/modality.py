@@ -159,6 +159,7 @@ class Data(Protocol):
 
     TEST_SETS: Mapping[str, str]  # what built-in sets are tested on, by source
     TRAINING_SETS: Mapping[str, str]
+    SHARDS: tuple[str, ...]  # endings of files in a folder that are data each; none where a folder is one set of items
 
     def recognises(self, source: Any) -> bool:
         """Whether `source` is data of this modality, if it is not said to be of another."""

@@ -7,6 +7,7 @@ import sys
 import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
+from dataclasses import replace
 from pathlib import Path
 from typing import IO, TYPE_CHECKING, Annotated, Any
 
@@ -19,6 +20,8 @@ from fivefold.config import JobNumbers
 from fivefold.verbs import archives as verbs
 from fivefold.verbs.opened import OpenModel
 from fivefold.verbs.options import parse_range, parse_reading
+from fivefold.verbs.shards import Shards
+from fivefold.verbs.shards import run as run_each
 
 if TYPE_CHECKING:
     from fivefold.archive.read import Archive
@@ -34,7 +37,7 @@ _Workers = Annotated[
 @options.reading("compress")
 def compress(
     model: options.Model,
-    data: options.Data,
+    data: options.Shards,
     output: Annotated[Path, typer.Option("-o", "--output", metavar="ARCHIVE", help="A file; - for stdout.")],
     lossy: Annotated[bool, typer.Option("--lossy", help="Only the codes: a few bytes per item.")] = False,
     step: Annotated[
@@ -60,10 +63,16 @@ def compress(
     from fivefold.archive.write import ArchiveOptions, write_archive
 
     how = parse_reading(reading)
-    if output != _PIPE:
-        check_free(output, force)
     chosen = ArchiveOptions(lossy, step, block_items, verify, embed_model, _workers(workers))
     opened = OpenModel.read(model)
+    if (found := Shards.among(data, opened.modality)) is not None and output != _PIPE:
+        each = replace(chosen, workers=1)
+        present(
+            run_each("compress", model, found, output, workers=chosen.workers, options=each, force=force, **how), json
+        )
+        return
+    if output != _PIPE:
+        check_free(output, force)
     if output != _PIPE:
         present(verbs.compress(opened, data, output, chosen, force, **how), json)
         return

@@ -16,6 +16,19 @@ from fivefold.errors import UsageError
 from fivefold.verbs import jobs as verbs
 from fivefold.verbs.opened import OpenModel
 from fivefold.verbs.options import DRAWING
+from fivefold.verbs.shards import Shards
+from fivefold.verbs.shards import run as run_each
+
+
+def _run(verb: str, model: Path, data: str, output: Path, workers: int | None = None, **options: Any) -> dict[str, Any]:
+    """A verb of a file, or of each of several."""
+    opened = OpenModel.read(model)
+    found = Shards.among(data, opened.modality)
+    if found is not None:
+        return run_each(verb, model, found, output, workers=workers or 1, **options)
+    figures: dict[str, Any] = getattr(verbs, verb)(opened, data, output, **options)
+    return figures
+
 
 _FREE = "Of a table: relations between columns that the fit found need not hold."
 _Codes = Annotated[Path, typer.Option("-o", "--output", metavar="CODES", help="An .npy file, or .npz for both.")]
@@ -25,15 +38,16 @@ _Codes = Annotated[Path, typer.Option("-o", "--output", metavar="CODES", help="A
 @options.reading("encode")
 def encode(
     model: options.Model,
-    data: options.Data,
+    data: options.Shards,
     output: _Codes,
     std: Annotated[bool, typer.Option("--std", help="Write the deviations too: NAME.std.npy beside NAME.npy.")] = False,
+    workers: options.Workers = None,
     force: options.Force = False,
     json: options.Json = False,
     **reading: Any,
 ) -> None:
     """Compress each item to its latent numbers, the posterior means."""
-    present(verbs.encode(OpenModel.read(model), data, output, std=std, force=force, **reading), json)
+    present(_run("encode", model, data, output, workers, std=std, force=force, **reading), json)
 
 
 @app.command()
@@ -110,7 +124,7 @@ def morph(
 @options.reading("denoise")
 def denoise(
     model: options.Model,
-    data: options.Data,
+    data: options.Shards,
     output: options.Items,
     std: Annotated[
         Path | None, typer.Option(metavar="FILE", help="Write the standard deviations too, .npy, in the data's units.")
@@ -126,13 +140,14 @@ def denoise(
         ),
     ] = None,
     seed: options.Seed = 0,
+    workers: options.Workers = None,
     force: options.Force = False,
     json: options.Json = False,
     **reading: Any,
 ) -> None:
     """Remove noise; its kind and level need not be known."""
     chosen: dict[str, Any] = {"std": std, "report": report, "threshold": threshold, "seed": seed}
-    present(verbs.denoise(OpenModel.read(model), data, output, **chosen, force=force, **reading), json)
+    present(_run("denoise", model, data, output, workers, **chosen, force=force, **reading), json)
 
 
 @app.command()
@@ -140,7 +155,7 @@ def denoise(
 @options.reading("impute")
 def impute(
     model: options.Model,
-    data: options.Data,
+    data: options.Shards,
     output: options.Items,
     draws: Annotated[int, typer.Option(help="Write so many draws too: OUT-draw1, OUT-draw2, …")] = 0,
     interval: Annotated[
@@ -151,13 +166,14 @@ def impute(
     ] = None,
     free: Annotated[bool, typer.Option("--free", help=_FREE)] = False,
     seed: options.Seed = 0,
+    workers: options.Workers = None,
     force: options.Force = False,
     json: options.Json = False,
     **reading: Any,
 ) -> None:
     """Fill in what is missing: NaN, transparent, or marked by --mask. The rest comes back untouched."""
     chosen: dict[str, Any] = {"draws": draws, "interval": interval, "free": free, "seed": seed}
-    present(verbs.impute(OpenModel.read(model), data, output, **chosen, force=force, **reading), json)
+    present(_run("impute", model, data, output, workers, **chosen, force=force, **reading), json)
 
 
 @app.command()
@@ -165,7 +181,7 @@ def impute(
 @options.reading("detect")
 def detect(
     model: options.Model,
-    data: options.Data,
+    data: options.Shards,
     output: Annotated[
         Path | None,
         typer.Option(
@@ -190,6 +206,7 @@ def detect(
             help="Write the surprise of each element: a folder of PNGs (white: 10 or more), .npy or .tif; of tables a table.",
         ),
     ] = None,
+    workers: options.Workers = None,
     force: options.Force = False,
     json: options.Json = False,
     **reading: Any,
@@ -197,8 +214,10 @@ def detect(
     """Score each item (higher = more normal), and flag the anomalies; of series, windows and events too, beside."""
     chosen: dict[str, Any] = {"false_alarm_rate": false_alarm_rate, "fdr": fdr, "heatmaps": heatmaps}
     if output is not None:
-        present(verbs.detect(OpenModel.read(model), data, output, **chosen, force=force, **reading), json)
+        present(_run("detect", model, data, output, workers, **chosen, force=force, **reading), json)
         return
+    if (several := Shards.among(data, OpenModel.read(model).modality)) is not None:
+        raise UsageError(f"--output must be given, a folder: there are {len(several.paths)} files")
     if json:
         raise UsageError("--json prints figures: give --output, or scores would go there too")
     with TemporaryDirectory(prefix="fivefold-") as folder:

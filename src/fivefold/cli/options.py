@@ -71,6 +71,17 @@ Data = Annotated[
         show_default=False,
     ),
 ]
+Shards = Annotated[
+    str,
+    typer.Argument(
+        metavar="DATA",
+        help="As of fit; or several files, each to one of its name in the folder OUT: 'rows/*.parquet', or a folder of tables.",
+        show_default=False,
+    ),
+]
+Workers = Annotated[
+    int | None, typer.Option("--workers", help="Of several files: processes. [default: 1]", show_default=False)
+]
 Items = Annotated[
     Path,
     typer.Option(

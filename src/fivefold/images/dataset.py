@@ -24,6 +24,7 @@ Mask = str | Path | np.ndarray | None
 Split = Literal["train", "test"]
 TEST_SETS = {"mnist": "mnist:test", "mnist:train": "mnist:test"}
 TRAINING_SETS = {"mnist": "mnist:train", "mnist:test": "mnist:train"}
+SHARDS: tuple[str, ...] = ()
 _CHUNK_ELEMENTS = 1 << 24
 _CHECKED = 256  # items looked at together for what is missing
 

@@ -181,11 +181,7 @@ def _flag(
 def _judge(normal: Any, score: np.ndarray, false_alarm_rate: float, fdr: float | None) -> tuple[np.ndarray, np.ndarray]:
     """The p-value of each score, and whether it is an anomaly's."""
     p_value = np.where(np.isnan(score), np.nan, normal.p_value(score))
-    anomaly = p_value <= false_alarm_rate  # which NaN is not
-    if fdr is not None:
-        known = ~np.isnan(p_value)
-        anomaly[known] = benjamini_hochberg(p_value[known], fdr)
-    return p_value, anomaly
+    return p_value, p_value <= false_alarm_rate if fdr is None else flag_by_fdr(p_value, fdr)
 
 
 def calibrated(model: FittedModel) -> Any:
@@ -196,6 +192,13 @@ def calibrated(model: FittedModel) -> Any:
             f"the model has too few held-out {items} to compare with; fit with more, or with a larger `validation`"
         )
     return model.normality
+
+
+def flag_by_fdr(p_value: np.ndarray, fdr: float) -> np.ndarray:
+    """Which items are anomalies, `(n,)` bool, for a false discovery rate of at most `fdr`; none whose p-value is NaN."""
+    anomaly: np.ndarray = ~np.isnan(p_value)
+    anomaly[anomaly] = benjamini_hochberg(p_value[anomaly], fdr)
+    return anomaly
 
 
 def benjamini_hochberg(p_value: np.ndarray, fdr: float) -> np.ndarray:

@@ -26,7 +26,7 @@ from fivefold.series.results import Events, SeriesCollector, SeriesPlace, StepIn
 from fivefold.series.schema import SeriesSchema, as_channel, as_state
 from fivefold.series.sound import SoundFormat
 from fivefold.series.windows import Windows, choose_steps
-from fivefold.tables.files import TableReader, check_text, is_table_path
+from fivefold.tables.files import TABLE_ENDINGS, TableReader, check_text, is_table_path
 from fivefold.tables.inference import as_asked, as_texts, find_doubts, infer_table_schema, merge_overrides
 from fivefold.tables.schema import Column, TableSchema
 from fivefold.tables.table import Table, as_native
@@ -38,6 +38,7 @@ _MOST_CHANGES = 8  # of a series that are adapted to, and stretches that are tri
 _MOST_STATES = 33  # of a column of categories, one for what was not met among them
 TEST_SETS: dict[str, str] = {}
 TRAINING_SETS: dict[str, str] = {}
+SHARDS: tuple[str, ...] = (*TABLE_ENDINGS, ".npy", ".wav")
 
 
 @dataclass(frozen=True)

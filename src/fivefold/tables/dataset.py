@@ -20,7 +20,15 @@ from fivefold.items import Block, Collector, Items
 from fivefold.progress import progress_bar
 from fivefold.tables.cells import decode_column
 from fivefold.tables.csv import CsvFile
-from fivefold.tables.files import TableOutput, TableReader, Write, check_text, is_foreign, is_table_source
+from fivefold.tables.files import (
+    TABLE_ENDINGS,
+    TableOutput,
+    TableReader,
+    Write,
+    check_text,
+    is_foreign,
+    is_table_source,
+)
 from fivefold.tables.inference import as_asked, as_texts, check_width, find_doubts, infer_table_schema, merge_overrides
 from fivefold.tables.schema import TableSchema
 from fivefold.tables.sheets import Sheet
@@ -28,6 +36,7 @@ from fivefold.tables.table import Table, as_items, as_native, decode_rows, laid_
 
 TEST_SETS: dict[str, str] = {}
 TRAINING_SETS: dict[str, str] = {}
+SHARDS: tuple[str, ...] = (*TABLE_ENDINGS, ".npy")
 Form = Literal["pandas", "polars", "arrow", "numpy", "rows", "columns"]
 _BLOCK_ROWS = 1 << 16
 

@@ -85,3 +85,13 @@ def strictly(strict: bool) -> Iterator[None]:
             yield
         except FivefoldWarning as warning:
             raise ModelError(str(warning)) from None
+
+
+def is_strict() -> bool:
+    """Whether what is warned of is raised at present."""
+    with warnings.catch_warnings(record=True):
+        try:
+            warnings.warn("", FivefoldWarning, stacklevel=2)
+        except FivefoldWarning:
+            return True
+    return False
