@@ -27,6 +27,7 @@ if TYPE_CHECKING:
     from fivefold.jobs.impute import impute as impute
     from fivefold.model.fitted import FittedModel as FittedModel
     from fivefold.storage import load as load
+    from fivefold.storage import push as push
     from fivefold.storage import save as save
     from fivefold.training.fit import fit as fit
 
@@ -49,6 +50,7 @@ _HOMES = {
     "impute": "jobs.impute",
     "load": "storage",
     "morph": "jobs.generate",
+    "push": "storage",
     "save": "storage",
     "surprise": "jobs.detect",
 }

@@ -16,6 +16,7 @@ import pyarrow as pa
 
 from fivefold.config import JobNumbers
 from fivefold.errors import DataError, ModelError, UsageError, suggest
+from fivefold.hub import is_address
 from fivefold.modality import Batches, modality_of, modality_taking, options_of
 from fivefold.storage import StoredModel, build, fingerprint, read
 
@@ -124,7 +125,8 @@ def batch_function(
 
 
 def _address(model: str | Path) -> str:
-    return str(Path(model).resolve())
+    """As it is understood everywhere."""
+    return str(model) if is_address(model) else str(Path(model).resolve())
 
 
 def _fields(stored: StoredModel, job: str) -> list[pa.Field]:

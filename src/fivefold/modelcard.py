@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from typing import Any, Protocol
 
 from fivefold.config import FitConfig
@@ -9,6 +10,7 @@ from fivefold.items import Schema
 from fivefold.modality import modality_of
 from fivefold.model.verdicts import Verdict
 
+_TAGS = ("fivefold", "variational-autoencoder", "anomaly-detection", "imputation", "denoising", "compression")
 _FEWEST = 2  # items that a variance can be taken over
 
 
@@ -87,6 +89,26 @@ def verdict_rows(model: Described) -> list[tuple[str, str]]:
     """How each job did beside its simplest alternative when it was tried after the fit, as label and text."""
     verdicts = [Verdict.of(row) for row in model.record.get("verdicts", ())]
     return [(verdict.job, f"{verdict.grade}: {verdict}") for verdict in verdicts]
+
+
+def render_metadata(model: Described, name: str) -> str:
+    """What the Hub reads above a card: tags, data, and figures of the items held out; YAML, whose values are JSON."""
+    source = {"name": model.record["data"]["source"], "type": model.schema.kind}
+    results = [
+        {
+            "task": {"type": "density-estimation"},
+            "dataset": source | {"split": part.replace("_", "-")},
+            "metrics": [
+                {"type": measure, "name": measure.replace("_", " "), "value": figures[measure]}
+                for measure in ("negative_elbo", "reconstruction", "kl")
+            ],
+        }
+        for part, figures in model.record["figures"].items()
+    ]
+    fields: dict[str, Any] = {"library_name": "fivefold", "tags": [*_TAGS, modality_of(model.schema).name]}
+    if results:
+        fields["model-index"] = [{"name": name.rpartition("/")[2], "results": results}]
+    return "\n".join(("---", *(f"{key}: {json.dumps(value)}" for key, value in fields.items()), "---"))
 
 
 def render_card(model: Described) -> str:

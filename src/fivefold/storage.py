@@ -22,9 +22,10 @@ from safetensors import SafetensorError
 from fivefold.atomic import MODEL_FILES, atomic_folder, check_free, is_model, recover
 from fivefold.config import FitConfig
 from fivefold.errors import ModelError, UsageError
+from fivefold.hub import is_address, located, upload
 from fivefold.items import Schema
 from fivefold.modality import Modality, modality_of, modality_taking, schema_from_json
-from fivefold.modelcard import render_card
+from fivefold.modelcard import render_card, render_metadata
 
 if TYPE_CHECKING:
     import torch
@@ -131,6 +132,8 @@ def fingerprint(model: FittedModel | StoredModel) -> str:
 def check_model_path(path: str | Path, force: bool = False) -> Path:
     """Raise `UsageError` if a model can't be saved at `path`; only another model is ever replaced."""
     path = _as_path(path)
+    if is_address(path):
+        raise UsageError(f"models are sent to the Hub by push, which takes user/name; got {path}")
     check_free(path, force, model=True)
     if path.exists() and not is_model(path) and (not path.is_dir() or any(path.iterdir())):
         raise UsageError(f"{path} exists and is not a model; `force` overwrites models only")
@@ -163,15 +166,40 @@ def save(model: FittedModel, path: str | Path, *, force: bool = False, training:
             shutil.copytree(training, folder / "training")
 
 
-def read(path: str | Path) -> StoredModel:
-    """Read a model folder, without torch.
+def push(model: FittedModel | str | Path, name: str, *, private: bool = False) -> str:
+    """Send a model to the Hugging Face Hub: its settings, weights and card, and nothing that could run; the commit's URL.
+
+    Parameters
+    ----------
+    model : fitted, or a model's folder
+    name : `user/name` of the repository, which is made if there is none
+    private : whether one that is made is seen by its owner alone
 
     Raises
     ------
-    ModelError : if it is damaged, foreign, or newer than this version of the package
+    UsageError : if `name` can't be one, or the extra `hub` is not installed
+    ModelError : if the model can't be read, or the Hub refuses it or can't be reached
+
+    Examples
+    --------
+    >>> fivefold.push(tree_model, "trees")
+    Traceback (most recent call last):
+    fivefold.errors.UsageError: `name` must be user/name, got 'trees'
+    """
+    stored = read(model) if isinstance(model, str | os.PathLike) else as_stored(model)
+    card = f"{render_metadata(stored, name)}\n{render_card(stored)}".encode()
+    return upload(name, stored.files | {_CARD: card}, message="Fitted with Fivefold", private=private)
+
+
+def read(path: str | Path) -> StoredModel:
+    """Read a model folder, or one on the Hub, without torch.
+
+    Raises
+    ------
+    ModelError : if it is damaged, foreign, or newer than this version of the package; or can't be fetched
     UsageError : if `path` is no path
     """
-    path = _as_path(path)
+    path = located(_as_path(path))
     recover(path)
     if path.is_file():
         raise ModelError(f"{path}: must be a model's folder, got a file; are the arguments in another order?")
@@ -209,15 +237,16 @@ def parse(files: Mapping[str, bytes], path: Path) -> StoredModel:
 
 
 def load(path: str | Path, device: str = "auto") -> FittedModel:
-    """Open a model folder.
+    """Open a model folder, or a model on the Hugging Face Hub.
 
     Parameters
     ----------
+    path : of a folder; or an address, `hf://user/name`, or `hf://user/name@revision` for what nobody can change
     device : a PyTorch device, or `auto`: the accelerator if there is one
 
     Raises
     ------
-    ModelError : if it is damaged, foreign, or newer than this version of the package
+    ModelError : if it is damaged, foreign, or newer than this version of the package; or can't be fetched
     UsageError : if there is no such device
 
     Examples

@@ -62,7 +62,9 @@ def typed(
 
 
 READING = typed(_READING, verbs.READING)
-Model = Annotated[Path, typer.Argument(metavar="MODEL", help="A model folder.", show_default=False)]
+Model = Annotated[
+    Path, typer.Argument(metavar="MODEL", help="A model folder, or hf://user/name@revision.", show_default=False)
+]
 Data = Annotated[
     str,
     typer.Argument(

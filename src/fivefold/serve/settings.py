@@ -10,6 +10,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from fivefold.errors import UsageError
+from fivefold.hub import is_address, located
 
 _SHORTEST_KEY = 16
 
@@ -90,17 +91,18 @@ def is_loopback(host: str) -> bool:
 
 
 def named_models(texts: Sequence[str]) -> dict[str, Path]:
-    """Models by name, from `FOLDER` or `NAME=FOLDER`; raises `UsageError`."""
+    """Models by name, from `FOLDER` or `NAME=FOLDER`, or addresses on the Hub in their place; raises `UsageError`."""
     found: dict[str, Path] = {}
     for text in texts:
         name, equals, folder = text.partition("=")
         path = Path(folder if equals else text)
-        name = name if equals else path.resolve().name
+        if not equals:
+            name = path.name.partition("@")[0] if is_address(path) else path.resolve().name
         if not name or not all(letter.isalnum() or letter in "._-" for letter in name):
             raise UsageError(f"a model's name must be of letters, digits, . _ and -, got {name!r}; give NAME=FOLDER")
         if name in found:
             raise UsageError(f"two models are called {name}; give NAME=FOLDER")
-        found[name] = path
+        found[name] = located(path)
     return found
 
 
