@@ -7,7 +7,7 @@ import sys
 import typer
 from typer.cli import get_docs_for_click
 
-from fivefold.cli import fit, jobs, archives, hub, serve, reports  # isort: skip # noqa: F401  (they register their commands)
+from fivefold.cli import fit, jobs, archives, hub, mcp, serve, reports  # isort: skip # noqa: F401  (they register their commands)
 from fivefold.cli.app import app
 
 

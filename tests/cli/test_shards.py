@@ -14,7 +14,10 @@ import fivefold
 from fivefold.storage import save
 from fivefold.verbs import shards
 
-pytestmark = pytest.mark.filterwarnings("ignore::fivefold.errors.FivefoldWarning")
+pytestmark = [
+    pytest.mark.filterwarnings("ignore::fivefold.errors.FivefoldWarning"),  # else jobs are strict
+    pytest.mark.filterwarnings("ignore:detection compares with"),
+]
 
 
 @pytest.fixture(scope="module")

@@ -8,7 +8,7 @@ import pytest
 import typer
 
 from fivefold.cli import archives, jobs
-from fivefold.serve.options import VERBS
+from fivefold.verbs.catalogue import VERBS
 
 NOT_OPTIONS = {"model", "data", "output", "codes", "archive", "force", "json", "workers"}
 COMMANDS = {

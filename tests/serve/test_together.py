@@ -17,11 +17,11 @@ from fivefold.serve.bodies import from_json
 from fivefold.serve.folder import Folder
 from fivefold.serve.forms import JSON
 from fivefold.serve.models import ServedModel
-from fivefold.serve.options import VERBS
 from fivefold.serve.runner import Task
 from fivefold.serve.settings import Limits
 from fivefold.serve.together import SmallTask, run_together
 from fivefold.serve.worker import FullError, Job, OutOfTimeError, Worker
+from fivefold.verbs.catalogue import VERBS
 
 
 @pytest.fixture(scope="module", params=["golden", "looking"])

@@ -22,9 +22,9 @@ from fivefold.serve.answers import dumped
 from fivefold.serve.forms import JSON
 from fivefold.serve.guard import Guard
 from fivefold.serve.openapi import describe_verb
-from fivefold.serve.options import VERBS, Verb
 from fivefold.serve.service import NoModelError, Refused, Service
 from fivefold.serve.settings import Settings
+from fivefold.verbs.catalogue import VERBS, Verb
 
 _PAGE = resources.files("fivefold.serve") / "page"
 mimetypes.add_type("text/javascript", ".js")

@@ -18,7 +18,7 @@ from fivefold.errors import DataError, FivefoldError, UsageError, suggest
 from fivefold.items import Schema
 from fivefold.serve.folder import Folder
 from fivefold.serve.forms import JSON, ending_of, is_picture, media_of
-from fivefold.serve.options import Verb
+from fivefold.verbs.catalogue import Verb
 
 MULTIPART = "multipart/form-data"
 _MOST_PARTS = 10_000

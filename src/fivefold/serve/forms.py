@@ -11,7 +11,7 @@ from pathlib import Path
 
 from fivefold.errors import FivefoldError, UsageError
 from fivefold.modality import Modality
-from fivefold.serve.options import Gives, Takes
+from fivefold.verbs.catalogue import Gives, Takes
 
 JSON, ZIP, CSV, BYTES = "application/json", "application/zip", "text/csv", "application/octet-stream"
 ARROW_STREAM = "application/vnd.apache.arrow.stream"

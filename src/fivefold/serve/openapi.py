@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import inspect
-from typing import Any, get_args, get_origin
+from typing import Any
 
 from fivefold.serve.forms import ARROW_STREAM, BYTES, CSV, JSON, NPY, PNG, ZIP
-from fivefold.serve.options import Option, Verb
+from fivefold.verbs.catalogue import Option, Verb
 
 _ROWS = {
     "type": "object",
@@ -33,7 +33,6 @@ _EXAMPLES = {
     "split": {"value": {"columns": ["kind", "height"], "data": [["oak", 21.4], ["elm", None]]}},
     "array": {"value": {"values": [[0.1, 0.2, None]]}},
 }
-_TYPES = {int: "integer", float: "number", bool: "boolean", str: "string"}
 _REFUSALS = {
     400: "The body is not what its content type says",
     401: "No key, or a wrong one",
@@ -66,16 +65,7 @@ _PART = "Of results in several files the one that is wanted: data, lower, upper,
 
 def _parameter(option: Option) -> dict[str, Any]:
     required = option.default is inspect.Parameter.empty
-    schema: dict[str, Any]
-    if get_origin(option.kind) is list:
-        schema = {"type": "array", "items": {"type": "string"}}
-    elif choices := get_args(option.kind):
-        schema = {"type": "string", "enum": list(choices)}
-    else:
-        schema = {"type": _TYPES[option.kind]}
-    if not required and option.default is not None:
-        schema["default"] = option.default
-    return {"name": option.public, "in": "query", "required": required, "schema": schema}
+    return {"name": option.public, "in": "query", "required": required, "schema": option.json_schema}
 
 
 def _body(verb: Verb) -> dict[str, Any] | None:

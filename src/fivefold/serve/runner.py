@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import warnings
-from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -17,11 +15,10 @@ from fivefold.serve.answers import Answer, answer_of
 from fivefold.serve.bodies import Body
 from fivefold.serve.folder import Folder
 from fivefold.serve.models import ServedModel
-from fivefold.serve.options import Verb
 from fivefold.serve.settings import Limits
 from fivefold.verbs import archives
-from fivefold.verbs.opened import OpenModel, strictly
-from fivefold.verbs.options import parse_reading
+from fivefold.verbs.catalogue import Verb, call
+from fivefold.verbs.opened import OpenModel, said, strictly
 
 _BESIDE = {"std": "std", "report": "changes", "heatmaps": "surprise"}  # roles of files that options ask for
 
@@ -75,21 +72,14 @@ class Task:
         return answer
 
     def _run(self, model: OpenModel, output: Path, options: dict[str, Any]) -> dict[str, Any]:
-        name = self.verb.name
-        if name == "generate":
-            drawing = [option.name for option in self.verb.options.values() if option.is_drawing]
-            asked = {parameter: options.pop(parameter, None) for parameter in drawing}
-            return self.verb.run(model, output, **asked, **options)
-        if name == "decompress":
+        if self.verb.name == "decompress":
             with archives.archive_in(Path(self.body.data)) as archive:
                 self._check_count(len(archive), 0)
-                return archives.decompress(archive, output, model.stored, **options)
-        if name == "compress":
-            fields = {field: options.pop(field) for field in ArchiveOptions.__dataclass_fields__ if field in options}
-            options = parse_reading(options)
-            model.open(self.body.data, "compress", {}, **options)  # to check how much it is
-            return archives.compress(model, self.body.data, output, ArchiveOptions(**fields), **options)
-        return self.verb.run(model, self.body.data, output, **options)
+        if self.verb.name == "compress":
+            fields = ArchiveOptions.__dataclass_fields__
+            reading = {name: value for name, value in options.items() if name not in fields}
+            model.open(self.body.data, "compress", {}, **reading)  # to check how much it is
+        return call(self.verb, model, self.body.data, output, options)
 
     def _output(self) -> Path:
         """Where results go: a file or folder of its own folder."""
@@ -117,15 +107,3 @@ class Task:
         for what, count, most in (("items", items, self.limits.items), ("elements", elements, self.limits.elements)):
             if count > most:
                 raise TooMuchError(f"a request may be of {most:,} {what} at most, got {count:,}")
-
-
-@contextmanager
-def said() -> Iterator[list[str]]:
-    """What is warned of meanwhile: each once."""
-    texts: list[str] = []
-    with warnings.catch_warnings(record=True) as met:
-        warnings.simplefilter("always", UserWarning)
-        try:
-            yield texts
-        finally:
-            texts += dict.fromkeys(str(warning.message) for warning in met if issubclass(warning.category, UserWarning))

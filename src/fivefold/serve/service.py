@@ -22,11 +22,11 @@ from fivefold.serve.guard import current
 from fivefold.serve.logs import log
 from fivefold.serve.metrics import Metrics
 from fivefold.serve.models import Models, ServedModel
-from fivefold.serve.options import Verb
 from fivefold.serve.runner import Task, TooMuchError
 from fivefold.serve.settings import Settings
 from fivefold.serve.together import SmallTask, run_together
 from fivefold.serve.worker import FullError, Job, OutOfTimeError, Worker
+from fivefold.verbs.catalogue import Verb
 from fivefold.verbs.options import renamed
 
 _SMALL = 1 << 20  # bytes of an answer that is sent at once

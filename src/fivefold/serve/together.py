@@ -16,7 +16,8 @@ from fivefold.jobs.impute import NOTHING_MISSING, can_impute_together, impute_to
 from fivefold.modality import Dataset
 from fivefold.serve.answers import Answer, dumped, rows_of
 from fivefold.serve.forms import JSON
-from fivefold.serve.runner import Task, said
+from fivefold.serve.runner import Task
+from fivefold.verbs.opened import said
 
 _MOST_ROWS = 64  # of one request
 _OPTIONS = {"detect": {"false_alarm_rate"}, "impute": {"interval", "free"}, "surprise": set[str]()}

@@ -95,3 +95,15 @@ def is_strict() -> bool:
         except FivefoldWarning:
             return True
     return False
+
+
+@contextmanager
+def said() -> Iterator[list[str]]:
+    """What is warned of meanwhile: each once."""
+    texts: list[str] = []
+    with warnings.catch_warnings(record=True) as met:
+        warnings.simplefilter("always", UserWarning)
+        try:
+            yield texts
+        finally:
+            texts += dict.fromkeys(str(warning.message) for warning in met if issubclass(warning.category, UserWarning))

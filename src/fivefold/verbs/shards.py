@@ -25,7 +25,7 @@ from fivefold.modality import Modality
 from fivefold.progress import progress_bar, silence, silenced
 from fivefold.storage import fingerprint
 from fivefold.verbs import archives, jobs
-from fivefold.verbs.opened import OpenModel, is_strict, strictly
+from fivefold.verbs.opened import OpenModel, is_strict, said, strictly
 
 INDEX = "shards.json"
 _FORMAT = {"format": "fivefold-shards", "version": 1}
@@ -189,32 +189,31 @@ class Worker:
 
 def _work(worker: Worker, tasks: Sequence[tuple[Any, ...]], shards: Shards, index: Index) -> None:
     """Work on shards, and enter them into the index one by one; what they warn of is said once."""
-    said = set[str]()
+    known = set[str]()
     bar = progress_bar(tasks[0][0] if tasks else "", len(tasks))
     with bar as shown, silenced(on=True), Pool(worker, worker.processes, len(tasks)) as pool:
         for (_, path, place, *_), (figures, remarks) in zip(tasks, pool.map(_one, iter(tasks)), strict=True):
             index.add(shards.name(path), place, figures)
             shown.advance()
-            for category, text in remarks:
-                if text not in said:
-                    said.add(text)
-                    warnings.warn(text, category, stacklevel=3)
+            for text in remarks:
+                if text not in known:
+                    warnings.warn(text, stacklevel=3)
+            known.update(remarks)
 
 
 def _one(
     worker: Worker, verb: str, path: Path, place: Path, options: Mapping[str, Any], strict: bool
-) -> tuple[Figures, list[tuple[type[Warning], str]]]:
+) -> tuple[Figures, list[str]]:
     """One shard, in whatever process: its figures, with the state of its file, and what was warned of."""
     opened, state = _opened(worker), _state(path)
     place.parent.mkdir(parents=True, exist_ok=True)
-    with warnings.catch_warnings(record=True) as caught:
-        warnings.simplefilter("always")
+    with said() as remarks:
         try:
             with strictly(strict):
                 figures = _VERBS[verb](opened, str(path), place, force=True, **options)
         except FivefoldError as error:
             raise error if str(path) in str(error) else type(error)(f"{path}: {error}") from None
-    return figures | state, [(remark.category, str(remark.message)) for remark in caught]
+    return figures | state, remarks
 
 
 @lru_cache(1)

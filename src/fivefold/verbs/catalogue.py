@@ -1,4 +1,4 @@
-"""Options of verbs as parameters of requests: those of the command line, by the same names, with the same defaults."""
+"""The verbs as others call them, over HTTP or as tools: by the command line's names, with the same options and defaults."""
 
 from __future__ import annotations
 
@@ -16,7 +16,8 @@ from fivefold.archive.write import ArchiveOptions
 from fivefold.errors import UsageError, suggest
 from fivefold.modality import options_of
 from fivefold.verbs import archives, jobs
-from fivefold.verbs.options import DRAWING, NAMES, READING
+from fivefold.verbs.opened import OpenModel
+from fivefold.verbs.options import DRAWING, NAMES, READING, parse_reading
 
 Takes = Literal["data", "codes", "archive", "nothing"]
 Gives = Literal["items", "scores", "codes", "archive"]
@@ -27,13 +28,14 @@ _BESIDE = frozenset(
 _NOT_ASKED = frozenset(
     {"force", "workers", "model", "data", "output", "codes", "archive", "reading", "asked", "options"}
 )
+_JSON_TYPES = {int: "integer", float: "number", bool: "boolean"}
 _INTEGER = re.compile(r"[+-]?\d{1,18}")
 _TRUE, _FALSE = ("", "1", "true", "yes"), ("0", "false", "no")
 
 
 @dataclass(frozen=True)
 class Option:
-    """What a request may say besides its body.
+    """What a request may say besides its data.
 
     Attributes
     ----------
@@ -60,6 +62,16 @@ class Option:
     def is_drawing(self) -> bool:
         """Whether `generate` passes it on to what a modality draws by."""
         return self.name in DRAWING or self.name in READING
+
+    @property
+    def json_schema(self) -> dict[str, Any]:
+        """Its type and default, as JSON Schema has them."""
+        schema: dict[str, Any] = {"type": _JSON_TYPES.get(self.kind, "string")}
+        if get_origin(self.kind) is list:
+            schema = {"type": "array", "items": {"type": "string"}}
+        elif choices := get_args(self.kind):
+            schema["enum"] = list(choices)
+        return schema if self.default in (None, inspect.Parameter.empty) else {**schema, "default": self.default}
 
     def parse(self, texts: Sequence[str]) -> Any:
         """Its value, as it was given once or, if it is a list, several times; raises `UsageError`."""
@@ -173,6 +185,22 @@ def _options(verb: str) -> dict[str, Option]:
     if verb in _STRICT:
         found["strict"] = Option("strict", bool, False)
     return {option.public: option for option in found.values()}
+
+
+def call(verb: Verb, model: OpenModel, data: Any, output: Path, options: Mapping[str, Any]) -> dict[str, Any]:
+    """A verb of `data`, to a file; its figures. `strict` is not among its `options`."""
+    options = dict(options)
+    if verb.name == "generate":
+        drawing = [option.name for option in verb.options.values() if option.is_drawing]
+        asked = {parameter: options.pop(parameter, None) for parameter in drawing}
+        return verb.run(model, output, **asked, **options)
+    if verb.name == "decompress":
+        with archives.archive_in(Path(data)) as archive:
+            return archives.decompress(archive, output, model.stored, **options)
+    if verb.name == "compress":
+        fields = {field: options.pop(field) for field in ArchiveOptions.__dataclass_fields__ if field in options}
+        return archives.compress(model, data, output, ArchiveOptions(**fields), **parse_reading(options))
+    return verb.run(model, data, output, **options)
 
 
 def _plain(hint: Any) -> Any:
