@@ -7,8 +7,9 @@ import dataclasses
 
 import pytest
 
+from fivefold.model.figures import describe_units, figure_rows
 from fivefold.model.fitted import FittedModel
-from fivefold.modelcard import describe_units, figure_rows, render_card
+from fivefold.modelcard import render_card
 
 
 def with_units(model: FittedModel, inactive: list[int], name: str = "held_out", items: int = 60) -> FittedModel:

@@ -23,7 +23,7 @@ from fivefold.jobs.denoise import denoise
 from fivefold.jobs.detect import detect
 from fivefold.jobs.generate import generate
 from fivefold.model.calibrations import JointScore
-from fivefold.modelcard import figure_rows
+from fivefold.model.figures import figure_rows
 from fivefold.storage import fingerprint, load, save
 from fivefold.training.fit import fit
 

@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 
+from fivefold.notebook import table
+
 
 @dataclass(frozen=True)
 class Doubt:
@@ -53,3 +55,8 @@ class Check:
     summary: str
     findings: Mapping[str, str] = field(default_factory=dict)
     doubts: Sequence[Doubt] = ()
+
+    def _repr_html_(self) -> str:
+        found = [(name, text, "") for name, text in self.findings.items()]
+        doubtful = [(doubt.place, doubt.text, doubt.remedy) for doubt in self.doubts]
+        return table(self.summary, [*found, *doubtful], ("of", "what was understood", "what settles it"))

@@ -18,7 +18,7 @@ from mcp.types import CallToolResult, ListToolsResult, TextContent, Tool, ToolAn
 from fivefold import __version__
 from fivefold.errors import DataError, FivefoldError, UsageError, suggest
 from fivefold.modality import options_of
-from fivefold.modelcard import figure_rows
+from fivefold.model.figures import figure_rows
 from fivefold.progress import silence
 from fivefold.verbs.catalogue import VERBS, Option, Verb, call
 from fivefold.verbs.opened import OpenModel, said, strictly

@@ -10,7 +10,7 @@ import pytest
 
 import fivefold
 from fivefold.errors import FivefoldWarning
-from fivefold.modelcard import figure_rows
+from fivefold.model.figures import figure_rows
 from fivefold.storage import fingerprint, load, save
 from fivefold.training.examination import remarks
 

@@ -116,7 +116,7 @@ def info(
         with _open(model) as archive:
             present(archive.describe(), json)
         return
-    from fivefold.modelcard import describe_units, figure_rows
+    from fivefold.model.figures import describe_units, figure_rows
     from fivefold.storage import fingerprint, read
 
     stored = read(model)

@@ -194,7 +194,7 @@ def _train(dataset: Dataset, output: Path, workdir: Path, *, resume: bool, **set
 
 
 def _figures(model: Any, output: Path) -> dict[str, Any]:
-    from fivefold.modelcard import describe_units, verdict_rows
+    from fivefold.model.figures import describe_units, verdict_rows
 
     figures = {
         "model": str(output),

@@ -20,9 +20,9 @@ from fivefold.evaluation.drawing import figure
 from fivefold.evaluation.rivals import require
 from fivefold.items import Schema
 from fivefold.modality import modality_taking
+from fivefold.model.figures import describe_units, figure_rows
 from fivefold.model.fitted import FittedModel
 from fivefold.model.scoring import evaluate_elbo
-from fivefold.modelcard import describe_units, figure_rows
 from fivefold.progress import progress_bar
 from fivefold.system import environment
 

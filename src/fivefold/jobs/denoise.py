@@ -12,6 +12,7 @@ from fivefold.jobs import Results, collect
 from fivefold.modality import modality_taking
 from fivefold.model.fitted import FittedModel
 from fivefold.model.verdicts import warn_if_worse
+from fivefold.notebook import table
 
 
 @dataclass(frozen=True)
@@ -37,6 +38,11 @@ class Denoised:
     std: Any
     changes: Any
     changed: int
+
+    def _repr_html_(self) -> str:
+        given = ("std", "changes")
+        rows = [(name, "yes" if getattr(self, name) is not None else "no") for name in given]
+        return table("Denoised", [("replaced", f"{self.changed:,}"), *rows])
 
 
 def denoise(

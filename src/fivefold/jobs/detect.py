@@ -20,8 +20,10 @@ from fivefold.modality import Dataset, modality_of, modality_taking
 from fivefold.model.conditional import Conditional
 from fivefold.model.fitted import FittedModel, channels_last
 from fivefold.model.verdicts import too_few_to_flag, warn_if_worse
+from fivefold.notebook import table
 
 USUAL_RATE = 0.01  # of false alarms
+_SHOWN = 5  # of the strangest, in notebooks
 
 
 @dataclass(frozen=True)
@@ -53,6 +55,15 @@ class Detection:
     window_p_value: np.ndarray | None = None
     events: Any = None
 
+    def _repr_html_(self) -> str:
+        score, p_value, anomaly = (_in_a_row(form) for form in (self.score, self.p_value, self.anomaly))
+        title = f"{anomaly.sum():,} of {len(anomaly):,} flagged; compared with {self.calibrated_on:,} held-out ones"
+        strangest = np.argsort(score)[:_SHOWN]  # NaN are last
+        rows = [
+            (int(at), *(float(form[at]) for form in (score, p_value)), "yes" if anomaly[at] else "") for at in strangest
+        ]
+        return table(title, rows, ("number", "score", "p-value", "flagged"))
+
     @property
     def windows(self) -> dict[str, np.ndarray] | None:
         """`window_score` and `window_p_value` as columns `score` and `p_value`; None where there are none.
@@ -63,6 +74,11 @@ class Detection:
         if self.window_score is None or self.window_p_value is None:
             return None
         return {"score": self.window_score, "p_value": self.window_p_value}
+
+
+def _in_a_row(form: Any) -> np.ndarray:
+    """One number per item or step, `(n,)`, of whatever form."""
+    return np.concatenate([np.ravel(part) for part in form]) if isinstance(form, list) else np.ravel(form)
 
 
 def detect(

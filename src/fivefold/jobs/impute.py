@@ -24,6 +24,7 @@ from fivefold.model.likelihoods import Likelihood, bisect
 from fivefold.model.threads import in_threads
 from fivefold.model.vae import Posterior
 from fivefold.model.verdicts import warn_if_worse
+from fivefold.notebook import table
 from fivefold.seeds import derive_seed
 
 NOTHING_MISSING = "nothing is missing: the data come back as they are"
@@ -55,6 +56,10 @@ class Imputed:
     lower: Any
     upper: Any
     missing: int
+
+    def _repr_html_(self) -> str:
+        rows = [("draws", len(self.draws)), ("intervals", "no" if self.lower is None else "yes")]
+        return table("Imputed", [("filled in", f"{self.missing:,}"), *rows])
 
 
 def impute(

@@ -19,7 +19,9 @@ from fivefold.modality import modality_of
 from fivefold.model.calibrations import AnomalyScore, FittedPrior, IntervalCalibration
 from fivefold.model.context import ContextDecoder
 from fivefold.model.corruption import TAUGHT_BY
+from fivefold.model.figures import figure_rows
 from fivefold.model.vae import VAE
+from fivefold.notebook import table
 
 _BATCH_ELEMENTS = 1 << 19  # bounds the memory of a batch whatever the items' size
 
@@ -121,6 +123,11 @@ class FittedModel:
         3
         """
         return self.vae.latent_dim
+
+    def _repr_html_(self) -> str:
+        if "history" in self.record:
+            return table("A Fivefold model", figure_rows(self))
+        return table("A Fivefold model", [("items", self.schema.describe()), ("latent numbers", self.latent_dim)])
 
     @property
     def parameters(self) -> int:

@@ -5,16 +5,13 @@ from __future__ import annotations
 import warnings
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, Literal
+from typing import Any, Literal, Protocol
 
 import numpy as np
 
 from fivefold.errors import FivefoldWarning, ModelError
-from fivefold.items import Items
+from fivefold.items import Items, Schema
 from fivefold.modality import modality_of
-
-if TYPE_CHECKING:
-    from fivefold.model.fitted import FittedModel
 
 Job = Literal["compress", "denoise", "detect", "generate", "impute"]
 _TREES = 30
@@ -88,17 +85,29 @@ class Verdict:
         return f"{self.figure:.4g} against {self.alternative:.4g} ({self.name}; {unit}; {self.items} {tried})"
 
 
-Trial = Callable[["FittedModel", Items, Items, np.random.Generator], Verdict | None]
+class Judged(Protocol):
+    """What is asked of a fitted model, which shows its verdicts itself and so lies above."""
+
+    record: dict[str, Any]
+
+    @property
+    def schema(self) -> Schema: ...
+
+    @property
+    def normality(self) -> Any: ...
+
+
+Trial = Callable[[Any, Items, Items, np.random.Generator], Verdict | None]
 """Tries a job of a model on items, given those of the fit; None if it can't be tried."""
 
 
-def verdict_of(model: FittedModel, job: Job) -> Verdict | None:
+def verdict_of(model: Judged, job: Job) -> Verdict | None:
     """What was found after the fit; None of a job that was not tried."""
     rows: list[dict[str, Any]] = model.record.get("verdicts", [])
     return next((Verdict.of(row) for row in rows if row["job"] == job), None)
 
 
-def warn_if_worse(model: FittedModel, job: Job, strict: bool = False) -> Verdict | None:
+def warn_if_worse(model: Judged, job: Job, strict: bool = False) -> Verdict | None:
     """Warn of a job that did worse than its simplest alternative, and give that verdict; None of one that did not.
 
     Raises `ModelError` instead if `strict`.
@@ -114,7 +123,7 @@ def warn_if_worse(model: FittedModel, job: Job, strict: bool = False) -> Verdict
     return verdict
 
 
-def too_few_to_flag(model: FittedModel, parameter: str, rate: float) -> str | None:
+def too_few_to_flag(model: Judged, parameter: str, rate: float) -> str | None:
     """What to say if no p-value can be as low as a rate, which is called `parameter`, and what would help; else None."""
     count = 0 if model.normality is None else len(model.normality.calibration)
     least = 1 / (1 + count)

@@ -10,7 +10,8 @@ from typing import Any
 
 from fivefold.atomic import MODEL_FILES
 from fivefold.errors import FivefoldError
-from fivefold.modelcard import describe_units, figure_rows, render_card
+from fivefold.model.figures import describe_units, figure_rows
+from fivefold.modelcard import render_card
 from fivefold.storage import fingerprint
 from fivefold.verbs.archives import describe_model
 from fivefold.verbs.opened import OpenModel

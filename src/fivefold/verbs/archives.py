@@ -78,7 +78,7 @@ def archive_of(file: IO[bytes], name: str) -> Iterator[Archive]:
 
 def describe_model(stored: StoredModel) -> dict[str, Any]:
     """What is known of a model: its schema, settings, sizes, training and figures."""
-    from fivefold.modelcard import describe_units
+    from fivefold.model.figures import describe_units
     from fivefold.storage import fingerprint
 
     return {
