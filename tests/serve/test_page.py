@@ -214,6 +214,13 @@ def test_a_row_shows_what_is_strange_and_what_may_be(opened, models):
     assert page.locator(".histogram").count() == 4
 
 
+def test_cells_that_are_cleared_meanwhile_wait_for_their_own_answer(opened):
+    page = opened("tables/row")
+    page.evaluate("document.querySelectorAll('.cell button').forEach((button) => button.click())")
+    page.get_by_text("A row of nothing is not strange.").wait_for()
+    assert page.locator(".histogram").count() == 4
+
+
 def test_strange_rows_come_first_and_lead_to_the_form(opened):
     rows = make.rows(40)
     rows.loc[7, ["height", "id"]] = [90.0, "<img src=x onerror=alert(1)>"]

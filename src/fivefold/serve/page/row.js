@@ -32,7 +32,7 @@ export async function show(content, model) {
     const answers = await Promise.all(calls.map(run));
     const found = Object.fromEntries(calls.map(({ verb }, index) => [verb, answers[index]]));
     verdict.replaceChildren(...(found.detect ? judged(found.detect) : ["A row of nothing is not strange."]));
-    for (const cell of cells) cell.tell(found.surprise?.rows[0][cell.name] ?? null, found.impute);
+    for (const cell of cells) cell.tell(found.surprise?.rows[0][cell.name] ?? null, missing.includes(cell) ? found.impute : null);
   });
 
   async function another() {
@@ -96,11 +96,10 @@ class Cell {
     this.control.value = this.control.type === "date" ? text.slice(0, 10) : text;
   }
 
-  // Shows how strange the cell is, or if it is missing how it may be.
+  // Shows how strange the cell is, or if it was missing how it may be.
   tell(surprise, imputed) {
-    const isMissing = this.value === null;
     this.element.classList.toggle("strange", surprise !== null && surprise > STRANGE);
-    if (isMissing && imputed) {
+    if (imputed) {
       const of = (answer) => answer.rows[0][this.name];
       const draws = imputed.draw1.rows.map((row) => row[this.name]);
       this.about.replaceChildren(distribution(this.name, draws, of(imputed), of(imputed.lower), of(imputed.upper)));
