@@ -104,6 +104,12 @@ def _workers(port):
     return found
 
 
+def _sharing(processes, model):
+    """Whether processes map the weights of a model from a file they share, as far as the system tells."""
+    name = f"{fivefold.storage.fingerprint(fivefold.load(model))}.weights"
+    return {f"{name}\n" in Path(f"/proc/{process}/maps").read_text() for process in processes}
+
+
 def test_workers_are_replaced_models_too_and_all_is_answered_in_the_end(models, tmp_path):
     folder = tmp_path / "trees"
     shutil.copytree(models["tables"], folder)
@@ -124,6 +130,8 @@ def test_workers_are_replaced_models_too_and_all_is_answered_in_the_end(models, 
         broken = [answer for status, answer in load.answers if status == 0]
         assert len(broken) <= 4, "at most those that the killed worker had"
         _all_are(first[1], load.answers)
+        if sys.platform == "linux":
+            assert _sharing(now, models["tables"]) == {True}
 
         load = _Load(port)
         old = _ask(port, "/v1/models", None)[1]["models"][0]["fingerprint"]
@@ -138,6 +146,9 @@ def test_workers_are_replaced_models_too_and_all_is_answered_in_the_end(models, 
         load.stop()
         assert old != wanted
         assert met == {wanted}
+        if sys.platform == "linux":
+            assert _sharing(now, models["images"]) == {True}
+            assert _sharing(now, models["tables"]) == {False}
         assert {status for status, _ in load.answers} <= {200, 422}, "rows are no images"
 
 

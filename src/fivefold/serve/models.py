@@ -12,6 +12,7 @@ from fivefold.atomic import MODEL_FILES
 from fivefold.errors import FivefoldError
 from fivefold.model.figures import describe_units, figure_rows
 from fivefold.modelcard import render_card
+from fivefold.serve.weights import forget_weights, share_weights
 from fivefold.storage import fingerprint
 from fivefold.verbs.archives import describe_model
 from fivefold.verbs.opened import OpenModel
@@ -36,10 +37,12 @@ class ServedModel:
     stamp: Stamp
 
     @classmethod
-    def load(cls, name: str, path: Path) -> ServedModel:
-        """Read a folder, and make its networks."""
+    def load(cls, name: str, path: Path, shared: Path | None = None) -> ServedModel:
+        """Read a folder, and make its networks; their weights are in `shared`, if there are other processes to share them."""
         stamp = stamp_of(path)
         model = OpenModel.read(path)
+        if shared is not None:
+            model = share_weights(model, shared)
         model.fitted.networks.requires_grad_(False)
         return cls(name, model, stamp)
 
@@ -91,13 +94,13 @@ def stamp_of(path: Path) -> Stamp:
 class Models:
     """Models by name; each is replaced as a whole, so that a request has one from its start to its end."""
 
-    def __init__(self, paths: Mapping[str, Path]) -> None:
-        self._paths = dict(paths)
+    def __init__(self, paths: Mapping[str, Path], shared: Path | None = None) -> None:
+        self._paths, self._shared = dict(paths), shared
         self._loaded: dict[str, ServedModel] = {}
 
     def load(self) -> None:
         """Read all of them; raises `FivefoldError` for the first that can't be."""
-        self._loaded = {name: ServedModel.load(name, path) for name, path in self._paths.items()}
+        self._loaded = {name: ServedModel.load(name, path, self._shared) for name, path in self._paths.items()}
 
     @property
     def ready(self) -> bool:
@@ -124,8 +127,10 @@ class Models:
     def reload(self, name: str) -> FivefoldError | None:
         """Read a model anew; what was wrong if it can't be, and the old one stays."""
         try:
-            fresh = ServedModel.load(name, self._paths[name])
+            fresh = ServedModel.load(name, self._paths[name], self._shared)
         except FivefoldError as error:
             return error
-        self._loaded[name] = fresh
+        old, self._loaded[name] = self._loaded[name], fresh
+        if self._shared is not None and old.fingerprint not in {served.fingerprint for served in self}:
+            forget_weights(self._shared, old.fingerprint)
         return None

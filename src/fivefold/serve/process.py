@@ -9,6 +9,7 @@ import socket
 from contextlib import suppress
 from multiprocessing import parent_process
 from multiprocessing.connection import Connection
+from pathlib import Path
 from types import FrameType
 
 import torch
@@ -18,6 +19,7 @@ from fivefold.errors import FivefoldError
 from fivefold.progress import silence
 from fivefold.serve.app import make_app
 from fivefold.serve.logs import log, start_logging
+from fivefold.serve.metrics import SHARED
 from fivefold.serve.protocol import ImpatientProtocol
 from fivefold.serve.service import Service
 from fivefold.serve.settings import Settings
@@ -111,7 +113,7 @@ def run_worker(settings: Settings, shared: socket.socket, ready: Connection) -> 
     start_logging()
     silence()
     torch.set_num_threads(max(1, min(torch.get_num_threads(), (os.cpu_count() or 1) // settings.workers)))
-    service = Service(settings)
+    service = Service(settings, Path(os.environ[SHARED]) if settings.workers > 1 else None)
     try:
         service.start()
     except FivefoldError as error:

@@ -8,6 +8,7 @@ import re
 import time
 from collections.abc import Callable, Hashable, Sequence
 from concurrent.futures import Future
+from pathlib import Path
 from typing import Any
 
 from starlette.requests import Request
@@ -55,11 +56,12 @@ class Service:
     Parameters
     ----------
     settings
+    shared : folder for what all processes of a server have in common; None if this is the only one
     """
 
-    def __init__(self, settings: Settings) -> None:
+    def __init__(self, settings: Settings, shared: Path | None = None) -> None:
         self.settings = settings
-        self.models = Models(settings.models)
+        self.models = Models(settings.models, shared)
         self.metrics = Metrics()
         self.worker = Worker(settings.limits.queue)
         self.draining = False

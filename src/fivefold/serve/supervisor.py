@@ -84,7 +84,7 @@ class Supervisor:
         handlers: dict[Any, Any] = {signal.SIGTERM: self._end, signal.SIGINT: self._end}
         if sys.platform != "win32":
             handlers[signal.SIGHUP] = self._reload
-        with tempfile.TemporaryDirectory(prefix="fivefold-metrics-") as shared:
+        with tempfile.TemporaryDirectory(prefix="fivefold-serve-") as shared:
             os.environ[SHARED] = shared
             before = {number: signal.signal(number, handler) for number, handler in handlers.items()}
             try:
