@@ -21,7 +21,8 @@ from fivefold.errors import FivefoldError
 from fivefold.serve.answers import dumped
 from fivefold.serve.forms import JSON
 from fivefold.serve.guard import Guard
-from fivefold.serve.openapi import describe_verb
+from fivefold.serve.inference import describe
+from fivefold.serve.openapi import INFER, describe_verb
 from fivefold.serve.service import NoModelError, Refused, Service
 from fivefold.serve.settings import Settings
 from fivefold.verbs.catalogue import VERBS, Verb
@@ -52,6 +53,7 @@ def make_app(settings: Settings, service: Service | None = None) -> FastAPI:
     )
     _add_errors(app, service)
     _add_models(app, service)
+    _add_inference(app, service)
     _add_operations(app, service)
     _add_page(app)
     _name_models(app, settings)
@@ -112,6 +114,35 @@ def _answering(verb: Verb, service: Service) -> Callable[[str, Request], Awaitab
         return await service.answer(name, verb, request)
 
     return answer
+
+
+def _add_inference(app: FastAPI, service: Service) -> None:
+    """The Open Inference Protocol, version 2."""
+
+    @app.get("/v2", summary="The server, and what it adds to the protocol", tags=["inference"])
+    async def server() -> Response:
+        return _json({"name": "fivefold", "version": __version__, "extensions": []})
+
+    @app.get("/v2/health/live", summary="Whether the process lives", tags=["inference"])
+    async def live() -> Response:
+        alive = service.worker.alive
+        return _json({"live": alive}, 200 if alive else 503)
+
+    @app.get("/v2/health/ready", summary="Whether requests should come", tags=["inference"])
+    async def ready() -> Response:
+        return _json({"ready": service.ready}, 200 if service.ready else 503)
+
+    @app.get("/v2/models/{name}", summary="A model's tensors", tags=["inference"])
+    async def tensors(name: str) -> Response:
+        return _json(describe(service.find(name)))
+
+    @app.get("/v2/models/{name}/ready", summary="Whether a model is loaded", tags=["inference"])
+    async def model_ready(name: str) -> Response:
+        return _json({"name": service.find(name).name, "ready": service.ready})
+
+    @app.post("/v2/models/{name}/infer", summary="A job on tensors", tags=["inference"], openapi_extra=INFER)
+    async def infer(name: str, request: Request) -> Response:
+        return _json(await service.infer(name, request))
 
 
 def _add_operations(app: FastAPI, service: Service) -> None:

@@ -6,6 +6,7 @@ import json
 import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
+from itertools import chain
 from pathlib import Path
 from typing import Any
 
@@ -170,10 +171,7 @@ def from_json(content: bytes, schema: Schema) -> Body:
 
     Raises `MalformedError` or `DataError`.
     """
-    try:
-        found = json.loads(content, parse_constant=_no_constant)
-    except (ValueError, RecursionError) as error:
-        raise MalformedError(f"the body is no JSON: {str(error).splitlines()[0][:200]}") from None
+    found = load_json(content)
     if isinstance(found, Mapping):
         keys = found.keys() - {"index"}
         if keys == {"rows"}:
@@ -181,10 +179,18 @@ def from_json(content: bytes, schema: Schema) -> Body:
         if keys == {"columns", "data"}:
             return Body(_from_split(found["columns"], found["data"], schema), JSON, split=True)
         if keys == {"values"}:
-            return Body(_from_values(found["values"], schema), JSON)
+            return Body(array_of(found["values"], schema), JSON)
         if keys == set():
             return Body()
     raise DataError('JSON must be {"rows": [{…}, …]}, {"columns": […], "data": [[…], …]} or {"values": […]}')
+
+
+def load_json(content: bytes) -> Any:
+    """What JSON says; raises `MalformedError`."""
+    try:
+        return json.loads(content, parse_constant=_no_constant)
+    except (ValueError, RecursionError) as error:
+        raise MalformedError(f"the body is no JSON: {str(error).splitlines()[0][:200]}") from None
 
 
 def _no_constant(name: str) -> Any:
@@ -195,16 +201,24 @@ def _from_records(rows: Any, schema: Schema) -> pa.Table:
     """A table of records; columns of the model that no record has are missing."""
     if not isinstance(rows, list) or not rows or not all(isinstance(row, dict) for row in rows):
         raise DataError("`rows` must be a list of objects, one per row")
-    names = list(dict.fromkeys(name for row in rows for name in row))
-    columns: tuple[str, ...] = getattr(schema, "names", ())
-    if lacking := [name for name in columns if name not in names]:
+    return table_of({name: [row.get(name) for row in rows] for name in dict.fromkeys(chain(*rows))}, len(rows), schema)
+
+
+def table_of(columns: Mapping[str, Sequence[Any]], rows: int, schema: Schema) -> pa.Table:
+    """A table of `rows` cells by column; columns of the model that are not among them are missing. Raises `DataError`."""
+    known: tuple[str, ...] = getattr(schema, "names", ())
+    if lacking := [name for name in known if name not in columns]:
         carried = {name for name, _ in getattr(schema, "carried", ())}
-        for name in names:
-            if name not in columns and name not in carried:
-                raise DataError(
-                    f"`rows` have a column {name[:80]!r} that the model has not{suggest(name[:80], columns)}"
-                )
-    return _table([*names, *lacking], [[row.get(name) for row in rows] for name in (*names, *lacking)], schema)
+        for name in columns:
+            if name not in known and name not in carried:
+                raise DataError(f"there is a column {name[:80]!r} that the model has not{suggest(name[:80], known)}")
+    return _table([*columns, *lacking], [*columns.values(), *([None] * rows for _ in lacking)], schema)
+
+
+def columns_of(schema: Schema) -> Sequence[Any]:
+    """The columns that rows, or steps, are read from; none if items are arrays alone."""
+    found = getattr(schema, "columns", ())
+    return getattr(found, "columns", found)
 
 
 def _from_split(names: Any, data: Any, schema: Schema) -> pa.Table:
@@ -219,7 +233,7 @@ def _from_split(names: Any, data: Any, schema: Schema) -> pa.Table:
 
 def _table(names: Sequence[str], columns: Sequence[Sequence[Any]], schema: Schema) -> pa.Table:
     """Cells as columns; those that were real in the fit are, though JSON writes 18.0 as 18."""
-    real = {column.name for column in getattr(schema, "columns", ()) if column.kind == "real"}
+    real = {column.name for column in columns_of(schema) if column.kind == "real"}
     if len(set(names)) < len(names):
         raise DataError("`columns` must have names of their own")
     arrays = []
@@ -248,8 +262,8 @@ def _mixed(name: str, cells: Sequence[Any]) -> pa.Array:
     return pa.array([None if cell is None else str(cell) for cell in cells])
 
 
-def _from_values(values: Any, schema: Schema) -> np.ndarray:
-    """Numbers as an array, whole ones of the type of the fit if they fit it; null is missing."""
+def array_of(values: Any, schema: Schema) -> np.ndarray:
+    """Numbers as an array, whole ones of the type of the fit if they fit it; null is missing. Raises `DataError`."""
     try:
         array = np.array(values)
         if array.dtype.kind not in "biuf":

@@ -21,7 +21,13 @@ from fivefold.serve.metrics import Metrics
 from fivefold.serve.settings import Settings
 
 _ID = re.compile(r"[\w.:-]{1,64}")
-_OPEN = ("/healthz", "/readyz", "/")  # needs no key: the page asks for one itself
+_OPEN = (
+    "/healthz",
+    "/readyz",
+    "/v2/health/live",
+    "/v2/health/ready",
+    "/",
+)  # needs no key: the page asks for one itself
 _OPEN_FOLDER = "/page/"
 _DRAINED = 2.0  # seconds
 _POLICY = (

@@ -6,6 +6,7 @@ import inspect
 from typing import Any
 
 from fivefold.serve.forms import ARROW_STREAM, BYTES, CSV, JSON, NPY, PNG, ZIP
+from fivefold.serve.inference import JOBS
 from fivefold.verbs.catalogue import Option, Verb
 
 _ROWS = {
@@ -45,16 +46,53 @@ _REFUSALS = {
     503: "It took too long, or the server is full",
 }
 
+_REFUSED = {
+    str(status): {"description": text, "content": {JSON: {"schema": _ERROR}}} for status, text in _REFUSALS.items()
+}
+_TENSOR = {
+    "type": "object",
+    "required": ["name", "shape", "datatype", "data"],
+    "properties": {
+        "name": {"type": "string"},
+        "shape": {"type": "array", "items": {"type": "integer", "minimum": 1}, "minItems": 1},
+        "datatype": {"type": "string"},
+        "data": {"type": "array"},
+    },
+}
+_NAMED = {"type": "object", "required": ["name"], "properties": {"name": {"type": "string"}}}
+_INFERENCE = {
+    "type": "object",
+    "properties": {
+        "id": {"type": "string"},
+        "parameters": {"type": "object", "properties": {"job": {"type": "string", "enum": list(JOBS)}}},
+        "inputs": {"type": "array", "items": _TENSOR},
+        "outputs": {"type": "array", "items": _NAMED},
+    },
+}
+_HEIGHT = {"name": "height", "shape": [2], "datatype": "FP64", "data": [21.4, None]}
+INFER: dict[str, Any] = {
+    "requestBody": {
+        "required": True,
+        "content": {
+            JSON: {
+                "schema": _INFERENCE,
+                "examples": {"detect": {"value": {"parameters": {"job": "detect"}, "inputs": [_HEIGHT]}}},
+            }
+        },
+    },
+    "responses": {
+        "200": {"description": "The results as tensors", "content": {JSON: {"schema": {"type": "object"}}}},
+        **_REFUSED,
+    },
+}
+
 
 def describe_verb(verb: Verb) -> dict[str, Any]:
     """Of an operation all that FastAPI can't know: the body is read by the modality, not by a schema."""
     parameters = [_parameter(option) for option in verb.options.values() if not option.is_file]
     part = {"type": "string"}
     parameters.append({"name": "part", "in": "query", "required": False, "schema": part, "description": _PART})
-    refusals = {
-        str(status): {"description": text, "content": {JSON: {"schema": _ERROR}}} for status, text in _REFUSALS.items()
-    }
-    described: dict[str, Any] = {"parameters": parameters, "responses": {"200": _answer(verb), **refusals}}
+    described: dict[str, Any] = {"parameters": parameters, "responses": {"200": _answer(verb), **_REFUSED}}
     if body := _body(verb):
         described["requestBody"] = body
     return described

@@ -6,8 +6,9 @@ import asyncio
 import json
 import re
 import time
-from collections.abc import Callable, Hashable, Sequence
+from collections.abc import AsyncIterator, Callable, Hashable, Sequence
 from concurrent.futures import Future
+from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import Any
 
@@ -20,6 +21,7 @@ from fivefold.serve.answers import Answer, dumped
 from fivefold.serve.bodies import MalformedError, read_body
 from fivefold.serve.folder import Folder
 from fivefold.serve.guard import current
+from fivefold.serve.inference import Inference
 from fivefold.serve.logs import log
 from fivefold.serve.metrics import Metrics
 from fivefold.serve.models import Models, ServedModel
@@ -89,31 +91,51 @@ class Service:
     async def answer(self, name: str, verb: Verb, request: Request) -> Response:
         """Do what a request asks for."""
         served = self.find(name)
-        facts = current.get().facts
-        facts["verb"] = verb.name
+        current.get().facts["verb"] = verb.name
         query = {key: request.query_params.getlist(key) for key in request.query_params}
         part = query.pop("part", [None])[0]
         options = verb.parse(query)
-        folder = Folder()
-        try:
+        async with self.folder() as folder:
             body = await read_body(request, verb, served.model.schema, folder)
             offered = forms.choices(served.model.modality, verb.gives, verb.takes)
             form = forms.choose(request.headers.get("accept", ""), body.form, offered)
             task = Task(served, verb, body, options, form, part, folder, self.settings.limits)
-            small = SmallTask.of(task)
-            found: Answer = await (
-                self.work(task.run) if small is None else self.work(small, small.group, self._run_together)
-            )
-            facts["items"] = found.items
-            response = _response(found, folder)
+            response = _response(await self.run(task), folder)
+        if not isinstance(response, StreamingResponse):
+            await folder.remove()
+        return response
+
+    async def infer(self, name: str, request: Request) -> dict[str, Any]:
+        """Do what a request of the Open Inference Protocol asks for."""
+        served = self.find(name)
+        asked = Inference.parse(await request.body(), served.model.schema)
+        current.get().facts["verb"] = asked.verb.name
+        async with self.folder() as folder:
+            task = Task(served, asked.verb, asked.body, asked.options, forms.JSON, None, folder, self.settings.limits)
+            answer = asked.answer(name, await self.run(task))
+        await folder.remove()
+        return answer
+
+    @asynccontextmanager
+    async def folder(self) -> AsyncIterator[Folder]:
+        """One for a request, which is deleted if that fails; then raises `Refused`."""
+        folder = Folder()
+        try:
+            yield folder
         except BaseException as error:
             await folder.remove()
             if isinstance(error, FivefoldError | MemoryError | OSError):
                 raise Refused(*self.refusal(error, folder)) from error
             raise
-        if not isinstance(response, StreamingResponse):
-            await folder.remove()
-        return response
+
+    async def run(self, task: Task) -> Answer:
+        """The answer to a request, done with others if it is small."""
+        small = SmallTask.of(task)
+        found: Answer = await (
+            self.work(task.run) if small is None else self.work(small, small.group, self._run_together)
+        )
+        current.get().facts["items"] = found.items
+        return found
 
     def _run_together(self, tasks: Sequence[SmallTask]) -> Sequence[Answer | Exception]:
         self.metrics.together(len(tasks))
