@@ -3,11 +3,15 @@
 from __future__ import annotations
 
 import io
+import threading
+import time
+from contextlib import contextmanager
 from pathlib import Path
 
 import make
 import numpy as np
 import pytest
+import uvicorn
 from PIL import Image
 from starlette.testclient import TestClient
 
@@ -35,6 +39,33 @@ def client():
     """A server of one model per modality."""
     with TestClient(make_app(Settings(MODELS)), **HOW) as client:
         yield client
+
+
+@contextmanager
+def _running(settings: Settings):
+    """The address of a server in a thread."""
+    server = uvicorn.Server(uvicorn.Config(make_app(settings), port=0, log_config=None))
+    thread = threading.Thread(target=server.run)
+    thread.start()
+    while not server.started:
+        assert thread.is_alive()
+        time.sleep(0.02)
+    yield f"http://127.0.0.1:{server.servers[0].sockets[0].getsockname()[1]}"
+    server.should_exit = True
+    thread.join()
+
+
+@pytest.fixture(scope="session")
+def running():
+    """A function that runs a server on a port of its own, and gives its address."""
+    return _running
+
+
+@pytest.fixture(scope="session")
+def address():
+    """Where a server of one model per modality listens."""
+    with _running(Settings(MODELS)) as found:
+        yield found
 
 
 @pytest.fixture(scope="session")

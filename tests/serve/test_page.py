@@ -5,16 +5,11 @@ from __future__ import annotations
 import os
 import re
 import shutil
-import threading
-import time
-from contextlib import contextmanager
 from hashlib import sha256
 
 import make
 import pytest
-import uvicorn
 
-from fivefold.serve.app import make_app
 from fivefold.serve.settings import Settings
 
 sync_api = pytest.importorskip("playwright.sync_api", reason="needs playwright: pip install playwright")
@@ -27,26 +22,6 @@ VIEWS = {
 }
 EVERY_VIEW = [(name, view) for name, views in VIEWS.items() for view in views]
 LOST = "Failed to load resource"  # Chromium's word for refusals, which a test may be after
-
-
-@contextmanager
-def _running(settings: Settings):
-    """The address of a server in a thread."""
-    server = uvicorn.Server(uvicorn.Config(make_app(settings), port=0, log_config=None))
-    thread = threading.Thread(target=server.run)
-    thread.start()
-    while not server.started:
-        assert thread.is_alive()
-        time.sleep(0.02)
-    yield f"http://127.0.0.1:{server.servers[0].sockets[0].getsockname()[1]}"
-    server.should_exit = True
-    thread.join()
-
-
-@pytest.fixture(scope="module")
-def address(models):
-    with _running(Settings(models)) as found:
-        yield found
 
 
 @pytest.fixture(scope="module")
@@ -307,9 +282,9 @@ def test_series_have_bands_events_and_continuations(opened, files):
     assert look() != views[0]
 
 
-def test_a_key_is_asked_for(browser, models):
+def test_a_key_is_asked_for(browser, models, running):
     key = "a-key-of-some-length"
-    with _running(Settings(models, keys=(sha256(key.encode()).digest(),))) as base:
+    with running(Settings(models, keys=(sha256(key.encode()).digest(),))) as base:
         page = browser.new_page()
         page.goto(base)
         page.get_by_label("Key").fill("wrong")

@@ -241,7 +241,7 @@ def test_the_page_on_serving_runs(tmp_path, monkeypatch):
             words = shlex.split(line.replace(":8000", f":{port}"))
             answer = subprocess.run([*words, "--fail-with-body"], capture_output=True, check=False, timeout=_SECONDS)
             assert answer.returncode == 0, answer.stdout
-    assert len(asked) == 8
+    assert len(asked) == 9
     assert pd.read_csv("whole.csv").notna().all(axis=None)
     assert (pd.read_csv("upper.csv").height >= pd.read_csv("whole.csv").height).all()
     assert len(pd.read_csv("new.csv")) == 100
