@@ -12,6 +12,7 @@ from fivefold.errors import ModelError
 from fivefold.model.calibrations import IntervalCalibration
 from fivefold.tables import dataset
 from fivefold.tables.likelihood import Support
+from fivefold.tables.neighbours import Memory
 from fivefold.tables.statistics import Marginals, UpperTailScore, alone, count_statistics, fit_marginals, row_statistics
 
 
@@ -91,7 +92,7 @@ def test_statistics_go_by_the_visible_cells(table_model, trees):
 def test_more_than_usual_is_stranger_and_less_is_not():
     random = np.random.default_rng(0)
     statistics = random.normal([1.0, 5.0], [1.0, 2.0], (500, 2))
-    normality = UpperTailScore.fit(statistics, statistics[:100])
+    normality = UpperTailScore.fit(statistics, statistics[:100], np.ones(2))
     usual, high, low = normality.score(np.array([[1.0, 5.0], [4.0, 5.0], [-4.0, 5.0]]))
     assert high < usual < low
     assert low - usual < usual - high
@@ -116,6 +117,10 @@ def test_intervals_ask_for_what_held_out_rows_need():
         lambda: Marginals(np.zeros((1, 1537)), np.linspace(1, 0, 257)[None]),
         lambda: UpperTailScore(np.zeros(2), np.zeros(2), np.zeros(1)),
         lambda: UpperTailScore(np.zeros(2), np.ones(2), np.array([2.0, 1.0])),
+        lambda: UpperTailScore(np.zeros(2), np.ones(2), np.zeros(1), np.ones(3)),
+        lambda: UpperTailScore(np.zeros(2), np.ones(2), np.zeros(1), np.array([1.0, -1.0])),
+        lambda: Memory(np.zeros((1, 3)), np.zeros((1, 3), bool)),
+        lambda: Memory(np.zeros((4, 3)), np.zeros((4, 2), bool)),
     ],
 )
 def test_what_is_damaged_is_refused(broken):

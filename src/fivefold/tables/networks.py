@@ -18,10 +18,18 @@ from fivefold.model.vae import ACTIVATIONS, VAE, CodeFeatures, Posterior
 from fivefold.tables.context import TableContext
 from fivefold.tables.discovery import find_relations
 from fivefold.tables.likelihood import Cells, ColumnHeads, ColumnLikelihood
+from fivefold.tables.neighbours import Memory
 from fivefold.tables.relations import Relations
 from fivefold.tables.schema import TableSchema
 from fivefold.tables.settings import table_config
-from fivefold.tables.statistics import Marginals, MissingPatterns, UpperTailScore, fit_marginals, row_statistics
+from fivefold.tables.statistics import (
+    Marginals,
+    MissingPatterns,
+    UpperTailScore,
+    fit_marginals,
+    row_statistics,
+    statistics_weights,
+)
 from fivefold.tables.statistics import count_statistics as count_statistics
 from fivefold.training.recipe import Recipe
 
@@ -32,6 +40,7 @@ CALIBRATIONS: dict[str, type[Any]] = {
     "normality": UpperTailScore,
     "relations": Relations,
     "missing": MissingPatterns,
+    "memory": Memory,
 }
 PRECISION = torch.float64  # a row's score does then not depend on the batch that it comes in
 _FEWEST_SCORES = 10
@@ -121,18 +130,21 @@ def calibrate(model: FittedModel, items: Items, train: np.ndarray, held_out: np.
     seed, every = model.config.training.seed, np.arange(len(items))
     model.calibrations["marginals"] = fit_marginals(items.select(train))
     cells, schema = np.where(items.visible(), items.values, np.nan)[:, 0, :, 0], cast(TableSchema, items.schema)
-    for name, found in (("relations", find_relations(cells, schema)), ("missing", MissingPatterns.fit(items))):
-        if found is not None:
-            model.calibrations[name] = found
+    fitted = {
+        "relations": find_relations(cells, schema),
+        "missing": MissingPatterns.fit(items),
+        "memory": Memory.fit(items, table_config(model.config).memory, seed),
+    }
+    model.calibrations |= {name: found for name, found in fitted.items() if found is not None}
     if relations := model.calibrations.get("relations"):
         model.record["relations"] = relations.lines(schema)
 
     def statistics(rows: np.ndarray) -> np.ndarray:
-        return row_statistics(model, items.select(calibration_rows(rows, seed)))
+        return row_statistics(model, items.select(calibration_rows(rows, seed)), met=True)
 
     met = statistics(every)
     scored = statistics(held_out) if len(held_out) >= _FEWEST_SCORES else met
-    model.calibrations["normality"] = UpperTailScore.fit(met, scored)
+    model.calibrations["normality"] = UpperTailScore.fit(met, scored, statistics_weights(model))
     if model.has_learnt(Conditioning.MISSING):
         rows = items.select(held_out) if len(held_out) else items
         model.calibrations["coverage"] = fit_intervals(model, rows, seed)

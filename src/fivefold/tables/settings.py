@@ -39,6 +39,12 @@ class TableConfig(ModalityConfig):
     exact: bool = setting(
         True, "Score each cell given all others, and fill in and draw in double precision: slower.", later=True
     )
+    memory: int = setting(
+        4096,
+        "Rows of the fit that the model keeps to compare others with, at most; 0 for none.",
+        at_least=0,
+        later=True,
+    )
     shortest_epoch: int = setting(50, "Steps of an epoch, at least.", at_least=1)
     longest_epoch: int = setting(150, "Steps of an epoch, at most.", at_least=1)
 

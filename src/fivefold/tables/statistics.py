@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Callable
+from dataclasses import dataclass, field
 from typing import cast, final
 
 import numpy as np
@@ -20,6 +21,7 @@ from fivefold.model.likelihoods import Likelihood
 from fivefold.model.threads import in_threads
 from fivefold.tables.likelihood import ColumnLikelihood, Support
 from fivefold.tables.looks import Looks
+from fivefold.tables.neighbours import Memory, Neighbours
 from fivefold.tables.relations import Relations
 from fivefold.tables.schema import TableSchema
 from fivefold.tables.settings import table_config
@@ -29,6 +31,7 @@ _KERNEL_WIDTH = 0.4  # of a logistic: its tails are what is far beyond all that 
 _BATCH = 1 << 16
 _LEVELS, _MOST_ROWS = 257, 100_000  # of the quantiles, and of those they are taken from
 _MOST_PATTERNS = 4096  # rows
+_DENSITIES, _BY_CODE = (0.5, 0.25, 0.25), 0.25  # what statistics count for beside a distance
 _SMOOTHED = 0.6  # of a column's spread
 
 
@@ -120,14 +123,17 @@ class UpperTailScore(AnomalyScore):
     ----------
     centre, scale : `(k,)` float64, means and deviations of the statistics
     calibration : `(m,)` float64, ascending scores of held-out rows
+    weight : `(k,)` float64, what each statistic counts for; empty: all for 1
     """
 
     centre: np.ndarray
     scale: np.ndarray
     calibration: np.ndarray
+    weight: np.ndarray = field(default_factory=lambda: np.empty(0))
 
     def __post_init__(self) -> None:
         shapes = self.centre.ndim == 1 and self.scale.shape == self.centre.shape and len(self.centre) > 0
+        shapes = shapes and self.weight.shape in ((0,), self.centre.shape) and bool((self.weight >= 0).all())
         if not (shapes and np.isfinite(self.centre).all() and np.isfinite(self.scale).all() and (self.scale > 0).all()):
             raise ModelError("the densities of the rows' statistics are damaged")
         self.check_order()
@@ -139,15 +145,16 @@ class UpperTailScore(AnomalyScore):
     def score(self, statistics: np.ndarray) -> np.ndarray:
         """Log density of `(n, k)` statistics but for a constant, as if of normal upper tails: `(n,)` float64."""
         above = excess_deviation((statistics - self.centre) / self.scale)
-        log_density: np.ndarray = -0.5 * np.square(above).sum(axis=1)
+        weighted = np.square(above) * self.weight if self.weight.size else np.square(above)
+        log_density: np.ndarray = -0.5 * weighted.sum(axis=1)
         return log_density
 
     @classmethod
-    def fit(cls, statistics: np.ndarray, held_out: np.ndarray) -> UpperTailScore:
+    def fit(cls, statistics: np.ndarray, held_out: np.ndarray, weight: np.ndarray) -> UpperTailScore:
         """From statistics `(n, k)` of all rows, held-out ones among them, and `(m, k)` of those that were held out."""
         scale = np.maximum(statistics.std(axis=0), 1e-9)
-        unsorted = cls(statistics.mean(axis=0), scale, np.empty(0))
-        return cls(unsorted.centre, scale, np.sort(unsorted.score(held_out)))
+        unsorted = cls(statistics.mean(axis=0), scale, np.empty(0), weight)
+        return unsorted.recalibrated(unsorted.score(held_out))
 
 
 def relations_of(model: FittedModel) -> Relations | None:
@@ -193,38 +200,53 @@ def _places(support: Support, x: Tensor) -> Tensor:
 
 
 @torch.inference_mode()
-def row_statistics(model: FittedModel, items: Items) -> np.ndarray:
-    """Minus log densities of the visible cells of each row, `(n, 3)` float64; `(n, 4)` if there are relations that it can break.
+def row_statistics(model: FittedModel, items: Items, met: bool = False) -> np.ndarray:
+    """What is strange of rows, `(n, k)` float64; `met` are those of the fit, which are not compared with themselves.
 
-    By their columns alone, on average and the worst; and by the context decoder, each given all others, on average. Its
-    distributions are smoothed: strange rows that the fit has met are predicted nearly as sharply as the normal ones, but
-    few normal ones are near them. Where the context decoder has not learnt of missing cells, each is given those before it;
-    where there is none, its row's code.
+    Minus log densities of the visible cells of each row: by their columns alone, on average and the worst; and by the context
+    decoder, each given all others, on average. Its distributions are smoothed: strange rows that the fit has met are
+    predicted nearly as sharply as the normal ones, but few normal ones are near them. Where the context decoder has not
+    learnt of missing cells, each is given those before it; where there is none, its row's code.
+
+    If there are relations that rows can break, how many they do. If the model has a memory, minus log density by the row's
+    own code, on average; and distances to the nearest rows in the memory, see `Neighbours`.
     """
-    conditioning = Conditioning.MISSING if model.has_learnt(Conditioning.MISSING) else Conditioning.CAUSAL
-    relations = relations_of(model)
-    collected = np.empty((len(items), count_statistics(model)))
+    relations, memory = relations_of(model), memory_of(model)
+    collected = np.empty((len(items), len(statistics_weights(model))))
+    cells = np.where(items.visible(), items.values, np.nan)[:, 0, :, 0]
     if relations is not None:
-        collected[:, 3] = relations.broken(np.where(items.visible(), items.values, np.nan)[:, 0, :, 0]).sum(1)
+        collected[:, 3] = relations.broken(cells).sum(1)
     if relations is not None and items.repeated is not None:
         collected[:, 3] += items.repeated.sum(axis=(1, 2, 3))
-    exact = table_config(model.config).exact or conditioning is not Conditioning.MISSING
-    looks: Looks | None = None if exact else model.derived("looks", Looks)
     schema, marginals = cast(TableSchema, model.schema), model.calibrations["marginals"]
+    given_others = _look(model)
 
     def measure(rows: slice, x: Tensor, visible: Tensor) -> None:
-        given = (
-            _given_others(model, conditioning, x, visible) if looks is None else looks.log_prob(x, visible, _SMOOTHED)
-        )
-        densities = marginals.log_density(schema, x), given - Support.of(schema, x).log_width(x)
-        by_column, by_row = (torch.where(visible, -density, 0).flatten(1) for density in densities)
-        cells = visible.flatten(1).sum(1)
-        worst = by_column.masked_fill(~visible.flatten(1), -torch.inf).amax(1).masked_fill(cells == 0, 0)
-        statistics = by_column.sum(1) / cells.clamp_min(1), worst, by_row.sum(1) / cells.clamp_min(1)
+        width, shown = Support.of(schema, x).log_width(x), visible.flatten(1).sum(1)
+        by_column = torch.where(visible, -marginals.log_density(schema, x), 0).flatten(1)
+        worst = by_column.masked_fill(~visible.flatten(1), -torch.inf).amax(1).masked_fill(shown == 0, 0)
+
+        def mean(log_prob: Tensor) -> Tensor:
+            return torch.where(visible, width - log_prob, 0).flatten(1).sum(1) / shown.clamp_min(1)
+
+        statistics = [by_column.sum(1) / shown.clamp_min(1), worst, mean(given_others(x, visible))]
         collected[rows, :3] = torch.stack(statistics, dim=1).cpu().numpy()
+        if memory is not None:
+            by_code = mean(model.vae.likelihood(model.vae.posterior(x, visible).mu).log_prob(x))
+            near = np.where(shown.cpu().numpy()[:, None] > 0, memory.log_distances(cells[rows], met), 0)
+            collected[rows, -1 - near.shape[1] :] = np.column_stack((by_code.cpu().numpy(), near))
 
     in_threads(model, measure, model.batches(items))
     return collected
+
+
+def _look(model: FittedModel) -> Callable[[Tensor, Tensor], Tensor]:
+    """Log probability of each cell of rows `(n, 1, 1, d)` given the others, smoothed, from cells and their visibility."""
+    conditioning = Conditioning.MISSING if model.has_learnt(Conditioning.MISSING) else Conditioning.CAUSAL
+    if table_config(model.config).exact or conditioning is not Conditioning.MISSING:
+        return lambda x, visible: _given_others(model, conditioning, x, visible)
+    looks = model.derived("looks", Looks)
+    return lambda x, visible: looks.log_prob(x, visible, _SMOOTHED)
 
 
 def _given_others(model: FittedModel, conditioning: Conditioning, x: Tensor, visible: Tensor) -> Tensor:
@@ -239,9 +261,28 @@ def _given_others(model: FittedModel, conditioning: Conditioning, x: Tensor, vis
     return Conditional(model, conditioning, x, visible, z).map(measure)[0]
 
 
+def memory_of(model: FittedModel) -> Neighbours | None:
+    """The rows that the model remembers, or None; raises `ModelError` if they are of other columns."""
+    memory: Memory | None = model.calibrations.get("memory")
+    if memory is None:
+        return None
+    if memory.rows.shape[1] != model.schema.size:
+        raise ModelError("the rows that others are compared with are of other columns")
+    neighbours: Neighbours = model.derived("neighbours", lambda of: Neighbours(memory, cast(TableSchema, of.schema)))
+    return neighbours
+
+
+def statistics_weights(model: FittedModel) -> np.ndarray:
+    """What each of `row_statistics` counts for, `(k,)`: with a memory, densities count for less than distances."""
+    broken = [1.0] * (relations_of(model) is not None)
+    if "memory" not in model.calibrations:
+        return np.array([1.0, 1.0, 1.0, *broken])
+    return np.array([*_DENSITIES, *broken, _BY_CODE, *np.ones(len(Neighbours.NORMS))])
+
+
 def count_statistics(model: FittedModel) -> int:
     """The k of `row_statistics`."""
-    return 3 if relations_of(model) is None else 4
+    return len(statistics_weights(model))
 
 
 def alone(model: FittedModel, x: Tensor) -> Tensor:

@@ -16,10 +16,14 @@ from fivefold.evaluation.rivals import Series, TimeUpError, require, seeded, sho
 from fivefold.seeds import derive_seed
 
 TABLE_DETECTORS = ("IForest", "ECOD", "COPOD", "HBOS", "KNN", "LOF", "OCSVM", "PCA", "AutoEncoder", "VAE")
+MORE_DETECTORS = ("CBLOF", "MCD", "DTE-NP")
+"""Others that `score_rows` knows; DTE-NP (Livernoche et al. 2024, arXiv:2305.18593) is the mean distance to five neighbours."""
 IMAGE_DETECTORS = ("IForest", "ECOD", "KNN", "PCA", "LOF", "AutoEncoder")
-STANDARDISED = frozenset({"KNN", "LOF", "OCSVM", "PCA", "AutoEncoder", "VAE"})
+NETWORKS = ("AutoEncoder", "VAE")
+STANDARDISED = frozenset({"KNN", "LOF", "OCSVM", "PCA", *MORE_DETECTORS, *NETWORKS})
 """Those that measure distances or train a network, which are to be given standardised columns."""
-_NETWORKS = ("AutoEncoder", "VAE")
+_RANDOM = ("IForest", "PCA", "CBLOF", "MCD")
+_CLASSES = {"DTE-NP": "KNN"}
 _MODULES = {"AutoEncoder": "auto_encoder"}
 _MOST_ROWS = {"ECOD": 10_000, "KNN": 20_000, "PCA": 20_000, "LOF": 20_000}
 _MOST_ELEMENTS = 1 << 24
@@ -30,9 +34,12 @@ WindowDetector = Callable[[np.ndarray, np.ndarray, int, int], np.ndarray]
 
 
 def score_rows(name: str, train: np.ndarray, test: np.ndarray, seed: int) -> np.ndarray:
-    """How strange rows are, `(n,)` float64, to one of `TABLE_DETECTORS` fitted to `train`: higher = stranger."""
+    """How strange rows are, `(n,)` float64, to one of `TABLE_DETECTORS` or `MORE_DETECTORS`
+    fitted to `train`: higher = stranger.
+    """
     with seeded(seed, name):
-        settings = {"random_state": seed} if name in ("IForest", "PCA") else {}
+        settings: dict[str, Any] = {"random_state": seed} if name in _RANDOM else {}
+        settings |= {"method": "mean"} if name == "DTE-NP" else {}
         scores: np.ndarray = np.nan_to_num(_detector(name, **settings).fit(train).decision_function(test))
     return scores
 
@@ -67,10 +74,11 @@ def fit_image_detector(name: str, train: np.ndarray, *, minutes: float, seed: in
 
 def _detector(name: str, minutes: float | None = None, **settings: Any) -> Any:
     """A detector of PyOD's; if it trains a network, for `minutes` at most. Raises `UsageError` if there is none such."""
-    if name not in TABLE_DETECTORS:
-        raise UsageError(f"the detector must be one of {', '.join(TABLE_DETECTORS)}, got {name!r}")
+    if name not in (known := TABLE_DETECTORS + MORE_DETECTORS):
+        raise UsageError(f"the detector must be one of {', '.join(known)}, got {name!r}")
+    name = _CLASSES.get(name, name)
     kind = getattr(require(f"pyod.models.{_MODULES.get(name, name.lower())}"), name)
-    if name not in _NETWORKS:
+    if name not in NETWORKS:
         return kind(**settings)
     network = kind(**settings, verbose=0)
     if minutes is not None:

@@ -1,0 +1,164 @@
+"""Distances of rows to the nearest of those of the fit."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import final
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from fivefold.errors import ModelError
+from fivefold.items import Items
+from fivefold.seeds import derive_seed
+from fivefold.tables.schema import TableSchema
+
+_FEWEST, _NUMBERS = (
+    256,
+    1 << 17,
+)  # rows that are kept at least, if there are; and numbers in a space beyond which are no more
+_MOST_FEATURES = 512  # whose correlations are taken out
+_MOST_CLASSES = 16  # of a column that are told apart
+_RIDGE = 3e-3  # of correlations
+_FLOOR = 1e-3  # distance per column below which neighbours are hardly told apart
+_FEWEST_NEAR, _SHARE = 20, 16  # neighbours that a mean is of, at least; otherwise so many parts of the rows
+_FARTHEST = 1e6  # deviations
+_ALIKE = 0.01  # share of rows with a like one below which two rows that are alike are one
+
+
+@final
+@dataclass(frozen=True)
+class Memory:
+    """Rows of the fit, with which others are compared.
+
+    Attributes
+    ----------
+    rows : `(m, d)` float64, encoded cells, 0 where missing
+    missing : `(m, d)` bool
+    """
+
+    rows: np.ndarray
+    missing: np.ndarray
+
+    def __post_init__(self) -> None:
+        shapes = self.rows.ndim == 2 and len(self.rows) > 1 and self.missing.shape == self.rows.shape
+        if not (shapes and self.missing.dtype == np.bool_ and np.isfinite(self.rows).all()):
+            raise ModelError("the rows that others are compared with are damaged")
+
+    @property
+    def cells(self) -> np.ndarray:
+        """`(m, d)` float64, NaN where missing."""
+        return np.where(self.missing, np.nan, self.rows)
+
+    @classmethod
+    def fit(cls, items: Items, most: int, seed: int) -> Memory | None:
+        """Of at most so many rows of a table, fewer if they are wide; None if there are fewer than two."""
+        assert isinstance(items.schema, TableSchema)
+        features = sum(min(max(column.classes, 1), _MOST_CLASSES) for column in items.schema.columns)
+        order = np.random.default_rng(derive_seed(seed, "neighbours")).permutation(len(items))
+        chosen = items.select(np.sort(order[: min(most, max(_FEWEST, _NUMBERS // features))]))
+        visible = chosen.visible()[:, 0, :, 0]
+        return cls(np.where(visible, chosen.values[:, 0, :, 0], 0.0), ~visible) if len(visible) > 1 else None
+
+
+class Neighbours:
+    """A memory in three spaces.
+
+    Columns are standardised in the first, and have no correlations in the second; in the third they are normal scores.
+    Classes are indicators: as far apart as standardised ones, but not so far that a column counts for more than one of numbers.
+    What is missing lies in the middle.
+    """
+
+    NORMS = (1.0, 2.0, 1.0)
+    """By which distances are measured in each space."""
+
+    def __init__(self, memory: Memory, schema: TableSchema) -> None:
+        cells = memory.cells
+        self._columns = [
+            _Classes(known, column.classes) if column.classes else _Numbers(known)
+            for known, column in zip(cells.T, schema.columns, strict=True)
+        ]
+        standard = self._features(cells, "standardised")
+        correlation = standard.T @ standard / len(standard)
+        ridge = np.diag(_RIDGE * np.maximum(np.diag(correlation), 1e-3))
+        whole = len(correlation) <= _MOST_FEATURES
+        self._root = np.linalg.cholesky(ridge + (correlation if whole else np.diag(np.diag(correlation))))
+        self._spaces = self._in_spaces(cells)
+        self._distinct = len(np.unique(standard, axis=0)) > (1 - _ALIKE) * len(standard)
+
+    def log_distances(self, cells: np.ndarray, met: bool = False) -> np.ndarray:
+        """Of encoded cells `(n, d)`, NaN where missing, to rows in each space: `(n, 3)` float64.
+
+        In the second it is the distance to the nearest, which tells of gaps; in the others the mean over the nearest sixteenth, so
+        that a few strange rows in the fit do not hide others like them.
+
+        Rows that were `met` in the fit are not compared with themselves. Nor is any other that is like one in the memory, if
+        hardly any two rows of the fit are alike: it will be that row.
+        """
+        found, own = np.empty((len(cells), len(self.NORMS))), None
+        many = max(_FEWEST_NEAR, len(self._spaces[0]) // _SHARE)
+        for distance, nearest, norm, space, rows in zip(
+            found.T, (many, 1, many), self.NORMS, self._spaces, self._in_spaces(cells), strict=True
+        ):
+            far = torch.cdist(rows, space, p=norm, compute_mode="donot_use_mm_for_euclid_dist")
+            near = far.topk(min(nearest + 1, len(space)), largest=False).values
+            own = (near[:, :1] == 0) & (met or self._distinct) if own is None else own
+            mean = torch.where(own, near[:, 1:], near[:, :-1]).double().mean(1)
+            distance[:] = mean.numpy() / cells.shape[1] ** (1 / norm)
+        return np.log(found + _FLOOR)
+
+    def _in_spaces(self, cells: np.ndarray) -> tuple[Tensor, ...]:
+        standard = self._features(cells, "standardised")
+        white = np.linalg.solve(self._root, standard.T).T
+        spaces = standard, white, self._features(cells, "scores")
+        return tuple(torch.from_numpy(np.ascontiguousarray(space, np.float32)) for space in spaces)
+
+    def _features(self, cells: np.ndarray, form: str) -> np.ndarray:
+        parts = [getattr(column, form)(own) for column, own in zip(self._columns, cells.T, strict=True)]
+        return np.nan_to_num(np.concatenate(parts, axis=1))
+
+
+class _Numbers:
+    """Of a column, given known cells `(m,)`: others `(n,)` as features `(n, 1)`, NaN where missing."""
+
+    def __init__(self, known: np.ndarray) -> None:
+        self._sorted = np.sort(known[~np.isnan(known)])
+        self._count = max(len(self._sorted), 1)
+        self._unit = max(float(np.abs(self._sorted).max(initial=0.0)), 1e-300)  # squares of large numbers are none
+        scaled = self._sorted / self._unit
+        self._centre, deviation = (scaled.mean(), scaled.std()) if len(scaled) else (0.0, 0.0)
+        self._deviation = deviation if deviation > 0 else 1.0
+
+    def standardised(self, cells: np.ndarray) -> np.ndarray:
+        with np.errstate(over="ignore"):
+            deviations = (cells / self._unit - self._centre) / self._deviation
+        return np.clip(deviations, -_FARTHEST, _FARTHEST)[:, None]
+
+    def scores(self, cells: np.ndarray) -> np.ndarray:
+        from scipy.special import ndtri
+
+        below, upto = (np.searchsorted(self._sorted, cells, side) for side in ("left", "right"))
+        level = np.clip((below + upto) / (2 * self._count), 0.5 / self._count, 1 - 0.5 / self._count)
+        return np.where(np.isnan(cells), np.nan, ndtri(level))[:, None]
+
+
+class _Classes:
+    """Likewise of classes: features `(n, k)`, one of which is not 0."""
+
+    def __init__(self, known: np.ndarray, classes: int) -> None:
+        counts = np.bincount(known[~np.isnan(known)].astype(int), minlength=classes)[:classes]
+        shown = min(classes, _MOST_CLASSES)
+        self._place = np.empty(classes, int)
+        self._place[np.argsort(-counts, kind="stable")] = np.minimum(np.arange(classes), shown - 1)
+        share = (np.bincount(self._place, counts, shown) + 1) / (counts.sum() + shown)
+        deviation = np.sqrt(share * (1 - share))
+        self._width = 0.5 / (np.maximum(deviation, 1e-6) * max(deviation.sum(), 1.0))
+
+    def standardised(self, cells: np.ndarray) -> np.ndarray:
+        places = self._place[np.nan_to_num(cells).astype(int)]
+        return np.where(
+            np.isnan(cells)[:, None], np.nan, (places[:, None] == np.arange(len(self._width))) * self._width
+        )
+
+    scores = standardised
