@@ -90,8 +90,8 @@ class Neighbours:
     def log_distances(self, cells: np.ndarray, met: bool = False) -> np.ndarray:
         """Of encoded cells `(n, d)`, NaN where missing, to rows in each space: `(n, 3)` float64.
 
-        In the second it is the distance to the nearest, which tells of gaps; in the others the mean over the nearest sixteenth, so
-        that a few strange rows in the fit do not hide others like them.
+        In the second it is the distance to the nearest, which tells of gaps; in the others the mean over the nearest sixteenth,
+        so that a few strange rows in the fit do not hide others like them.
 
         Rows that were `met` in the fit are not compared with themselves. Nor is any other that is like one in the memory, if
         hardly any two rows of the fit are alike: it will be that row.
@@ -125,14 +125,12 @@ class _Numbers:
     def __init__(self, known: np.ndarray) -> None:
         self._sorted = np.sort(known[~np.isnan(known)])
         self._count = max(len(self._sorted), 1)
-        self._unit = max(float(np.abs(self._sorted).max(initial=0.0)), 1e-300)  # squares of large numbers are none
-        scaled = self._sorted / self._unit
-        self._centre, deviation = (scaled.mean(), scaled.std()) if len(scaled) else (0.0, 0.0)
+        self._centre, deviation = (self._sorted.mean(), self._sorted.std()) if len(self._sorted) else (0.0, 0.0)
         self._deviation = deviation if deviation > 0 else 1.0
 
     def standardised(self, cells: np.ndarray) -> np.ndarray:
         with np.errstate(over="ignore"):
-            deviations = (cells / self._unit - self._centre) / self._deviation
+            deviations = (cells - self._centre) / self._deviation
         return np.clip(deviations, -_FARTHEST, _FARTHEST)[:, None]
 
     def scores(self, cells: np.ndarray) -> np.ndarray:
