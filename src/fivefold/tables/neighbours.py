@@ -30,7 +30,7 @@ _ALIKE = 0.01  # share of rows with a like one below which two rows that are ali
 @final
 @dataclass(frozen=True)
 class Memory:
-    """Rows of the fit, with which others are compared.
+    """Rows that networks were fitted to, with which others are compared.
 
     Attributes
     ----------
@@ -116,7 +116,7 @@ class Neighbours:
 
     def _features(self, cells: np.ndarray, form: str) -> np.ndarray:
         parts = [getattr(column, form)(own) for column, own in zip(self._columns, cells.T, strict=True)]
-        return np.nan_to_num(np.concatenate(parts, axis=1))
+        return np.asarray(np.nan_to_num(np.concatenate(parts, axis=1)))
 
 
 class _Numbers:
@@ -125,13 +125,14 @@ class _Numbers:
     def __init__(self, known: np.ndarray) -> None:
         self._sorted = np.sort(known[~np.isnan(known)])
         self._count = max(len(self._sorted), 1)
-        self._centre, deviation = (self._sorted.mean(), self._sorted.std()) if len(self._sorted) else (0.0, 0.0)
+        some = len(self._sorted) > 0
+        self._centre, deviation = (float(self._sorted.mean()), float(self._sorted.std())) if some else (0.0, 0.0)
         self._deviation = deviation if deviation > 0 else 1.0
 
     def standardised(self, cells: np.ndarray) -> np.ndarray:
         with np.errstate(over="ignore"):
             deviations = (cells - self._centre) / self._deviation
-        return np.clip(deviations, -_FARTHEST, _FARTHEST)[:, None]
+        return np.asarray(np.clip(deviations, -_FARTHEST, _FARTHEST)[:, None])
 
     def scores(self, cells: np.ndarray) -> np.ndarray:
         from scipy.special import ndtri

@@ -133,16 +133,16 @@ def calibrate(model: FittedModel, items: Items, train: np.ndarray, held_out: np.
     fitted = {
         "relations": find_relations(cells, schema),
         "missing": MissingPatterns.fit(items),
-        "memory": Memory.fit(items, table_config(model.config).memory, seed),
+        "memory": Memory.fit(items.select(train), table_config(model.config).memory, seed),
     }
     model.calibrations |= {name: found for name, found in fitted.items() if found is not None}
     if relations := model.calibrations.get("relations"):
         model.record["relations"] = relations.lines(schema)
 
-    def statistics(rows: np.ndarray) -> np.ndarray:
-        return row_statistics(model, items.select(calibration_rows(rows, seed)), met=True)
+    def statistics(rows: np.ndarray, met: bool = False) -> np.ndarray:
+        return row_statistics(model, items.select(calibration_rows(rows, seed)), met)
 
-    met = statistics(every)
+    met = statistics(every, met=True)
     scored = statistics(held_out) if len(held_out) >= _FEWEST_SCORES else met
     model.calibrations["normality"] = UpperTailScore.fit(met, scored, statistics_weights(model))
     if model.has_learnt(Conditioning.MISSING):
