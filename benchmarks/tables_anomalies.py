@@ -31,7 +31,7 @@ from sklearn.preprocessing import StandardScaler
 
 from fivefold import VAE
 from fivefold.evaluation.contest import OURS
-from fivefold.evaluation.rivals.detectors import MORE_DETECTORS, NETWORKS, STANDARDISED, TABLE_DETECTORS, score_rows
+from fivefold.evaluation.rivals.detectors import MORE_DETECTORS, STANDARDISED, TABLE_DETECTORS, score_rows
 from fivefold.system import environment
 
 Scorer = Callable[[np.ndarray, np.ndarray, int], np.ndarray]
@@ -48,7 +48,7 @@ def main() -> None:
     options.add_argument("--seeds", type=int, default=3)
     options.add_argument("--half", choices=HALVES, help="only tables of this half")
     options.add_argument("--protocols", nargs="*", help="only these")
-    options.add_argument("--without-networks", action="store_true", help="leave out the detectors that train one")
+    options.add_argument("--detectors", nargs="*", help="only these")
     given = options.parse_args()
     tables = {re.sub(r"^\d+_", "", path.stem): np.load(path) for path in sorted(given.folder.glob("*.npz"))}
     if not tables:
@@ -60,9 +60,10 @@ def main() -> None:
         for name, table in tables.items()
         if name in (given.tables or tables) and given.half in (None, half_of(name))
     }
-    left_out = NETWORKS if given.without_networks else ()
-    peers = [name for name in (*TABLE_DETECTORS, *MORE_DETECTORS) if name not in left_out]
-    scorers: dict[str, Scorer] = {OURS: _ours, **{name: _peer(name) for name in peers}}
+    names = [OURS, *TABLE_DETECTORS, *MORE_DETECTORS]
+    if unknown := set(given.detectors or ()) - set(names):
+        options.error(f"--detectors must be among {', '.join(names)}; got {sorted(unknown)[0]}")
+    scorers = {name: _ours if name == OURS else _peer(name) for name in given.detectors or names}
     _measure_all(chosen, scorers, given.seeds, given.protocols)
 
 
@@ -92,6 +93,9 @@ def _measure_all(
 
 
 def _write(with_train: bool, result: dict[str, Any]) -> None:
+    if with_train:
+        tables = sorted(result["clean"][OURS])
+        result |= {"halves": {half: [table for table in tables if half_of(table) == half] for half in HALVES}}
     write_result(_name(with_train), {**result, "environment": environment()})
 
 
