@@ -8,7 +8,7 @@ from hypothesis import HealthCheck, given, settings
 from schemathesis import GenerationMode
 from schemathesis.checks import not_a_server_error
 
-from fivefold.serve.options import VERBS
+from fivefold.verbs.catalogue import VERBS
 
 CASES = 8  # of each kind and operation
 OPERATIONS = [("POST", f"/v1/models/{{name}}/{verb}") for verb in VERBS]

@@ -14,10 +14,8 @@ from fivefold.items import Items
 from fivefold.seeds import derive_seed
 from fivefold.tables.schema import TableSchema
 
-_FEWEST, _NUMBERS = (
-    256,
-    1 << 17,
-)  # rows that are kept at least, if there are; and numbers in a space beyond which are no more
+_FEWEST = 256  # rows that are kept at least, if there are
+_NUMBERS = 1 << 17  # in a space, beyond which no more rows are kept
 _MOST_FEATURES = 512  # whose correlations are taken out
 _MOST_CLASSES = 16  # of a column that are told apart
 _RIDGE = 3e-3  # of correlations
