@@ -1,5 +1,5 @@
-# make demo: everything from one command.  make test: lint, types, layers, tests.  make test-engines: Spark, which needs Java.  make browser: the page in Chromium.  make fuzz: damaged files for half an
-# hour, then kills.  make bench: the quoted figures, part by part (interrupted, it goes on where it was);
+# make demo: everything from one command.  make test: lint, types, layers, tests.  make browser: the page in Chromium.  make test-engines: Spark, which
+# needs Java.  make fuzz: damaged files for half an hour, then kills.  make bench: the quoted figures, part by part (interrupted, it goes on where it was);
 # make bench-publication: those of docs/choosing.md; make bench-speed, make bench-growth: those of docs/performance.md, half
 # an hour each, the former beside the commit BEFORE, and with ADBENCH=FOLDER on its tables.  Each sets up .venv first.
 

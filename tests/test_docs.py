@@ -28,6 +28,7 @@ README = (ROOT / "README.md").read_text(encoding="utf-8")
 
 SERIES = (ROOT / "docs" / "series.md").read_text(encoding="utf-8")
 TABLES = (ROOT / "docs" / "tables.md").read_text(encoding="utf-8")
+PLUG_IN = (ROOT / "docs" / "plug-in.md").read_text(encoding="utf-8")
 VERDICTS = (ROOT / "docs" / "verdicts.md").read_text(encoding="utf-8")
 
 
@@ -177,6 +178,29 @@ def test_the_page_on_verdicts_runs(tmp_path, monkeypatch, capsys):
     assert set(names["worse"]) <= {"compress", "denoise", "detect", "generate", "impute"}
     for kind in modality.MODALITIES.values():
         assert all(f"| `{job}` |" in VERDICTS for job in kind.verdicts.TRIALS)
+
+
+@pytest.mark.filterwarnings("ignore:detection compares with")
+def test_the_page_on_engines_runs(tmp_path, monkeypatch, capsys):
+    pytest.importorskip("duckdb")
+    pytest.importorskip("dask.dataframe")
+    monkeypatch.chdir(tmp_path)
+    data, *python = _blocks("python", PLUG_IN)
+    names: dict[str, Any] = {}
+    exec(data, names)
+    Path("rows").mkdir()
+    for number in range(2):
+        names["trees"][200 * number : 200 * (number + 1)].to_parquet(f"rows/{number}.parquet", index=False)
+    for block in _blocks("sh", PLUG_IN):
+        for line in block.splitlines():
+            _run(line.replace("--workers 2", "--workers 1"), monkeypatch, capsys)
+    assert {path.name for path in Path("scores").iterdir()} == {"0.parquet", "1.parquet", "shards.json"}
+    assert Path("packed/0.parquet.ff").is_file()
+    for block in python:
+        exec(block, names)
+    assert list(names["strange"]) == ["id", "score", "p_value", "anomaly"]
+    assert not names["whole"]["girth"].isna().any()
+    assert names["shown"].count("<table>") == 2
 
 
 @pytest.mark.parametrize("page", ["README.md", *(f"docs/{path.name}" for path in sorted((ROOT / "docs").glob("*.md")))])
