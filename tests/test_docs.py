@@ -181,6 +181,7 @@ def test_the_page_on_verdicts_runs(tmp_path, monkeypatch, capsys):
 
 
 @pytest.mark.filterwarnings("ignore:detection compares with")
+@pytest.mark.filterwarnings("ignore:column 'id'. carried along")
 def test_the_page_on_engines_runs(tmp_path, monkeypatch, capsys):
     pytest.importorskip("duckdb")
     pytest.importorskip("dask.dataframe")
