@@ -30,6 +30,7 @@ from sklearn.metrics import roc_auc_score
 from sklearn.preprocessing import StandardScaler
 
 from fivefold import VAE
+from fivefold.errors import TrainingError
 from fivefold.evaluation.contest import OURS
 from fivefold.evaluation.rivals.detectors import MORE_DETECTORS, STANDARDISED, TABLE_DETECTORS, score_rows
 from fivefold.system import environment
@@ -121,7 +122,7 @@ def _measure(data: Any, scorer: Scorer, protocol: str, seeds: int) -> dict[str, 
         start = time.monotonic()
         try:
             strange = scorer(train, test, seed)
-        except ValueError:
+        except (ValueError, TrainingError):
             strange = np.zeros(len(test))
         seconds.append(time.monotonic() - start)
         auroc.append(float(roc_auc_score(anomaly, strange)))

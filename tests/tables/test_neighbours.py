@@ -22,7 +22,7 @@ def ring(rows: int, seed: int) -> np.ndarray:
     return np.column_stack((np.cos(angle), np.sin(angle))) + 0.02 * random.standard_normal((rows, 2))
 
 
-def remembered(table: pd.DataFrame | np.ndarray, most: int = 4096) -> tuple[Neighbours, np.ndarray]:
+def remembered(table: pd.DataFrame | np.ndarray, most: int = 1024) -> tuple[Neighbours, np.ndarray]:
     """Neighbours among the rows of a table, and its encoded cells."""
     items = dataset.open(table).all_items()
     memory = Memory.fit(items, most, seed=0)

@@ -100,10 +100,12 @@ class Neighbours:
             found.T, (many, 1, many), self.NORMS, self._spaces, self._in_spaces(cells), strict=True
         ):
             far = torch.cdist(rows, space, p=norm, compute_mode="donot_use_mm_for_euclid_dist")
-            near = far.topk(min(nearest + 1, len(space)), largest=False).values
+            count = min(nearest + 1, len(space))
+            near = np.sort(np.partition(far.numpy(), count - 1, axis=1)[:, :count], axis=1)
             own = (near[:, :1] == 0) & (met or self._distinct) if own is None else own
-            mean = torch.where(own, near[:, 1:], near[:, :-1]).double().mean(1)
-            distance[:] = mean.numpy() / cells.shape[1] ** (1 / norm)
+            distance[:] = np.where(own, near[:, 1:], near[:, :-1]).mean(1, dtype=np.float64) / cells.shape[1] ** (
+                1 / norm
+            )
         return np.log(found + _FLOOR)
 
     def _in_spaces(self, cells: np.ndarray) -> tuple[Tensor, ...]:
