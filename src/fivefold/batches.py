@@ -81,10 +81,10 @@ def batch_function(
     """A job as a picklable function from `pyarrow.RecordBatch` to `pyarrow.RecordBatch`, with the `schema` of its results.
 
     That is what Spark's `mapInArrow` maps, Dask's `map_partitions`, and DuckDB's record batches go through. Each batch is taken
-    for itself. Of tables all results are those of one call with all rows, scores and p-values to the bit, expected values but
-    for the rounding of single precision. Two things are not: a row that repeats the value of a column which in the fit had none
-    twice is only strange within its batch; and where codes are drawn (images are imputed and denoised so, and tables by
-    models fitted with `exact`) each batch draws the same ones.
+    for itself. Of tables all results are those of one call with all rows, but for rounding: p-values are the same, scores to the
+    last digit of double precision, expected values to those of single precision. Two things are not: a row that repeats the
+    value of a column which in the fit had none twice is only strange within its batch; and where codes are drawn (images are
+    imputed and denoised so, and tables by models fitted with `exact`) each batch draws the same ones.
 
     Parameters
     ----------
