@@ -8,6 +8,7 @@ import pytest
 import torch
 
 import fivefold
+from fivefold.serve import weights
 from fivefold.serve.models import ServedModel, stamp_of
 from fivefold.serve.weights import forget_weights, share_weights
 from fivefold.storage import fingerprint
@@ -38,6 +39,23 @@ def test_what_is_written_to_shared_weights_stays_here(models, tmp_path):
     assert not torch.equal(weight, second.fitted.networks.get_parameter(name))
     third = share_weights(OpenModel.read(models["images"]), tmp_path)
     assert fingerprint(third.fitted) == fingerprint(second.fitted)
+
+
+def test_of_processes_that_write_at_once_all_map_the_first_file(models, tmp_path, monkeypatch):
+    share_weights(OpenModel.read(models["images"]), tmp_path)
+    (path,) = tmp_path.iterdir()
+    before, mapped, calls = path.stat().st_ino, weights._mapped, []
+
+    def late(*given):
+        calls.append(given)
+        if len(calls) == 1:
+            raise FileNotFoundError
+        return mapped(*given)
+
+    monkeypatch.setattr(weights, "_mapped", late)
+    share_weights(OpenModel.read(models["images"]), tmp_path)
+    assert len(calls) == 2
+    assert [found.stat().st_ino for found in tmp_path.iterdir()] == [before]
 
 
 def test_a_forgotten_file_is_made_anew(models, tmp_path):

@@ -39,3 +39,12 @@ def test_far_from_all_logistics_gradients_are_finite(mixture):
     far = torch.full((9, 1, 1, 3), 1e3, dtype=torch.float64)
     mixtures.log_prob(*mixture, far, far + 0.01).sum().backward()
     assert all(part.grad.isfinite().all() for part in mixture)
+
+
+def test_what_lies_far_out_has_finite_gradients():
+    """Columns whose middle is tiny beside their ends: squares of what is reached would be too large."""
+    locations, scales = (torch.full((1, 1, 1, 1), value, requires_grad=True) for value in (75.0, 0.1))
+    low, high = torch.zeros(1, 1, 1, 1), torch.full((1, 1, 1, 1), 95.0)
+    mixtures.expected_sinh(locations, scales, low, high).sum().backward()
+    assert torch.isfinite(locations.grad).all()
+    assert torch.isfinite(scales.grad).all()

@@ -5,6 +5,7 @@ It is a file of the server's own, not the model's: that may be written over whil
 
 from __future__ import annotations
 
+import tempfile
 from collections.abc import Mapping
 from contextlib import suppress
 from dataclasses import replace
@@ -13,7 +14,6 @@ from pathlib import Path
 import numpy as np
 import torch
 
-from fivefold.atomic import atomic_file
 from fivefold.storage import fingerprint
 from fivefold.verbs.opened import OpenModel
 
@@ -31,8 +31,11 @@ def share_weights(model: OpenModel, folder: Path) -> OpenModel:
     try:
         mapped = _mapped(path, arrays)
     except FileNotFoundError:
-        with atomic_file(path) as temporary:
-            _flat(arrays).tofile(temporary)
+        with tempfile.TemporaryDirectory(dir=folder) as own:
+            fresh = Path(own, path.name)
+            _flat(arrays).tofile(fresh)
+            with suppress(FileExistsError):  # of processes that write at once the first one's file is for all
+                path.hardlink_to(fresh)
         mapped = _mapped(path, arrays)
     networks.load_state_dict({name: torch.from_numpy(array) for name, array in mapped.items()}, assign=True)
     weights = stored.weights | {name: array for name, array in mapped.items() if array.dtype == np.float32}

@@ -17,6 +17,7 @@ from fivefold.model.likelihoods import constant, logistic_nodes
 NODES = 4  # of quadrature over a logistic
 _PROBABILITIES = 1e-7, 1 - 1e-7
 _MOST_ROUNDS, _CLOSE = 40, 1e-6  # of Newton's method
+_FARTHEST = 40.0  # whose sinh can be squared in single precision
 
 
 def log_prob(log_weights: Tensor, locations: Tensor, scales: Tensor, lower: Tensor, upper: Tensor) -> Tensor:
@@ -80,7 +81,7 @@ class _ExpectedSinh(torch.autograd.Function):
     def forward(ctx: Any, locations: Tensor, scales: Tensor, low: Tensor, high: Tensor) -> Tensor:
         nodes, weights = _nodes(locations)
         places = torch.addcmul(locations.unsqueeze(-1), scales.unsqueeze(-1), nodes)
-        inside = places.clamp(low.unsqueeze(-1), high.unsqueeze(-1))
+        inside = places.clamp(low.unsqueeze(-1), high.unsqueeze(-1)).clamp(-_FARTHEST, _FARTHEST)
         reached = torch.sinh(inside)
         ctx.save_for_backward(reached, inside == places)
         return reached @ weights
