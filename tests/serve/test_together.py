@@ -81,13 +81,6 @@ def test_answers_are_those_of_single_requests(verb, options, served):
         _same(found, written)
 
 
-def test_detection_is_the_same_to_the_bit(table_model, trees, tmp_path):
-    fivefold.save(table_model, tmp_path / "model")
-    served = ServedModel.load("trees", tmp_path / "model")
-    small = [_task(served, "detect", row)[1] for row in _rows(16)]
-    assert [one.content for one in run_together(small)] == [run_together([task])[0].content for task in small]
-
-
 def test_one_that_fails_fails_alone(served):
     good, bad = ({"height": 20.0, "girth": 150.0}, {"height": 20.0, "girth": "thick"})
     small = [_task(served, "detect", row)[1] for row in (good, bad, good)]

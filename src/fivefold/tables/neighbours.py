@@ -81,7 +81,8 @@ class Neighbours:
         correlation = standard.T @ standard / len(standard)
         ridge = np.diag(_RIDGE * np.maximum(np.diag(correlation), 1e-3))
         whole = len(correlation) <= _MOST_FEATURES
-        self._root = np.linalg.cholesky(ridge + (correlation if whole else np.diag(np.diag(correlation))))
+        root = np.linalg.cholesky(ridge + (correlation if whole else np.diag(np.diag(correlation))))
+        self._whitening = np.linalg.inv(root)
         self._spaces = self._in_spaces(cells)
         self._distinct = len(np.unique(standard, axis=0)) > (1 - _ALIKE) * len(standard)
 
@@ -103,14 +104,16 @@ class Neighbours:
             count = min(nearest + 1, len(space))
             near = np.sort(np.partition(far.numpy(), count - 1, axis=1)[:, :count], axis=1)
             own = (near[:, :1] == 0) & (met or self._distinct) if own is None else own
-            distance[:] = np.where(own, near[:, 1:], near[:, :-1]).mean(1, dtype=np.float64) / cells.shape[1] ** (
+            distance[:] = np.where(own, near[:, 1:], near[:, :-1]).astype(np.float64).mean(1) / cells.shape[1] ** (
                 1 / norm
             )
         return np.log(found + _FLOOR)
 
     def _in_spaces(self, cells: np.ndarray) -> tuple[Tensor, ...]:
         standard = self._features(cells, "standardised")
-        white = np.linalg.solve(self._root, standard.T).T
+        white = np.einsum(
+            "nf,gf->ng", standard, self._whitening
+        )  # a product of matrices would depend on how many rows there are
         spaces = standard, white, self._features(cells, "scores")
         return tuple(torch.from_numpy(np.ascontiguousarray(space, np.float32)) for space in spaces)
 
