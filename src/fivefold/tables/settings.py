@@ -40,7 +40,7 @@ class TableConfig(ModalityConfig):
         True, "Score each cell given all others, and fill in and draw in double precision: slower.", later=True
     )
     memory: int = setting(
-        4096,
+        1024,
         "Rows of the fit that the model keeps to compare others with, at most; 0 for none.",
         at_least=0,
         later=True,
