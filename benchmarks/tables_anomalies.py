@@ -76,7 +76,7 @@ def half_of(table: str) -> str:
 def _measure_all(
     tables: Mapping[str, Any], scorers: Mapping[str, Scorer], seeds: int, only: list[str] | None = None
 ) -> None:
-    """Write what detectors do on tables, after each protocol."""
+    """Write what detectors do on tables, after each."""
     with_train = "train" in next(iter(tables.values()))
     protocols = ("clean", *map(_contaminated, _SHARES)) if with_train else ("unsupervised", "normals")
     result = _before(protocols, seeds)
@@ -89,15 +89,17 @@ def _measure_all(
             for table, data in tables.items():
                 by_table[table] = _measure(data, scorer, protocol, seeds)
                 print(protocol, name, table, f"{by_table[table]['auroc']:.4f}", file=sys.stderr)
+                _write(with_train, seeds, result)
             print(f"{protocol:16} {name:12} {mean(each['auroc'] for each in by_table.values()):.4f}", file=sys.stderr)
-            _write(with_train, {"seeds": seeds, **result})
 
 
-def _write(with_train: bool, result: dict[str, Any]) -> None:
+def _write(with_train: bool, seeds: int, result: dict[str, Any]) -> None:
+    """Write the result; of tables of the second kind with the half that each is in."""
+    about: dict[str, Any] = {"seeds": seeds}
     if with_train:
-        tables = sorted(result["clean"][OURS])
-        result |= {"halves": {half: [table for table in tables if half_of(table) == half] for half in HALVES}}
-    write_result(_name(with_train), {**result, "environment": environment()})
+        known = sorted({table for found in result.values() for by_table in found.values() for table in by_table})
+        about["halves"] = {half: [table for table in known if half_of(table) == half] for half in HALVES}
+    write_result(_name(with_train), {**about, **result, "environment": environment()})
 
 
 def _name(with_train: bool) -> str:
