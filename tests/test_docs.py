@@ -102,8 +102,11 @@ def as_in_readme(model, _few_letters, tmp_path, monkeypatch):
 @pytest.mark.filterwarnings("ignore:detection compares with")
 def test_readme_commands_run(as_in_readme, monkeypatch, capsys):
     lines = [line for block in _blocks("sh") for line in block.splitlines() if line.startswith("fivefold ")]
-    assert len(lines) >= 9
-    for line in lines:
+    ending = [
+        line for line in lines if not line.startswith("fivefold serve ")
+    ]  # as docs/serve.md's, tried with its server
+    assert len(ending) >= 9
+    for line in ending:
         _run(line, monkeypatch, capsys)
 
 

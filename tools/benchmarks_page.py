@@ -262,11 +262,11 @@ def _strange(title: str, found: Mapping[str, Mapping[str, Mapping[str, float]]],
         for table, row in rows.items()
         if max(row.values()) > row[OURS] + _FAR_AHEAD
     }
-    told = "; ".join(
+    listed = "; ".join(
         f"{table} {rows[table][name]:.2f} ({name}) for {rows[table][OURS]:.2f}" for table, name in behind.items()
     )
     table = _table(f"{title}, {len(tables)} tables", {"mean AUROC": means, "mean rank": ranks}, 3)
-    return f"{table}\n\nAnother is ahead by more than {_FAR_AHEAD}: {told or 'nowhere'}."
+    return f"{table}\n\nAnother is ahead by more than {_FAR_AHEAD}: {listed or 'nowhere'}."
 
 
 def _table_imputation(result: dict[str, Any]) -> str:

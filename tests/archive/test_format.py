@@ -91,7 +91,7 @@ def read_safetensors(content: bytes):
     for name, about in json.loads(content[8 : 8 + size]).items():
         if name != "__metadata__":
             first, last = about["data_offsets"]
-            kind = {"F32": "f", "F64": "d", "U8": "B"}[about["dtype"]]
+            kind = {"F32": "f", "F64": "d", "U8": "B", "BOOL": "B"}[about["dtype"]]
             found[name] = array(kind, content[8 + size + first : 8 + size + last]).tolist(), about["shape"]
     return found
 

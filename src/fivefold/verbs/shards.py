@@ -174,13 +174,13 @@ def run(
         _work(Worker(model, known, min(workers, max(1, len(left)))), tasks, shards, index)
         if fdr is not None and undecided:
             _decide(shards, index, places, finished, fdr)
-    mine = [index.shards[shards.name(path)] for path in shards.paths]
-    return {"shards": len(mine), "made_before": len(mine) - len(left), **_summed(mine), "output": str(output)}
+    entries = [index.shards[shards.name(path)] for path in shards.paths]
+    return {"shards": len(entries), "made_before": len(entries) - len(left), **_summed(entries), "output": str(output)}
 
 
 @dataclass(frozen=True)
 class Worker:
-    """What a process is told: the model's place and fingerprint, and how many processes there are."""
+    """What a process gets: the model's place and fingerprint, and how many processes there are."""
 
     model: Path
     fingerprint: str
