@@ -18,13 +18,13 @@ def in_new_interpreter(code: str) -> str:
 
 
 def test_importing_does_not_import_torch():
-    code = "import sys, fivefold; print(sorted({'torch', 'lightning', 'numpy', 'PIL'} & set(sys.modules)))"
+    code = "import sys, fivefold; print(sorted({'torch', 'numpy', 'PIL'} & set(sys.modules)))"
     assert in_new_interpreter(code) == "[]"
 
 
 def test_using_a_name_imports_what_it_needs():
-    code = "import sys, fivefold; fivefold.encode; print('torch' in sys.modules, 'lightning' in sys.modules)"
-    assert in_new_interpreter(code) == "True False"
+    code = "import sys, fivefold; fivefold.encode; print('torch' in sys.modules)"
+    assert in_new_interpreter(code) == "True"
 
 
 @pytest.mark.parametrize("name", fivefold.__all__)

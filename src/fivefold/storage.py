@@ -26,6 +26,7 @@ from fivefold.hub import is_address, located, upload
 from fivefold.items import Schema
 from fivefold.modality import Modality, modality_of, modality_taking, schema_from_json
 from fivefold.modelcard import render_card, render_metadata
+from fivefold.system import find_device
 
 if TYPE_CHECKING:
     import torch
@@ -263,7 +264,7 @@ def build(stored: StoredModel, device: str = "auto") -> FittedModel:
     from fivefold.model.fitted import FittedModel
 
     networks = _build(stored)
-    networks.to(_device(device)).eval()
+    networks.to(find_device(device, "device")).eval()
     modality = modality_of(stored.schema)
     calibrations = {part: _calibration(modality, part, arrays) for part, arrays in stored.calibrations.items()}
     parts: dict[str, Any] = dict(networks.named_children())
@@ -325,14 +326,3 @@ def _parse_config(content: bytes, path: Path) -> dict[str, Any]:
     if missing:
         raise ModelError(f"{path / _CONFIG} is damaged: it lacks {', '.join(sorted(missing))}")
     return config
-
-
-def _device(name: str) -> torch.device:
-    import torch
-
-    if name != "auto":
-        try:
-            return torch.empty(0, device=name).device
-        except (RuntimeError, AssertionError) as error:
-            raise UsageError(f"device {name!r} can't be used: {str(error).splitlines()[0]}") from None
-    return torch.accelerator.current_accelerator(check_available=True) or torch.device("cpu")

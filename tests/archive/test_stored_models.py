@@ -18,7 +18,7 @@ from fivefold.errors import DamagedArchiveError, ModelError
 from fivefold.storage import fingerprint, read
 
 GOLDEN = Path(__file__).parents[1] / "golden"
-NO_TORCH = "import sys; sys.modules['torch'] = sys.modules['lightning'] = None; "
+NO_TORCH = "import sys; sys.modules['torch'] = None; "
 DECOMPRESS = NO_TORCH + "import fivefold; print(fivefold.decompress(sys.stdin.buffer.read()).shape)"
 COMMAND = NO_TORCH + "sys.argv[0] = 'fivefold'; from fivefold.cli import main; main()"
 

@@ -100,7 +100,7 @@ def test_fit_again_needs_force_and_resume_goes_on(run, few):
     again = run(*longer)
     assert (again.code, again.err) == (
         0,
-        "warning: nothing was left to train: the fit had all of its 3 epochs; go on with more --epochs\n",
+        "warning: nothing was left to train: the fit had ended, after 3 epochs; go on with more --epochs\n",
     )
     assert Path("model/config.json").read_bytes() == before
     assert run(*longer, "--learning-rate", "1").code == 2

@@ -11,7 +11,7 @@ from fivefold.model.corruption import Corrupted, corrupt_for_training
 from fivefold.model.fitted import channels_first
 from fivefold.tables import dataset
 from fivefold.tables.settings import configure, table_config
-from fivefold.training.fit import make_loader
+from fivefold.training.batches import Batches
 
 
 def setting(trees):
@@ -73,11 +73,11 @@ def test_an_epoch_is_neither_too_short_nor_too_long(trees):
     items = dataset.open(trees).all_items()
     import numpy as np
 
-    few = make_loader(items, np.arange(10), 4, shuffle_seed=0, steps=(7, 9))
-    assert len(few) == len(list(few)) == 8
-    assert sum(len(x) for x, _ in few) == 30, "three passes"
-    many = make_loader(items, np.arange(400), 4, shuffle_seed=0, steps=(7, 9))
-    assert len(many) == len(list(many)) == 9
+    few = Batches(items, np.arange(10), 4, seed=0, steps=(7, 9))
+    assert len(few) == len(list(few.epoch(0))) == 8
+    assert sum(len(x) for x, _ in few.epoch(0)) == 30, "three passes"
+    many = Batches(items, np.arange(400), 4, seed=0, steps=(7, 9))
+    assert len(many) == len(list(many.epoch(0))) == 9
 
 
 @pytest.mark.parametrize(

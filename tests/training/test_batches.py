@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 
 from fivefold.images.dataset import make_items
 from fivefold.items import Items
-from fivefold.training.fit import make_loader
+from fivefold.training.batches import Batches
 
 
 def numbered(n: int) -> Items:
@@ -18,10 +18,9 @@ def numbered(n: int) -> Items:
     return make_items(np.broadcast_to(np.arange(n, dtype=np.uint16)[:, None, None, None], (n, 2, 3, 1)))
 
 
-def order_of(loader, items: Items, epoch: int = 0) -> list[int]:
+def order_of(batches, items: Items, epoch: int = 0) -> list[int]:
     """The items' numbers as an epoch brings them."""
-    loader.sampler.set_epoch(epoch)
-    unit = torch.cat([x for x, _ in loader])[:, 0, 0, 0].numpy()
+    unit = torch.cat([x for x, _ in batches.epoch(epoch)])[:, 0, 0, 0].numpy()
     return items.schema.from_unit(unit).tolist()
 
 
@@ -31,11 +30,11 @@ def order_of(loader, items: Items, epoch: int = 0) -> list[int]:
 @settings(max_examples=60, deadline=None)
 def test_every_item_once_per_epoch(n, batch_size, seed, epoch):
     items = numbered(n)
-    loader = make_loader(items, np.arange(n), batch_size, seed)
-    order = order_of(loader, items, epoch)
+    batches = Batches(items, np.arange(n), batch_size, seed)
+    order = order_of(batches, items, epoch)
     assert sorted(order) == list(range(n))
-    sizes = [len(x) for x, _ in loader]
-    assert len(sizes) == len(loader)
+    sizes = [len(x) for x, _ in batches.epoch(epoch)]
+    assert len(sizes) == len(batches)
     assert all(size == batch_size for size in sizes[:-1])
     if seed is None:
         assert order == list(range(n))
@@ -46,24 +45,22 @@ def test_order_depends_on_seed_and_epoch_alone():
     orders = {}
     for seed in (0, 1):
         for epoch in (0, 1):
-            loader = make_loader(items, np.arange(50), 8, seed)
-            order_of(loader, items, 5)  # what was drawn before must not matter
-            orders[seed, epoch] = order_of(loader, items, epoch)
-            assert order_of(make_loader(items, np.arange(50), 8, seed), items, epoch) == orders[seed, epoch]
+            batches = Batches(items, np.arange(50), 8, seed)
+            order_of(batches, items, 5)  # what was drawn before must not matter
+            orders[seed, epoch] = order_of(batches, items, epoch)
+            assert order_of(Batches(items, np.arange(50), 8, seed), items, epoch) == orders[seed, epoch]
     assert len({tuple(order) for order in orders.values()}) == 4
 
 
 def test_order_does_not_depend_on_the_batch_size():
     items = numbered(50)
-    assert order_of(make_loader(items, np.arange(50), 8, 3), items) == order_of(
-        make_loader(items, np.arange(50), 50, 3), items
-    )
+    assert order_of(Batches(items, np.arange(50), 8, 3), items) == order_of(Batches(items, np.arange(50), 50, 3), items)
 
 
 def test_batches_are_channels_first_with_their_visibility():
     values = np.random.default_rng(0).random((5, 4, 3, 2)).astype(np.float32)
     values[1, 2, 0, 1] = np.nan
-    ((x, visible),) = make_loader(make_items(values), np.arange(len(values)), 5)
+    ((x, visible),) = Batches(make_items(values), np.arange(len(values)), 5).epoch(0)
     assert x.shape == visible.shape == (5, 2, 4, 3)
     assert x.dtype == torch.float32
     assert (~visible).nonzero().tolist() == [[1, 1, 2, 0]]
@@ -74,5 +71,5 @@ def test_batches_are_channels_first_with_their_visibility():
 def test_only_the_rows_asked_for():
     items = numbered(50)
     rows = np.array([3, 7, 20, 49])
-    assert sorted(order_of(make_loader(items, rows, 3, 1), items)) == rows.tolist()
-    assert order_of(make_loader(items, rows, 3), items) == rows.tolist()
+    assert sorted(order_of(Batches(items, rows, 3, 1), items)) == rows.tolist()
+    assert order_of(Batches(items, rows, 3), items) == rows.tolist()

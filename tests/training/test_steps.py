@@ -42,15 +42,15 @@ def watch_step(monkeypatch):
     """The third step of a fit, watched."""
 
     def watch(data: Any, **settings: Any) -> Watch:
-        watched, step = list[Watch](), VAETraining.training_step
+        watched, step = list[Watch](), VAETraining.step
 
-        def training_step(self: VAETraining, batch: Any, batch_idx: int) -> torch.Tensor:
+        def watched_step(self: VAETraining, batch: Any) -> torch.Tensor:
             watched.append(Watch())
             with watched[-1]:
-                return step(self, batch, batch_idx)
+                return step(self, batch)
 
         with monkeypatch.context() as patch:
-            patch.setattr(VAETraining, "training_step", training_step)
+            patch.setattr(VAETraining, "step", watched_step)
             fit(data, **settings | {"epochs": 3})
         return watched[2]
 

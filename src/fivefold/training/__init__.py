@@ -1,1 +1,1 @@
-"""Training with Lightning, which only the modules in here import."""
+"""Training: steps, epochs, what is kept for resuming, and what follows."""

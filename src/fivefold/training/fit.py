@@ -4,12 +4,11 @@ from __future__ import annotations
 
 import dataclasses
 import zlib
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
 import numpy as np
-from torch.utils.data import DataLoader, Dataset, Sampler
 
 from fivefold.config import FitConfig, LoggerName
 from fivefold.dataset import ItemSet, open_data
@@ -18,12 +17,13 @@ from fivefold.items import Items, split_rows
 from fivefold.modality import Dataset as DataSet
 from fivefold.modality import Modality, modality_for, modality_of, options_of
 from fivefold.model.calibrations import FittedPrior, fit_prior
-from fivefold.model.fitted import FittedModel, channels_first
+from fivefold.model.fitted import FittedModel
 from fivefold.model.scoring import encode_items, evaluate_elbo
 from fivefold.seeds import derive_seed
-from fivefold.system import environment
+from fivefold.system import environment, find_device
 from fivefold.training import examination
-from fivefold.training.module import Batch, VAETraining
+from fivefold.training.batches import Batches
+from fivefold.training.module import VAETraining
 from fivefold.training.recipe import check_resumable
 from fivefold.training.trainer import train
 
@@ -53,7 +53,7 @@ def fit(
         publication's); tables and series have `default` only
     kind : `images`, `tables` or `series`; by default what the data look like
     test : items to report figures on, never trained on; for `mnist` its test split
-    accelerator : Lightning's: `auto`, `cpu`, `gpu`, `mps`, …
+    accelerator : `auto`: the one that there is, or the processor; `gpu`, `cpu`, or any device of PyTorch's, `cuda:1`, `mps`, …
     workdir : folder for the training state and the logs (default: none are kept)
     resume : continue from the state in `workdir`
     logger : write logs to `workdir` as `csv` or for `tensorboard`
@@ -183,19 +183,19 @@ def train_networks(
     """
     training = config.training
     rows, held_out = split or split_rows(items, training.validation, training.seed)
-    room = modality_of(items.schema).networks
+    device, room = find_device(accelerator, "accelerator"), modality_of(items.schema).networks
     networks = room.build(items.schema, config, training.seed)
     room.prepare(networks, items, rows, held_out)
     recipe = room.recipe(items.schema, config)
-    module = VAETraining(networks, config, recipe, _describe(items))
-    train_loader = make_loader(items, rows, training.batch_size, training.seed, recipe.steps)
-    held_out_loader = None
+    batches = Batches(items, rows, training.batch_size, training.seed, recipe.steps)
+    held_out_batches = None
     if len(held_out):
         batch_size, steps = recipe.held_out_batches(len(held_out), training.batch_size)
-        held_out_loader = make_loader(items, held_out, batch_size, steps=steps)
-    device = train(module, train_loader, held_out_loader, workdir, accelerator, resume=resume, logger=logger)
+        held_out_batches = Batches(items, held_out, batch_size, steps=steps)
+    module = VAETraining(networks.to(device), config, recipe, _describe(items), len(batches))
+    train(module, batches, held_out_batches, workdir, resume=resume, logger=logger)
     networks.load_state_dict(module.progress.best_weights)
-    networks.to(device).eval()  # Lightning brings them back to the CPU
+    networks.eval()
     model = FittedModel(module.vae, items.schema, config, module.context)
     model.record = {
         "data": {"source": items.source, "items": len(rows), "held_out": len(held_out)},
@@ -226,63 +226,3 @@ def _describe(items: Items) -> str:
     for rows in items.batches(1000):
         checksum = zlib.crc32(np.ascontiguousarray(items.values[rows]).data, checksum)
     return f"{len(items)} items, {items.schema.describe()}, checksum {checksum:08x}"
-
-
-class _Batches(Dataset[Batch]):
-    """Indexed by arrays of item numbers; gives `(x, visible)`, both `(b, c, h, w)`."""
-
-    def __init__(self, items: Items) -> None:
-        self._items = items
-
-    def __len__(self) -> int:
-        return len(self._items)
-
-    def __getitem__(self, indices: np.ndarray) -> Batch:
-        unit, visible = self._items.unit(indices)
-        return channels_first(unit), channels_first(visible)
-
-
-class _Indices(Sampler[np.ndarray]):
-    """Arrays of item numbers; in an order that depends on the seed and the epoch alone, or in theirs.
-
-    With `steps` an epoch has at least and at most so many batches: the items come more than once, or not all of them.
-    """
-
-    def __init__(
-        self, rows: np.ndarray, batch_size: int, seed: int | None, steps: tuple[int, int] | None = None
-    ) -> None:
-        self._rows, self._batch_size, self._seed, self._epoch = rows, batch_size, seed, 0
-        fewest, most = steps or (0, len(rows))
-        self._passes = max(1, -(-fewest * batch_size // len(rows)))
-        self._most = most * batch_size
-
-    def __len__(self) -> int:
-        return -(-min(self._passes * len(self._rows), self._most) // self._batch_size)
-
-    def set_epoch(self, epoch: int) -> None:
-        """Called by Lightning as an epoch starts, after a resume too."""
-        self._epoch = epoch
-
-    def __iter__(self) -> Iterator[np.ndarray]:
-        # lazy: on resuming, Lightning asks for the iterator before it sets the epoch
-        passes = [self._rows] * self._passes
-        if self._seed is not None:
-            random = np.random.default_rng(derive_seed(self._seed, "order", self._epoch))
-            passes = [random.permutation(rows) for rows in passes]
-        order = np.concatenate(passes)[: self._most]
-        for start in range(0, len(order), self._batch_size):
-            yield order[start : start + self._batch_size]
-
-
-def make_loader(
-    items: Items,
-    rows: np.ndarray,
-    batch_size: int,
-    shuffle_seed: int | None = None,
-    steps: tuple[int, int] | None = None,
-) -> DataLoader[Batch]:
-    """A loader of `(x, visible)` batches of the items numbered `rows`, shuffled anew each epoch if there is a seed.
-
-    `steps`: an epoch has at least and at most so many batches.
-    """
-    return DataLoader(_Batches(items), batch_size=None, sampler=_Indices(rows, batch_size, shuffle_seed, steps))

@@ -1,13 +1,16 @@
-"""What happens in a training step and at the end of an epoch."""
+"""What happens in a training step and at the end of an epoch.
+
+A plain class, since the steps of small networks take less time than what a framework does around each of them.
+"""
 
 from __future__ import annotations
 
 import math
 import time
+from collections.abc import Iterable
 from dataclasses import dataclass, field
 from typing import Any, cast
 
-import lightning.pytorch as pl
 import torch
 from torch import Tensor, nn
 from torch.optim import Adam, Optimizer
@@ -62,8 +65,9 @@ class _Sums:
 
 @dataclass
 class _Progress:
-    """All that is to survive an interruption besides Lightning's own state."""
+    """All that is to survive an interruption besides the weights and the optimizers' state."""
 
+    steps: int = 0
     seconds: float = 0.0
     history: list[dict[str, float]] = field(default_factory=list)
     best_epoch: int = -1
@@ -71,7 +75,7 @@ class _Progress:
     averages: dict[str, Tensor] = field(default_factory=dict)
 
 
-class VAETraining(pl.LightningModule):
+class VAETraining:
     """Maximises the ELBO of the clean item given the corrupted one; keeps the best epoch's weights.
 
     The context decoder learns beside it, on what the VAE's decoder says, with no gradient back into the VAE.
@@ -80,23 +84,22 @@ class VAETraining(pl.LightningModule):
     Random numbers of a step depend on the seed and the step's number alone, so a resumed run repeats them.
     """
 
-    jitter: Tensor | None
-
-    def __init__(self, networks: nn.ModuleDict, config: FitConfig, recipe: Recipe, data: str) -> None:
-        super().__init__()
-        self.automatic_optimization = False  # which knows one optimizer only
+    def __init__(
+        self, networks: nn.ModuleDict, config: FitConfig, recipe: Recipe, data: str, steps_per_epoch: int
+    ) -> None:
         self.networks = networks
         self.config = config
         self.recipe = recipe
         self.data = data
         self.progress = _Progress()
         self.epochs_before = 0  # that a resumed run found done
-        jitter = None if recipe.jitter is None else torch.tensor(recipe.jitter)
-        self.register_buffer("jitter", jitter, persistent=False)
-        self._current: dict[str, Tensor] = {}  # weights, while the averages are in their place
+        self._steps_per_epoch = steps_per_epoch
+        self.device = next(networks.parameters()).device
+        self._jitter = None if recipe.jitter is None else torch.tensor(recipe.jitter, device=self.device)
+        self.optimizers = self._make_optimizers()
         self._averaged: tuple[list[Tensor], list[Tensor]] | None = None  # averages, and the weights that they are of
         self._unchecked: list[Tensor] = []  # losses of VAE and context decoder, step by step
-        self._train, self._validation = _Sums(), _Sums()
+        self._train, self._held_out = _Sums(), _Sums()
         self._clock = time.monotonic()
 
     @property
@@ -115,20 +118,27 @@ class VAETraining(pl.LightningModule):
         return self.progress.seconds + time.monotonic() - self._clock
 
     @property
-    def steps_done(self) -> int:
-        """Number of training steps so far; Lightning counts each optimizer's."""
-        return self.global_step // len(self.trainer.optimizers)
-
-    @property
     def fraction_done(self) -> float:
         """How much of the fit is over: of its steps, or of its minutes, whichever is more."""
-        training, steps = self.config.training, self.trainer.num_training_batches
-        done = self.steps_done / (training.epochs * steps)
+        training = self.config.training
+        done = self.progress.steps / (training.epochs * self._steps_per_epoch)
         if training.max_minutes is not None:
             done = max(done, self.seconds / (60 * training.max_minutes + 1e-9))
         return min(done, 1.0)
 
-    def configure_optimizers(self) -> list[Optimizer]:
+    @property
+    def epoch(self) -> int:
+        """Number of whole epochs so far."""
+        return len(self.progress.history)
+
+    @property
+    def over(self) -> bool:
+        """Whether there are no more epochs, no more time, or none better for a while."""
+        patience, history = self.recipe.patience, self.progress.history
+        stale = patience is not None and bool(history) and self.epoch - 1 - self.progress.best_epoch >= patience
+        return stale or self.epoch >= self.config.training.epochs or self.fraction_done >= 1.0
+
+    def _make_optimizers(self) -> list[Optimizer]:
         """Adam; and Muon for the context decoder's hidden layers.
 
         Each group of weights says under `peak` what its highest rate is.
@@ -139,34 +149,36 @@ class VAETraining(pl.LightningModule):
         adam = Adam([_settings(group) for group in groups if not group.hidden], fused=True)
         return [adam, *(Muon([_settings(group)]) for group in groups if group.hidden)]
 
-    def on_train_start(self) -> None:
-        self._clock = time.monotonic()
-
-    def on_train_batch_start(self, batch: Any, batch_idx: int) -> None:
-        training = self.config.training
-        rising = max(1, round(_RATE_RISE * training.epochs * self.trainer.num_training_batches))
+    def set_rates(self) -> None:
+        """Those of the next step: they rise over the first steps, and then fall as half a cosine."""
+        rising = max(1, round(_RATE_RISE * self.config.training.epochs * self._steps_per_epoch))
         falling = max(_LOWEST_RATE, 0.5 * (1 + math.cos(math.pi * self.fraction_done)))
-        share = min(1.0, (self.steps_done + 1) / rising) * falling
-        for optimizer in self.trainer.optimizers:
+        share = min(1.0, (self.progress.steps + 1) / rising) * falling
+        for optimizer in self.optimizers:
             for group in optimizer.param_groups:
                 group["lr"] = group["peak"] * share
 
-    def training_step(self, batch: Batch, batch_idx: int) -> Tensor:
-        elbo, context = self._evaluate(batch, "step", self.steps_done)
+    def step(self, batch: Batch) -> Tensor:
+        """One of training; returns the loss, nats per item."""
+        self.set_rates()
+        elbo, context = self._evaluate(batch, "step", self.progress.steps)
         loss = (self._kl_weight() * elbo.kl - elbo.log_likelihood).mean()
         self._unchecked.append(
             torch.stack((loss.detach(), loss.new_zeros(()) if context is None else context.detach()))
         )
         loss = loss if context is None else loss + context
-        for optimizer in self.trainer.optimizers:
+        for optimizer in self.optimizers:
             optimizer.zero_grad()
-        self.manual_backward(loss)
+        loss.backward()  # type: ignore[no-untyped-call]
         if self.recipe.gradient_norm is not None:
-            torch.nn.utils.clip_grad_norm_(self.vae.parameters(), self.recipe.gradient_norm)
-        for optimizer in self._optimizers():
+            nn.utils.clip_grad_norm_(self.vae.parameters(), self.recipe.gradient_norm)
+        for optimizer in self.optimizers:
             optimizer.step()
+        self.progress.steps += 1
         self._average()
         self._train.add(elbo, context)
+        if len(self._unchecked) >= _BETWEEN_CHECKS:
+            self._check()
         return loss.detach()
 
     @torch.no_grad()
@@ -178,19 +190,14 @@ class VAETraining(pl.LightningModule):
             if not averages:
                 averages.update((name, weight.clone()) for name, weight in weights.items())
             self._averaged = [averages[name] for name in weights], list(weights.values())
-        decay = min(_AVERAGING, (self.steps_done + 1) / (self.steps_done + 10))
+        decay = min(_AVERAGING, (self.progress.steps + 1) / (self.progress.steps + 10))
         torch._foreach_lerp_(*self._averaged, 1 - decay)
-
-    def _optimizers(self) -> list[Any]:
-        """Those that count steps."""
-        optimizers = self.optimizers()
-        return optimizers if isinstance(optimizers, list) else [optimizers]
 
     def _check(self) -> None:
         """Raise `TrainingError` for the first loss since the last check that is no number: a GPU would wait for each look."""
         if not self._unchecked:
             return
-        losses, first = torch.stack(self._unchecked).tolist(), self.steps_done - len(self._unchecked)
+        losses, first = torch.stack(self._unchecked).tolist(), self.progress.steps - len(self._unchecked)
         self._unchecked = []
         rates = self.config.training.learning_rate, self.config.context.context_learning_rate
         flags = ("learning_rate", rates[0], ", or `kl_warmup` 1"), ("context_learning_rate", rates[1], "")
@@ -198,7 +205,7 @@ class VAETraining(pl.LightningModule):
             for loss, (flag, rate, otherwise) in zip(values, flags, strict=True):
                 if not math.isfinite(loss):
                     raise TrainingError(
-                        f"the loss became {loss} at step {step} (epoch {self.current_epoch}); try a lower "
+                        f"the loss became {loss} at step {step} (epoch {self.epoch}); try a lower "
                         f"`{flag}` than {rate:g}{otherwise}"
                     )
 
@@ -206,8 +213,8 @@ class VAETraining(pl.LightningModule):
         """The ELBO of each item, and the context decoder's loss."""
         x, visible = batch
         generator = self._generator(stream, step)
-        if self.jitter is not None and stream == "step":
-            shift = torch.randn((len(x), 1, 1, x.shape[3]), generator=generator, device=x.device) * self.jitter
+        if self._jitter is not None and stream == "step":
+            shift = torch.randn((len(x), 1, 1, x.shape[3]), generator=generator, device=x.device) * self._jitter
             x = torch.where(visible, x + shift, x)
         seen = corrupt_for_training(x, visible, self.config.damage, generator)
         posterior = self.vae.posterior(seen.x, seen.visible)
@@ -219,75 +226,78 @@ class VAETraining(pl.LightningModule):
         positions = self.config.context.positions
         return elbo, self.context.loss(TrainingBatch(z_features, seen, x, visible, positions, generator))
 
-    def on_train_batch_end(self, outputs: Any, batch: Any, batch_idx: int) -> None:
-        if len(self._unchecked) >= _BETWEEN_CHECKS:
-            self._check()
-        if self.fraction_done >= 1.0:
-            self.trainer.should_stop = True
-
-    def on_validation_start(self) -> None:
+    @torch.inference_mode()
+    def look(self, batches: Iterable[Batch]) -> None:
+        """At held-out items, with the averaged weights if there are."""
         self._check()
+        current = None
         if self.progress.averages:
-            self._current = {name: weight.clone() for name, weight in self.networks.state_dict().items()}
+            current = {name: weight.clone() for name, weight in self.networks.state_dict().items()}
             self.networks.load_state_dict(self.progress.averages)
+        self.networks.eval()
+        for number, (x, visible) in enumerate(batches):
+            _, context = self._evaluate((x, visible), "held-out context", number)
+            generator = self._generator("validation", number)
+            noise = torch.randn((len(x), self.vae.latent_dim), generator=generator, device=x.device)
+            self._held_out.add(self.vae.elbo(x, noise, visible), context)
+        self.networks.train()
+        if current is not None:
+            self.networks.load_state_dict(current)
 
-    def validation_step(self, batch: Batch, batch_idx: int) -> None:
-        _, context = self._evaluate(batch, "held-out context", batch_idx)
-        x, visible = batch
-        generator = self._generator("validation", batch_idx)
-        noise = torch.randn((len(x), self.vae.latent_dim), generator=generator, device=x.device)
-        self._validation.add(self.vae.elbo(x, noise, visible), context)
-
-    def on_train_epoch_end(self) -> None:
+    def end_epoch(self) -> dict[str, float]:
+        """Its figures, which the history has from now on; the weights are kept if there were no better ones."""
         self._check()
-        row = {"epoch": self.current_epoch, **self._train.means("")}
-        if self._validation.items:
-            row |= self._validation.means("validation_")
-        row["seconds"] = self.seconds
-        self._train, self._validation = _Sums(), _Sums()
-        self.log_dict({name: value for name, value in row.items() if name != "epoch"})
         progress = self.progress
+        row = {"epoch": self.epoch, **self._train.means("")}
+        if self._held_out.items:
+            row |= self._held_out.means("validation_")
+        row["seconds"] = self.seconds
+        self._train, self._held_out = _Sums(), _Sums()
         progress.history.append(row)
         best = progress.history[progress.best_epoch] if progress.best_weights else row
         if row is best or self.recipe.score(row) <= self.recipe.score(best):
-            progress.best_epoch = self.current_epoch
+            progress.best_epoch = self.epoch - 1
             weights = progress.averages or self.networks.state_dict()
             progress.best_weights = {name: weight.detach().clone() for name, weight in weights.items()}
-        if self._current:
-            self.networks.load_state_dict(self._current)
-            self._current = {}
-        patience = self.recipe.patience
-        if patience is not None and self.current_epoch - progress.best_epoch >= patience:
-            self.trainer.should_stop = True
+        return row
 
-    def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:
-        checkpoint["data"] = self.data
-        checkpoint["fit"] = self.config.to_json()
-        checkpoint["progress"] = {**vars(self.progress), "seconds": self.seconds}
+    def state(self) -> dict[str, Any]:
+        """All that a resumed run needs: tensors, numbers and text in dicts and lists."""
+        return {
+            "data": self.data,
+            "fit": self.config.to_json(),
+            "progress": {**vars(self.progress), "seconds": self.seconds},
+            "networks": self.networks.state_dict(),
+            "optimizers": [optimizer.state_dict() for optimizer in self.optimizers],
+        }
 
-    def on_load_checkpoint(self, checkpoint: dict[str, Any]) -> None:
+    def restore(self, state: dict[str, Any]) -> None:
+        """Go on from another run's `state`; raises `UsageError` if it was of other data, or other settings that matter."""
         own = self.config.own
-        before = FitConfig.from_json(checkpoint["fit"], None if own is None else type(own)).settings
+        before = FitConfig.from_json(state["fit"], None if own is None else type(own)).settings
         now = self.config.settings
-        if checkpoint["data"] != self.data:
-            raise UsageError(
-                f"`resume`: the fit was begun on other data ({checkpoint['data']}; now {self.data}); {_SAME}"
-            )
+        if state["data"] != self.data:
+            raise UsageError(f"`resume`: the fit was begun on other data ({state['data']}; now {self.data}); {_SAME}")
         for name in before.keys() - _MAY_CHANGE:
             if before[name] != now.get(name):
                 raise UsageError(
                     f"`resume`: the fit was begun with {name} {before[name]}, got {now.get(name)}; {_SAME}"
                 )
-        progress = _Progress(**checkpoint["progress"])
+        progress = _Progress(**state["progress"])
         if len(progress.history) > self.config.training.epochs:
             raise UsageError(f"`resume`: `epochs` must be at least {len(progress.history)}, so many are done")
+        for weights in (progress.best_weights, progress.averages):
+            weights.update((name, weight.to(self.device)) for name, weight in weights.items())
         self.progress, self.epochs_before = progress, len(progress.history)
+        self.networks.load_state_dict(state["networks"])
+        for optimizer, own_state in zip(self.optimizers, state["optimizers"], strict=True):
+            optimizer.load_state_dict(own_state)
 
     def _kl_weight(self) -> float:
         epochs = self.config.training.kl_warmup
         if epochs == 0:
             return 1.0
-        return min(1.0, self.steps_done / (epochs * self.trainer.num_training_batches))
+        return min(1.0, self.progress.steps / (epochs * self._steps_per_epoch))
 
     def _generator(self, stream: str, step: int) -> torch.Generator:
         seed = derive_seed(self.config.training.seed, stream, step)

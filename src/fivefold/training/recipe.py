@@ -1,4 +1,4 @@
-"""How the networks of a fit are trained, where modalities differ. No Lightning here."""
+"""How the networks of a fit are trained, where modalities differ."""
 
 from __future__ import annotations
 
