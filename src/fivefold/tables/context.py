@@ -89,6 +89,10 @@ class Factors(nn.Module):
         self.weights.copy_(directions * (rows @ directions).std(0, correction=0) * spread.unsqueeze(1))
         self.log_noise.copy_((0.5 * spread.square()).log().clamp(*LOG_NOISE))
 
+    def model(self) -> tuple[Tensor, Tensor, Tensor]:
+        """Weights `(numbers, factors)`, means and log variances of the noise `(numbers,)`, without gradients."""
+        return self.weights.detach(), self.mean.detach(), self.log_noise.detach().clamp(*LOG_NOISE)
+
     def loadings(self) -> Tensor:
         """Weights of the numbers in units of their deviations, `(numbers, factors)`."""
         variance = self.weights.square().sum(1) + torch.exp(self.log_noise.clamp(*LOG_NOISE))

@@ -409,6 +409,16 @@ class ColumnHeads(nn.Module):
             bias[..., COMPONENTS : 2 * COMPONENTS] = torch.tensor(FIRST_LOCATIONS)
             bias[..., 2 * COMPONENTS : 3 * COMPONENTS] = -1.0
 
+    @torch.no_grad()
+    def follow(self, numbers: list[int], weights: Tensor, mean: Tensor, log_spread: Tensor) -> None:
+        """Begin, in the columns `numbers`, with linear functions of the first units and a spread about them: weights
+        `(numbers, units)`, means and log spreads `(numbers,)`; one member."""
+        k, (weight, bias) = COMPONENTS, (part[0] for part in self._by_column())
+        locations = mean[:, None] + log_spread.exp()[:, None] * torch.tensor(FIRST_LOCATIONS)
+        weight[: weights.shape[1], numbers, k : 2 * k] = weights.T[..., None].expand(-1, -1, k)
+        bias[0, numbers, k : 2 * k] = locations
+        bias[0, numbers, 2 * k : 3 * k] = -1.0 + log_spread[:, None]
+
     def forward(self, hidden: Tensor, columns: Tensor | None = None, shift: Tensor | None = None) -> ColumnLikelihood:
         """Of c columns (default: all), one member's rows after the other's: `(members * n, ·, 1, c)`.
 

@@ -18,6 +18,7 @@ from fivefold.model.vae import ACTIVATIONS, VAE, CodeFeatures, Posterior
 from fivefold.tables.context import TableContext
 from fivefold.tables.discovery import find_relations
 from fivefold.tables.likelihood import Cells, ColumnHeads, ColumnLikelihood
+from fivefold.tables.linear import LinearCode, both_signs, pass_through, read_off
 from fivefold.tables.neighbours import Memory
 from fivefold.tables.relations import Relations
 from fivefold.tables.schema import TableSchema
@@ -47,6 +48,7 @@ _FEWEST_SCORES = 10
 _HELD_OUT = 2000
 _LINEAR = 1 << 21  # cells, at most, that linear models are fitted to
 _WIDE = 100  # columns, beyond which epochs are shorter
+_UNITS_EACH = 4  # hidden units, at least, per number of the code that begins linear, which takes two
 
 
 class RowEncoder(nn.Module):
@@ -63,13 +65,24 @@ class RowEncoder(nn.Module):
         features = self.features(self.cells(x, visible))
         return Posterior(self.mu(features), self.logvar(features))
 
+    @torch.no_grad()
+    def follow(self, linear: LinearCode) -> None:
+        """Begin with its posterior, given the visible numbers."""
+        cells, weights = self.cells, torch.zeros(len(linear), self.cells.features)
+        weights[:, [cells.places[column].start for column in cells.numbers]] = linear.encoding
+        weights[:, cells.numbers] = -linear.encoding * linear.mean  # of those that are visible
+        pass_through(self.features, weights)
+        read_off(self.mu, torch.eye(len(linear)))
+        read_off(self.logvar, torch.zeros(len(linear), len(linear)))
+        self.logvar.bias[: len(linear)] = linear.log_variance
+
 
 class RowDecoder(nn.Module):
     """`z` `(n, latent_dim)` → `ColumnLikelihood` of rows."""
 
     def __init__(self, schema: TableSchema, config: NetworkConfig) -> None:
         super().__init__()
-        self.coarse_channels = config.hidden
+        self.coarse_channels, self._latent_dim = config.hidden, config.latent_dim
         self.layers = _perceptron(config.latent_dim, config)
         self.heads = ColumnHeads(schema, config.hidden)
 
@@ -81,6 +94,12 @@ class RowDecoder(nn.Module):
         hidden = self.layers(z)
         likelihood: ColumnLikelihood = self.heads(hidden.unsqueeze(0))
         return likelihood, CodeFeatures(hidden.detach()[..., None, None], None)
+
+    @torch.no_grad()
+    def follow(self, linear: LinearCode, numbers: list[int]) -> None:
+        """Begin with its means and noise, in the columns `numbers`."""
+        pass_through(self.layers, torch.eye(len(linear), self._latent_dim))
+        self.heads.follow(numbers, both_signs(linear.loadings), linear.mean, linear.log_noise / 2)
 
 
 def _perceptron(inputs: int, config: NetworkConfig) -> nn.Sequential:
@@ -102,11 +121,18 @@ def build(schema: TableSchema, config: FitConfig, seed: int) -> nn.ModuleDict:
 
 
 def prepare(networks: nn.ModuleDict, items: Items, train: np.ndarray, held_out: np.ndarray) -> None:
-    """The context decoder may begin with a linear model of the rows."""
-    if "context" in networks and cast(TableContext, networks["context"]).linear:
-        rows = train[:: -(-len(train) * items.schema.size // _LINEAR)]
-        x, visible = (channels_first(part) for part in items.unit(rows))
-        cast(TableContext, networks["context"]).fit_factors(x, visible)
+    """Context decoder and VAE may begin with a linear model of the rows."""
+    if "context" not in networks or not cast(TableContext, networks["context"]).linear:
+        return
+    context, vae = cast(TableContext, networks["context"]), cast(VAE, networks["vae"])
+    rows = train[:: -(-len(train) * items.schema.size // _LINEAR)]
+    x, visible = (channels_first(part) for part in items.unit(rows))
+    context.fit_factors(x, visible)
+    if context.factors is not None:
+        most = min(vae.latent_dim, cast(RowDecoder, vae.decoder).coarse_channels // _UNITS_EACH)
+        linear = LinearCode.of(*context.factors.model(), most)
+        cast(RowEncoder, vae.encoder).follow(linear)
+        cast(RowDecoder, vae.decoder).follow(linear, context.cells.numbers)
 
 
 def recipe(schema: TableSchema, config: FitConfig) -> Recipe:
