@@ -87,7 +87,7 @@ def test_an_epoch_is_neither_too_short_nor_too_long(trees):
         (400, 30, 12, True, 60),
         (500, 30, 12, True, 100),
         (569, 33, 30, False, 100),
-        (6000, 33, 8, True, 600),
+        (6000, 33, 10, True, 600),
     ],
 )
 def test_recipes_follow_the_size_of_the_table(rows, columns, epochs, linear, held_out):

@@ -127,8 +127,8 @@ def _sized(rows: int, columns: int) -> FitConfig:
     if rows >= _MANY_ROWS:
         network = dataclasses.replace(_ROWS.network, hidden=128)
         context = dataclasses.replace(_ROWS.context, context_width=256, context_learning_rate=2e-3)
-        training = dataclasses.replace(_ROWS.training, epochs=8, learning_rate=2e-3, validation=0.1)
-        alone = TableConfig(members=1, dropout=0.1, exact=False)
+        training = dataclasses.replace(_ROWS.training, epochs=10, learning_rate=2e-3, validation=0.1)
+        alone = TableConfig(members=1, dropout=0.1, exact=False, shortest_epoch=150)
         return dataclasses.replace(_ROWS, network=network, context=context, training=training, own=alone)
     if rows < _FEW_ROWS:
         return _FEW
