@@ -14,7 +14,7 @@ from fivefold.archive.layers import RAW, EncodedBlock, Encoding
 from fivefold.config import FitConfig, NetworkConfig, TrainingConfig
 from fivefold.dataset import ItemSet
 from fivefold.items import Items
-from fivefold.jobs.detect import excess, unwatched
+from fivefold.jobs.detect import by_itself, excess, unwatched
 from fivefold.jobs.generate import Generated, draw_items
 from fivefold.jobs.impute import by_codes
 from fivefold.modality import Words
@@ -26,7 +26,7 @@ from fivefold.training.recipe import Recipe
 
 WORDS, CONFIG, USAGE, FLAGS, REPORTS = Words("direction", "directions", "angle", "angles"), None, (), {}, ("",)
 OPTIONS, IMPLIED_BY, BUFFERS, TEST_SETS, SHARDS = {}, frozenset(), (), {}, ()
-EXTRA_ROLE, surprise, watcher, filling = "std", excess, unwatched, by_codes(10)
+EXTRA_ROLE, surprise, watcher, filling, in_context = "std", excess, unwatched, by_codes(10), by_itself
 MOST_ITEMS, MOST_ELEMENTS, TRIALS = 100, 1000, {}
 CALIBRATIONS, PRECISION = {"prior": FittedPrior, "normality": JointScore}, torch.float32
 

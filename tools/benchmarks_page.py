@@ -430,6 +430,41 @@ def _series_labels(result: dict[str, Any]) -> str:
     )
 
 
+def _series_anomalies(result: dict[str, Any]) -> str:
+    """Each half; and on which series another is far ahead."""
+    parts = []
+    names = {
+        "vus_pr": "VUS-PR",
+        "vus_roc": "VUS-ROC",
+        "auroc": "AUROC",
+        "average_precision": "average precision",
+        "nab": "NAB score",
+    }
+    for half in (half for half in ("choose", "confirm") if half in result):
+        series, detectors = result[half]["series"], result[half]["detectors"]
+        labelled = {name: row for name, row in series.items() if "vus_pr" in row[OURS]}
+        rows = {names[key]: {name: each[key] for name, each in detectors.items()} for key in names}
+        behind = []
+        for name, row in labelled.items():
+            best = max((other for other in row if other != OURS), key=lambda other: row[other]["vus_pr"])
+            if row[best]["vus_pr"] > row[OURS]["vus_pr"] + 0.1:
+                behind.append(f"{name} {row[best]['vus_pr']:.2f} ({best}) for {row[OURS]['vus_pr']:.2f}")
+        ours = detectors[OURS]
+        parts.append(
+            f"{_table(f'{half}, {len(labelled)} of {len(series)} series with labels', rows, 3)}\n\n"
+            f"Another's VUS-PR is ahead by more than 0.1: {', '.join(behind) or 'nowhere'}. Outside of labels "
+            f"{ours['flagged']:.2%} of the steps are flagged at a nominal 1 % (worst series {ours['flagged_worst']:.2%})."
+        )
+    return (
+        "The Numenta Anomaly Benchmark, each series fitted to its first 35 % and measured on the rest. The rule was chosen on the half "
+        "*choose*; *confirm* is the other half, by a hash of the names. Our fits are short (3 epochs), made before the "
+        "statistics of windows were, which were then fitted to the same rows; the others have their defaults, "
+        "their windows the length of a period. VUS-PR and VUS-ROC soften labels by up to 100 steps. Much of what puts Fivefold ahead there is "
+        "that its scores are means over two windows to either side, as labels are wide; the NAB score is of alarms.\n\n"
+        + "\n\n".join(parts)
+    )
+
+
 def _series_large(result: dict[str, Any]) -> str:
     names = {"seconds": "seconds", "steps_per_second": "steps per second", "peak_gigabytes": "peak memory, GB"}
     jobs = ("fit", "detect", "compress", "decompress")
@@ -456,6 +491,7 @@ _TABLES = {
     "tables_archive": ("Archives of tables", _table_archive),
     "tables_large": ("A million rows", _table_large),
     "series": ("Series", _series),
+    "series_anomalies": ("Anomalies in labelled series", _series_anomalies),
     "series_large": ("Ten million steps", _series_large),
     "series_labels": ("Learning from generated series", _series_labels),
 }

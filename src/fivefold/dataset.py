@@ -28,7 +28,7 @@ class IndependentItems:
     def adapted(self, anomaly: np.ndarray, p_values: Callable[[Any], np.ndarray]) -> None:
         """None: nothing comes after another."""
 
-    def events(self, score: np.ndarray, p_value: np.ndarray, anomaly: np.ndarray) -> None:
+    def events(self, score: np.ndarray, p_value: np.ndarray, anomaly: np.ndarray, alone: np.ndarray) -> None:
         """None: items stand for themselves."""
 
 

@@ -240,10 +240,15 @@ class _Scores(OutlierMixin, _Model):
     def decision_function(self, X: Any) -> Any:
         """`score_samples` less `offset_`, nats: negative for anomalies at `false_alarm_rate`.
 
+        Of series it is log p-value less log `false_alarm_rate`, since an alarm raises the bar for those after it.
+
         >>> bool((vae.decision_function(rows) == vae.score_samples(rows) - vae.offset_).all())
         True
         """
-        return _per_part(lambda score: score - self.offset_, self.score_samples(X))
+        found = self._detect(X)
+        if found.window_score is None:
+            return _per_part(lambda score: score - self.offset_, found.score)
+        return _per_part(lambda p_value: np.log(p_value / self.false_alarm_rate), found.p_value)
 
     def predict(self, X: Any) -> Any:
         """1 for normal items, -1 for anomalies, int64; of normal items about `false_alarm_rate` are called anomalies.
@@ -251,7 +256,7 @@ class _Scores(OutlierMixin, _Model):
         >>> vae.predict(rows.assign(girth=900.0))[:3]
         array([-1, -1, -1])
         """
-        return _per_part(lambda margin: np.where(margin < 0, -1, 1), self.decision_function(X))
+        return _per_part(lambda anomaly: np.where(anomaly, -1, 1), self._detect(X).anomaly)
 
     def p_values(self, X: Any) -> Any:
         """How often a normal item scores as low, like `score_samples`, by comparison with items held out in the fit.
@@ -326,7 +331,7 @@ class VAE(ClassNamePrefixFeaturesOutMixin, TransformerMixin, _Scores, _Imputes):
     Attributes
     ----------
     model_ : the fitted model, for the functions of the package
-    offset_ : score below which `predict` calls an item an anomaly
+    offset_ : score below which `predict` calls an item an anomaly; not of series
     n_features_in_, feature_names_in_ : of a table
 
     Raises

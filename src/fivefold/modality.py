@@ -142,8 +142,8 @@ class Dataset(Protocol):
         `p_values` of data, `(len,)`, say which of several explanations holds."""
         ...
 
-    def events(self, score: np.ndarray, p_value: np.ndarray, anomaly: np.ndarray) -> Any:
-        """What flagged steps make up, where items are windows of steps."""
+    def events(self, score: np.ndarray, p_value: np.ndarray, anomaly: np.ndarray, alone: np.ndarray) -> Any:
+        """What flagged steps make up, where items are windows of steps; changes for good by which are strange `alone`."""
 
     def report(
         self, scores: Mapping[str, np.ndarray], windows: Any = None, events: Any = None
@@ -199,6 +199,9 @@ class Jobs(Protocol):
 
     def watcher(self, model: Any) -> Callable[[Items], Items]:
         """A function that is given the items of a dataset, block after block, and marks in each what the blocks before tell."""
+
+    def in_context(self, model: Any, data: Any, found: Any, false_alarm_rate: float, fdr: float | None) -> Any:
+        """The `Detection` of items found strange or not by themselves, judged together with those around."""
 
     def surprise(self, model: Any, items: Items) -> np.ndarray:
         """How far each element costs more than expected: `(n, h, w, c)` float32; see `jobs.detect.surprise`."""

@@ -17,7 +17,7 @@ from fivefold.images.exact import LatentGrid
 from fivefold.images.schema import ImageSchema
 from fivefold.images.surprise import PATCH, roughness, surprise
 from fivefold.items import Items
-from fivefold.jobs.detect import unwatched
+from fivefold.jobs.detect import by_itself, unwatched
 from fivefold.jobs.generate import Generated, draw_items
 from fivefold.jobs.generate import draw_elements as draw
 from fivefold.jobs.impute import by_codes
@@ -29,7 +29,7 @@ from fivefold.model.scoring import encode_items
 from fivefold.seeds import derive_seed
 
 EXTRA_ROLE = "std"
-watcher, filling = unwatched, by_codes(10)
+watcher, in_context, filling = unwatched, by_itself, by_codes(10)
 STEPS = (1.0, 2.0, 4.0, 8.0)  # of the codes' grid, in posterior deviations
 _LOSSY_STEP = 1.0
 _SAMPLE = 256  # items that the grid's step is chosen on
@@ -44,6 +44,7 @@ __all__ = [
     "draw",
     "filling",
     "generate",
+    "in_context",
     "statistics",
     "surprise",
     "watcher",

@@ -33,7 +33,7 @@ class Detection:
     Attributes
     ----------
     score : float64, nats; higher = more normal; NaN where nothing was visible
-    p_value : how often a normal item scores as low; NaN likewise
+    p_value : how often a normal item is as strange, of series less so after alarms; NaN likewise
     anomaly : bool
     calibrated_on : number of held-out items that the p-values compare with
     window_score, window_p_value : of series the lowest score in each window's middle, and how often a normal window's is as
@@ -94,9 +94,11 @@ def detect(
 
     The score of an image is the joint density of its statistics among those of normal items (density of states:
     Morningstar et al. 2020, arXiv:2006.09273, with the full covariance); that of a row counts their upper tails only; of
-    series each step is scored, by how improbable it and those around are. The p-value compares it with the scores of other
-    normal items (split conformal: Laxhammar & Falkman 2011; exact if those and the normal items are exchangeable). An
-    item's score does not depend on the others, but for a row that repeats the value of a column which in the fit had none twice.
+    series each step is scored, by how improbable it and those around are, and by what its window is like; there an alarm raises
+    the bar for the next ones, so that drift is not flagged throughout. The p-value compares it with the scores of other
+    normal items (split conformal: Laxhammar & Falkman 2011; exact if those and the normal items are exchangeable; of series the
+    tail beyond those is taken as exponential). An item's score does not depend on the others, but for those of a series, and for a row that repeats the value of a column
+    which in the fit had none twice.
 
     Parameters
     ----------
@@ -154,11 +156,12 @@ def detect_in(
     while (adapted := data.adapted(anomaly, lambda trial: _flag(model, trial, false_alarm_rate, None)[1])) is not None:
         data = adapted
         score, p_value, anomaly, worst = _flag(model, data, false_alarm_rate, fdr)
-    found = Detection(score, p_value, anomaly, len(normal.calibration))
+    alone = Detection(score, p_value, anomaly, len(normal.calibration))
+    found: Detection = modality_of(model.schema).jobs.in_context(model, data, alone, false_alarm_rate, fdr)
     if worst is None:
         return found
     windows = {"window_score": worst, "window_p_value": normal.window_p_value(worst)}
-    return replace(found, **windows, events=data.events(score, p_value, anomaly))
+    return replace(found, **windows, events=data.events(found.score, found.p_value, found.anomaly, anomaly))
 
 
 def detect_together(model: FittedModel, datasets: Sequence[Dataset], false_alarm_rate: float) -> list[Detection]:
@@ -264,6 +267,13 @@ def surprise_together(model: FittedModel, datasets: Sequence[Dataset]) -> list[A
 def unwatched(model: FittedModel) -> Callable[[Items], Items]:
     """`Jobs.watcher` where blocks tell nothing of each other."""
     return lambda items: items
+
+
+def by_itself(
+    model: FittedModel, data: Dataset, found: Detection, false_alarm_rate: float, fdr: float | None
+) -> Detection:
+    """`Jobs.in_context` where items stand for themselves: as `found`."""
+    return found
 
 
 @torch.inference_mode()

@@ -220,9 +220,12 @@ class SeriesSet:
         excess: np.ndarray = np.nansum(beyond, axis=1)
         return excess
 
-    def events(self, score: np.ndarray, p_value: np.ndarray, anomaly: np.ndarray) -> Events:
-        """What the flagged steps make up; a change for good is one event, of the step where it begins if it is adapted to."""
-        left = find_stretches(self.values, self.lengths, anomaly, self.schema.steps)
+    def events(self, score: np.ndarray, p_value: np.ndarray, anomaly: np.ndarray, alone: np.ndarray) -> Events:
+        """What the flagged steps make up; a change for good is one event, of the step where it begins if it is adapted to.
+
+        It is found by which steps are strange `alone`, whatever alarms there were before.
+        """
+        left = find_stretches(self.values, self.lengths, alone, self.schema.steps)
         flagged, kinds = anomaly.copy(), dict[int, str]()
         for stretch in left:
             flagged[stretch.first : stretch.last] = True

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import Any, cast
 
 import numpy as np
@@ -13,7 +14,7 @@ from torch import Tensor
 from fivefold.config import Conditioning
 from fivefold.errors import ModelError, UsageError
 from fivefold.items import Items
-from fivefold.jobs.detect import excess, unwatched
+from fivefold.jobs.detect import Detection, excess, flag_by_fdr, unwatched
 from fivefold.jobs.generate import Generated, draw_items
 from fivefold.jobs.impute import by_codes
 from fivefold.model.conditional import Conditional
@@ -23,9 +24,12 @@ from fivefold.model.likelihoods import Likelihood
 from fivefold.model.threads import in_threads
 from fivefold.progress import progress_bar
 from fivefold.seeds import derive_seed
+from fivefold.series.alarms import score_in_context, with_rising_bar
 from fivefold.series.context import SeriesContext, step_support
 from fivefold.series.dataset import SeriesSet, read_series
+from fivefold.series.patches import tail_nats
 from fivefold.series.schema import SeriesSchema
+from fivefold.series.scores import IndependentScore
 from fivefold.tables.likelihood import ColumnLikelihood
 
 EXTRA_ROLE = "std"
@@ -273,6 +277,33 @@ def _log_averaged(squares: Tensor, steps: Tensor, width: int) -> Tensor:
     known = steps.to(squares.dtype)
     sums, counts = (F.conv1d(values, kernel, padding=width // 2) for values in (squares * known, known))
     return (sums / counts.clamp_min(1)).clamp_min(_LEAST).log() * (counts / width).sqrt()
+
+
+def in_context(
+    model: FittedModel, data: SeriesSet, found: Detection, false_alarm_rate: float, fdr: float | None
+) -> Detection:
+    """Steps judged by what their windows are like, too, and with what is around; as `found` by models of before."""
+    patches = model.calibrations.get("patches")
+    if patches is None:
+        return found
+    own = own_nats(cast(IndependentScore, model.normality), found.score)
+    evidence = np.empty_like(own)
+    against = patches.against(data.values, data.windows)
+    for rows in data.windows.batches(_BLOCK):
+        data.windows.stitch(evidence, rows, np.repeat(against[rows, None], data.schema.steps, axis=1))
+    evidence += own
+    score = score_in_context(evidence, own, data.lengths, data.schema.steps)
+    nats = tail_nats(evidence, patches.evidence)
+    if fdr is not None:
+        p_value = np.exp(-nats)
+        return replace(found, score=score, p_value=p_value, anomaly=flag_by_fdr(p_value, fdr))
+    p_value = with_rising_bar(nats, data.lengths, data.schema.steps, false_alarm_rate)
+    return replace(found, score=score, p_value=p_value, anomaly=p_value <= false_alarm_rate)
+
+
+def own_nats(normal: IndependentScore, score: np.ndarray) -> np.ndarray:
+    """Tail probabilities of steps' own scores among those of normal ones, in nats; NaN stays."""
+    return tail_nats(-score, -normal.calibration[::-1])
 
 
 def consistent(model: FittedModel, items: Items, filled: np.ndarray) -> np.ndarray:

@@ -20,9 +20,10 @@ from fivefold.model.scoring import fit_intervals
 from fivefold.model.vae import ACTIVATIONS, VAE, CodeFeatures, Posterior
 from fivefold.seeds import derive_seed
 from fivefold.series.context import SeriesContext, StepHeads, Temporal, as_likelihood, step_support, waves
-from fivefold.series.jobs import WIDTHS, statistics
+from fivefold.series.jobs import WIDTHS, own_nats, statistics
 from fivefold.series.jobs import count_statistics as count_statistics
 from fivefold.series.linear import Windowed, scaled_windows, some_windows
+from fivefold.series.patches import PatchScore
 from fivefold.series.schema import SPREADS, SeriesSchema
 from fivefold.series.scores import IndependentScore
 from fivefold.series.settings import WAVES, SeriesConfig, series_config
@@ -34,6 +35,7 @@ CALIBRATIONS: dict[str, type[Any]] = {
     "prior": FittedPrior,
     "coverage": IntervalCalibration,
     "normality": IndependentScore,
+    "patches": PatchScore,
 }
 PRECISION = torch.float32
 _HELD_OUT = 250
@@ -189,6 +191,7 @@ def calibrate(model: FittedModel, items: Items, train: np.ndarray, held_out: np.
         model.context.residual.to(model.device)
     if len(held_out):
         model.calibrations["normality"] = fit_step_score(model, items, held_out, seed)
+        model.calibrations["patches"] = fit_patches(model, items, held_out)
     if model.has_learnt(Conditioning.MISSING):
         left_out = items.select(held_out) if len(held_out) else items
         model.calibrations["coverage"] = fit_intervals(model, left_out, seed, _hide_gaps)
@@ -217,21 +220,41 @@ def fit_step_score(model: FittedModel, items: Items, held_out: np.ndarray, seed:
     If they are less than 100 windows side by side, from those of the fit as well, since series vary from time to time. The
     networks may know the latter too well: their statistics are moved by as much as they are less, in the median.
     """
-    windows, every = cast(Windows, items.origin), np.arange(len(items))
     rng = np.random.default_rng(derive_seed(seed, "normality"))
-    normal, parted, moved = _as_asked(model, items, held_out), held_out, np.zeros((len(items), 1, 1))
-    if windows.overlap and len(windows.select(held_out).thinned(windows.steps)) < _FEWEST_WINDOWS:
-        others = np.setdiff1d(every, held_out)
-        known = _as_asked(model, items, others)
-        middles = (np.nanmedian(part, axis=(0, 1)) for part in (normal, known))
-        less = np.maximum(np.subtract(*middles), 0)
-        normal, parted = np.concatenate((normal, known + less)), every
-        moved = np.isin(every, others)[:, None, None] * less
+    normal, _, moved = _normal(model, items, held_out)
+    parted = np.flatnonzero(np.isfinite(moved[:, 0, 0]))
     networks = normal.shape[2] // (1 + len(WIDTHS))
     least = [0.0, *((2 / width) ** 0.5 for width in WIDTHS)]  # of log mean squares of normal numbers
     two_sided = [0.0, *(1.0 for _ in WIDTHS)]
     score = IndependentScore.fit(rng.permutation(normal), np.tile(two_sided, networks), np.tile(least, networks))
     return None if score is None else score.with_partial(_parts(model, items, parted, moved))
+
+
+def fit_patches(model: FittedModel, items: Items, held_out: np.ndarray) -> PatchScore | None:
+    """From the same windows, after `fit_step_score`; None without that."""
+    if not isinstance(model.normality, IndependentScore):
+        return None
+    windows = cast(Windows, items.origin)
+    values = np.full((int(windows.lengths.sum()), items.schema.shape[1]), np.nan)
+    windows.stitch(values, slice(None), np.where(items.visible(), items.values, np.nan)[..., 0])
+    normal, chosen, _ = _normal(model, items, held_out)
+    return PatchScore.fit(values, windows.select(chosen), own_nats(model.normality, model.normality.score(normal)))
+
+
+def _normal(model: FittedModel, items: Items, held_out: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """Statistics `(n, t, k)` of normal windows, as `detect` looks at them, and their numbers `(n,)`; and by how much those of
+    each window are moved, `(items, 1, k)`, NaN of windows that do not count."""
+    windows, every = cast(Windows, items.origin), np.arange(len(items))
+    normal, chosen = _as_asked(model, items, held_out)
+    moved = np.where(np.isin(every, held_out)[:, None, None], np.zeros(normal.shape[2]), np.nan)
+    if windows.overlap and len(windows.select(held_out).thinned(windows.steps)) < _FEWEST_WINDOWS:
+        others = np.setdiff1d(every, held_out)
+        known, more = _as_asked(model, items, others)
+        middles = (np.nanmedian(part, axis=(0, 1)) for part in (normal, known))
+        less = np.maximum(np.subtract(*middles), 0)
+        normal, chosen = np.concatenate((normal, known + less)), np.concatenate((chosen, more))
+        moved[others] = less
+    return normal, chosen, moved
 
 
 def _parts(model: FittedModel, items: Items, rows: np.ndarray, moved: np.ndarray) -> np.ndarray:
@@ -250,10 +273,11 @@ def _parts(model: FittedModel, items: Items, rows: np.ndarray, moved: np.ndarray
     return np.concatenate(found)
 
 
-def _as_asked(model: FittedModel, items: Items, rows: np.ndarray) -> np.ndarray:
-    """Statistics `(n, t, k)` of the windows numbered `rows`, thinned, NaN but for the steps that they are asked for."""
+def _as_asked(model: FittedModel, items: Items, rows: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Statistics `(n, t, k)` of the windows numbered `rows`, thinned, NaN but for the steps that they are asked for; and the
+    numbers of those that are left, `(n,)`."""
     windows = cast(Windows, items.origin)
     chosen = rows[windows.select(rows).thinned(cast(SeriesSchema, model.schema).stride)][:_MOST_WINDOWS]
     found = statistics(model, items.select(chosen))
     found[~windows.select(chosen).answers()] = np.nan
-    return found
+    return found, chosen

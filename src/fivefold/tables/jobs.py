@@ -14,6 +14,7 @@ from torch import Tensor
 from fivefold.config import Conditioning
 from fivefold.errors import UsageError, suggest
 from fivefold.items import Items
+from fivefold.jobs.detect import by_itself as in_context
 from fivefold.jobs.generate import Generated, draw_items
 from fivefold.jobs.generate import draw_elements as draw
 from fivefold.jobs.impute import impute_items
@@ -45,6 +46,7 @@ __all__ = [
     "filling",
     "find_wrong_cells",
     "generate",
+    "in_context",
     "statistics",
     "surprise",
     "watcher",
