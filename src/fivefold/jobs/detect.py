@@ -97,8 +97,8 @@ def detect(
     series each step is scored, by how improbable it and those around are, and by what its window is like; there an alarm raises
     the bar for the next ones, so that drift is not flagged throughout. The p-value compares it with the scores of other
     normal items (split conformal: Laxhammar & Falkman 2011; exact if those and the normal items are exchangeable; of series the
-    tail beyond those is taken as exponential). An item's score does not depend on the others, but for those of a series, and for a row that repeats the value of a column
-    which in the fit had none twice.
+    tail beyond those is taken as exponential). An item's score does not depend on the others, but for those of a series, and
+    for a row that repeats the value of a column which in the fit had none twice.
 
     Parameters
     ----------
