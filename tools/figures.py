@@ -26,6 +26,7 @@ def main() -> int:
         ("docs/performance.md", "growth"): performance_page.growth(results),
         ("docs/choosing.md", "figures"): _choosing(results["mnist"]),
         ("docs/choosing.md", "points"): _points(results["mnist"]),
+        ("docs/plug-in.md", "onnx"): _runtimes(results["onnx"]),
     }
     stale = []
     for (name, marker), table in tables.items():
@@ -218,6 +219,18 @@ def _points(report: dict[str, Any]) -> str:
         ),
     ]
     return _table(("the publication says", "measured", ""), points)
+
+
+def _runtimes(report: dict[str, Any]) -> str:
+    """Items per second of processor time, by how many are given at once."""
+    parts = report["items_per_processor_second"]
+    rows = [
+        (f"{name}, {size} at once", *(f"{row[runtime]:,.0f}" for runtime in ("fivefold", "onnxruntime")))
+        for name, part in parts.items()
+        for size, row in part.items()
+        if isinstance(row, dict)
+    ]
+    return _table(("a second of a core", "Fivefold", "ONNX Runtime"), rows)
 
 
 def _verdict(holds: bool) -> str:

@@ -26,6 +26,7 @@ if TYPE_CHECKING:
     from fivefold.jobs.generate import morph as morph
     from fivefold.jobs.impute import impute as impute
     from fivefold.model.fitted import FittedModel as FittedModel
+    from fivefold.onnx import export as export
     from fivefold.storage import load as load
     from fivefold.storage import push as push
     from fivefold.storage import save as save
@@ -45,6 +46,7 @@ _HOMES = {
     "detect": "jobs.detect",
     "encode": "jobs.codes",
     "evaluate": "evaluation.report",
+    "export": "onnx",
     "fit": "training.fit",
     "generate": "jobs.generate",
     "impute": "jobs.impute",

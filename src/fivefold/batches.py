@@ -24,7 +24,7 @@ if TYPE_CHECKING:
     from fivefold.model.fitted import FittedModel
 
 Columns = Mapping[str, Any]
-_OPTIONS = {
+OPTIONS = {
     "detect": ("false_alarm_rate", "strict"),
     "denoise": ("threshold", "n_samples", "seed", "strict"),
     "encode": (),
@@ -111,11 +111,11 @@ def batch_function(
     >>> detect.schema.names
     ['id', 'score', 'p_value', 'anomaly']
     """
-    if job not in _OPTIONS:
-        raise UsageError(f"`job` must be one of {', '.join(_OPTIONS)}; got {job!r}")
-    if unknown := [name for name in options if name not in _OPTIONS[job]]:
+    if job not in OPTIONS:
+        raise UsageError(f"`job` must be one of {', '.join(OPTIONS)}; got {job!r}")
+    if unknown := [name for name in options if name not in OPTIONS[job]]:
         raise UsageError(
-            f"`{unknown[0]}` is no option of {job} by batches{suggest(unknown[0], _OPTIONS[job], complete=False)}"
+            f"`{unknown[0]}` is no option of {job} by batches{suggest(unknown[0], OPTIONS[job], complete=False)}"
         )
     JobNumbers(**{name: value for name, value in options.items() if name not in ("strict", "free")})
     stored = read(model)

@@ -218,6 +218,19 @@ class Jobs(Protocol):
         """Completions `(m, n, h, w, c)` of items whose filled-in elements agree with what is known to hold between elements."""
 
 
+class Graphs(Protocol):
+    """`graphs.py`: jobs as networks that other runtimes can take."""
+
+    def graph(self, model: Any, job: str, free: bool = False) -> Any:
+        """A `Graph` of model/graph.py; raises `UsageError` for a job that there is none of."""
+
+    def feeds(self, model: Any, job: str, items: Items, free: bool = False) -> Mapping[str, np.ndarray]:
+        """What it takes, of items."""
+
+    def results(self, model: Any, job: str, items: Items, free: bool = False) -> Mapping[str, np.ndarray]:
+        """What the job itself gives for them."""
+
+
 class Verdicts(Protocol):
     """`verdicts.py`: how each job is tried beside its simplest alternative.
 
@@ -317,6 +330,18 @@ class Modality:
     def verdicts(self) -> Verdicts:
         """The jobs beside their simplest alternatives."""
         return cast(Verdicts, self.room("verdicts"))
+
+    @cached_property
+    def graphs(self) -> Graphs:
+        """Jobs for other runtimes. Raises `UsageError` where there are none."""
+        try:
+            return cast(Graphs, self.room("graphs"))
+        except ModuleNotFoundError as error:
+            if error.name != f"{self.package}.graphs":
+                raise
+            raise UsageError(
+                f"models of {self.name} can't be exported: they are cut into windows as long as the data have it"
+            ) from None
 
     def room(self, name: str) -> Any:
         """The module `name` of the package."""

@@ -21,7 +21,7 @@ _INTERRUPTED, _TERMINATED = 128 + signal.SIGINT, 128 + signal.SIGTERM  # exit co
 def main() -> None:
     """Run the command line: exit code 2 for usage, 1 for data, 130 when interrupted, 143 when terminated."""
     os.environ.setdefault("GOMP_SPINCOUNT", _TURNS)
-    from fivefold.cli import fit, jobs, archives, hub, mcp, serve, reports  # isort: skip # noqa: F401  (they register their commands)
+    from fivefold.cli import fit, jobs, archives, export, hub, mcp, serve, reports  # isort: skip # noqa: F401  (they register their commands)
 
     warnings.showwarning = _show_warning
     terminated = False

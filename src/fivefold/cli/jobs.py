@@ -30,7 +30,7 @@ def _run(verb: str, model: Path, data: str, output: Path, workers: int | None = 
     return figures
 
 
-_FREE = "Of a table: relations between columns that the fit found need not hold."
+FREE = "Of a table: relations between columns that the fit found need not hold."
 _Codes = Annotated[Path, typer.Option("-o", "--output", metavar="CODES", help="An .npy file, or .npz for both.")]
 
 
@@ -68,7 +68,7 @@ _DRAWING: dict[str, typer.models.OptionInfo] = {
     ),
     "sharp": typer.Option("--sharp", help="Of images: draw the elements too, instead of their means."),
     "given": typer.Option("--given", metavar="COLUMN=VALUE", help="Of a table: new rows have that."),
-    "free": typer.Option("--free", help=_FREE),
+    "free": typer.Option("--free", help=FREE),
     "complete": typer.Option("--complete", help="Of a table: no cell is missing; else as many are as in the fit."),
     "after": typer.Option(metavar="DATA", help="Of series: draw how these may go on, in -n ways."),
     "steps": typer.Option(help="With --after: how many steps. [default: a window's]"),
@@ -164,7 +164,7 @@ def impute(
             metavar="SHARE", help="Write the interval of each element too, such as 0.9: OUT-lower, OUT-upper."
         ),
     ] = None,
-    free: Annotated[bool, typer.Option("--free", help=_FREE)] = False,
+    free: Annotated[bool, typer.Option("--free", help=FREE)] = False,
     seed: options.Seed = 0,
     workers: options.Workers = None,
     force: options.Force = False,

@@ -52,7 +52,7 @@ class Factors(nn.Module):
 
     def forward(self, scaled: Tensor, seen: Tensor) -> tuple[Tensor, Tensor]:
         """`(n, numbers)` twice → the expected numbers `(n, numbers)` and factors `(n, factors)`."""
-        if not self.training and bool((seen == seen[:1]).all()):
+        if not (self.training or torch.compiler.is_exporting()) and bool((seen == seen[:1]).all()):
             seen = seen[:1]
         precision = torch.exp(-self.log_noise.clamp(*LOG_NOISE)) * seen
         weighted = self.weights * precision.unsqueeze(2)
@@ -243,6 +243,13 @@ class TableContext(ContextDecoder):
             loadings[self.cells.numbers] = self.factors.loadings().cpu().numpy()
         return loadings
 
+    def given_visible(self, x: Tensor, visible: Tensor, conditioning: Conditioning, coarse: Tensor) -> ColumnLikelihood:
+        """All cells of rows `(n, 1, 1, d)` given those that are visible, and h(z) of a code each, `(n, features)`."""
+        kinds = visible[:, 0, 0, 0].long() * 0 + conditioning
+        first, shift = self._first(x, visible, kinds, coarse.unsqueeze(1), torch.ones_like(kinds, dtype=x.dtype))
+        likelihood: ColumnLikelihood = self.heads(self._later(first).squeeze(2), shift=shift)
+        return likelihood.members(self._members)
+
     @property
     def outputs(self) -> int:
         """Numbers that the members' heads give for a cell."""
@@ -263,7 +270,7 @@ class TableContext(ContextDecoder):
         """The expected factors `(n, factors)`, and how far they move cells, `(n, d)`."""
         assert self.factors is not None
         expected, factors = self.factors(self.cells.scaled(x), self.cells.of_numbers(shown.flatten(1)).to(x.dtype))
-        shift = expected.new_zeros(len(x), shown.shape[3])
+        shift = expected.new_zeros(x.shape[0], shown.shape[3])
         shift[:, self.cells.numbers] = expected
         return factors, shift
 
@@ -326,7 +333,7 @@ class TableContext(ContextDecoder):
         if self.factors is not None:
             factors, shift = self.linear_part(x, shown)
             parts.append(factors)
-        coarse = x.new_zeros((len(x), 1, self._coarse)) if coarse is None else coarse
+        coarse = x.new_zeros((x.shape[0], 1, self._coarse)) if coarse is None else coarse
         switch = known.view(-1, 1, 1).expand(-1, coarse.shape[1], 1)
         common = torch.cat(parts, dim=1).unsqueeze(1).expand(-1, coarse.shape[1], -1)
         features = torch.cat((common, coarse * switch, switch), dim=2)

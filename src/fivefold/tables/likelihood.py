@@ -172,8 +172,8 @@ class ColumnLikelihood(Likelihood):
         """The even mixture of so many members, whose rows are one member's after the other's."""
         if count == 1:
             return self
-        n = len(self.log_weights) // count
-        of_members = [self._rows(slice(start, start + n)) for start in range(0, count * n, n)]
+        n = self.log_weights.shape[0] // count
+        of_members = [self._rows(slice(number * n, (number + 1) * n)) for number in range(count)]
         return self.mixture(of_members)
 
     def smoothed(self, width: float) -> ColumnLikelihood:
@@ -341,7 +341,7 @@ class Cells(nn.Module):
             parts.append(shown.flatten(1))
         if self._classes:
             classes, first = (constant(tuple(part), torch.int64, x.device) for part in (self._classes, self._first))
-            shown = torch.zeros((len(x), self._total), dtype=x.dtype, device=x.device)
+            shown = torch.zeros((x.shape[0], self._total), dtype=x.dtype, device=x.device)
             codes = support.codes(x)[:, 0, 0, classes] + first
             parts.append(shown.scatter_(1, codes, seen[:, classes].to(x.dtype)))
         return torch.cat(parts, dim=1)

@@ -56,7 +56,11 @@ class Looks:
         rows = min(_FEW, self._rows) if len(x) <= _FEW else self._rows
         padding = (0, 0, 0, 0, 0, 0, 0, rows - len(x))
         cells, seen = (x, visible) if len(x) == rows else (F.pad(x, padding), F.pad(visible, padding))
-        context, result = self._context, torch.empty_like(cells)
+        return self.of_batch(cells, seen, width)[: len(x)]
+
+    def of_batch(self, cells: Tensor, seen: Tensor, width: float) -> Tensor:
+        """`log_prob` of as many rows as come, in single precision."""
+        context = self._context
         features = context.cells(cells, seen)
         everything = self._nothing + features @ self._weight
         first, shifts = list[Tensor](), list[Tensor | None]()
@@ -66,22 +70,22 @@ class Looks:
                 known = torch.cat((known, factors), dim=1)
             first.append(torch.baddbmm(everything, known.expand(len(everything), -1, -1), look.weight))
             shifts.append(shift)
-        hidden = context.last(torch.cat(first, dim=1)).chunk(len(first), dim=1)
+        hidden = torch.unflatten(context.last(torch.cat(first, dim=1)), 1, (len(first), -1)).unbind(1)
         asked = zip(self._looks, hidden, shifts, strict=True)
         parameters = torch.cat([look.heads.outputs(last, shift) for look, last, shift in asked], dim=2)
         likelihood = ColumnLikelihood.of(parameters.flatten(0, 1).transpose(1, 2).unsqueeze(2), self._support)
-        result[..., self._order] = likelihood.members(len(parameters)).smoothed(width).log_prob(cells[..., self._order])
-        return result[: len(x)]
+        found = likelihood.members(len(parameters)).smoothed(width).log_prob(cells[..., self._order])
+        return found[..., self._order.argsort()]
 
     def _linear_parts(self, cells: Tensor, seen: Tensor) -> Iterable[tuple[Tensor | None, Tensor | None]]:
-        """What each look has from the factors, see `TableContext.linear_part`; of few rows all at once."""
+        """What each look has from the factors, see `TableContext.linear_part`; of few rows, and in graphs, all at once."""
         if self._context.factors is None:
             return [(None, None)] * len(self._looks)
         shown = (seen.index_fill(3, look.asked, False) for look in self._looks)
-        if len(cells) > _FEW:
+        if not torch.compiler.is_exporting() and len(cells) > _FEW:
             return (self._context.linear_part(cells, own) for own in shown)
         parts = self._context.linear_part(cells.repeat(len(self._looks), 1, 1, 1), torch.cat(list(shown)))
-        return zip(*(torch.split(part, len(cells)) for part in parts), strict=True)
+        return zip(*(torch.unflatten(part, 0, (len(self._looks), -1)) for part in parts), strict=True)
 
 
 @dataclass(frozen=True)

@@ -19,9 +19,9 @@ _NUMBERS = 1 << 17  # in a space, beyond which no more rows are kept
 _MOST_FEATURES = 512  # whose correlations are taken out
 _MOST_CLASSES = 16  # of a column that are told apart
 _RIDGE = 3e-3  # of correlations
-_FLOOR = 1e-3  # distance per column below which neighbours are hardly told apart
+FLOOR = 1e-3  # distance per column below which neighbours are hardly told apart
 _FEWEST_NEAR, _SHARE = 20, 16  # neighbours that a mean is of, at least; otherwise so many parts of the rows
-_FARTHEST = 1e6  # deviations
+FARTHEST = 1e6  # deviations
 _ALIKE = 0.01  # share of rows with a like one below which two rows that are alike are one
 
 
@@ -73,7 +73,7 @@ class Neighbours:
 
     def __init__(self, memory: Memory, schema: TableSchema) -> None:
         cells = memory.cells
-        self._columns = [
+        self.columns = [
             _Classes(known, column.classes) if column.classes else _Numbers(known)
             for known, column in zip(cells.T, schema.columns, strict=True)
         ]
@@ -82,9 +82,9 @@ class Neighbours:
         ridge = np.diag(_RIDGE * np.maximum(np.diag(correlation), 1e-3))
         whole = len(correlation) <= _MOST_FEATURES
         root = np.linalg.cholesky(ridge + (correlation if whole else np.diag(np.diag(correlation))))
-        self._whitening = np.linalg.inv(root)
-        self._spaces = self._in_spaces(cells)
-        self._distinct = len(np.unique(standard, axis=0)) > (1 - _ALIKE) * len(standard)
+        self.whitening = np.linalg.inv(root)
+        self.spaces = self._in_spaces(cells)
+        self.distinct = len(np.unique(standard, axis=0)) > (1 - _ALIKE) * len(standard)
 
     def log_distances(self, cells: np.ndarray, met: bool = False) -> np.ndarray:
         """Of encoded cells `(n, d)`, NaN where missing, to rows in each space: `(n, 3)` float64.
@@ -96,28 +96,33 @@ class Neighbours:
         hardly any two rows of the fit are alike: it will be that row.
         """
         found, own = np.empty((len(cells), len(self.NORMS))), None
-        many = max(_FEWEST_NEAR, len(self._spaces[0]) // _SHARE)
         for distance, nearest, norm, space, rows in zip(
-            found.T, (many, 1, many), self.NORMS, self._spaces, self._in_spaces(cells), strict=True
+            found.T, self.nearest, self.NORMS, self.spaces, self._in_spaces(cells), strict=True
         ):
             far = torch.cdist(rows, space, p=norm, compute_mode="donot_use_mm_for_euclid_dist")
             count = min(nearest + 1, len(space))
             near = np.sort(np.partition(far.numpy(), count - 1, axis=1)[:, :count], axis=1)
-            own = (near[:, :1] == 0) & (met or self._distinct) if own is None else own
+            own = (near[:, :1] == 0) & (met or self.distinct) if own is None else own
             others = np.where(own, near[:, 1:], near[:, :-1]).astype(np.float64)
             distance[:] = others.mean(1) / cells.shape[1] ** (1 / norm)
-        return np.log(found + _FLOOR)
+        return np.log(found + FLOOR)
+
+    @property
+    def nearest(self) -> tuple[int, ...]:
+        """How many rows distances are to, in each space."""
+        many = max(_FEWEST_NEAR, len(self.spaces[0]) // _SHARE)
+        return many, 1, many
 
     def _in_spaces(self, cells: np.ndarray) -> tuple[Tensor, ...]:
         standard = self._features(cells, "standardised")
         white = np.einsum(
-            "nf,gf->ng", standard, self._whitening
+            "nf,gf->ng", standard, self.whitening
         )  # a product of matrices would depend on how many rows there are
         spaces = standard, white, self._features(cells, "scores")
         return tuple(torch.from_numpy(np.ascontiguousarray(space, np.float32)) for space in spaces)
 
     def _features(self, cells: np.ndarray, form: str) -> np.ndarray:
-        parts = [getattr(column, form)(own) for column, own in zip(self._columns, cells.T, strict=True)]
+        parts = [getattr(column, form)(own) for column, own in zip(self.columns, cells.T, strict=True)]
         return np.asarray(np.nan_to_num(np.concatenate(parts, axis=1)))
 
 
@@ -125,22 +130,22 @@ class _Numbers:
     """Of a column, given known cells `(m,)`: others `(n,)` as features `(n, 1)`, NaN where missing."""
 
     def __init__(self, known: np.ndarray) -> None:
-        self._sorted = np.sort(known[~np.isnan(known)])
-        self._count = max(len(self._sorted), 1)
-        some = len(self._sorted) > 0
-        self._centre, deviation = (float(self._sorted.mean()), float(self._sorted.std())) if some else (0.0, 0.0)
-        self._deviation = deviation if deviation > 0 else 1.0
+        self.ascending = np.sort(known[~np.isnan(known)])
+        self.count = max(len(self.ascending), 1)
+        some = len(self.ascending) > 0
+        self.centre, deviation = (float(self.ascending.mean()), float(self.ascending.std())) if some else (0.0, 0.0)
+        self.deviation = deviation if deviation > 0 else 1.0
 
     def standardised(self, cells: np.ndarray) -> np.ndarray:
         with np.errstate(over="ignore"):
-            deviations = (cells - self._centre) / self._deviation
-        return np.asarray(np.clip(deviations, -_FARTHEST, _FARTHEST)[:, None])
+            deviations = (cells - self.centre) / self.deviation
+        return np.asarray(np.clip(deviations, -FARTHEST, FARTHEST)[:, None])
 
     def scores(self, cells: np.ndarray) -> np.ndarray:
         from scipy.special import ndtri
 
-        below, upto = (np.searchsorted(self._sorted, cells, side) for side in ("left", "right"))
-        level = np.clip((below + upto) / (2 * self._count), 0.5 / self._count, 1 - 0.5 / self._count)
+        below, upto = (np.searchsorted(self.ascending, cells, side) for side in ("left", "right"))
+        level = np.clip((below + upto) / (2 * self.count), 0.5 / self.count, 1 - 0.5 / self.count)
         return np.where(np.isnan(cells), np.nan, ndtri(level))[:, None]
 
 
@@ -150,16 +155,14 @@ class _Classes:
     def __init__(self, known: np.ndarray, classes: int) -> None:
         counts = np.bincount(known[~np.isnan(known)].astype(int), minlength=classes)[:classes]
         shown = min(classes, _MOST_CLASSES)
-        self._place = np.empty(classes, int)
-        self._place[np.argsort(-counts, kind="stable")] = np.minimum(np.arange(classes), shown - 1)
-        share = (np.bincount(self._place, counts, shown) + 1) / (counts.sum() + shown)
+        place = np.empty(classes, int)
+        place[np.argsort(-counts, kind="stable")] = np.minimum(np.arange(classes), shown - 1)
+        share = (np.bincount(place, counts, shown) + 1) / (counts.sum() + shown)
         deviation = np.sqrt(share * (1 - share))
-        self._width = 0.5 / (np.maximum(deviation, 1e-6) * max(deviation.sum(), 1.0))
+        width = 0.5 / (np.maximum(deviation, 1e-6) * max(deviation.sum(), 1.0))
+        self.indicators = (place[:, None] == np.arange(shown)) * width  # `(classes, k)`
 
     def standardised(self, cells: np.ndarray) -> np.ndarray:
-        places = self._place[np.nan_to_num(cells).astype(int)]
-        return np.where(
-            np.isnan(cells)[:, None], np.nan, (places[:, None] == np.arange(len(self._width))) * self._width
-        )
+        return np.where(np.isnan(cells)[:, None], np.nan, self.indicators[np.nan_to_num(cells).astype(int)])
 
     scores = standardised

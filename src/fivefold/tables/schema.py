@@ -20,7 +20,7 @@ Category = str | int | float | bool
 MOST_CATEGORIES = 255
 _MOST_TEXT = 1 << 16
 MOST_COLUMNS = 1 << 14
-_FARTHEST = 9.0  # beyond the range met in the fit, in units of it
+FARTHEST = 9.0  # beyond the range met in the fit, in units of it
 
 
 @dataclass(frozen=True)
@@ -226,7 +226,7 @@ class TableSchema:
         with np.errstate(over="ignore"):
             scaled = np.arcsinh((values[..., 0] - at["centre"]) / at["spread"])
         unit = np.where(at["classes"] > 0, values[..., 0] / np.maximum(at["classes"] - 1, 1), (scaled - low) / extent)
-        return np.asarray(np.clip(unit, -_FARTHEST, 1 + _FARTHEST), np.float32)[..., None]
+        return np.asarray(np.clip(unit, -FARTHEST, 1 + FARTHEST), np.float32)[..., None]
 
     def from_unit(self, unit: np.ndarray, dtype: np.dtype | str | None = None) -> np.ndarray:
         """The inverse, within the ranges met in the fit: classes and whole numbers are rounded to what can be.

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from typing import cast, final
 
@@ -26,13 +26,13 @@ from fivefold.tables.relations import Relations
 from fivefold.tables.schema import TableSchema
 from fivefold.tables.settings import table_config
 
-_REACH, _PLACES = 12.0, 1537  # of the grid, on the columns' scale
+_REACH, PLACES = 12.0, 1537  # of the grid, on the columns' scale
 _KERNEL_WIDTH = 0.4  # of a logistic: its tails are what is far beyond all that was met
 _BATCH = 1 << 16
 _LEVELS, _MOST_ROWS = 257, 100_000  # of the quantiles, and of those they are taken from
 _MOST_PATTERNS = 4096  # rows
 _DENSITIES, _BY_CODE = (0.5, 0.25, 0.25), 0.25  # what statistics count for beside a distance
-_SMOOTHED = 0.6  # of a column's spread
+SMOOTHED = 0.6  # of a column's spread
 
 
 @dataclass(frozen=True)
@@ -51,7 +51,7 @@ class Marginals:
 
     def __post_init__(self) -> None:
         d = len(self.density)
-        if not (self.density.shape == (d, _PLACES) and np.isfinite(self.density).all()):
+        if not (self.density.shape == (d, PLACES) and np.isfinite(self.density).all()):
             raise ModelError("the densities of the columns are damaged")
         if not (self.quantiles.shape == (d, _LEVELS) and (np.diff(self.quantiles) >= 0).all()):
             raise ModelError("the quantiles of the columns are damaged")
@@ -63,9 +63,9 @@ class Marginals:
     def log_density(self, schema: TableSchema, x: Tensor) -> Tensor:
         """Likewise, of numbers per unit of their column's scale."""
         support = Support.of(schema, x)
-        places = _places(support, x).flatten(0, 2).cpu().double().numpy()
+        places = places_of(support, x).flatten(0, 2).cpu().double().numpy()
         log_densities = [
-            np.interp(cells, np.arange(_PLACES), log_density)
+            np.interp(cells, np.arange(PLACES), log_density)
             for cells, log_density in zip(places.T, self.density, strict=True)
         ]
         return torch.from_numpy(np.stack(log_densities, axis=1)).to(x).view(x.shape)
@@ -167,19 +167,19 @@ def fit_marginals(items: Items) -> Marginals:
     """From rows of a table; a column's hidden cells are left out."""
     schema = items.schema
     assert isinstance(schema, TableSchema)
-    counts = np.zeros((schema.size, _PLACES))
+    counts = np.zeros((schema.size, PLACES))
     for rows in items.batches(_BATCH):
         unit, visible = (torch.from_numpy(part[:, 0, :, 0]) for part in items.unit(rows))
         x = unit.double()[:, None, None]
-        places = _places(Support.of(schema, x), x).round().long().flatten(0, 2)
+        places = places_of(Support.of(schema, x), x).round().long().flatten(0, 2)
         for column, count in enumerate(counts):
-            count += torch.bincount(places[visible[:, column], column], minlength=_PLACES).numpy()
-    grid = np.linspace(-_REACH, _REACH, _PLACES)
+            count += torch.bincount(places[visible[:, column], column], minlength=PLACES).numpy()
+    grid = np.linspace(-_REACH, _REACH, PLACES)
     kernel = 0.25 / _KERNEL_WIDTH / np.cosh((grid[:, None] - grid) / (2 * _KERNEL_WIDTH)) ** 2
     density = np.empty_like(counts)
     for column, count in enumerate(counts):
         classes = schema.columns[column].classes
-        share = (count + (np.arange(_PLACES) < classes)) / max(count.sum() + classes, 1)
+        share = (count + (np.arange(PLACES) < classes)) / max(count.sum() + classes, 1)
         density[column] = np.log(np.maximum(share if classes else share @ kernel, 1e-300))
     return Marginals(density, np.stack([_quantiles(items, number) for number in range(schema.size)]))
 
@@ -193,9 +193,9 @@ def _quantiles(items: Items, number: int) -> np.ndarray:
     return np.asarray(np.quantile(cells, np.linspace(0, 1, _LEVELS)))
 
 
-def _places(support: Support, x: Tensor) -> Tensor:
+def places_of(support: Support, x: Tensor) -> Tensor:
     """Where on the grid cells are."""
-    numbers = (support.scaled(x).clamp(-_REACH, _REACH) + _REACH) * ((_PLACES - 1) / (2 * _REACH))
+    numbers = (support.scaled(x).clamp(-_REACH, _REACH) + _REACH) * ((PLACES - 1) / (2 * _REACH))
     return torch.where(support.classes > 0, support.codes(x), numbers)
 
 
@@ -222,22 +222,30 @@ def row_statistics(model: FittedModel, items: Items, met: bool = False) -> np.nd
     given_others = _look(model)
 
     def measure(rows: slice, x: Tensor, visible: Tensor) -> None:
-        width, shown = Support.of(schema, x).log_width(x), visible.flatten(1).sum(1)
-        by_column = torch.where(visible, -marginals.log_density(schema, x), 0).flatten(1)
-        worst = by_column.masked_fill(~visible.flatten(1), -torch.inf).amax(1).masked_fill(shown == 0, 0)
-
-        def mean(log_prob: Tensor) -> Tensor:
-            return torch.where(visible, width - log_prob, 0).flatten(1).sum(1) / shown.clamp_min(1)
-
-        statistics = [by_column.sum(1) / shown.clamp_min(1), worst, mean(given_others(x, visible))]
-        collected[rows, :3] = torch.stack(statistics, dim=1).cpu().numpy()
+        shown = visible.flatten(1).sum(1)
+        log_density, log_probs = marginals.log_density(schema, x), [given_others(x, visible)]
         if memory is not None:
-            by_code = mean(model.vae.likelihood(model.vae.posterior(x, visible).mu).log_prob(x))
+            log_probs.append(model.vae.likelihood(model.vae.posterior(x, visible).mu).log_prob(x))
+        costs = costs_of(Support.of(schema, x).log_width(x), visible, log_density, log_probs).cpu().numpy()
+        collected[rows, :3] = costs[:, :3]
+        if memory is not None:
             near = np.where(shown.cpu().numpy()[:, None] > 0, memory.log_distances(cells[rows], met), 0)
-            collected[rows, -1 - near.shape[1] :] = np.column_stack((by_code.cpu().numpy(), near))
+            collected[rows, -1 - near.shape[1] :] = np.column_stack((costs[:, 3], near))
 
     in_threads(model, measure, model.batches(items))
     return collected
+
+
+def costs_of(width: Tensor, visible: Tensor, log_density: Tensor, log_probs: Sequence[Tensor]) -> Tensor:
+    """Minus log densities of the visible cells of rows, `(n, 2 + m)`: by their columns alone, on average and the worst; and on
+    average by each of m `log_probs`. Those, and the log widths of what numbers stand for, are `(n, 1, 1, d)`."""
+    seen = visible.flatten(1)
+    shown = seen.sum(1)
+    by_column = torch.where(visible, -log_density, 0).flatten(1)
+    worst = by_column.masked_fill(~seen, -torch.inf).amax(1).masked_fill(shown == 0, 0)
+    sums = [by_column.sum(1), *(torch.where(visible, width - log_prob, 0).flatten(1).sum(1) for log_prob in log_probs)]
+    means = [total / shown.clamp_min(1) for total in sums]
+    return torch.stack([means[0], worst, *means[1:]], dim=1)
 
 
 def _look(model: FittedModel) -> Callable[[Tensor, Tensor], Tensor]:
@@ -246,7 +254,7 @@ def _look(model: FittedModel) -> Callable[[Tensor, Tensor], Tensor]:
     if table_config(model.config).exact or conditioning is not Conditioning.MISSING:
         return lambda x, visible: _given_others(model, conditioning, x, visible)
     looks = model.derived("looks", Looks)
-    return lambda x, visible: looks.log_prob(x, visible, _SMOOTHED)
+    return lambda x, visible: looks.log_prob(x, visible, SMOOTHED)
 
 
 def _given_others(model: FittedModel, conditioning: Conditioning, x: Tensor, visible: Tensor) -> Tensor:
@@ -255,7 +263,7 @@ def _given_others(model: FittedModel, conditioning: Conditioning, x: Tensor, vis
 
     def measure(likelihood: Likelihood, items: Tensor, elements: Tensor) -> Tensor:
         assert isinstance(likelihood, ColumnLikelihood)
-        return likelihood.smoothed(_SMOOTHED).log_prob(values[items, elements].view(-1, 1, 1, 1)).view(-1, 1)
+        return likelihood.smoothed(SMOOTHED).log_prob(values[items, elements].view(-1, 1, 1, 1)).view(-1, 1)
 
     z = None if model.has_learnt(conditioning) else model.vae.posterior(x, visible).mu
     return Conditional(model, conditioning, x, visible, z).map(measure)[0]
