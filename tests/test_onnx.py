@@ -95,14 +95,14 @@ def test_cells_are_filled_in(of_trees, table_model, trees):
 def test_the_example_in_javascript(of_trees, table_model, trees, tmp_path):
     page = (ROOT / "docs" / "plug-in.md").read_text(encoding="utf-8")
     (example,) = re.findall(r"```js\n(.*?)```", page, re.DOTALL)
-    rows = trees[list(table_model.schema.names)][:3].copy()
+    rows = trees[list(table_model.schema.names)][300:303].copy()
     rows["planted"] = columns(table_model, rows)["planted"]
     (tmp_path / "trees.json").write_text(rows.to_json(orient="records"), encoding="utf-8")
     (tmp_path / "example.js").write_text(example, encoding="utf-8")
     (tmp_path / "trees.onnx").symlink_to(of_trees / "detect.onnx")
     (tmp_path / "node_modules").symlink_to(PACKAGES)
     said = subprocess.run([NODE, "example.js"], cwd=tmp_path, capture_output=True, text=True, check=True)
-    known = fivefold.detect(table_model, trees[:3], false_alarm_rate=0.05)
+    known = fivefold.detect(table_model, trees[300:303], false_alarm_rate=0.05)
     np.testing.assert_allclose(json.loads(said.stdout), known.p_value, atol=1e-5)
 
 

@@ -28,11 +28,9 @@ if TYPE_CHECKING:
 JOBS = "decode", "denoise", "detect", "encode", "impute"
 _OPSET, _TEXT_OPSET = 22, 4
 _TRACED = 20  # items
-_CHECKED, _HIDDEN = (
-    200,
-    0.2,
-)  # items that both are tried on, and the share of the elements of drawn ones that are hidden
+_CHECKED, _HIDDEN = 200, 0.2  # items that both are tried on; the share of the elements of drawn ones that are hidden
 _TOLERANCE = 1e-5
+_INNER = "\x1f"  # begins names within graphs: columns may be called whatever nodes are
 
 
 def export(
@@ -161,30 +159,44 @@ def _translated(graph: Graph) -> onnx.ModelProto:
         found = torch.onnx.export(
             program,
             custom_translation_table=dict(OPERATORS),
-            input_names=list(graph.inputs),
-            output_names=list(graph.places),
+            input_names=[f"given:{place}" for place in range(len(graph.inputs))],
+            output_names=[f"found:{place}" for place in range(len(graph.outputs))],
             opset_version=_OPSET,
             optimize=False,
             verbose=False,
         )
     assert found is not None
-    return found.model_proto
+    return _named(found.model_proto, graph)
+
+
+def _named(model: onnx.ModelProto, graph: Graph) -> onnx.ModelProto:
+    """With the inputs' and outputs' own names, and all others such as no column has."""
+    names = {f"given:{place}": name for place, name in enumerate(graph.inputs)}
+    names |= {f"found:{place}": name for place, name in enumerate(graph.places)}
+    del model.graph.value_info[:]
+    for node in model.graph.node:
+        for values in (node.input, node.output):
+            values[:] = [names.get(name, name and f"{_INNER}{name}") for name in values]
+    for value in (*model.graph.input, *model.graph.output, *model.graph.initializer):
+        value.name = names.get(value.name, f"{_INNER}{value.name}")
+    return model
 
 
 def _with_texts(model: onnx.ModelProto, graph: Graph) -> onnx.ModelProto:
     """With texts as inputs and outputs in the place of their codes."""
     from onnx import TensorProto, helper
 
+    model.graph.initializer.append(helper.make_tensor(zero := f"{_INNER}zero", TensorProto.DOUBLE, [], [0.0]))
     before, after = list[Any](), list[Any]()
     for name, (codes, other) in graph.texts.items():
-        _rename(model, name, own := f"{name}:code")
+        _rename(model, name, own := f"{_INNER}{name}:code")
         keys, values = list(codes), list(codes.values())
         encoder: dict[str, Any] = {"keys_strings": keys, "values_int64s": values, "default_int64": other}
         before.append(helper.make_node("LabelEncoder", [name], [f"{own}:whole"], domain="ai.onnx.ml", **encoder))
         before.append(helper.make_node("Cast", [f"{own}:whole"], [own], to=TensorProto.DOUBLE))
     for name, (texts, source) in graph.labels.items():
-        _rename(model, name, own := f"{name}:code")
-        label = f"{name}:label" if source else name
+        _rename(model, name, own := f"{_INNER}{name}:code")
+        label = f"{own}:label" if source else name
         decoder: dict[str, Any] = {
             "keys_int64s": list(range(len(texts))),
             "values_strings": texts,
@@ -193,9 +205,8 @@ def _with_texts(model: onnx.ModelProto, graph: Graph) -> onnx.ModelProto:
         after.append(helper.make_node("Cast", [own], [f"{own}:whole"], to=TensorProto.INT64))
         after.append(helper.make_node("LabelEncoder", [f"{own}:whole"], [label], domain="ai.onnx.ml", **decoder))
         if source:
-            after.append(helper.make_node("Less", [own, "zero"], [f"{own}:kept"]))
+            after.append(helper.make_node("Less", [own, zero], [f"{own}:kept"]))
             after.append(helper.make_node("Where", [f"{own}:kept", source, label], [name]))
-    model.graph.initializer.append(helper.make_tensor("zero", TensorProto.DOUBLE, [], [0.0]))
     nodes = [*before, *model.graph.node, *after]
     del model.graph.node[:]
     model.graph.node.extend(nodes)

@@ -15,6 +15,7 @@ from onnxscript.values import Opset
 
 Value = Any  # of a graph
 op: Any = Opset("", 22)
+_LEAST_HALF = -20.0  # of an exponent that is −1 by far: below, one factor would be infinite and the other 0
 
 
 def _double(x: Value) -> bool:
@@ -28,7 +29,7 @@ def _number(x: Value, number: float) -> Value:
 
 def _expm1(x: Value) -> Value:
     """Without the cancellation of eˣ − 1, which small arguments would lose most digits to."""
-    half = op.Div(x, _number(x, 2.0))
+    half = op.Max(op.Div(x, _number(x, 2.0)), _number(x, _LEAST_HALF))
     half.dtype = x.dtype
     return op.Mul(op.Mul(_sinh(half), op.Exp(half)), _number(x, 2.0))
 
@@ -45,6 +46,11 @@ def _asinh(x: Value) -> Value:
     size = op.Abs(x)
     root = op.Sqrt(op.Add(op.Mul(x, x), _number(x, 1.0)))
     return op.Mul(op.Sign(x), op.Log(op.Add(size, root)))
+
+
+def _log_sigmoid(x: Value) -> Value:
+    """Without the logarithm of a sigmoid that is 0 in the floats' range."""
+    return op.Sub(op.Min(x, _number(x, 0.0)), op.Log(op.Add(op.Exp(op.Neg(op.Abs(x))), _number(x, 1.0))))
 
 
 def _silu(x: Value) -> Value:
@@ -72,6 +78,7 @@ OPERATORS: Mapping[Callable[..., Any], Callable[..., Any]] = {
     torch.ops.aten.asinh.default: _asinh,
     torch.ops.aten.expm1.default: _expm1,
     torch.ops.aten.linalg_solve.default: _solve,
+    torch.ops.aten.log_sigmoid.default: _log_sigmoid,
     torch.ops.aten.silu.default: _silu,
     torch.ops.aten.sinh.default: _sinh,
 }
