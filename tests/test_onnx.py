@@ -65,6 +65,7 @@ def test_scores_and_p_values_of_rows(of_trees, table_model, trees, count):
 
 
 @slow
+@pytest.mark.filterwarnings("ignore:table. cells of categories")
 def test_rows_with_unknown_texts_far_numbers_and_nothing(of_trees, table_model, trees):
     rows = trees[:4].copy()
     rows.loc[0, "kind"], rows.loc[1, "height"] = "palm", 1e9
