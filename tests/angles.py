@@ -25,7 +25,7 @@ from fivefold.model.vae import VAE, Posterior
 from fivefold.training.recipe import Recipe
 
 WORDS, CONFIG, USAGE, FLAGS, REPORTS = Words("direction", "directions", "angle", "angles"), None, (), {}, ("",)
-OPTIONS, IMPLIED_BY, BUFFERS, TEST_SETS, SHARDS = {}, frozenset(), (), {}, ()
+OPTIONS, REFUSED, IMPLIED_BY, BUFFERS, TEST_SETS, SHARDS = {}, {}, frozenset(), (), {}, ()
 EXTRA_ROLE, surprise, watcher, filling, in_context = "std", excess, unwatched, by_codes(10), by_itself
 MOST_ITEMS, MOST_ELEMENTS, TRIALS = 100, 1000, {}
 CALIBRATIONS, PRECISION = {"prior": FittedPrior, "normality": JointScore}, torch.float32

@@ -20,6 +20,7 @@ from PIL import Image
 from fivefold import modality
 from fivefold.images import builtin
 from fivefold.modality import MODALITIES
+from fivefold.pictures import networks as pictures
 from fivefold.storage import save
 
 ROOT = Path(__file__).parents[1]
@@ -28,6 +29,7 @@ README = (ROOT / "README.md").read_text(encoding="utf-8")
 
 SERIES = (ROOT / "docs" / "series.md").read_text(encoding="utf-8")
 TABLES = (ROOT / "docs" / "tables.md").read_text(encoding="utf-8")
+PICTURES = (ROOT / "docs" / "pictures.md").read_text(encoding="utf-8")
 PLUG_IN = (ROOT / "docs" / "plug-in.md").read_text(encoding="utf-8")
 VERDICTS = (ROOT / "docs" / "verdicts.md").read_text(encoding="utf-8")
 
@@ -181,6 +183,21 @@ def test_the_page_on_verdicts_runs(tmp_path, monkeypatch, capsys):
     assert set(names["worse"]) <= {"compress", "denoise", "detect", "generate", "impute"}
     for kind in modality.MODALITIES.values():
         assert all(f"| `{job}` |" in VERDICTS for job in kind.verdicts.TRIALS)
+
+
+def test_the_page_on_noisy_pictures_runs(tmp_path, monkeypatch, capsys):
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr(pictures, "STEPS", 4)
+    (python,) = _blocks("python", PICTURES)
+    names: dict[str, Any] = {}
+    exec(python, names)
+    assert names["found"].data.shape == names["noisy"].shape
+    Path("noisy").mkdir()
+    for number, side in enumerate((40, 56)):
+        Image.fromarray(names["noisy"][:side, :side].astype(np.uint8)).save(f"noisy/{number}.png")
+    fit, denoise = (line for block in _blocks("sh", PICTURES) for line in block.splitlines())
+    for line in (f"{fit} --no-verdicts", denoise):
+        _run(line, monkeypatch, capsys)
 
 
 @pytest.mark.filterwarnings("ignore:detection compares with")

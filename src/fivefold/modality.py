@@ -44,6 +44,7 @@ class Settings(Protocol):
     CONFIG: type[ModalityConfig] | None  # what fits of this modality alone have
     OPTIONS: Mapping[str, frozenset[str]]  # by verb, those that not all modalities take
     USAGE: Sequence[str]  # commands, for the model card
+    REFUSED: Mapping[str, str]  # by verb that can't be done with such data, why
     IMPLIED_BY: frozenset[str]  # options that say that the data are of this modality
     FLAGS: Mapping[str, str]  # fields of CONFIG that the command line offers, and under which name
     REPORTS: tuple[str, ...]  # roles of the tables that detection gives
@@ -348,7 +349,9 @@ class Modality:
         return import_module(f"{self.package}.{name}")
 
     def refuse(self, verb: str, **options: object) -> None:
-        """Raise `UsageError` for options of a verb that are given, and that this modality doesn't take."""
+        """Raise `UsageError` for a verb that can't be done, or for options that are given and that this modality doesn't take."""
+        if verb in self.settings.REFUSED:
+            raise UsageError(self.settings.REFUSED[verb])
         for name in chosen(options):
             takers = [modality.name for modality in MODALITIES.values() if name in modality.options(verb)]
             if not takers:
@@ -365,6 +368,7 @@ MODALITIES: dict[str, Modality] = {  # images last to be asked for data of unkno
     "image": Modality("image", "fivefold.images"),
     "table": Modality("table", "fivefold.tables"),
     "series": Modality("series", "fivefold.series"),
+    "picture": Modality("picture", "fivefold.pictures"),
 }
 
 

@@ -28,7 +28,10 @@ _SCHEMA = 'What columns are, in a file or itself: {"columns": {NAME: {"kind": â€
 _READING: dict[str, tuple[Any, typer.models.OptionInfo]] = {
     "corruption": (str, typer.Option(metavar="KIND=SHARE,â€¦", help=_CORRUPTION)),
     "schema": (str, typer.Option(metavar="JSON", help=_SCHEMA)),
-    "kind": (str, typer.Option(help="What DATA are: images, tables, series. [default: what they look like]")),
+    "kind": (
+        str,
+        typer.Option(help="What DATA are: images, tables, series, pictures. [default: what they look like]"),
+    ),
     "window": (int, typer.Option(help="Steps of a window. [default: chosen from the data]")),
     "stride": (int, typer.Option(help="Steps from one window to the next. [default: a quarter of --window]")),
     "context": (bool, typer.Option("--context/--no-context", help=_CONTEXT)),

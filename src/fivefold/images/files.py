@@ -115,7 +115,7 @@ def read_images(paths: Sequence[Path], root: Path, schema: ImageSchema | None, r
     Alpha is the mask if it is all or nothing, and a channel like the others if any pixel is half transparent. The
     model's schema decides where there is one.
     """
-    pictures, paths, doubts = _read_all(paths, root, reading)
+    pictures, paths, doubts = read_all(paths, root, reading)
     if schema is not None:
         keep_alpha = schema.channels in (2, 4)
     else:
@@ -134,7 +134,7 @@ def read_images(paths: Sequence[Path], root: Path, schema: ImageSchema | None, r
     origin = ImageFiles(
         tuple(paths), np.repeat(np.arange(len(paths)), counts), single, kept, _findings(pictures), tuple(doubts)
     )
-    images = Images(values, names=_names(paths, root, counts), hidden=_missing(pictures, colours), origin=origin)
+    images = Images(values, names=picture_names(paths, root, counts), hidden=_missing(pictures, colours), origin=origin)
     if not (has_alpha or lacks_alpha):
         return images
     opaque = opaque_value(values.dtype)
@@ -163,7 +163,7 @@ def _missing(pictures: Sequence[Picture], colours: Sequence[np.ndarray]) -> Bool
     return np.concatenate(list(parts))
 
 
-def _read_all(paths: Sequence[Path], root: Path, reading: Reading) -> tuple[list[Picture], list[Path], list[Doubt]]:
+def read_all(paths: Sequence[Path], root: Path, reading: Reading) -> tuple[list[Picture], list[Path], list[Doubt]]:
     """The pictures that can be read, and their paths; raises `DataError` for the others, if they are not to be skipped."""
     with ThreadPoolExecutor() as pool:  # decoders release the interpreter's lock
         results = list(pool.map(partial(_attempt, reading=reading), paths))
@@ -199,7 +199,7 @@ def _findings(pictures: Sequence[Picture]) -> dict[str, str]:
     return found
 
 
-def _names(paths: Sequence[Path], root: Path, counts: Ints) -> tuple[str, ...]:
+def picture_names(paths: Sequence[Path], root: Path, counts: Ints) -> tuple[str, ...]:
     """Of each item: its file's, with the page's number where a file has several."""
     names: list[str] = []
     for path, count in zip(paths, counts.tolist(), strict=True):
@@ -285,6 +285,25 @@ class Output:
         shown = _png_pixels(values, 0.0, _WHITE) if self.path.suffix.lower() in ("", ".png") else values
         self.write([shown], shown.shape, shown.dtype, 0.0, _WHITE, items.names)
 
+    def put_pictures(
+        self,
+        pictures: Sequence[np.ndarray],
+        low: float,
+        high: float,
+        names: Sequence[str] | None,
+        paths: Sequence[Path] | None,
+    ) -> None:
+        """Pictures `(h, w, c)` of one type and the range `[low, high]`, of any sizes in a folder; notes in files are kept.
+
+        Raises `UsageError` for several sizes in one file.
+        """
+        first = pictures[0]
+        if self.path.suffix and len({picture.shape for picture in pictures}) > 1:
+            raise UsageError(f"pictures of several sizes go to a folder, not to {self.path}")
+        files = None if paths is None or self.path.suffix else _Files.like_those(paths, first)
+        parts = (picture[None] for picture in pictures)
+        self.write(parts, (len(pictures), *first.shape), first.dtype, low, high, names, files)
+
     def write_new(
         self, schema: ImageSchema, values: np.ndarray, labels: Mapping[str, np.ndarray], record: Mapping[str, Any]
     ) -> None:
@@ -363,6 +382,13 @@ class _Files:
             for path, kept in zip(like, same, strict=True)
         )
         return cls(tuple(endings), origin.alpha, like, same)
+
+    @classmethod
+    def like_those(cls, paths: Sequence[Path], first: np.ndarray) -> _Files:
+        """Of new pictures like the `first`, each from a file."""
+        fits = first.dtype in _PNG_TYPES and first.shape[2] in (1, 3)
+        endings = (".png" if fits and path.suffix.lower() not in TIFF_ENDINGS else ".tif" for path in paths)
+        return cls(tuple(endings), alpha=False, like=tuple(paths))
 
     def write(self, number: int, target: Path, image: np.ndarray) -> None:
         """An image `(h, w, c)` to its file."""

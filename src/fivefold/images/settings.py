@@ -38,6 +38,7 @@ USAGE = (
     "fivefold detect MODEL DATA -o scores.csv",
     "fivefold encode MODEL DATA -o z.npy",
 )
+REFUSED: Mapping[str, str] = {}
 IMPLIED_BY: frozenset[str] = frozenset()
 FLAGS: dict[str, str] = {}
 REPORTS: tuple[str, ...] = ("",)

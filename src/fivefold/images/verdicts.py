@@ -44,7 +44,7 @@ def _median(unit: np.ndarray, seen: np.ndarray) -> np.ndarray:
     return np.asarray(median_filter(np.where(seen, unit, _smooth(unit, seen)), size=(1, 3, 3, 1)))
 
 
-_FILTERS: dict[str, Callable[[np.ndarray, np.ndarray], np.ndarray]] = {
+FILTERS: dict[str, Callable[[np.ndarray, np.ndarray], np.ndarray]] = {
     "the input": lambda unit, seen: np.where(seen, unit, _smooth(unit, seen)),
     "median filter": _median,
     "Gaussian filter": _smooth,
@@ -53,7 +53,7 @@ _FILTERS: dict[str, Callable[[np.ndarray, np.ndarray], np.ndarray]] = {
 
 def denoise_simply(items: Items, name: str) -> dict[str, tuple[np.ndarray, np.ndarray | None]]:
     """What `jobs.denoise` gives, by a filter of that name, which does not know how sure it is."""
-    cleaned = items.schema.from_unit(_FILTERS[name](*items.unit()), items.values.dtype)
+    cleaned = items.schema.from_unit(FILTERS[name](*items.unit()), items.values.dtype)
     return {"": (cleaned, None), "std": (np.full(items.values.shape, np.nan, np.float32), None)}
 
 
@@ -65,7 +65,7 @@ def _try_denoising(model: FittedModel, items: Items, train: Items, rng: np.rando
     noisy[::2] = replaced[::2]
     damaged = replace(items, values=items.schema.from_unit(noisy.astype(np.float32), items.values.dtype), hidden=~seen)
     cleaned = items.schema.to_unit(denoise(model, damaged)[""][0])
-    others = {name: _loss(apply(*damaged.unit()), truth, seen) for name, apply in _FILTERS.items()}
+    others = {name: _loss(apply(*damaged.unit()), truth, seen) for name, apply in FILTERS.items()}
     return compare_losses("denoise", _loss(cleaned, truth, seen), others, _ERROR)
 
 

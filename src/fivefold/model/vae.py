@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Mapping
 from dataclasses import dataclass
 
 import torch
 from torch import Tensor, nn
 
+from fivefold.model.corruption import Corrupted, corrupt_for_training
 from fivefold.model.likelihoods import Likelihood
 
 ACTIVATIONS: dict[str, type[nn.Module]] = {"relu": nn.ReLU, "silu": nn.SiLU}
@@ -102,6 +104,12 @@ class VAE(nn.Module):
         """`likelihood(z)`, and the features of `z` for the context decoder."""
         found: tuple[Likelihood, CodeFeatures] = self.decoder.likelihood_and_features(z)  # type: ignore[operator]  # untyped
         return found
+
+    def training_pair(
+        self, x: Tensor, visible: Tensor, damage: Mapping[str, float], generator: torch.Generator
+    ) -> tuple[Corrupted, Tensor, Tensor]:
+        """What the encoder sees of items in training, damaged; and what it is to explain, and where that is known."""
+        return corrupt_for_training(x, visible, damage, generator), x, visible
 
     def elbo(self, x: Tensor, noise: Tensor, visible: Tensor | None = None) -> Elbo:
         """One-sample estimate of the bound, with standard normal `noise` `(n, latent_dim)`."""

@@ -70,6 +70,7 @@ USAGE = (
     "fivefold detect MODEL DATA -o scores.csv",
     "fivefold encode MODEL DATA -o z.npy",
 )
+REFUSED: Mapping[str, str] = {}
 IMPLIED_BY = _TIMES
 FLAGS: dict[str, str] = {"series_network": "network"}
 REPORTS: tuple[str, ...] = ("", "windows", "events")

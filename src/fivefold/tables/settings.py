@@ -74,6 +74,7 @@ USAGE = (
     "fivefold detect MODEL TABLE -o scores.csv",
     "fivefold encode MODEL TABLE -o z.npy",
 )
+REFUSED: Mapping[str, str] = {}
 IMPLIED_BY: frozenset[str] = frozenset()
 FLAGS: dict[str, str] = {"folds": "folds"}
 REPORTS: tuple[str, ...] = ("",)

@@ -72,6 +72,8 @@ def remarks(model: FittedModel) -> list[str]:
 
 
 def warn_of_few(model: FittedModel, rate: float, stacklevel: int = 3) -> None:
-    """Warn if nothing can be flagged at a rate of false alarms, and say what would help."""
+    """Warn if nothing can be flagged at a rate of false alarms, and say what would help; not of what does not detect at all."""
+    if "normality" not in modality_of(model.schema).networks.CALIBRATIONS:
+        return
     if (remark := too_few_to_flag(model, "false_alarm_rate", rate)) is not None:
         warnings.warn(remark, FivefoldWarning, stacklevel=stacklevel)

@@ -51,7 +51,7 @@ def fit(
         frame, an array `(n, d)`, a list of rows, a dict of columns, a file; or, with `kind="series"` or `time`, series
     preset : `default` (one model for all five jobs), `archive` (the same with a wider context decoder) or `paper` (the
         publication's); tables and series have `default` only
-    kind : `images`, `tables` or `series`; by default what the data look like
+    kind : `images`, `tables`, `series` or `pictures`, which are noisy and of any size; by default what the data look like
     test : items to report figures on, never trained on; for `mnist` its test split
     accelerator : `auto`: the one that there is, or the processor; `gpu`, `cpu`, or any device of PyTorch's, `cuda:1`, `mps`, …
     workdir : folder for the training state and the logs (default: none are kept)
@@ -59,9 +59,9 @@ def fit(
     logger : write logs to `workdir` as `csv` or for `tensorboard`
     verdicts : try each job on held-out items afterwards, beside its simplest alternative, which takes seconds; see `Verdict`
     settings : how the data are read: of images `mask` and `resize`, of tables and series `schema` (see `infer_table_schema`), of
-        series `time`, `ids`, `window` (its steps) and `stride`; `context`, False for no context decoder; and any field of
-        `NetworkConfig`, `ContextConfig`, `TrainingConfig` and the modality's own configuration; and `corruption` as
-        `CorruptionConfig` or text
+        series `time`, `ids`, `window` (its steps) and `stride`; `noise` and `noise_level` of pictures that are noisy themselves
+        (see docs/pictures.md); `context`, False for no context decoder; `corruption` as `CorruptionConfig` or text; and any field
+        of `NetworkConfig`, `ContextConfig`, `TrainingConfig` and the modality's own configuration
 
     Raises
     ------
@@ -127,8 +127,10 @@ def fit_items(
     training = config.training
     rows, held_out = split_rows(items, training.validation, training.seed)
     model = train_networks(items, config, workdir, accelerator, resume=resume, logger=logger)
-    model.calibrations["prior"] = _fit_prior(model, items, rows, held_out)
-    modality_of(items.schema).networks.calibrate(model, items, rows, held_out)
+    room = modality_of(items.schema).networks
+    if room.recipe(items.schema, config).prior:
+        model.calibrations["prior"] = _fit_prior(model, items, rows, held_out)
+    room.calibrate(model, items, rows, held_out)
     if len(held_out) < examination.FEWEST_TO_COMPARE:
         _compare_with_all(model, items, rows, held_out, accelerator)
     if len(held_out):

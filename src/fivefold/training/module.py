@@ -18,14 +18,13 @@ from torch.optim import Adam, Optimizer
 from fivefold.config import FitConfig
 from fivefold.errors import TrainingError, UsageError
 from fivefold.model.context import ContextDecoder, ParameterGroup, TrainingBatch
-from fivefold.model.corruption import corrupt_for_training
 from fivefold.model.vae import VAE, Elbo
 from fivefold.seeds import derive_seed
 from fivefold.training.muon import Muon
 from fivefold.training.recipe import Recipe
 
 _LOWEST_RATE = 0.01  # of the peak
-_RATE_RISE = 0.02  # of the steps
+_RATE_RISE = 0.02  # of the steps, or of the minutes
 _AVERAGING = 0.99  # of what averaged weights keep at a step
 _BETWEEN_CHECKS = 50  # steps
 _SAME = "give the same, or fit without `resume`"
@@ -153,7 +152,7 @@ class VAETraining:
         """Those of the next step: they rise over the first steps, and then fall as half a cosine."""
         rising = max(1, round(_RATE_RISE * self.config.training.epochs * self._steps_per_epoch))
         falling = max(_LOWEST_RATE, 0.5 * (1 + math.cos(math.pi * self.fraction_done)))
-        share = min(1.0, (self.progress.steps + 1) / rising) * falling
+        share = min(1.0, max((self.progress.steps + 1) / rising, self.fraction_done / _RATE_RISE)) * falling
         for optimizer in self.optimizers:
             for group in optimizer.param_groups:
                 group["lr"] = group["peak"] * share
@@ -170,8 +169,9 @@ class VAETraining:
         for optimizer in self.optimizers:
             optimizer.zero_grad()
         loss.backward()  # type: ignore[no-untyped-call]
-        if self.recipe.gradient_norm is not None:
-            nn.utils.clip_grad_norm_(self.vae.parameters(), self.recipe.gradient_norm)
+        for name, longest in (("vae", self.recipe.gradient_norm), ("context", self.recipe.context_norm)):
+            if longest is not None and name in self.networks:
+                nn.utils.clip_grad_norm_(self.networks[name].parameters(), longest)
         for optimizer in self.optimizers:
             optimizer.step()
         self.progress.steps += 1
@@ -216,7 +216,7 @@ class VAETraining:
         if self._jitter is not None and stream == "step":
             shift = torch.randn((len(x), 1, 1, x.shape[3]), generator=generator, device=x.device) * self._jitter
             x = torch.where(visible, x + shift, x)
-        seen = corrupt_for_training(x, visible, self.config.damage, generator)
+        seen, x, visible = self.vae.training_pair(x, visible, self.config.damage, generator)
         posterior = self.vae.posterior(seen.x, seen.visible)
         noise = torch.randn(posterior.mu.shape, generator=generator, device=x.device)
         likelihood, z_features = self.vae.likelihood_and_features(posterior.at(noise))

@@ -37,8 +37,10 @@ class Recipe:
     patience : epochs without a better one after which to stop; None: never
     averaged : keep averages of the weights over the steps: of few items, each step says too much
     gradient_norm : the longest gradient of the VAE, whose densities may be steep; None: of any length
+    context_norm : likewise of the context decoder
     folds : where few items are held out for detection to compare with, so many fits hold out all in turn; 1: no further fits
     jitter : deviations of random shifts of each channel's level; None: none
+    prior : whether a density is fitted to the codes of the items afterwards
     score : of a row of the history, least for the best epoch
     """
 
@@ -48,8 +50,10 @@ class Recipe:
     patience: int | None = None
     averaged: bool = False
     gradient_norm: float | None = None
+    context_norm: float | None = None
     folds: int = 1
     jitter: Sequence[float] | None = None
+    prior: bool = True
     score: Callable[[dict[str, float]], float] = held_out_elbo
 
     def held_out_batches(self, items: int, batch_size: int) -> tuple[int, tuple[int, int] | None]:

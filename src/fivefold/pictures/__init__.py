@@ -1,0 +1,1 @@
+"""Pictures of any size that are noisy to begin with."""
