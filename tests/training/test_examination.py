@@ -126,8 +126,7 @@ def test_denoising_with_a_fit_to_two_pictures_is_no_worse_than_they_came():
 @pytest.mark.filterwarnings("ignore:detect")
 def test_predict_and_p_values_agree():
     estimator = fivefold.VAE(random_state=0, accelerator="cpu", epochs=1, false_alarm_rate=0.04, settings=_quick())
-    with pytest.warns(FivefoldWarning):
-        estimator.fit(rows(30))
+    estimator.fit(rows(30))
     fresh = rows(200, seed=1)
     for rate in (0.04, 0.1, 0.33):
         estimator.set_params(false_alarm_rate=rate)
