@@ -12,10 +12,6 @@ from collections.abc import Sequence
 from dataclasses import astuple, dataclass
 
 import numpy as np
-from scipy.fft import dctn
-from scipy.ndimage import median_filter
-from scipy.optimize import nnls
-from scipy.stats import chi2
 
 from fivefold.arrays import Bools, Floats
 from fivefold.pictures.settings import NoiseName
@@ -100,6 +96,8 @@ def estimate_noise(pictures: Sequence[np.ndarray], kind: NoiseName) -> Noise:
 
 def find_impulses(plane: np.ndarray) -> Bools:
     """Which pixels `(h, w)` on the unit scale are black or white unlike what is around them."""
+    from scipy.ndimage import median_filter
+
     extreme = (plane <= 0) | (plane >= 1)
     if not extreme.any():
         return extreme
@@ -113,6 +111,8 @@ def find_impulses(plane: np.ndarray) -> Bools:
 
 def _flatness(plane: np.ndarray) -> Floats:
     """Of blocks without clipped or missing pixels, mean and variance at the highest frequencies: `(2, m)`."""
+    from scipy.fft import dctn
+
     height, width = (side // _BLOCK for side in plane.shape)
     cut = plane[: height * _BLOCK, : width * _BLOCK].reshape(height, _BLOCK, width, _BLOCK).transpose(0, 2, 1, 3)
     blocks = cut.reshape(-1, _BLOCK, _BLOCK)
@@ -125,6 +125,8 @@ def _flatness(plane: np.ndarray) -> Floats:
 
 def _levels(parts: Sequence[Floats]) -> tuple[Floats, Floats]:
     """Brightness and variance of the noise, of blocks of like brightness: `(bins,)` each."""
+    from scipy.stats import chi2
+
     level, variance = np.concatenate(parts, axis=1)
     bins = np.array_split(np.argsort(level), min(max(len(level) // _PER_BIN, 1), _MOST_BINS))
     typical = float(chi2.ppf(_FLAT, _HIGHEST.sum()) / _HIGHEST.sum())  # of white noise of variance 1
@@ -134,6 +136,8 @@ def _levels(parts: Sequence[Floats]) -> tuple[Floats, Floats]:
 
 def _fit(level: Floats, variance: Floats, name: str) -> tuple[float, float, float]:
     """Gain, floor, and the squared relative error of a line through the variances."""
+    from scipy.optimize import nnls
+
     terms = {"gaussian": [0.0, 1.0], "poisson": [1.0, 0.0]}.get(name, [1.0, 1.0])
     design = np.stack((np.maximum(level, 0), np.ones_like(level)), axis=1) * terms
     solution, _ = nnls(design / variance[:, None], np.ones_like(variance))
