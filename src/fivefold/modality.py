@@ -334,15 +334,8 @@ class Modality:
 
     @cached_property
     def graphs(self) -> Graphs:
-        """Jobs for other runtimes. Raises `UsageError` where there are none."""
-        try:
-            return cast(Graphs, self.room("graphs"))
-        except ModuleNotFoundError as error:
-            if error.name != f"{self.package}.graphs":
-                raise
-            raise UsageError(
-                f"models of {self.name} can't be exported: they are cut into windows as long as the data have it"
-            ) from None
+        """Jobs for other runtimes."""
+        return cast(Graphs, self.room("graphs"))
 
     def room(self, name: str) -> Any:
         """The module `name` of the package."""

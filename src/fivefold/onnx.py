@@ -126,7 +126,7 @@ def _items(model: FittedModel, data: Any, reading: Mapping[str, Any]) -> Items:
 
 def _room(model: FittedModel, job: str, free: bool) -> Graphs:
     """The modality's graphs; raises `UsageError` for what is no job, or if the extra is not installed."""
-    modality = modality_taking(model, "impute" if free else "encode", free=free or None)
+    modality = modality_taking(model, "export", free=free)
     if job not in JOBS:
         raise UsageError(f"`job` must be one of {', '.join(JOBS)}; got {job!r}")
     if free and job != "impute":

@@ -52,8 +52,7 @@ class ImageSchema:
 
     def to_unit(self, values: np.ndarray) -> np.ndarray:
         """Scale `values` (any shape, the data's own range) to float32 in [0, 1]; outliers are clipped."""
-        wide = np.result_type(values.dtype, np.float32).type  # float64 where float32 would round neighbours together
-        unit: np.ndarray = (values.astype(wide) - wide(self.low)) / wide(self.high - self.low)
+        unit = scaled_to_unit(values, self.low, self.high)
         return np.clip(unit, 0.0, 1.0, out=unit).astype(np.float32, copy=False)
 
     def from_unit(self, unit: np.ndarray, dtype: np.dtype | str | None = None) -> np.ndarray:
@@ -61,14 +60,7 @@ class ImageSchema:
 
         What an integer `dtype` can't hold becomes its nearest value.
         """
-        target = np.dtype(dtype or self.dtype)
-        wide = np.float32 if target.itemsize <= 2 else np.float64
-        values: np.ndarray = np.clip(unit, 0.0, 1.0).astype(wide) * wide(self.high - self.low) + wide(self.low)
-        if target.kind in "iu":
-            limits = np.iinfo(target)
-            top = wide(limits.max)
-            values = np.clip(values, limits.min, top if int(top) <= limits.max else np.nextafter(top, wide(0)))
-        return (values if target.kind == "f" else np.rint(values)).astype(target)
+        return scaled_from_unit(np.clip(unit, 0.0, 1.0), self.low, self.high, np.dtype(dtype or self.dtype))
 
     def snap(self, values: np.ndarray) -> np.ndarray:
         """`values` as they are: `from_unit` gives nothing else than images can have."""
@@ -132,3 +124,21 @@ def infer_schema(values: np.ndarray, low: float, high: float) -> ImageSchema:
             high = min(high, np.iinfo(dtype).max)
     height, width, channels = values.shape[1:]
     return ImageSchema(height, width, channels, dtype.name, float(low), float(high))
+
+
+def scaled_to_unit(values: np.ndarray, low: float, high: float) -> np.ndarray:
+    """`[low, high]` as [0, 1], floats as exact as the values need."""
+    wide = np.result_type(values.dtype, np.float32).type  # float64 where float32 would round neighbours together
+    unit: np.ndarray = (values.astype(wide) - wide(low)) / wide(high - low)
+    return unit
+
+
+def scaled_from_unit(unit: np.ndarray, low: float, high: float, target: np.dtype) -> np.ndarray:
+    """The inverse, as `target`: what an integer can't hold becomes its nearest value."""
+    wide = np.float32 if target.itemsize <= 2 else np.float64
+    values: np.ndarray = unit.astype(wide) * wide(high - low) + wide(low)  # type: ignore[operator]  # either
+    if target.kind in "iu":
+        limits = np.iinfo(target)
+        top = wide(limits.max)
+        values = np.clip(values, limits.min, top if int(top) <= limits.max else np.nextafter(top, wide(0)))
+    return (values if target.kind == "f" else np.rint(values)).astype(target)

@@ -10,11 +10,12 @@ import torch
 from fivefold.items import Items
 from fivefold.model.fitted import FittedModel, channels_first
 from fivefold.pictures.networks import PictureVAE
+from fivefold.pictures.schema import PictureSchema
 from fivefold.pictures.splitting import can_be_seen, with_share
 from fivefold.pictures.tiles import by_tiles
 
 EXTRA_ROLE = "std"
-_UNSURE = 0.03  # share of the noise's variance that may as well be texture: as far as it can be told by flat places
+_UNSURE = 0.03  # share of the noise's variance that may be texture: flat places do not show the level more exactly
 
 
 @torch.inference_mode()
@@ -24,11 +25,11 @@ def denoise(model: FittedModel, items: Items, *, seed: int = 0) -> dict[str, tup
     Tile by tile, so that memory does not grow with the picture. What is missing is filled in.
     """
     cleaned, std = np.empty_like(items.values), np.empty(items.values.shape, np.float32)
-    scale = float(model.schema.from_unit(np.ones(1), "float64")[0] - model.schema.from_unit(np.zeros(1), "float64")[0])
+    schema = cast(PictureSchema, model.schema)
     for clean, deviation, picture in zip(cleaned, std, items.values, strict=True):
         found = by_tiles(picture, lambda tile: _signal(model, tile))
-        clean[:] = model.schema.from_unit(found[..., 0], items.values.dtype)
-        deviation[:] = found[..., 1] * scale
+        clean[:] = schema.from_unit(found[..., 0], items.values.dtype)
+        deviation[:] = found[..., 1] * (schema.high - schema.low)
     return {"": (cleaned, None), "std": (std, None)}
 
 

@@ -78,7 +78,7 @@ class SignalGaussian:
 
 
 class MapDecoder(nn.Module):
-    """A map of codes → density of the signal, told four pixels wide."""
+    """A map of codes → density of the signal, computed at a quarter of the resolution."""
 
     def __init__(self, channels: int, codes: int, noise: NoiseModel) -> None:
         super().__init__()
@@ -118,7 +118,7 @@ class PictureVAE(VAE):
         super().__init__(
             MapEncoder(schema.channels, codes), MapDecoder(schema.channels, codes, noise), config.network.latent_dim
         )
-        self.noise, self.told = noise, cast(PictureConfig, config.own)
+        self.noise, self.noise_config = noise, cast(PictureConfig, config.own)
 
     def training_pair(
         self, x: Tensor, visible: Tensor, damage: Mapping[str, float], generator: torch.Generator
@@ -158,7 +158,7 @@ def build(schema: PictureSchema, config: FitConfig, seed: int) -> nn.ModuleDict:
 def prepare(networks: nn.ModuleDict, items: Items, train: np.ndarray, held_out: np.ndarray) -> None:
     """Find the noise in the pictures, if it is not known."""
     patches, schema = cast(Patches, items.values), cast(PictureSchema, items.schema)
-    own = cast(PictureVAE, networks["vae"]).told
+    own = cast(PictureVAE, networks["vae"]).noise_config
     if own.noise_level is None:
         noise = estimate_noise(sample_units(patches.pictures, schema), own.noise)
     else:
@@ -184,5 +184,5 @@ def calibrate(model: FittedModel, items: Items, train: np.ndarray, held_out: np.
 
 
 def count_statistics(model: FittedModel) -> int:
-    """None: whole pictures are not told normal from strange."""
+    """None: such models do not detect anomalies."""
     return 0

@@ -10,6 +10,7 @@ from typing import Any, ClassVar
 import numpy as np
 
 from fivefold.errors import DataError, ModelError
+from fivefold.images.schema import scaled_from_unit, scaled_to_unit
 
 PATCH = 64  # side of what a fit learns from at once
 LEAST_SIDE = 16
@@ -52,19 +53,11 @@ class PictureSchema:
 
     def to_unit(self, values: np.ndarray) -> np.ndarray:
         """Values (any shape, the data's own range) as float32, `[low, high]` as [0, 1]."""
-        wide = np.result_type(values.dtype, np.float32).type
-        unit: np.ndarray = (values.astype(wide) - wide(self.low)) / wide(self.high - self.low)
-        return unit.astype(np.float32, copy=False)
+        return scaled_to_unit(values, self.low, self.high).astype(np.float32, copy=False)
 
     def from_unit(self, unit: np.ndarray, dtype: np.dtype | str | None = None) -> np.ndarray:
         """The inverse, in `dtype` (default: the training data's); what an integer can't hold becomes its nearest value."""
-        target = np.dtype(dtype or self.dtype)
-        wide = np.float32 if target.itemsize <= 2 else np.float64
-        values: np.ndarray = unit.astype(wide) * wide(self.high - self.low) + wide(self.low)  # type: ignore[operator]  # either
-        if target.kind in "iu":
-            limits = np.iinfo(target)
-            values = np.clip(np.rint(values), limits.min, limits.max)
-        return values.astype(target)
+        return scaled_from_unit(unit, self.low, self.high, np.dtype(dtype or self.dtype))
 
     def snap(self, values: np.ndarray) -> np.ndarray:
         """`values` as they are."""

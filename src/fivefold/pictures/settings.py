@@ -47,7 +47,18 @@ USAGE = ("fivefold info MODEL", "fivefold denoise MODEL NOISY -o clean")
 _ONLY = "a model of noisy pictures removes their noise, and fills in what is missing, by denoise; it can't "
 REFUSED: Mapping[str, str] = {
     verb: _ONLY + verb
-    for verb in ("compress", "decode", "detect", "encode", "evaluate", "generate", "impute", "morph", "surprise")
+    for verb in (
+        "compress",
+        "decode",
+        "detect",
+        "encode",
+        "evaluate",
+        "export",
+        "generate",
+        "impute",
+        "morph",
+        "surprise",
+    )
 }
 IMPLIED_BY = frozenset({"noise"})
 FLAGS: dict[str, str] = {"noise": "noise", "noise_level": "noise-level"}

@@ -70,7 +70,9 @@ USAGE = (
     "fivefold detect MODEL DATA -o scores.csv",
     "fivefold encode MODEL DATA -o z.npy",
 )
-REFUSED: Mapping[str, str] = {}
+REFUSED: Mapping[str, str] = {
+    "export": "models of series can't be exported: series are cut into windows, as many as the data have"
+}
 IMPLIED_BY = _TIMES
 FLAGS: dict[str, str] = {"series_network": "network"}
 REPORTS: tuple[str, ...] = ("", "windows", "events")

@@ -60,6 +60,7 @@ DIALECT = frozenset({"separator", "decimal", "encoding", "header", "sheet"})
 READING = DIALECT | {"missing", "schema"}
 OPTIONS: dict[str, frozenset[str]] = {
     "check": READING,
+    "export": frozenset({"free"}),
     "fit": READING | {"context_depth", "positions", "folds"},
     "generate": frozenset({"given", "temperature", "free", "complete"}),
     "denoise": DIALECT | {"report", "threshold"},
