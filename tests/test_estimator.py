@@ -217,7 +217,7 @@ def test_images_are_items_too(digits, small_settings):
     assert not np.isnan(estimator.impute(holes)).any()
 
 
-@pytest.mark.filterwarnings("ignore:detection compares with:UserWarning")
+@pytest.mark.filterwarnings("ignore:detection compares with:UserWarning", "ignore:series. from step:UserWarning")
 def test_series(waves, series_settings, tmp_path):
     settings = {
         name: value for name, value in series_settings.items() if name not in ("epochs", "accelerator", "latent_dim")
@@ -239,6 +239,10 @@ def test_series(waves, series_settings, tmp_path):
         vae.explain(waves),
     ):
         assert found.shape == waves.shape
+    spike = waves.copy()
+    spike[0, 300] += 50
+    assert (vae.predict(spike) == -1).any()
+    np.testing.assert_array_equal(vae.decision_function(spike) <= 0, vae.predict(spike) == -1)
     assert vae.transform(waves).shape[1] == 4
     assert vae.inverse_transform(np.zeros((2, 4))).shape == vae.sample(2).shape == (2, 32, 1)
     again = pickle.loads(pickle.dumps(vae))

@@ -4,14 +4,18 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
+import torch
 from PIL import Image
 
 import fivefold
 from fivefold.cli import main
 from fivefold.errors import DataError, FivefoldWarning, UsageError
 from fivefold.pictures import networks
+from fivefold.pictures.context import SignalDecoder
 from fivefold.pictures.dataset import open as open_pictures
+from fivefold.pictures.noise import Noise
 from fivefold.pictures.patches import Patches, PatchPlaces
+from fivefold.pictures.splitting import with_share
 from fivefold.pictures.tiles import by_tiles
 
 SMALL = {"epochs": 1, "latent_dim": 4, "context_width": 8, "batch_size": 8, "context_learning_rate": 0.01}
@@ -159,3 +163,21 @@ def test_folders_of_mixed_sizes_from_the_command_line(pictures, tmp_path, monkey
         assert written.shape == picture.shape
         assert written.dtype == np.uint8
     assert len(list((tmp_path / "std").glob("*.tif"))) == len(pictures)
+
+
+def test_a_pixel_that_is_seen_is_surer_than_what_is_around_says():
+    """Before training the neighbourhood says as much as the pixel: half the variance where both are known."""
+    decoder = SignalDecoder(1, 8, 4)
+    decoder.noise.set(Noise(floor=0.01))
+    visible = torch.ones(1, 1, 16, 16, dtype=torch.bool)
+    visible[..., ::4] = False
+    with torch.inference_mode():
+        signal = decoder(with_share(torch.full((1, 1, 16, 16), 0.5)), visible, torch.zeros(1, 4, 4, 4))
+    torch.testing.assert_close(signal.variance, torch.where(visible, 0.005, 0.01))
+
+
+def test_held_out_figures_count_the_kl(model, pictures):
+    x = torch.full((1, 1, 32, 32), 0.5)
+    elbo = model.vae.elbo(x, torch.zeros(1, model.latent_dim))
+    torch.testing.assert_close(elbo.kl, model.vae.posterior(x).kl_per_unit().sum(1))
+    assert elbo.kl.item() > 0

@@ -10,7 +10,7 @@ import pytest
 from fivefold import load, save
 from fivefold.errors import ModelError
 from fivefold.jobs.detect import detect
-from fivefold.series.alarms import smoothed, with_rising_bar
+from fivefold.series.alarms import score_in_context, smoothed, with_rising_bar
 from fivefold.series.patches import PatchScore, tail_nats
 from fivefold.series.windows import Windows
 
@@ -49,7 +49,7 @@ def test_tails_are_those_of_normal_values_and_exponential_beyond():
         lambda part: np.full_like(part, 0.5),  # nothing moves
     ],
 )
-def test_windows_unlike_those_of_the_fit_are_told(patches, waves_and_noise, change):
+def test_windows_unlike_those_of_the_fit_are_found(patches, waves_and_noise, change):
     changed, at = waves_and_noise.copy(), slice(480, 544)
     changed[at] = change(changed[at])
     windows = _windows(len(changed))
@@ -113,3 +113,16 @@ def test_models_keep_their_windows_and_do_without(series_model, waves, tmp_path)
     assert not np.array_equal(alone.score, found.score)
     by_rank = detect(series_model, waves, fdr=0.1)
     assert (by_rank.anomaly <= (by_rank.p_value <= 0.1)).all()
+
+
+def test_a_strange_step_has_the_lowest_score():
+    evidence = np.ones(100)
+    evidence[40] = 20.0
+    score = score_in_context(evidence, evidence, np.array([100]), 5)
+    assert score.argmin() == 40
+    assert (score[36:45] < score[10]).all()
+
+
+def test_windows_that_overlap_are_no_neighbours(patches):
+    """Else the least distances in the fit would be 0, and any window strange."""
+    assert np.exp(patches.knots[-2, 0]) > 0.05
