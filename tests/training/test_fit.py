@@ -83,14 +83,14 @@ def identical(one, other) -> bool:
 
 def interrupt_at(monkeypatch, step: int, error: type[BaseException] = KeyboardInterrupt):
     """Have the training raise before this step."""
-    set_rates = VAETraining.set_rates
+    step_of = VAETraining.step
 
-    def raising(self):
+    def raising(self, batch):
         if self.progress.steps == step:
             raise error
-        set_rates(self)
+        return step_of(self, batch)
 
-    monkeypatch.setattr(VAETraining, "set_rates", raising)
+    monkeypatch.setattr(VAETraining, "step", raising)
 
 
 def test_same_seed_same_model(fit_small, whole):
@@ -277,20 +277,21 @@ def test_no_minutes_at_all(fit_small):
 
 def learning_rates(monkeypatch) -> list[list[float]]:
     """A list that each step's rates are added to: the VAE's, and the context decoder's by Adam and by Muon."""
-    rates, set_rates = [], VAETraining.set_rates
+    rates, rate = [], VAETraining.rate
 
     def noting(self):
-        set_rates(self)
+        share = rate.fget(self)
         adam, muon = self.optimizers
-        groups = [*adam.param_groups, *muon.param_groups]
-        rates.append([group["lr"] for group in groups])
-        vae, others, hidden = ({id(weight) for weight in group["params"]} for group in groups)
+        groups = [*adam.groups, *muon.groups]
+        rates.append([share * group.peak for group in groups])
+        vae, others, hidden = ({id(weight) for weight in group.weights} for group in groups)
         assert vae == {id(weight) for weight in self.vae.parameters()}
         assert hidden == {id(layer.weight) for each in self.context.layers for layer in (each[0], each[2])}
         assert others | hidden == {id(weight) for weight in self.context.parameters()}
         assert not others & hidden
+        return share
 
-    monkeypatch.setattr(VAETraining, "set_rates", noting)
+    monkeypatch.setattr(VAETraining, "rate", property(noting))
     return rates
 
 

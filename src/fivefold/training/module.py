@@ -13,14 +13,13 @@ from typing import Any, cast
 
 import torch
 from torch import Tensor, nn
-from torch.optim import Adam, Optimizer
 
 from fivefold.config import FitConfig
 from fivefold.errors import TrainingError, UsageError
 from fivefold.model.context import ContextDecoder, ParameterGroup, TrainingBatch
 from fivefold.model.vae import VAE, Elbo
 from fivefold.seeds import derive_seed
-from fivefold.training.muon import Muon
+from fivefold.training.optimizers import Adam, Muon, Optimizer
 from fivefold.training.recipe import Recipe
 
 _LOWEST_RATE = 0.01  # of the peak
@@ -96,6 +95,7 @@ class VAETraining:
         self.device = next(networks.parameters()).device
         self._jitter = None if recipe.jitter is None else torch.tensor(recipe.jitter, device=self.device)
         self.optimizers = self._make_optimizers()
+        self._weights = list(networks.parameters())
         self._averaged: tuple[list[Tensor], list[Tensor]] | None = None  # averages, and the weights that they are of
         self._unchecked: list[Tensor] = []  # losses of VAE and context decoder, step by step
         self._train, self._held_out = _Sums(), _Sums()
@@ -138,42 +138,37 @@ class VAETraining:
         return stale or self.epoch >= self.config.training.epochs or self.fraction_done >= 1.0
 
     def _make_optimizers(self) -> list[Optimizer]:
-        """Adam; and Muon for the context decoder's hidden layers.
-
-        Each group of weights says under `peak` what its highest rate is.
-        """
+        """Adam; and Muon for the context decoder's hidden layers."""
         groups = [ParameterGroup(list(self.vae.parameters()), self.config.training.learning_rate)]
         if self.context is not None:
             groups += self.context.parameter_groups(self.config.context.context_learning_rate)
-        adam = Adam([_settings(group) for group in groups if not group.hidden], fused=True)
-        return [adam, *(Muon([_settings(group)]) for group in groups if group.hidden)]
+        kinds = (Adam, [group for group in groups if not group.hidden]), (Muon, [group for group in groups if group.hidden])
+        return [optimizer(own) for optimizer, own in kinds if own]
 
-    def set_rates(self) -> None:
-        """Those of the next step: they rise over the first steps, and then fall as half a cosine."""
+    @property
+    def rate(self) -> float:
+        """That of the next step, as a share of the peak: it rises over the first steps, and then falls as half a cosine."""
         rising = max(1, round(_RATE_RISE * self.config.training.epochs * self._steps_per_epoch))
         falling = max(_LOWEST_RATE, 0.5 * (1 + math.cos(math.pi * self.fraction_done)))
-        share = min(1.0, max((self.progress.steps + 1) / rising, self.fraction_done / _RATE_RISE)) * falling
-        for optimizer in self.optimizers:
-            for group in optimizer.param_groups:
-                group["lr"] = group["peak"] * share
+        return min(1.0, max((self.progress.steps + 1) / rising, self.fraction_done / _RATE_RISE)) * falling
 
     def step(self, batch: Batch) -> Tensor:
         """One of training; returns the loss, nats per item."""
-        self.set_rates()
+        rate = self.rate
         elbo, context = self._evaluate(batch, "step", self.progress.steps)
         loss = (self._kl_weight() * elbo.kl - elbo.log_likelihood).mean()
         self._unchecked.append(
             torch.stack((loss.detach(), loss.new_zeros(()) if context is None else context.detach()))
         )
         loss = loss if context is None else loss + context
-        for optimizer in self.optimizers:
-            optimizer.zero_grad()
+        for weight in self._weights:
+            weight.grad = None
         loss.backward()  # type: ignore[no-untyped-call]
         for name, longest in (("vae", self.recipe.gradient_norm), ("context", self.recipe.context_norm)):
             if longest is not None and name in self.networks:
                 nn.utils.clip_grad_norm_(self.networks[name].parameters(), longest)
         for optimizer in self.optimizers:
-            optimizer.step()
+            optimizer.step(rate)
         self.progress.steps += 1
         self._average()
         self._train.add(elbo, context)
@@ -268,7 +263,7 @@ class VAETraining:
             "fit": self.config.to_json(),
             "progress": {**vars(self.progress), "seconds": self.seconds},
             "networks": self.networks.state_dict(),
-            "optimizers": [optimizer.state_dict() for optimizer in self.optimizers],
+            "optimizers": [optimizer.state for optimizer in self.optimizers],
         }
 
     def restore(self, state: dict[str, Any]) -> None:
@@ -291,7 +286,7 @@ class VAETraining:
         self.progress, self.epochs_before = progress, len(progress.history)
         self.networks.load_state_dict(state["networks"])
         for optimizer, own_state in zip(self.optimizers, state["optimizers"], strict=True):
-            optimizer.load_state_dict(own_state)
+            optimizer.restore(own_state)
 
     def _kl_weight(self) -> float:
         epochs = self.config.training.kl_warmup
@@ -303,6 +298,3 @@ class VAETraining:
         seed = derive_seed(self.config.training.seed, stream, step)
         return torch.Generator(self.device).manual_seed(seed)
 
-
-def _settings(group: ParameterGroup) -> dict[str, Any]:
-    return {"params": list(group.weights), "lr": group.peak, "peak": group.peak}
