@@ -8,7 +8,7 @@ import pytest
 
 import fivefold
 from fivefold.errors import ModelError
-from fivefold.tables import dataset
+from fivefold.tables import dataset, neighbours
 from fivefold.tables.neighbours import Memory, Neighbours
 from fivefold.tables.statistics import count_statistics, memory_of, row_statistics, statistics_weights
 
@@ -69,6 +69,13 @@ def test_distances_do_not_depend_on_the_batch_or_on_missing_cells_being_there(tr
     np.testing.assert_allclose(neighbours.log_distances(cells[5:6]), together[5:6], atol=1e-6)
     assert np.isfinite(neighbours.log_distances(np.full((1, cells.shape[1]), np.nan))).all()
     assert np.isfinite(together).all()
+
+
+def test_distances_are_the_same_in_numpy_as_compiled(trees, monkeypatch):
+    memory, cells = remembered(trees)
+    by_numpy = memory.log_distances(cells)
+    monkeypatch.setattr(neighbours, "_SHORT", 0)
+    assert np.array_equal(memory.log_distances(cells), by_numpy)
 
 
 def test_rare_and_unknown_classes_are_farther_than_usual_ones():

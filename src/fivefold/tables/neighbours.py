@@ -3,11 +3,10 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import final
+from functools import cache
+from typing import Any, final
 
 import numpy as np
-import torch
-from torch import Tensor
 
 from fivefold.errors import ModelError
 from fivefold.items import Items
@@ -22,6 +21,7 @@ _RIDGE = 3e-3  # of correlations
 FLOOR = 1e-3  # distance per column below which neighbours are hardly told apart
 _FEWEST_NEAR, _SHARE = 20, 16  # neighbours that a mean is of, at least; otherwise so many parts of the rows
 FARTHEST = 1e6  # deviations
+_SHORT = 1 << 21  # differences that NumPy takes before what is compiled is loaded
 _ALIKE = 0.01  # share of rows with a like one below which two rows that are alike are one
 
 
@@ -99,9 +99,9 @@ class Neighbours:
         for distance, nearest, norm, space, rows in zip(
             found.T, self.nearest, self.NORMS, self.spaces, self._in_spaces(cells), strict=True
         ):
-            far = torch.cdist(rows, space, p=norm, compute_mode="donot_use_mm_for_euclid_dist")
             count = min(nearest + 1, len(space))
-            near = np.sort(np.partition(far.numpy(), count - 1, axis=1)[:, :count], axis=1)
+            near = np.sort(np.partition(_powers(rows, space, norm), count - 1, axis=1)[:, :count], axis=1)
+            near = near if norm == 1 else np.sqrt(near)
             own = (near[:, :1] == 0) & (met or self.distinct) if own is None else own
             others = np.where(own, near[:, 1:], near[:, :-1]).astype(np.float64)
             distance[:] = others.mean(1) / cells.shape[1] ** (1 / norm)
@@ -113,17 +113,44 @@ class Neighbours:
         many = max(_FEWEST_NEAR, len(self.spaces[0]) // _SHARE)
         return many, 1, many
 
-    def _in_spaces(self, cells: np.ndarray) -> tuple[Tensor, ...]:
+    def _in_spaces(self, cells: np.ndarray) -> tuple[np.ndarray, ...]:
         standard = self._features(cells, "standardised")
         white = np.einsum(
             "nf,gf->ng", standard, self.whitening
         )  # a product of matrices would depend on how many rows there are
         spaces = standard, white, self._features(cells, "scores")
-        return tuple(torch.from_numpy(np.ascontiguousarray(space, np.float32)) for space in spaces)
+        return tuple(np.ascontiguousarray(space, np.float32) for space in spaces)
 
     def _features(self, cells: np.ndarray, form: str) -> np.ndarray:
         parts = [getattr(column, form)(own) for column, own in zip(self.columns, cells.T, strict=True)]
         return np.asarray(np.nan_to_num(np.concatenate(parts, axis=1)))
+
+
+def _powers(rows: np.ndarray, space: np.ndarray, norm: float) -> np.ndarray:
+    """Distances, before the root, of rows `(n, f)` to others `(m, f)`: `(n, m)`; to the bit the same of few as of many."""
+    others = np.ascontiguousarray(space.T)
+    if len(rows) * others.size <= _SHORT:
+        off = rows[:, :, None] - others
+        return np.asarray((np.abs(off) if norm == 1 else off * off).sum(1))
+    powers = np.zeros((len(rows), len(space)), np.float32)
+    _compiled_powers()(rows, others, norm == 1, powers)
+    return powers
+
+
+@cache
+def _compiled_powers() -> Any:
+    from fivefold.codec.kernels import compiled
+
+    return compiled(_add_powers)
+
+
+def _add_powers(rows: np.ndarray, others: np.ndarray, absolute: bool, powers: np.ndarray) -> None:
+    for row in range(rows.shape[0]):
+        for feature in range(rows.shape[1]):
+            cell = rows[row, feature]
+            for other in range(others.shape[1]):
+                off = cell - others[feature, other]
+                powers[row, other] += abs(off) if absolute else off * off
 
 
 class _Numbers:
