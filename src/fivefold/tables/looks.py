@@ -15,15 +15,15 @@ from fivefold.config import Conditioning
 from fivefold.model.fitted import FittedModel
 from fivefold.tables.context import TableContext
 from fivefold.tables.likelihood import ColumnLikelihood, SelectedHeads
+from fivefold.tables.settings import table_config
 
-_LOOKS = 6
 _NEIGHBOURS = 1e-3  # squared correlation that columns side by side are taken to have besides, less those further off
 _FEW = 16  # rows up to which there are no more at once than so many
 _OUTPUTS = 1 << 20  # numbers that heads give at once
 
 
 class Looks:
-    """A model that looks at rows six times, each time asking for a share of their columns given all others.
+    """A model that looks at rows a few times, each time asking for a share of their columns given all others.
 
     Columns that go together are asked for at different looks. In single precision, and always with as many rows
     at once, few or many: of matrices of one shape, a row's product does not depend on the other rows. What is done with few
@@ -33,7 +33,7 @@ class Looks:
     @torch.inference_mode()
     def __init__(self, model: FittedModel) -> None:
         self._context = context = cast(TableContext, model.single().context)
-        turns = _apart(context.loadings(), min(_LOOKS, model.schema.size))
+        turns = _apart(context.loadings(), min(table_config(model.config).looks, model.schema.size))
         self._rows = min(max(_OUTPUTS // (context.outputs * model.schema.size), 1), model.batch_size)
         self._nothing, self._weight = context.first_of_nothing(Conditioning.MISSING), context.of_cells
         self._looks = [self._look(torch.tensor(turn, device=model.device)) for turn in turns]

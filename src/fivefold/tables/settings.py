@@ -39,6 +39,9 @@ class TableConfig(ModalityConfig):
     exact: bool = setting(
         True, "Score each cell given all others, and fill in and draw in double precision: slower.", later=True
     )
+    looks: int = setting(
+        6, "Looks at a row by which it is scored, each at a share of its cells, if not `exact`.", at_least=1, later=True
+    )
     memory: int = setting(
         1024,
         "Rows of the fit that the model keeps to compare others with, at most; 0 for none.",
@@ -85,13 +88,14 @@ FARTHEST_CELL = 10.0  # likewise: what lies beyond is shown as this
 COMPONENTS = 5  # logistics of a number
 LOG_SCALES = (-5.5, 4.0)  # bounds of theirs
 LOG_NOISE = (-6.0, 4.0)  # bounds of the log variance of the factors' noise
+_OWN = TableConfig(members=2, exact=False, looks=3)
 _ROWS = FitConfig(
     "default",
     NetworkConfig(latent_dim=8, likelihood="columns", hidden=64),
     ContextConfig(field=1, context_width=128, context_learning_rate=4e-3, positions=16),
     CorruptionConfig(hide=0.6),
     TrainingConfig(epochs=12, batch_size=128, learning_rate=4e-3, validation=0.15),
-    TableConfig(exact=False),
+    _OWN,
 )
 _FEW_ROWS, _MANY_ROWS = 200, 5000
 _ENOUGH, _ENOUGH_HELD_OUT = 500, 100  # rows, from which on enough are held out for detection to compare with
@@ -99,7 +103,7 @@ _FEW = dataclasses.replace(
     _ROWS,
     context=dataclasses.replace(_ROWS.context, context_learning_rate=6e-3),
     training=dataclasses.replace(_ROWS.training, epochs=9, learning_rate=6e-3),
-    own=TableConfig(exact=False, shortest_epoch=25),
+    own=dataclasses.replace(_OWN, shortest_epoch=25),
 )
 _FEW_COLUMNS, _WIDE = 32, 100
 _LITTLE_PATIENCE = 4
@@ -107,7 +111,7 @@ _MANY_COLUMNS = dataclasses.replace(
     _ROWS,
     context=dataclasses.replace(_ROWS.context, context_learning_rate=2e-3),
     training=dataclasses.replace(_ROWS.training, epochs=30, batch_size=64, learning_rate=2e-3),
-    own=TableConfig(dropout=0.2, exact=False, linear=False),
+    own=dataclasses.replace(_OWN, dropout=0.2, linear=False),
 )
 
 
@@ -130,7 +134,7 @@ def _sized(rows: int, columns: int) -> FitConfig:
         network = dataclasses.replace(_ROWS.network, hidden=128)
         context = dataclasses.replace(_ROWS.context, context_width=256, context_learning_rate=2e-3)
         training = dataclasses.replace(_ROWS.training, epochs=10, learning_rate=2e-3, validation=0.1)
-        alone = TableConfig(members=1, dropout=0.1, exact=False, shortest_epoch=150)
+        alone = dataclasses.replace(_OWN, members=1, dropout=0.1, shortest_epoch=150)
         return dataclasses.replace(_ROWS, network=network, context=context, training=training, own=alone)
     if rows < _FEW_ROWS:
         return _FEW
