@@ -14,9 +14,12 @@ from fivefold.archive.layers import RAW, EncodedBlock, Encoding
 from fivefold.config import FitConfig, NetworkConfig, TrainingConfig
 from fivefold.dataset import ItemSet
 from fivefold.items import Items
-from fivefold.jobs.detect import by_itself, excess, unwatched
+from fivefold.jobs.detect import apart, by_itself, excess, unwatched
+from fivefold.jobs.drift import compared_channels, remembered
 from fivefold.jobs.generate import Generated, draw_items
 from fivefold.jobs.impute import by_codes
+from fivefold.jobs.known import known_by_codes
+from fivefold.jobs.strangest import strangest_pixels
 from fivefold.modality import Words
 from fivefold.model.calibrations import FittedPrior, JointScore
 from fivefold.model.context import assemble
@@ -27,6 +30,8 @@ from fivefold.training.recipe import Recipe
 WORDS, CONFIG, USAGE, FLAGS, REPORTS = Words("direction", "directions", "angle", "angles"), None, (), {}, ("",)
 OPTIONS, REFUSED, IMPLIED_BY, BUFFERS, TEST_SETS, SHARDS = {}, {}, frozenset(), (), {}, ()
 EXTRA_ROLE, surprise, watcher, filling, in_context = "std", excess, unwatched, by_codes(10), by_itself
+strangest, known, compared = strangest_pixels, known_by_codes, compared_channels
+__all__ = ["apart", "remembered"]
 MOST_ITEMS, MOST_ELEMENTS, TRIALS = 100, 1000, {}
 CALIBRATIONS, PRECISION = {"prior": FittedPrior, "normality": JointScore}, torch.float32
 

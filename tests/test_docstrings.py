@@ -1,9 +1,9 @@
 """All that is public has an example in its docstring, which runs, and prints what it says.
 
 Examples know `np`, `pd` and `fivefold`; and of each modality data and a model of them, the golden ones: `images` and
-`image_model`, `trees` and `tree_model`, `loads` and `load_model`; and `rows`, three columns of `trees`, with `vae`, an estimator
-fitted to them. They run in a folder that has the models as `image-model`, `tree-model` and `load-model`, and the data as
-`images.npy`, `trees.csv` and `loads.csv`.
+`image_model`, `trees` and `tree_model`, `loads` and `load_model`; `new_load_model`, fitted anew; and `rows`, three columns of
+`trees`, with `vae`, an estimator fitted to them. They run in a folder that has the models as `image-model`, `tree-model` and
+`load-model`, and the data as `images.npy`, `trees.csv` and `loads.csv`.
 """
 
 from __future__ import annotations
@@ -24,6 +24,7 @@ from fivefold.evaluation.contest import Section
 from fivefold.findings import Check, Doubt
 from fivefold.jobs.denoise import Denoised
 from fivefold.jobs.detect import Detection
+from fivefold.jobs.drift import Drift
 from fivefold.jobs.impute import Imputed
 from fivefold.model.verdicts import Verdict
 from fivefold.series.results import Events
@@ -31,7 +32,7 @@ from fivefold.series.results import Events
 ROOT = Path(__file__).parents[1]
 GOLDEN = ROOT / "tests" / "golden"
 NAMED = {name: getattr(fivefold, name) for name in fivefold.__all__}
-BESIDES = (ArchiveOptions, Check, Denoised, Detection, Doubt, Events, Imputed, Section, Verdict)
+BESIDES = (ArchiveOptions, Check, Denoised, Detection, Doubt, Drift, Events, Imputed, Section, Verdict)
 OWNERS = [owner for kind in (*NAMED.values(), *BESIDES) if isinstance(kind, type) for owner in kind.__mro__]
 PUBLIC = NAMED | {owner.__name__: owner for owner in OWNERS if owner.__module__.startswith("fivefold.")}
 
@@ -44,6 +45,16 @@ def names() -> dict[str, Any]:
     models = {name: fivefold.load(GOLDEN / folder / "model", "cpu") for name, folder in folders.items()}
     rows = data["trees"][["kind", "height", "girth"]]
     vae = fivefold.VAE(latent_dim=2, epochs=1, random_state=0, settings={"shortest_epoch": 8}).fit(rows)
+    small = {
+        "window": 24,
+        "hidden": 16,
+        "first_channels": 8,
+        "context_width": 8,
+        "shortest_epoch": 8,
+        "longest_epoch": 8,
+    }
+    fitted = fivefold.fit(data["loads"], time="hour", ids="site", epochs=1, accelerator="cpu", **small)
+    models["new_load_model"] = fitted
     return {"np": np, "pd": pd, "fivefold": fivefold, "rows": rows, "vae": vae, **data, **models}
 
 

@@ -22,17 +22,20 @@ if TYPE_CHECKING:
     from fivefold.jobs.denoise import denoise as denoise
     from fivefold.jobs.detect import detect as detect
     from fivefold.jobs.detect import surprise as surprise
+    from fivefold.jobs.drift import drift as drift
     from fivefold.jobs.generate import generate as generate
     from fivefold.jobs.generate import morph as morph
     from fivefold.jobs.impute import impute as impute
     from fivefold.model.fitted import FittedModel as FittedModel
     from fivefold.onnx import export as export
+    from fivefold.series.stream import Stream as Stream
     from fivefold.storage import load as load
     from fivefold.storage import push as push
     from fivefold.storage import save as save
     from fivefold.training.fit import fit as fit
 
 _HOMES = {
+    "Stream": "series.stream",
     "VAE": "estimator",
     "FittedModel": "model.fitted",
     "VAEImputer": "estimator",
@@ -44,6 +47,7 @@ _HOMES = {
     "decompress": "archive.read",
     "denoise": "jobs.denoise",
     "detect": "jobs.detect",
+    "drift": "jobs.drift",
     "encode": "jobs.codes",
     "evaluate": "evaluation.report",
     "export": "onnx",

@@ -199,6 +199,7 @@ class JobNumbers(_Checked):
     threshold: float | None = setting(None, "Probability above which a cell is wrong.", above=0, below=1)
     false_alarm_rate: float | None = setting(None, "Share of normal items that may be flagged.", above=0, below=1)
     fdr: float | None = setting(None, "Share of normal items among the flagged.", above=0, below=1)
+    top: int | None = setting(None, "Strangest items.", at_least=1)
     step: float | None = setting(None, "Of the codes' grid.", at_least=0)
     block_items: int | None = setting(None, "Items coded together.", at_least=1)
     workers: int | None = setting(None, "Processes.", at_least=1)
@@ -208,6 +209,8 @@ class JobNumbers(_Checked):
         super().__post_init__()
         if self.fdr is not None and self.false_alarm_rate is not None:
             raise UsageError("`fdr` and `false_alarm_rate` exclude each other")
+        if self.fdr is not None and self.top is not None:
+            raise UsageError("`fdr` does not go with `top`: the rate is of all items")
 
 
 @dataclass(frozen=True)

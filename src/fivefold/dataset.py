@@ -28,9 +28,6 @@ class IndependentItems:
     def adapted(self, anomaly: np.ndarray, p_values: Callable[[Any], np.ndarray]) -> None:
         """None: nothing comes after another."""
 
-    def events(self, score: np.ndarray, p_value: np.ndarray, anomaly: np.ndarray, alone: np.ndarray) -> None:
-        """None: items stand for themselves."""
-
 
 @dataclass(frozen=True)
 class ItemSet(IndependentItems):
@@ -81,8 +78,11 @@ class ItemSet(IndependentItems):
         """A row per item, by its name or number."""
         import pyarrow as pa
 
-        names = [self.items.name(index) for index in range(len(self.items))]
-        return {"": [pa.table({"item": names, **scores})]}
+        return {"": [pa.table({**self.named(np.arange(len(self.items))), **scores})]}
+
+    def named(self, numbers: np.ndarray) -> dict[str, Any]:
+        """Of items by their names or numbers."""
+        return {"item": [self.items.name(number) for number in numbers.tolist()]}
 
     def to(self, places: Mapping[str, Any]) -> ItemSet:
         return dataclasses.replace(self, places=places)

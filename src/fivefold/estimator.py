@@ -267,13 +267,21 @@ class _Scores(OutlierMixin, _Model):
         """
         return self._detect(X).p_value
 
-    def _detect(self, X: Any) -> Detection:
+    def strangest(self, X: Any, n: int = 20) -> pa.Table:
+        """The `n` items that are least normal, the strangest first, and what is strange about each; see `fivefold.detect`.
+
+        >>> vae.strangest(rows.assign(girth=900.0), 2).select(["column", "found"]).to_pylist()
+        [{'column': 'girth', 'found': '900'}, {'column': 'girth', 'found': '900'}]
+        """
+        return self._detect(X, top=n).strangest
+
+    def _detect(self, X: Any, **options: Any) -> Detection:
         from fivefold.jobs.detect import detect
 
         data = self._open(X)
         with warnings.catch_warnings():
             warnings.filterwarnings("ignore", ".* nothing can be flagged")
-            return detect(self.model_, data, false_alarm_rate=self.false_alarm_rate)
+            return detect(self.model_, data, false_alarm_rate=self.false_alarm_rate, **options)
 
 
 class VAEImputer(OneToOneFeatureMixin, TransformerMixin, _Imputes):

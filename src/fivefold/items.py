@@ -195,6 +195,30 @@ class Numbers:
         return np.concatenate(self._parts), None
 
 
+class Lowest(Numbers):
+    """Keeps so many of the lowest numbers alone, the lowest first, and which items they are of; no NaN.
+
+    Attributes
+    ----------
+    items : `(k,)` int, of the numbers so far
+    """
+
+    def __init__(self, most: int) -> None:
+        self._most, self._seen = most, 0
+        self._lowest, self.items = np.empty(0), np.empty(0, np.int64)
+
+    def add(self, block: Block, numbers: np.ndarray) -> None:
+        """Of a block's items, `(b,)`."""
+        lowest = np.concatenate((self._lowest, numbers))
+        items = np.concatenate((self.items, self._seen + np.arange(len(numbers))))
+        order = np.argsort(lowest, kind="stable")[: min(self._most, np.count_nonzero(~np.isnan(lowest)))]
+        self._lowest, self.items, self._seen = lowest[order], items[order], self._seen + len(numbers)
+
+    def result(self) -> tuple[np.ndarray, None]:
+        """`(k,)`, ascending."""
+        return self._lowest, None
+
+
 def split_rows(items: Items, share: float, seed: int) -> tuple[np.ndarray, np.ndarray]:
     """Item numbers for training and a random `share` of them for validation, both ascending.
 

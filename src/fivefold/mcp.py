@@ -24,7 +24,7 @@ from fivefold.verbs.catalogue import VERBS, Option, Verb, call
 from fivefold.verbs.opened import OpenModel, said, strictly
 from fivefold.verbs.options import renamed
 
-_FILES = {"std", "report", "heatmaps", "mask", "like", "nearest", "after"}  # options that are paths here
+_FILES = {"std", "report", "heatmaps", "mask", "like", "nearest", "after", "normal"}  # options that are paths here
 _TAKES = {"data": "data", "codes": "codes", "archive": "archive"}  # arguments, by what a verb takes
 _READS = {
     "data": "What to read: a file, or a folder of images.",

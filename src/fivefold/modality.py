@@ -143,13 +143,13 @@ class Dataset(Protocol):
         `p_values` of data, `(len,)`, say which of several explanations holds."""
         ...
 
-    def events(self, score: np.ndarray, p_value: np.ndarray, anomaly: np.ndarray, alone: np.ndarray) -> Any:
-        """What flagged steps make up, where items are windows of steps; changes for good by which are strange `alone`."""
-
     def report(
         self, scores: Mapping[str, np.ndarray], windows: Any = None, events: Any = None
     ) -> dict[str, Iterable[Any]]:
         """Scores as Arrow tables that say what each is of, by role; also those of windows and events, where there are some."""
+
+    def named(self, numbers: np.ndarray) -> dict[str, Any]:
+        """Which items or steps those numbered `(n,)` are, as columns of a table."""
 
     def to(self, places: Mapping[str, Any]) -> Dataset:
         """The same, with results going to `places` by role."""
@@ -201,8 +201,28 @@ class Jobs(Protocol):
     def watcher(self, model: Any) -> Callable[[Items], Items]:
         """A function that is given the items of a dataset, block after block, and marks in each what the blocks before tell."""
 
-    def in_context(self, model: Any, data: Any, found: Any, false_alarm_rate: float, fdr: float | None) -> Any:
-        """The `Detection` of items found strange or not by themselves, judged together with those around."""
+    def in_context(
+        self, model: Any, data: Any, found: Any, false_alarm_rate: float, fdr: float | None, least: Any
+    ) -> Any:
+        """The `Detection` of items found strange or not by themselves, judged together with those around; steps with events.
+        `least` are what their p-values are at least, `(len,)`, or None."""
+
+    def strangest(self, model: Any, data: Any, top: int, false_alarm_rate: float, known: Any) -> Any:
+        """The `Detection` of so many of the strangest items alone, with what is strange about each; of series of steps apart."""
+
+    def known(self, model: Any, data: Any) -> Callable[[Items, np.ndarray], np.ndarray]:
+        """Given data that are known to be normal, what the p-values of items with given scores are at least; 0 of those that are
+        like none of the data."""
+
+    def remembered(self, model: Any) -> Any:
+        """Items of the fit, a `Reference`; raises `ModelError` if the model keeps none."""
+
+    def apart(self, items: Items) -> Items:
+        """Those that have no part of longer data in common."""
+
+    def compared(self, items: Items) -> tuple[np.ndarray, Sequence[str], Sequence[int]]:
+        """What of them is compared column by column: `(n, c)`, NaN where missing; the columns' names, and how many classes each
+        has, 0 of numbers."""
 
     def surprise(self, model: Any, items: Items) -> np.ndarray:
         """How far each element costs more than expected: `(n, h, w, c)` float32; see `jobs.detect.surprise`."""

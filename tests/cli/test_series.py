@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import json
 import wave
 
@@ -9,6 +10,7 @@ import numpy as np
 import polars as pl
 import pytest
 
+from fivefold.series.results import CAUSES
 from fivefold.storage import save
 
 pytestmark = pytest.mark.filterwarnings("ignore:detection compares with:UserWarning", "default::UserWarning")
@@ -65,12 +67,25 @@ def test_detect_writes_steps_windows_and_events(run, here, load_folder):
     assert steps.columns == ["hour", "score", "p_value", "anomaly"]
     assert steps["hour"].to_list() == here["hour"].to_list()
     assert int(steps["score"].arg_min()) == 150
-    assert events.columns == ["start", "end", "peak", "steps", "score", "p_value", "change"]
+    assert events.columns == ["start", "end", "peak", "steps", "score", "p_value", "change", *CAUSES]
     assert here["hour"][150] in events["peak"].to_list()
     assert windows.columns == ["start", "end", "score", "p_value"]
     assert bits.columns == ["hour", "load"]
     assert int(bits["load"].arg_max()) == 150
+    event = events.filter(pl.col("peak") == here["hour"][150]).row(0, named=True)
+    assert (event["channels"], event["farthest"], event["found"]) == ("load", here["hour"][150], 9.0)
+    assert abs(event["expected"]) < 2
     assert json.loads(done.out)["events"] == len(events)
+
+
+def test_the_strangest_steps_alone(run, here, load_folder):
+    here.with_columns(load=pl.when(pl.int_range(pl.len()) == 150).then(9.0).otherwise("load")).write_csv("wrong.csv")
+    done = run("detect", load_folder, "wrong.csv", "--top", 2)
+    assert done.code == 0, done.err
+    found = pl.read_csv(io.StringIO(done.out), try_parse_dates=True)
+    assert found.columns == ["hour", "score", "p_value", "anomaly", *CAUSES]
+    assert found["hour"][0] == here["hour"][150]
+    assert len(found) == 2
 
 
 def test_the_other_jobs(run, here, load_folder):
@@ -238,3 +253,31 @@ def test_mistakes_are_one_line(run, here, load_folder, tmp_path, words, code, me
     assert message in done.err
     assert len(done.err.strip().splitlines()) == 1
     assert sorted(tmp_path.iterdir()) == before
+
+
+def test_a_stream_goes_on_from_a_file(run, here, load_folder):
+    assert run("detect", load_folder, "all.csv", "-o", "whole.csv", "--false-alarm-rate", 0.1).code == 0
+    told = []
+    for number, rows in enumerate((here[:130], here[130:200], here[200:])):
+        rows.write_csv(f"{number}.csv")
+        done = run(
+            "detect", load_folder, f"{number}.csv", "--state", "s.safetensors", "-o", f"o{number}.csv",
+            "--false-alarm-rate", 0.1, "--json",
+        )  # fmt: skip
+        assert done.code == 0, done.err
+        told.append(pl.read_csv(f"o{number}.csv", try_parse_dates=True))
+    steps, whole = pl.concat(told), pl.read_csv("whole.csv", try_parse_dates=True)
+    assert json.loads(done.out)["delayed"] == len(whole) - len(steps)
+    assert steps["hour"].to_list() == whole["hour"].to_list()[: len(steps)]
+    np.testing.assert_allclose(steps["p_value"], whole["p_value"][: len(steps)], rtol=1e-4)
+    assert steps["anomaly"].to_list() == whole["anomaly"].to_list()[: len(steps)]
+    assert pl.read_csv("o2-events.csv").columns[:3] == ["start", "end", "peak"]
+
+
+def test_what_a_stream_can_not_be(run, here, load_folder):
+    for words, message in (
+        (("--state", "s", "--top", 3), "--top does not go with --state"),
+        (("--state", "s", "--adapt"), "--adapt does not go with --state"),
+    ):
+        done = run("detect", load_folder, "all.csv", *words)
+        assert (done.code, message in done.err) == (2, True), done.err

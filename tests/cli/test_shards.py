@@ -177,3 +177,20 @@ def test_refusals(run, tree_folder, parts, words, says):
     assert refused.code in (1, 2)
     assert says in refused.err
     assert not Path("out").exists() or not any(path.is_file() for path in Path("out").rglob("*"))
+
+
+def test_the_strangest_of_all_files_in_one_table(run, tree_folder, parts):
+    done = run("detect", tree_folder, "rows/*.parquet", "--top", 5, "-o", "top.csv", "--json")
+    assert done.code == 0, done.err
+    found = pd.read_csv("top.csv")
+    scores = [fivefold.detect(fivefold.load(tree_folder), part).score for part in parts]
+    np.testing.assert_allclose(found["score"], np.sort(np.concatenate(scores))[:5])
+    for name, row, score in zip(found["file"], found["row"], found["score"], strict=True):
+        assert scores[int(name[0])][row] == pytest.approx(score)
+    assert json.loads(done.out)["strangest"] == 5
+
+
+def test_the_strangest_of_all_files_are_looked_for_in_turn(run, tree_folder, parts):
+    done = run("detect", tree_folder, "rows/*.parquet", "--top", 5, "-o", "top.csv", "--workers", 2)
+    assert done.code == 2
+    assert "--workers does not go with --top of several files" in done.err

@@ -314,3 +314,15 @@ def test_new_categories_are_survived(run, here, tree_folder, tmp_path):
     assert "warning" in outcome.err
     assert "ginkgo" in outcome.err
     assert pd.read_csv(tmp_path / "whole.csv").loc[0, "kind"] == "ginkgo"
+
+
+def test_detect_says_whether_a_batch_has_drifted(run, here, tree_folder):
+    here.assign(girth=here["girth"] * 2).to_csv("other.csv", index=False)
+    done = run("detect", tree_folder, "other.csv", "--drift", "-o", "drift.csv", "--json")
+    assert done.code == 0, done.err
+    found = pd.read_csv("drift.csv")
+    assert found["part"].tolist() == ["batch", "codes"] + ["column"] * 6
+    assert found.loc[found["drift"] & (found["part"] == "column"), "column"].tolist() == ["girth"]
+    assert json.loads(done.out)["drifted_columns"] == 1
+    refused = run("detect", tree_folder, "other.csv", "--drift", "--top", 3)
+    assert (refused.code, "--top does not go with --drift" in refused.err) == (2, True)

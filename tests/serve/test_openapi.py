@@ -11,6 +11,7 @@ from fivefold.cli import archives, jobs
 from fivefold.verbs.catalogue import VERBS
 
 NOT_OPTIONS = {"model", "data", "output", "codes", "archive", "force", "json", "workers"}
+NOT_OPTIONS |= {"drift", "state"}  # which make another verb of `detect`, that a server does not have
 COMMANDS = {
     verb: getattr(archives if verb in ("compress", "decompress") else jobs, verb)
     for verb in VERBS

@@ -13,10 +13,11 @@ import typer
 from fivefold.cli import options
 from fivefold.cli.app import app, present
 from fivefold.errors import UsageError
+from fivefold.modality import chosen
 from fivefold.verbs import jobs as verbs
 from fivefold.verbs.opened import OpenModel
 from fivefold.verbs.options import DRAWING
-from fivefold.verbs.shards import Shards
+from fivefold.verbs.shards import Shards, strangest
 from fivefold.verbs.shards import run as run_each
 
 
@@ -24,10 +25,21 @@ def _run(verb: str, model: Path, data: str, output: Path, workers: int | None = 
     """A verb of a file, or of each of several."""
     opened = OpenModel.read(model)
     found = Shards.among(data, opened.modality)
+    if found is not None and options.get("top") is not None:
+        _refuse("top of several files", workers=workers, fdr=options.pop("fdr"), heatmaps=options.pop("heatmaps"))
+        return strangest(opened, found, output, **options)
+    if found is not None and verb in ("drift", "stream"):
+        raise UsageError(f"`{'state' if verb == 'stream' else verb}` goes with one file, not with {len(found.paths)}")
     if found is not None:
         return run_each(verb, model, found, output, workers=workers or 1, **options)
     figures: dict[str, Any] = getattr(verbs, verb)(opened, data, output, **options)
     return figures
+
+
+def _refuse(choice: str, **options: Any) -> None:
+    """Raise `UsageError` for options that do not go with a choice."""
+    if given := chosen(options):
+        raise UsageError(f"`{next(iter(given))}` does not go with --{choice}")
 
 
 FREE = "Of a table: relations between columns that the fit found need not hold."
@@ -176,9 +188,50 @@ def impute(
     present(_run("impute", model, data, output, workers, **chosen, force=force, **reading), json)
 
 
+_DETECTING: dict[str, tuple[Any, typer.models.OptionInfo]] = {
+    "top": (
+        int,
+        typer.Option(metavar="N", help="Only the N strangest, the strangest first, and what is strange about each."),
+    ),
+    "normal": (
+        str,
+        typer.Option(
+            metavar="DATA", help="Known to be normal though it was flagged: what is like that is not flagged."
+        ),
+    ),
+    "state": (
+        Path,
+        typer.Option(
+            metavar="FILE",
+            help="Of series: DATA are the next piece of a stream that goes on from FILE. Steps wait for those around them.",
+        ),
+    ),
+    "drift": (
+        bool,
+        typer.Option(
+            "--drift", help="Instead: whether the data, as a whole and column by column, are still like the fit's."
+        ),
+    ),
+}
+
+
+def _verb_of(workers: int | None, how: dict[str, Any]) -> tuple[str, dict[str, Any]]:
+    """Which verb is meant by the options of `detect`, and those that it takes; raises `UsageError` for others."""
+    drift, state = how.pop("drift"), how.pop("state")
+    verb = "drift" if drift else "stream" if state is not None else "detect"
+    if verb == "detect":
+        return verb, how
+    others = {name: how.pop(name) for name in ("top", "normal", "fdr", "heatmaps")}
+    if drift:
+        _refuse("drift", **others, state=state, workers=workers)
+        return verb, how
+    _refuse("state", **others, workers=workers, adapt=how.pop("adapt"))
+    return verb, {**how, "state": state}
+
+
 @app.command()
 @options.strictly
-@options.reading("detect")
+@options.spelled_out(_DETECTING | options.reading_of("detect"))
 def detect(
     model: options.Model,
     data: options.Shards,
@@ -209,19 +262,20 @@ def detect(
     workers: options.Workers = None,
     force: options.Force = False,
     json: options.Json = False,
-    **reading: Any,
+    **asked: Any,
 ) -> None:
     """Score each item (higher = more normal), and flag the anomalies; of series, windows and events too, beside."""
-    chosen: dict[str, Any] = {"false_alarm_rate": false_alarm_rate, "fdr": fdr, "heatmaps": heatmaps}
+    chosen = {"false_alarm_rate": false_alarm_rate, "fdr": fdr, "heatmaps": heatmaps, "force": force}
+    verb, how = _verb_of(workers, chosen | asked)
     if output is not None:
-        present(_run("detect", model, data, output, workers, **chosen, force=force, **reading), json)
+        present(_run(verb, model, data, output, workers, **how), json)
         return
-    if (several := Shards.among(data, OpenModel.read(model).modality)) is not None:
+    if how.get("top") is None and (several := Shards.among(data, OpenModel.read(model).modality)) is not None:
         raise UsageError(f"--output must be given, a folder: there are {len(several.paths)} files")
     if json:
         raise UsageError("--json prints figures: give --output, or scores would go there too")
     with TemporaryDirectory(prefix="fivefold-") as folder:
         scores = Path(folder) / "scores.csv"
-        verbs.detect(OpenModel.read(model), data, scores, **chosen, force=force, **reading)
+        _run(verb, model, data, scores, workers, **how)
         with scores.open("rb") as file:
             shutil.copyfileobj(file, sys.stdout.buffer)

@@ -17,10 +17,14 @@ from fivefold.images.exact import LatentGrid
 from fivefold.images.schema import ImageSchema
 from fivefold.images.surprise import PATCH, roughness, surprise
 from fivefold.items import Items
-from fivefold.jobs.detect import by_itself, unwatched
+from fivefold.jobs.detect import apart, by_itself, unwatched
+from fivefold.jobs.drift import compared_channels as compared
+from fivefold.jobs.drift import remembered
 from fivefold.jobs.generate import Generated, draw_items
 from fivefold.jobs.generate import draw_elements as draw
 from fivefold.jobs.impute import by_codes
+from fivefold.jobs.known import known_by_codes as known
+from fivefold.jobs.strangest import strangest_pixels as strangest
 from fivefold.model.conditional import Conditional
 from fivefold.model.context import by_element, column
 from fivefold.model.fitted import FittedModel, standard_normal, uniform
@@ -38,14 +42,19 @@ _LEAST_BATCH = 8  # fewer items at once take other paths through matrix products
 __all__ = [
     "EXTRA_ROLE",
     "STEPS",
+    "apart",
     "choose_grid",
     "code_length",
+    "compared",
     "denoise",
     "draw",
     "filling",
     "generate",
     "in_context",
+    "known",
+    "remembered",
     "statistics",
+    "strangest",
     "surprise",
     "watcher",
 ]

@@ -25,11 +25,17 @@ from fivefold.model.calibrations import FittedPrior, JointScore
 from fivefold.model.context import assemble, seeded
 from fivefold.model.fitted import FittedModel
 from fivefold.model.likelihoods import FAMILIES, Likelihood
+from fivefold.model.reference import Reference
 from fivefold.model.scoring import calibration_rows
 from fivefold.model.vae import ACTIVATIONS, VAE, CodeFeatures, Posterior
 from fivefold.training.recipe import Recipe
 
-CALIBRATIONS: dict[str, type[Any]] = {"prior": FittedPrior, "normality": JointScore, "surprise": PixelScale}
+CALIBRATIONS: dict[str, type[Any]] = {
+    "prior": FittedPrior,
+    "normality": JointScore,
+    "surprise": PixelScale,
+    "reference": Reference,
+}
 PRECISION = torch.float32
 _FEWEST = 2  # items of a fit: from one, its mean is all that can be learnt
 
@@ -121,3 +127,4 @@ def calibrate(model: FittedModel, items: Items, train: np.ndarray, held_out: np.
         model.calibrations["normality"] = JointScore.fit(statistics(model, normal))
         if model.context is not None:
             model.calibrations["surprise"] = PixelScale.fit(model, normal)
+    model.calibrations["reference"] = Reference.fit(model, items, (held_out, train), axes=(1, 2))

@@ -16,7 +16,7 @@ from fivefold.dataset import open_data
 from fivefold.errors import FivefoldWarning, ModelError
 from fivefold.items import Block, Collector, Items
 from fivefold.jobs import Results, collect, gathered, in_one_pass
-from fivefold.modality import Dataset, modality_of, modality_taking
+from fivefold.modality import Dataset, ScoreCollector, modality_of, modality_taking
 from fivefold.model.conditional import Conditional
 from fivefold.model.fitted import FittedModel, channels_last
 from fivefold.model.verdicts import too_few_to_flag, warn_if_worse
@@ -39,6 +39,8 @@ class Detection:
     window_score, window_p_value : of series the lowest score in each window's middle, and how often a normal window's is as
         low, `(w,)`; else None
     events : of series, what the flagged steps make up, as `series.results.Events`; else None
+    strangest : with `top`, a table of the strangest items (an Arrow table): which each is, its score, p-value, whether it is
+        flagged, and its strangest element, as found and as expected; else None
 
     Examples
     --------
@@ -54,6 +56,7 @@ class Detection:
     window_score: np.ndarray | None = None
     window_p_value: np.ndarray | None = None
     events: Any = None
+    strangest: Any = None
 
     def _repr_html_(self) -> str:
         score, p_value, anomaly = (_in_a_row(form) for form in (self.score, self.p_value, self.anomaly))
@@ -87,6 +90,8 @@ def detect(
     *,
     false_alarm_rate: float | None = None,
     fdr: float | None = None,
+    top: int | None = None,
+    normal: Any = None,
     strict: bool = False,
     **reading: Any,
 ) -> Detection:
@@ -106,6 +111,11 @@ def detect(
     false_alarm_rate : share of normal items that may be flagged, in (0, 1); by default 0.01
     fdr : if given, the share of normal items among the flagged ones to aim for instead, in (0, 1) (Benjamini &
         Hochberg 1995; with conformal p-values: Bates et al. 2023, arXiv:2104.08279); depends on the batch
+    top : if given, only so many of the strangest items are told, the strangest first: `score`, `p_value` and `anomaly` are
+        `(n,)`, `strangest` says which they are, and why. Tables in files are read part by part, so memory does not grow with the
+        rows. Of series each step stands for those around it: the next is at least a window away.
+    normal : data that are known to be normal though they are flagged. Items like these, clearly nearer to one of them than to
+        any that the model remembers of the fit, are compared with these alone; so are windows of series, which are not flagged
     strict : raise `ModelError` instead of warning where the simplest alternative did better on held-out items
     reading : how the data are read, such as `mask`; see the modality's `open`
 
@@ -113,19 +123,25 @@ def detect(
     ------
     UsageError : for a rate outside (0, 1), both rates, or a parameter that the modality does not take
     DataError : if the data can't be read, or are unlike those of the fit
-    ModelError : if the model was fitted without held-out items
+    ModelError : if the model was fitted without held-out items; with `normal`, if it remembers no items
 
     Examples
     --------
     >>> found = fivefold.detect(tree_model, trees, false_alarm_rate=0.05)
     >>> int(found.anomaly.sum()), found.calibrated_on
     (14, 45)
+    >>> wrong = trees.assign(girth=trees["girth"].where(trees.index != 3, 700.0))
+    >>> fivefold.detect(tree_model, wrong, top=1).strangest.select(["row", "column", "found"]).to_pylist()
+    [{'row': 3, 'column': 'girth', 'found': '700'}]
     """
     modality_taking(model, "detect", **reading)
-    JobNumbers(false_alarm_rate=false_alarm_rate, fdr=fdr)
+    JobNumbers(false_alarm_rate=false_alarm_rate, fdr=fdr, top=top)
     dataset = open_data(data, model.schema, **reading)
     rate = USUAL_RATE if false_alarm_rate is None else false_alarm_rate
-    found = detect_in(model, dataset, rate, fdr, strict)
+    known = None if normal is None else open_data(normal, model.schema)
+    if top is not None:
+        return strangest_in(model, dataset, top, rate, known, strict)
+    found = detect_in(model, dataset, rate, fdr, known, strict)
     per_item = {name: dataset.in_form(getattr(found, name)) for name in ("score", "p_value", "anomaly")}
     return replace(found, **per_item)
 
@@ -135,41 +151,61 @@ def detect_in(
     data: Dataset,
     false_alarm_rate: float = USUAL_RATE,
     fdr: float | None = None,
+    known: Dataset | None = None,
     strict: bool = False,
     heatmaps: bool = False,
 ) -> Detection:
-    """`detect` for a dataset; its numbers per item or step are all in one row, `(len(data),)`.
+    """`detect` for a dataset, `known` to be normal another one; its numbers per item or step are all in one row, `(len(data),)`.
 
     With `heatmaps` its collector of the role `surprise` gets that of each element, so that data are read once for both.
     """
+    normal, jobs = _ready(model, strict, false_alarm_rate, fdr), modality_of(model.schema).jobs
+    likely = None if known is None else jobs.known(model, known)
+    with ExitStack() as stack:
+        beside = data.collector("surprise", replace=False) if heatmaps else None
+        collector = None if beside is None else stack.enter_context(beside)
+        flagged = flag(model, data, false_alarm_rate, fdr, likely, heatmaps=collector)
+        if collector is not None:
+            collector.result()
+    while (
+        adapted := data.adapted(flagged.anomaly, lambda trial: flag(model, trial, false_alarm_rate).p_value)
+    ) is not None:
+        data = adapted
+        flagged = flag(model, data, false_alarm_rate, fdr, likely)
+    alone = Detection(flagged.score, flagged.p_value, flagged.anomaly, len(normal.calibration))
+    found: Detection = jobs.in_context(model, data, alone, false_alarm_rate, fdr, flagged.least)
+    if flagged.worst is None:
+        return found
+    return replace(found, window_score=flagged.worst, window_p_value=normal.window_p_value(flagged.worst))
+
+
+def strangest_in(
+    model: FittedModel,
+    data: Dataset,
+    top: int,
+    false_alarm_rate: float = USUAL_RATE,
+    known: Dataset | None = None,
+    strict: bool = False,
+) -> Detection:
+    """`detect` of the `top` strangest items of a dataset, without those that are like ones `known` to be normal."""
+    _ready(model, strict, false_alarm_rate)
+    found: Detection = modality_of(model.schema).jobs.strangest(model, data, top, false_alarm_rate, known)
+    return found
+
+
+def _ready(model: FittedModel, strict: bool, false_alarm_rate: float, fdr: float | None = None) -> Any:
+    """`calibrated`, after warnings of what is doubtful."""
     warn_if_worse(model, "detect", strict)
     normal = calibrated(model)
     parameter, rate = ("false_alarm_rate", false_alarm_rate) if fdr is None else ("fdr", fdr)
     if (remark := too_few_to_flag(model, parameter, rate)) is not None:
-        warnings.warn(remark, FivefoldWarning, stacklevel=3)
-    with ExitStack() as stack:
-        beside = data.collector("surprise", replace=False) if heatmaps else None
-        collector = None if beside is None else stack.enter_context(beside)
-        score, p_value, anomaly, worst = _flag(model, data, false_alarm_rate, fdr, collector)
-        if collector is not None:
-            collector.result()
-    while (adapted := data.adapted(anomaly, lambda trial: _flag(model, trial, false_alarm_rate, None)[1])) is not None:
-        data = adapted
-        score, p_value, anomaly, worst = _flag(model, data, false_alarm_rate, fdr)
-    alone = Detection(score, p_value, anomaly, len(normal.calibration))
-    found: Detection = modality_of(model.schema).jobs.in_context(model, data, alone, false_alarm_rate, fdr)
-    if worst is None:
-        return found
-    windows = {"window_score": worst, "window_p_value": normal.window_p_value(worst)}
-    return replace(found, **windows, events=data.events(found.score, found.p_value, found.anomaly, anomaly))
+        warnings.warn(remark, FivefoldWarning, stacklevel=4)
+    return normal
 
 
 def detect_together(model: FittedModel, datasets: Sequence[Dataset], false_alarm_rate: float) -> list[Detection]:
     """`detect_in` for several small datasets of independent items in one pass; what it says of one depends on no other."""
-    warn_if_worse(model, "detect", False)
-    normal, jobs = calibrated(model), modality_of(model.schema).jobs
-    if (remark := too_few_to_flag(model, "false_alarm_rate", false_alarm_rate)) is not None:
-        warnings.warn(remark, FivefoldWarning, stacklevel=2)
+    normal, jobs = _ready(model, False, false_alarm_rate), modality_of(model.schema).jobs
     found = in_one_pass(
         datasets, "detect", lambda items: normal.score(jobs.statistics(model, items)), lambda: jobs.watcher(model)
     )
@@ -177,29 +213,63 @@ def detect_together(model: FittedModel, datasets: Sequence[Dataset], false_alarm
     return [Detection(score, *_judge(normal, score, false_alarm_rate, None), count) for _, score in found]
 
 
-def _flag(
+@dataclass(frozen=True)
+class Flagged:
+    """Items or steps by themselves.
+
+    Attributes
+    ----------
+    score, p_value, anomaly : `(n,)`
+    worst : scores of windows, or None
+    least : what p-values are at least, as known items like these are normal, or None
+    """
+
+    score: np.ndarray
+    p_value: np.ndarray
+    anomaly: np.ndarray
+    worst: np.ndarray | None
+    least: np.ndarray | None
+
+
+def flag(
     model: FittedModel,
     data: Dataset,
     false_alarm_rate: float,
-    fdr: float | None,
+    fdr: float | None = None,
+    likely: Callable[[Items, np.ndarray], np.ndarray] | None = None,
+    *,
     heatmaps: Collector | None = None,
-) -> tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray | None]:
-    """Score, p-value, and whether it is an anomaly, of each item or step; and the worst scores of windows."""
-    jobs, normal, scores = modality_of(model.schema).jobs, calibrated(model), data.scores()
-    watch = jobs.watcher(model)
+    scores: ScoreCollector | None = None,
+) -> Flagged:
+    """Each item or step by itself, or those whose `scores` are kept, which are of none that is like known ones.
+
+    `likely` says what p-values are at least; see `Jobs.known`.
+    """
+    jobs, normal, collected = modality_of(model.schema).jobs, calibrated(model), scores or data.scores()
+    watch, lifted = jobs.watcher(model), data.scores() if likely is not None and scores is None else None
     for block in data.blocks("detect"):
         items = watch(block.items)
-        scores.add(block, normal.score(jobs.statistics(model, items)))
+        score = normal.score(jobs.statistics(model, items))
+        if likely is not None:
+            at_least = likely(items, score)
+            if lifted is not None:
+                lifted.add(block, at_least)
+            else:
+                score = np.where(at_least > false_alarm_rate, np.nan, score)
+        collected.add(block, score)
         if heatmaps is not None:
             heatmaps.add(block, jobs.surprise(model, items), items.visible())
-    score, worst = scores.result()
-    p_value, anomaly = _judge(normal, score, false_alarm_rate, fdr)
-    return score, p_value, anomaly, worst
+    score, worst = collected.result()
+    least = None if lifted is None else np.nan_to_num(lifted.result()[0])
+    return Flagged(score, *_judge(normal, score, false_alarm_rate, fdr, least), worst, least)
 
 
-def _judge(normal: Any, score: np.ndarray, false_alarm_rate: float, fdr: float | None) -> tuple[np.ndarray, np.ndarray]:
-    """The p-value of each score, and whether it is an anomaly's."""
+def _judge(
+    normal: Any, score: np.ndarray, false_alarm_rate: float, fdr: float | None, least: np.ndarray | None = None
+) -> tuple[np.ndarray, np.ndarray]:
+    """The p-value of each score, at `least` so much, and whether it is an anomaly's."""
     p_value = np.where(np.isnan(score), np.nan, normal.p_value(score))
+    p_value = p_value if least is None else np.maximum(p_value, least)
     return p_value, p_value <= false_alarm_rate if fdr is None else flag_by_fdr(p_value, fdr)
 
 
@@ -270,10 +340,20 @@ def unwatched(model: FittedModel) -> Callable[[Items], Items]:
 
 
 def by_itself(
-    model: FittedModel, data: Dataset, found: Detection, false_alarm_rate: float, fdr: float | None
+    model: FittedModel,
+    data: Dataset,
+    found: Detection,
+    false_alarm_rate: float,
+    fdr: float | None,
+    least: np.ndarray | None,
 ) -> Detection:
     """`Jobs.in_context` where items stand for themselves: as `found`."""
     return found
+
+
+def apart(items: Items) -> Items:
+    """`Jobs.apart` where items have nothing in common: all."""
+    return items
 
 
 @torch.inference_mode()

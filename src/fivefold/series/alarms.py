@@ -2,11 +2,27 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
+
 import numpy as np
 
 _OWN = 0.1  # share of a step's own evidence in its score, beside the mean of what is around
 _RAISED = 2.0  # nats by which an alarm raises the bar
 _MOST = 30.0  # nats that count
+
+
+@dataclass(frozen=True)
+class Bar:
+    """How high the bar for alarms is at a step.
+
+    Attributes
+    ----------
+    raised : nats, after the last stretch with alarms
+    since : steps since then
+    """
+
+    raised: float = 0.0
+    since: int = 0
 
 
 def smoothed(evidence: np.ndarray, lengths: np.ndarray, width: int) -> np.ndarray:
@@ -38,25 +54,33 @@ def with_rising_bar(nats: np.ndarray, lengths: np.ndarray, window: int, rate: fl
     """
     left, ends = np.empty_like(nats), np.cumsum(lengths)
     for start, stop in zip((ends - lengths).tolist(), ends.tolist(), strict=True):
-        left[start:stop] = _above_bar(nats[start:stop], window, rate)
+        left[start:stop], _, _ = above_bar(nats[start:stop], window, rate)
     p_value: np.ndarray = np.minimum(np.exp(-left), 1.0)
     return p_value
 
 
-def _above_bar(nats: np.ndarray, window: int, rate: float) -> np.ndarray:
-    """What is left of the nats of one series' steps, by so much less as the bar is raised."""
+def above_bar(
+    nats: np.ndarray, window: int, rate: float, before: Bar = Bar(), until: int | None = None
+) -> tuple[np.ndarray, int, Bar]:
+    """What is left of the nats of one series' steps, by so much less as the bar is raised; and from which step on, with which bar
+    `before` it, to go on when more steps are known, if those `until` some step are to be told now."""
     bar, lowered = -np.log(rate), _RAISED * rate / (1 - rate)
     left: np.ndarray = np.minimum(nats, _MOST)
-    end, raised = 0, 0.0
+    until = len(left) if until is None else until
+    end, raised = -before.since, before.raised
+    begun = 0, before
 
     def raised_after(steps: int | np.ndarray) -> np.ndarray:
         height: np.ndarray = np.maximum(raised - lowered * steps, 0.0)
         return height
 
     for step in np.flatnonzero(nats >= bar).tolist():
+        if step >= until:
+            break
         if step < end or left[step] - raised_after(step - end) < bar:
             continue
-        left[end:step] -= raised_after(np.arange(step - end))
+        begun = step, Bar(raised, step - end)
+        left[max(end, 0) : step] -= raised_after(np.arange(max(-end, 0), step - end))
         raised = float(raised_after(step - end))
         stretch, order = left[step : step + window], np.argsort(-nats[step : step + window])
         ranks, above = np.arange(len(stretch)), stretch[order] - raised
@@ -64,5 +88,5 @@ def _above_bar(nats: np.ndarray, window: int, rate: float) -> np.ndarray:
         stretch[order] = above - _RAISED * np.minimum(ranks, alarms)
         raised = max(raised + _RAISED * alarms - lowered * (len(stretch) - alarms), 0.0)
         end = step + len(stretch)
-    left[end:] -= raised_after(np.arange(len(left) - end))
-    return left
+    left[max(end, 0) :] -= raised_after(np.arange(max(-end, 0), len(left) - end))
+    return left, *(begun if end > until else (until, Bar(raised, until - end)))

@@ -11,7 +11,6 @@ from typing import Any
 
 import numpy as np
 import pyarrow as pa
-import pyarrow.compute as pc
 
 from fivefold.dataset import ItemSet
 from fivefold.errors import DataError, FivefoldWarning, UsageError
@@ -22,7 +21,16 @@ from fivefold.series.changes import Change, explanation, find_stretches, kind_of
 from fivefold.series.filling import Filling
 from fivefold.series.grid import Asked, Grid, arrange
 from fivefold.series.readers import flattened
-from fivefold.series.results import Events, SeriesCollector, SeriesPlace, StepIndex, StepScores, find_events, report
+from fivefold.series.results import (
+    Events,
+    SeriesCollector,
+    SeriesPlace,
+    StepIndex,
+    StepScores,
+    find_events,
+    report,
+    stamps_of,
+)
 from fivefold.series.schema import SeriesSchema, as_channel, as_state
 from fivefold.series.sound import SoundFormat
 from fivefold.series.windows import Windows, choose_steps
@@ -103,9 +111,7 @@ class SeriesSet:
         """When each step is, as the table says it, or by the steps around where that has no row; and of which series."""
         table, grid, schema, stamps, names = self.table, self.grid, self.schema, None, None
         if table is not None and grid is not None:
-            names = grid.names
-            if schema.time is not None:
-                stamps = pc.coalesce(table.arrow.column(schema.time).take(grid.rows), grid.stamps)
+            names, stamps = grid.names, stamps_of(table.arrow, grid, schema.time)
         return StepIndex(self.lengths, stamps, names, schema.time, schema.ids)
 
     @property
@@ -237,7 +243,7 @@ class SeriesSet:
                 f"{self.source}: from step {left[0].first} on, the {kinds[left[0].first]} is not as it was fitted, and steps are "
                 "flagged for that; `adapt`, or fit again",
                 FivefoldWarning,
-                stacklevel=4,
+                stacklevel=5,
             )
         kinds |= {change.first: change.kind for change in self.changes}
         return find_events(self.lengths, score, p_value, flagged, kinds)
@@ -247,6 +253,30 @@ class SeriesSet:
     ) -> dict[str, Iterable[pa.Table]]:
         """See `results.report`."""
         return report(self.index, self.windows, scores, windows, events)
+
+    def named(self, numbers: np.ndarray) -> dict[str, Any]:
+        """Of steps their times or numbers, and which series they are of."""
+        return self.index.columns(*self.steps(numbers))
+
+    def steps(self, numbers: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+        """Of steps numbered along all series: of which series each is, and its number from that series' start."""
+        ends = np.cumsum(self.lengths)
+        series = np.searchsorted(ends, numbers, side="right")
+        return series, numbers - (ends - self.lengths)[series]
+
+    def apart(self, score: np.ndarray, top: int) -> np.ndarray:
+        """The numbers of so many of the steps that score `(total,)` lowest, the lowest first, a window apart within a series."""
+        free, found = ~np.isnan(score), list[int]()
+        ends = np.cumsum(self.lengths)
+        for number in np.argsort(score, kind="stable").tolist():
+            if len(found) == top:
+                break
+            if free[number]:
+                found.append(number)
+                at = np.searchsorted(ends, number, side="right")
+                first = max(number - self.schema.steps + 1, int(ends[at] - self.lengths[at]))
+                free[first : min(number + self.schema.steps, int(ends[at]))] = False
+        return np.array(found, np.int64)
 
     def to(self, places: Mapping[str, Any]) -> SeriesSet:
         """See `Dataset`; raises `UsageError` for places that can't hold them."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import replace
 from typing import Any, cast
 
@@ -14,22 +15,30 @@ from torch import Tensor
 from fivefold.config import Conditioning
 from fivefold.errors import ModelError, UsageError
 from fivefold.items import Items
-from fivefold.jobs.detect import Detection, excess, flag_by_fdr, unwatched
+from fivefold.jobs.detect import Detection, detect_in, excess, flag_by_fdr, unwatched
+from fivefold.jobs.drift import NOTHING_REMEMBERED
+from fivefold.jobs.drift import remembered as remembered
 from fivefold.jobs.generate import Generated, draw_items
 from fivefold.jobs.impute import by_codes
+from fivefold.jobs.known import Known, Least
+from fivefold.jobs.strangest import told
 from fivefold.model.conditional import Conditional
 from fivefold.model.context import by_element, column
 from fivefold.model.fitted import FittedModel, standard_normal, uniform
 from fivefold.model.likelihoods import Likelihood
+from fivefold.model.reference import mean_levels
 from fivefold.model.threads import in_threads
 from fivefold.progress import progress_bar
 from fivefold.seeds import derive_seed
 from fivefold.series.alarms import score_in_context, with_rising_bar
+from fivefold.series.causes import Stretches, causes
 from fivefold.series.context import SeriesContext, step_support
 from fivefold.series.dataset import SeriesSet, read_series
-from fivefold.series.patches import tail_nats
+from fivefold.series.patches import PatchScore, tail_nats
+from fivefold.series.results import caused
 from fivefold.series.schema import SeriesSchema
 from fivefold.series.scores import IndependentScore
+from fivefold.series.windows import Windows
 from fivefold.tables.likelihood import ColumnLikelihood
 
 EXTRA_ROLE = "std"
@@ -280,25 +289,91 @@ def _log_averaged(squares: Tensor, steps: Tensor, width: int) -> Tensor:
 
 
 def in_context(
-    model: FittedModel, data: SeriesSet, found: Detection, false_alarm_rate: float, fdr: float | None
+    model: FittedModel,
+    data: SeriesSet,
+    found: Detection,
+    false_alarm_rate: float,
+    fdr: float | None,
+    least: np.ndarray | None,
 ) -> Detection:
-    """Steps judged by what their windows are like, too, and with what is around; as `found` by models of before."""
-    patches = model.calibrations.get("patches")
+    """Steps judged by what their windows are like, too, and with what is around, and what the flagged ones make up."""
+    judged = _judged(model, data, found, false_alarm_rate, fdr, least)
+    events = data.events(judged.score, judged.p_value, judged.anomaly, found.anomaly)
+    firsts = (np.cumsum(data.lengths) - data.lengths)[events.series]
+    stretches = Stretches(events.start + firsts, events.end + firsts, events.peak + firsts)
+    return replace(judged, events=replace(events, **causes(model, data, stretches)))
+
+
+def _judged(
+    model: FittedModel,
+    data: SeriesSet,
+    found: Detection,
+    false_alarm_rate: float,
+    fdr: float | None,
+    least: np.ndarray | None,
+) -> Detection:
+    """Scores and flags of steps; as `found` by models of before."""
+    patches: PatchScore | None = model.calibrations.get("patches")
     if patches is None:
         return found
-    own = own_nats(cast(IndependentScore, model.normality), found.score)
-    evidence = np.empty_like(own)
-    against = patches.against(data.values, data.windows)
-    for rows in data.windows.batches(_BLOCK):
-        data.windows.stitch(evidence, rows, np.repeat(against[rows, None], data.schema.steps, axis=1))
-    evidence += own
+    own, evidence = evidence_against(model, patches, data, found.score)
     score = score_in_context(evidence, own, data.lengths, data.schema.steps)
     nats = tail_nats(evidence, patches.evidence)
+    if least is not None:
+        nats = np.minimum(nats, -np.log(np.maximum(least, np.finfo(np.float64).tiny)))
     if fdr is not None:
         p_value = np.exp(-nats)
         return replace(found, score=score, p_value=p_value, anomaly=flag_by_fdr(p_value, fdr))
     p_value = with_rising_bar(nats, data.lengths, data.schema.steps, false_alarm_rate)
     return replace(found, score=score, p_value=p_value, anomaly=p_value <= false_alarm_rate)
+
+
+def known(model: FittedModel, data: SeriesSet) -> Least:
+    """See `Jobs`: p-values are 1 in windows that are nearer to one of the data, from any step on, than to those remembered."""
+    patches: PatchScore | None = model.calibrations.get("patches")
+    if patches is None:
+        raise ModelError(NOTHING_REMEMBERED)
+    windows = Windows.of(data.lengths, data.schema.steps, 1)
+    places, others = map(torch.from_numpy, patches.places(windows.cut(data.values)))
+    alike = Known(places, np.zeros(len(places)), others)
+
+    def least(items: Items, score: np.ndarray) -> np.ndarray:
+        cut = np.where(items.visible(), items.values, np.nan)[..., 0]
+        near = alike.near(torch.from_numpy(patches.places(cut)[0])).any(axis=1, keepdims=True)
+        return np.broadcast_to(near, score.shape).astype(np.float64)
+
+    return least
+
+
+def strangest(model: FittedModel, data: SeriesSet, top: int, false_alarm_rate: float, known: Any) -> Detection:
+    """See `Jobs`: the strangest step first, then the next that is a window away from those before, and so on."""
+    whole = detect_in(model, data, false_alarm_rate, known=known)
+    numbers = data.apart(np.where(whole.p_value < 1, whole.score, np.nan), top)
+    found = Detection(whole.score[numbers], whole.p_value[numbers], whole.anomaly[numbers], whole.calibrated_on)
+    because = causes(model, data, Stretches.around(numbers, data.schema))
+    return replace(found, strangest=told(data, numbers, found, caused(data.index, data.steps(numbers)[0], because)))
+
+
+def evidence_against(
+    model: FittedModel, patches: PatchScore, data: SeriesSet, score: np.ndarray
+) -> tuple[np.ndarray, np.ndarray]:
+    """Nats against steps `(total,)` by their own `score`, and by that and what their windows are like."""
+    own = own_nats(cast(IndependentScore, model.normality), score)
+    evidence, against = np.empty_like(own), patches.against(data.values, data.windows)
+    for rows in data.windows.batches(_BLOCK):
+        data.windows.stitch(evidence, rows, np.repeat(against[rows, None], data.schema.steps, axis=1))
+    return own, evidence + own
+
+
+def apart(items: Items) -> Items:
+    """Windows side by side."""
+    return items.select(cast(Windows, items.origin).thinned(items.schema.shape[0]))
+
+
+def compared(items: Items) -> tuple[np.ndarray, Sequence[str], Sequence[int]]:
+    """See `Jobs`: the mean of each channel in each window."""
+    names = cast(SeriesSchema, items.schema).channels.names
+    return mean_levels(items, (1, 3)), names, [0] * len(names)
 
 
 def own_nats(normal: IndependentScore, score: np.ndarray) -> np.ndarray:

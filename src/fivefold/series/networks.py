@@ -16,6 +16,7 @@ from fivefold.model.calibrations import FittedPrior, IntervalCalibration
 from fivefold.model.context import assemble
 from fivefold.model.corruption import draw_strength, hide_gaps
 from fivefold.model.fitted import FittedModel
+from fivefold.model.reference import Reference
 from fivefold.model.scoring import fit_intervals
 from fivefold.model.vae import ACTIVATIONS, VAE, CodeFeatures, Posterior
 from fivefold.seeds import derive_seed
@@ -36,6 +37,7 @@ CALIBRATIONS: dict[str, type[Any]] = {
     "coverage": IntervalCalibration,
     "normality": IndependentScore,
     "patches": PatchScore,
+    "reference": Reference,
 }
 PRECISION = torch.float32
 _HELD_OUT = 250
@@ -192,6 +194,10 @@ def calibrate(model: FittedModel, items: Items, train: np.ndarray, held_out: np.
     if len(held_out):
         model.calibrations["normality"] = fit_step_score(model, items, held_out, seed)
         model.calibrations["patches"] = fit_patches(model, items, held_out)
+    apart = [
+        rows[cast(Windows, items.origin).select(rows).thinned(model.schema.shape[0])] for rows in (held_out, train)
+    ]
+    model.calibrations["reference"] = Reference.fit(model, items, (apart[0], apart[1]), axes=(1, 3))
     if model.has_learnt(Conditioning.MISSING):
         left_out = items.select(held_out) if len(held_out) else items
         model.calibrations["coverage"] = fit_intervals(model, left_out, seed, _hide_gaps)

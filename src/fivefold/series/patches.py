@@ -109,6 +109,11 @@ class PatchScore:
         """Whether hardly any two windows of the fit are alike: one that is like another will then be that one."""
         return bool(self.knots[-2, round(_REPEATED * _KNOTS)] > np.log(_STEP + _SAME))
 
+    def places(self, cut: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+        """Windows `(n, t, c)`, encoded, as places `(n, t c)` float32 among those of the memory, `(m, t c)`."""
+        standard = _standardised(cut, self.centre, self.scale)[0].astype(np.float32)
+        return standard.reshape(len(cut), -1), self.memory.reshape(len(self.memory), -1)
+
 
 def _evenly(values: np.ndarray, windows: Windows) -> Windows:
     """Windows of the same series at any steps, as many as are remembered, without those of which half is missing."""

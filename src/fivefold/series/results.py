@@ -3,17 +3,19 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, final
 
 import numpy as np
 import pyarrow as pa
+import pyarrow.compute as pc
 
 from fivefold.arrays import write_npy
 from fivefold.atomic import atomic_file, check_free
 from fivefold.errors import UsageError
 from fivefold.items import Block, Collector
+from fivefold.series.grid import Grid
 from fivefold.series.schema import SeriesSchema
 from fivefold.series.sound import Sound, SoundFormat, as_samples, write_wave
 from fivefold.series.windows import Windows
@@ -21,7 +23,7 @@ from fivefold.tables.files import TableOutput, is_table_path
 from fivefold.tables.table import decode_rows
 
 _ROWS = 1 << 18
-_JOINED = 4  # steps that may lie between flagged ones of one event
+JOINED = 4  # steps that may lie between flagged ones of one event
 
 
 @final
@@ -72,6 +74,10 @@ class Events:
     start, end, peak : first and last step, and the strangest, counted from the series' start
     score, p_value : of the strangest step
     change : `level`, `amplitude` or `pattern` where that changes for good, else empty
+    channels : the channels that are farthest from what is expected there by what is around, the first first, separated by
+        commas
+    farthest : at which step the first is farthest
+    found, expected : that channel there, float64, of states their code
 
     Examples
     --------
@@ -87,6 +93,14 @@ class Events:
     score: np.ndarray
     p_value: np.ndarray
     change: np.ndarray
+    channels: np.ndarray = field(default_factory=lambda: np.empty(0, object))
+    farthest: np.ndarray = field(default_factory=lambda: np.empty(0, np.int64))
+    found: np.ndarray = field(default_factory=lambda: np.empty(0))
+    expected: np.ndarray = field(default_factory=lambda: np.empty(0))
+
+
+CAUSES: dict[str, Any] = {"channels": object, "farthest": np.int64, "found": np.float64, "expected": np.float64}
+"""Fields of events that say what is strange, with their types."""
 
 
 def find_events(
@@ -103,7 +117,7 @@ def find_events(
     flagged = np.flatnonzero(anomaly)
     firsts = np.concatenate(([0], np.cumsum(lengths)[:-1]))
     series = np.searchsorted(firsts, flagged, side="right") - 1
-    new = (np.diff(flagged, prepend=-np.inf) > _JOINED + 1) | (np.diff(series, prepend=-1) != 0)
+    new = (np.diff(flagged, prepend=-np.inf) > JOINED + 1) | (np.diff(series, prepend=-1) != 0)
     begins = np.flatnonzero(new)
     run = np.cumsum(new) - 1
     peaks = flagged[np.lexsort((score[flagged], run))[begins]]  # the lowest of each run comes first
@@ -126,6 +140,7 @@ class StepIndex:
     stamps : `(total,)` when each step is; None without time stamps
     names : `(s,)` what series are called, or None
     time, ids : what the columns are called
+    begins : `(s,)`, the number of each series' first step; by default 0
     """
 
     lengths: np.ndarray
@@ -133,6 +148,7 @@ class StepIndex:
     names: pa.Array | None
     time: str | None
     ids: str | None
+    begins: np.ndarray | None = None
 
     def columns(self, series: np.ndarray, steps: np.ndarray, name: str | None = None) -> dict[str, pa.Array]:
         """Of steps `(n,)` of series `(n,)`: the time stamp, if there are any, else the number; it is called `name`, if given."""
@@ -142,7 +158,7 @@ class StepIndex:
         elif len(self.lengths) > 1:
             columns["series"] = pa.array(series)
         if self.stamps is None:
-            columns[name or "step"] = pa.array(steps)
+            columns[name or "step"] = pa.array(steps if self.begins is None else steps + self.begins[series])
         else:
             firsts = np.cumsum(self.lengths) - self.lengths
             columns[name or self.time or "time"] = self.stamps.take(pa.array(firsts[series] + steps))
@@ -158,18 +174,35 @@ class StepIndex:
             yield _joined(steps, {name: column[rows] for name, column in columns.items()})
 
 
+def stamps_of(table: pa.Table, grid: Grid, time: str | None) -> pa.ChunkedArray | pa.Array | None:
+    """When each step is, as a table of the rows says it, or by the steps around where that has no row; None without `time`."""
+    return None if time is None else pc.coalesce(table.column(time).take(grid.rows), grid.stamps)
+
+
 def report(
     index: StepIndex, cut: Windows, scores: Mapping[str, np.ndarray], windows: Mapping[str, np.ndarray], events: Events
 ) -> dict[str, Iterable[pa.Table]]:
     """Tables of the steps, of the windows, and of what the flagged steps make up."""
     last = np.minimum(cut.starts + cut.steps, cut.lengths[cut.series]) - 1
     spans = {**index.columns(cut.series, cut.starts, "start"), **index.columns(cut.series, last, "end")}
+    return {"": index.tables(scores), "windows": [_joined(spans, windows)], "events": [event_table(index, events)]}
+
+
+def event_table(index: StepIndex, events: Events) -> pa.Table:
+    """A row per event."""
     places: dict[str, pa.Array] = {}
     for name in ("start", "end", "peak"):
         places |= index.columns(events.series, getattr(events, name), name)
     strength = {"steps": events.end - events.start + 1, "score": events.score, "p_value": events.p_value}
     strength |= {"change": events.change}
-    return {"": index.tables(scores), "windows": [_joined(spans, windows)], "events": [_joined(places, strength)]}
+    because = caused(index, events.series, {name: getattr(events, name) for name in CAUSES})
+    return pa.table({**places, **strength, **because})
+
+
+def caused(index: StepIndex, series: np.ndarray, causes: Mapping[str, np.ndarray]) -> dict[str, Any]:
+    """Causes `(e,)` of what is strange in series `(e,)`, as columns."""
+    at = index.columns(series, causes["farthest"], "farthest")["farthest"]
+    return {**causes, "channels": pa.array(causes["channels"], pa.string()), "farthest": at}
 
 
 def _joined(index: Mapping[str, Any], columns: Mapping[str, np.ndarray]) -> pa.Table:

@@ -56,7 +56,7 @@ OPTIONS: dict[str, frozenset[str]] = {
     "encode": _READING,
     "generate": DIALECT | {"temperature", "after", "steps"},
     "denoise": _READING | {"std"},
-    "detect": _READING | {"adapt"},
+    "detect": _READING | {"adapt", "state"},
     "impute": _READING | {"n_samples"},
     "surprise": _READING,
     **dict.fromkeys(("compress", "evaluate", "morph"), DIALECT),

@@ -201,7 +201,11 @@ class TableSet(IndependentItems):
         self, scores: Mapping[str, np.ndarray], windows: Any = None, events: Any = None
     ) -> dict[str, Iterable[pa.Table]]:
         """A row per row, by its number."""
-        return {"": [pa.table({"row": np.arange(len(scores["score"])), **scores})]}
+        return {"": [pa.table({**self.named(np.arange(len(scores["score"]))), **scores})]}
+
+    def named(self, numbers: np.ndarray) -> dict[str, Any]:
+        """Of rows their numbers."""
+        return {"row": numbers}
 
     def to(self, places: Mapping[str, Any]) -> TableSet:
         """See `Dataset`."""

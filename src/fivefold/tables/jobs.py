@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from typing import Any, cast
 
 import numpy as np
+import pyarrow as pa
 import torch
 import torch.nn.functional as F
 from torch import Tensor
@@ -14,18 +15,26 @@ from torch import Tensor
 from fivefold.config import Conditioning
 from fivefold.errors import UsageError, suggest
 from fivefold.items import Items
+from fivefold.jobs.detect import Detection, apart
 from fivefold.jobs.detect import by_itself as in_context
+from fivefold.jobs.drift import remembered as from_calibrations
 from fivefold.jobs.generate import Generated, draw_items
 from fivefold.jobs.generate import draw_elements as draw
 from fivefold.jobs.impute import impute_items
+from fivefold.jobs.known import Least, known_by_codes, known_items
+from fivefold.jobs.strangest import strangest_items
 from fivefold.model.conditional import Conditional
 from fivefold.model.fitted import FittedModel, channels_last
 from fivefold.model.likelihoods import Likelihood
+from fivefold.model.reference import Reference
+from fivefold.model.scoring import encode_items
 from fivefold.seeds import derive_seed
+from fivefold.tables.cells import decode_column
+from fivefold.tables.neighbours import Memory
 from fivefold.tables.relations import Relations
 from fivefold.tables.schema import TableSchema
 from fivefold.tables.settings import table_config
-from fivefold.tables.statistics import MissingPatterns, alone, relations_of
+from fivefold.tables.statistics import MissingPatterns, alone, memory_of, relations_of
 from fivefold.tables.statistics import row_statistics as statistics
 from fivefold.tables.table import as_items
 
@@ -35,11 +44,14 @@ _WRONG = 0.05  # how many cells are, before any is looked at
 _STRANGE, _SUSPECTS = 3.0, 3  # excess of a cell above which a row has a culprit, and among how many it is looked for
 _COUNTED, _LOST = 10.0, 0.3  # of a cell's excess, at most, and the share of what others lose without a suspect
 _REFERENCE, _FEWEST_REFERENCE, _REFERENCE_CELLS = 1000, 200, 100_000  # rows by which columns are calibrated
+_KIND = 0.3  # what a cell's excess counts for beside its normal score, in telling kinds of strange rows apart
 _BREACH = 10.0  # excess of a cell that breaks a relation
 _REDRAWN = 5  # times that rows are drawn anew in which not all relations can hold
 
 __all__ = [
     "EXTRA_ROLE",
+    "apart",
+    "compared",
     "consistent",
     "denoise",
     "draw",
@@ -47,7 +59,10 @@ __all__ = [
     "find_wrong_cells",
     "generate",
     "in_context",
+    "known",
+    "remembered",
     "statistics",
+    "strangest",
     "surprise",
     "watcher",
 ]
@@ -123,6 +138,56 @@ def surprise(model: FittedModel, items: Items) -> np.ndarray:
     if items.repeated is not None:
         found += found.dtype.type(_BREACH) * items.repeated
     return found
+
+
+def remembered(model: FittedModel) -> Reference:
+    """See `Jobs`: the rows of the memory."""
+    memory: Memory | None = model.calibrations.get("memory")
+    if memory is None:
+        return from_calibrations(model)
+    return Reference(encode_items(model, _memory_items(model))[0], memory.cells)
+
+
+def _memory_items(model: FittedModel) -> Items:
+    return as_items(model.calibrations["memory"].cells, cast(TableSchema, model.schema), "memory")
+
+
+def compared(items: Items) -> tuple[np.ndarray, Sequence[str], Sequence[int]]:
+    """See `Jobs`: the cells."""
+    schema = cast(TableSchema, items.schema)
+    cells = np.where(items.visible(), items.values, np.nan)[:, 0, :, 0]
+    return cells, schema.names, [column.classes for column in schema.columns]
+
+
+def known(model: FittedModel, data: Any) -> Least:
+    """See `Jobs`: by the cells' normal scores, as of `Neighbours`, and how surprising each is."""
+    memory = memory_of(model)
+    if memory is None:
+        return known_by_codes(model, data)
+
+    def place(items: Items) -> Tensor:
+        strange = np.clip(surprise(model, items)[:, 0, :, 0], 0, _COUNTED) * _KIND
+        return torch.from_numpy(np.hstack((memory.normal_scores(compared(items)[0]), strange)))
+
+    others = model.derived("kinds", lambda of: place(_memory_items(of)))
+    return known_items(model, data, others, place, norm=1.0)
+
+
+def strangest(model: FittedModel, data: Any, top: int, false_alarm_rate: float, known: Any) -> Detection:
+    """See `Jobs`; of each row the cell, as the column spells it."""
+    return strangest_items(model, data, top, false_alarm_rate, known, _as_cells)
+
+
+def _as_cells(schema: TableSchema, elements: np.ndarray, found: np.ndarray, expected: np.ndarray) -> dict[str, Any]:
+    columns = [schema.columns[element] for element in elements.tolist()]
+    texts = {
+        name: pa.array(
+            decode_column(column, np.array([value]), pa.large_string())[0].as_py()
+            for column, value in zip(columns, values.tolist(), strict=True)
+        )
+        for name, values in (("found", found), ("expected", expected))
+    }
+    return {"column": [column.name for column in columns], **texts}
 
 
 def _without_culprit(model: FittedModel, x: Tensor, visible: Tensor, excess: Tensor) -> Tensor:

@@ -121,6 +121,10 @@ class Neighbours:
         spaces = standard, white, self._features(cells, "scores")
         return tuple(np.ascontiguousarray(space, np.float32) for space in spaces)
 
+    def normal_scores(self, cells: np.ndarray) -> np.ndarray:
+        """Encoded cells `(n, d)`, NaN where missing, in the third space: `(n, f)` float32."""
+        return self._features(cells, "scores").astype(np.float32)
+
     def _features(self, cells: np.ndarray, form: str) -> np.ndarray:
         parts = [getattr(column, form)(own) for column, own in zip(self.columns, cells.T, strict=True)]
         return np.asarray(np.nan_to_num(np.concatenate(parts, axis=1)))

@@ -142,7 +142,10 @@ class VAETraining:
         groups = [ParameterGroup(list(self.vae.parameters()), self.config.training.learning_rate)]
         if self.context is not None:
             groups += self.context.parameter_groups(self.config.context.context_learning_rate)
-        kinds = (Adam, [group for group in groups if not group.hidden]), (Muon, [group for group in groups if group.hidden])
+        kinds = (
+            (Adam, [group for group in groups if not group.hidden]),
+            (Muon, [group for group in groups if group.hidden]),
+        )
         return [optimizer(own) for optimizer, own in kinds if own]
 
     @property
@@ -297,4 +300,3 @@ class VAETraining:
     def _generator(self, stream: str, step: int) -> torch.Generator:
         seed = derive_seed(self.config.training.seed, stream, step)
         return torch.Generator(self.device).manual_seed(seed)
-

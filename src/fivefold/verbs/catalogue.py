@@ -21,7 +21,7 @@ from fivefold.verbs.options import DRAWING, NAMES, READING, parse_reading
 
 Takes = Literal["data", "codes", "archive", "nothing"]
 Gives = Literal["items", "scores", "codes", "archive"]
-_FILES = frozenset({"mask", "like", "nearest", "after"})  # what a request brings as a part
+_FILES = frozenset({"mask", "like", "nearest", "after", "normal"})  # what a request brings as a part
 _BESIDE = frozenset({"std", "report", "heatmaps"})  # files beside the results, which a request only asks for
 _NOT_ASKED = frozenset(
     {"force", "workers", "model", "data", "output", "codes", "archive", "reading", "asked", "options"}

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 from fivefold.config import JobNumbers
 from fivefold.errors import DataError, UsageError
 from fivefold.verbs.opened import OpenModel
-from fivefold.verbs.options import beside, parse_columns
+from fivefold.verbs.options import beside, parse_columns, parse_reading
 
 if TYPE_CHECKING:
     import numpy as np
@@ -186,22 +186,34 @@ def detect(
     *,
     false_alarm_rate: float | None = None,
     fdr: float | None = None,
+    top: int | None = None,
+    normal: Any = None,
     heatmaps: Path | None = None,
     force: bool = False,
     **reading: Any,
 ) -> Figures:
-    """A table of scores; of series also of windows and events, beside; and the surprise of each element."""
-    JobNumbers(false_alarm_rate=false_alarm_rate, fdr=fdr)
+    """A table of scores; of series also of windows and events, beside; and the surprise of each element. With `top` a table of
+    the strangest alone, and why they are. What is like `normal` data is not flagged."""
+    JobNumbers(false_alarm_rate=false_alarm_rate, fdr=fdr, top=top)
+    if top is not None and heatmaps is not None:
+        raise UsageError("`heatmaps` does not go with `top`, which says itself what is strange")
     from fivefold.tables.files import TableOutput
 
     modality = model.modality
-    tables = {role: TableOutput.at(beside(output, role), force) for role in modality.settings.REPORTS}
+    roles = modality.settings.REPORTS if top is None else ("",)
+    tables = {role: TableOutput.at(beside(output, role), force) for role in roles}
     places = {} if heatmaps is None else {"surprise": modality.data.place(heatmaps, force, "heatmaps")}
     dataset = model.open(data, "detect", places, **reading)
-    from fivefold.jobs.detect import USUAL_RATE, detect_in
+    known = None if normal is None else model.modality.data.open(normal, model.schema)
+    from fivefold.jobs.detect import USUAL_RATE, detect_in, strangest_in
 
     rate = USUAL_RATE if false_alarm_rate is None else false_alarm_rate
-    found = detect_in(model.fitted, dataset, rate, fdr, heatmaps=heatmaps is not None)
+    if top is not None:
+        found = strangest_in(model.fitted, dataset, top, rate, known)
+        tables[""].write([found.strangest])
+        told = {"strangest": len(found.score), "anomalies": int(found.anomaly.sum()), "false_alarm_rate": rate}
+        return {**told, "calibrated_on": found.calibrated_on, "output": str(output)}
+    found = detect_in(model.fitted, dataset, rate, fdr, known, heatmaps=heatmaps is not None)
     columns = {"score": found.score, "p_value": found.p_value, "anomaly": found.anomaly}
     for role, parts in dataset.report(columns, found.windows, found.events).items():
         tables[role].write(parts)
@@ -210,6 +222,65 @@ def detect(
     figures |= {"false_alarm_rate": rate} if fdr is None else {"fdr": fdr}
     figures |= {} if heatmaps is None else {"heatmaps": str(heatmaps)}
     return {**figures, "calibrated_on": found.calibrated_on, "output": str(output)}
+
+
+def drift(
+    model: OpenModel,
+    data: Any,
+    output: Path,
+    *,
+    false_alarm_rate: float | None = None,
+    force: bool = False,
+    **reading: Any,
+) -> Figures:
+    """A table of p-values: whether data are still like those of the fit, as a whole and column by column."""
+    JobNumbers(false_alarm_rate=false_alarm_rate)
+    from fivefold.tables.files import TableOutput
+
+    place = TableOutput.at(output, force)
+    dataset = model.open(data, "detect", {}, **reading)
+    from fivefold.jobs.detect import USUAL_RATE
+    from fivefold.jobs.drift import drift
+
+    found, rate = drift(model.fitted, dataset), false_alarm_rate or USUAL_RATE
+    place.write([found.table(rate)])
+    drifted = int((found.corrected <= rate).sum())
+    figures = {"p_value": found.p_value, "drifted_columns": drifted, "compared_with": found.compared_with}
+    return {**figures, "false_alarm_rate": rate, "output": str(output)}
+
+
+def stream(
+    model: OpenModel,
+    data: Any,
+    output: Path,
+    *,
+    state: Path,
+    false_alarm_rate: float | None = None,
+    force: bool = False,
+    **reading: Any,
+) -> Figures:
+    """Scores and events of the next piece of series, as far as they are decided; `state` is the file to go on from, now if it is
+    there, and next time."""
+    JobNumbers(false_alarm_rate=false_alarm_rate)
+    how = parse_reading(reading)
+    model.modality.refuse("detect", state=state, **how)
+    from fivefold.atomic import check_free, locked
+    from fivefold.tables.files import TableOutput
+
+    tables = {name: TableOutput.at(beside(output, role), force) for name, role in (("steps", ""), ("events", "events"))}
+    check_free(state, force=True)
+    with locked(state):
+        room = model.modality.room("stream")
+        if state.exists():
+            going_on = room.Stream.load(model.fitted, state, false_alarm_rate)
+        else:
+            going_on = room.Stream(model.fitted, *(() if false_alarm_rate is None else (false_alarm_rate,)))
+        told = going_on.detect(data, **how)
+        for name, table in tables.items():
+            table.write([getattr(told, name)])
+        going_on.save(state)
+    counts = {"steps": len(told.steps), "anomalies": int(told.steps["anomaly"].to_numpy().sum())}
+    return {**counts, "events": len(told.events), "delayed": told.delayed, "output": str(output), "state": str(state)}
 
 
 def surprise(model: OpenModel, data: Any, output: Path, *, force: bool = False, **reading: Any) -> Figures:

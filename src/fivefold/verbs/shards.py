@@ -20,6 +20,7 @@ from typing import Any
 
 from fivefold.archive.pool import Pool
 from fivefold.atomic import atomic_file, check_free, locked
+from fivefold.config import JobNumbers
 from fivefold.errors import DataError, FivefoldError, ModelError, UsageError
 from fivefold.modality import Modality
 from fivefold.progress import progress_bar, silence, silenced
@@ -176,6 +177,47 @@ def run(
             _decide(shards, index, places, finished, fdr)
     entries = [index.shards[shards.name(path)] for path in shards.paths]
     return {"shards": len(entries), "made_before": len(entries) - len(left), **_summed(entries), "output": str(output)}
+
+
+def strangest(
+    opened: OpenModel,
+    shards: Shards,
+    output: Path,
+    *,
+    top: int,
+    false_alarm_rate: float | None = None,
+    normal: Any = None,
+    force: bool = False,
+    **reading: Any,
+) -> Figures:
+    """The `top` strangest of all files in one table, which says of which file each is; files are read one after the other."""
+    JobNumbers(top=top, false_alarm_rate=false_alarm_rate)
+    from fivefold.tables.files import TableOutput
+
+    place = TableOutput.at(output, force)
+    import pyarrow as pa
+    import pyarrow.compute as pc
+
+    from fivefold.jobs.detect import USUAL_RATE, strangest_in
+
+    rate, lowest = false_alarm_rate or USUAL_RATE, list[pa.Table]()
+    known = None if normal is None else opened.modality.data.open(normal, opened.schema)
+    for path in shards.paths:
+        try:
+            dataset = opened.open(str(path), "detect", {}, **reading)
+            found = strangest_in(opened.fitted, dataset, top, rate, known).strangest
+        except FivefoldError as error:
+            raise error if str(path) in str(error) else type(error)(f"{path}: {error}") from None
+        found = found.add_column(0, "file", pa.array([shards.name(path)] * len(found), pa.string()))
+        lowest = [pa.concat_tables([*lowest, found], promote_options="permissive").sort_by("score").slice(0, top)]
+    place.write(lowest)
+    told = {"shards": len(shards.paths), "strangest": len(lowest[0])}
+    return {
+        **told,
+        "anomalies": pc.sum(lowest[0]["anomaly"]).as_py() or 0,
+        "false_alarm_rate": rate,
+        "output": str(output),
+    }
 
 
 @dataclass(frozen=True)
