@@ -12,7 +12,7 @@ import grimp
 import pytest
 
 PACKAGE = Path(__file__).parents[1] / "src" / "fivefold"
-MODALITIES = ("images", "tables", "series", "pictures")
+MODALITIES = ("images", "tables", "series", "pictures", "parts")
 ROOMS = ("schema", "settings", "dataset", "networks", "context", "likelihood", "linear", "jobs", "coding", "exact")
 SHARED = [path for path in sorted(PACKAGE.rglob("*.py")) if not set(MODALITIES) & set(path.relative_to(PACKAGE).parts)]
 FUNCTIONS = (ast.FunctionDef, ast.AsyncFunctionDef)

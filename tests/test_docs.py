@@ -20,6 +20,7 @@ from PIL import Image
 from fivefold import modality
 from fivefold.images import builtin
 from fivefold.modality import MODALITIES
+from fivefold.parts import networks as parts
 from fivefold.pictures import networks as pictures
 from fivefold.storage import save
 
@@ -29,6 +30,7 @@ README = (ROOT / "README.md").read_text(encoding="utf-8")
 
 SERIES = (ROOT / "docs" / "series.md").read_text(encoding="utf-8")
 TABLES = (ROOT / "docs" / "tables.md").read_text(encoding="utf-8")
+PARTS = (ROOT / "docs" / "parts.md").read_text(encoding="utf-8")
 PICTURES = (ROOT / "docs" / "pictures.md").read_text(encoding="utf-8")
 PLUG_IN = (ROOT / "docs" / "plug-in.md").read_text(encoding="utf-8")
 VERDICTS = (ROOT / "docs" / "verdicts.md").read_text(encoding="utf-8")
@@ -198,6 +200,27 @@ def test_the_page_on_noisy_pictures_runs(tmp_path, monkeypatch, capsys):
     fit, denoise = (line for block in _blocks("sh", PICTURES) for line in block.splitlines())
     for line in (f"{fit} --no-verdicts", denoise):
         _run(line, monkeypatch, capsys)
+
+
+@pytest.mark.filterwarnings("ignore:detection compares with")
+@pytest.mark.filterwarnings("ignore:the posterior has collapsed")
+def test_the_page_on_parts_runs(tmp_path, monkeypatch, capsys):
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr(parts, "STEPS", 4)
+    (python,) = _blocks("python", PARTS)
+    names: dict[str, Any] = {}
+    exec(python, names)
+    assert names["heat"].shape == names["bad"].shape
+    assert len(names["found"].p_value) == 2
+    for folder, shown in (("good", names["good"]), ("parts", [names["bad"]])):
+        Path(folder).mkdir()
+        for number, picture in enumerate(shown):
+            Image.fromarray(picture).save(f"{folder}/{number}.png")
+    fit, detect = (line for block in _blocks("sh", PARTS) for line in block.splitlines())
+    for line in (f"{fit} --no-verdicts --epochs 1", detect):
+        _run(line, monkeypatch, capsys)
+    assert {path.name for path in Path.cwd().glob("scores*")} == {"scores.csv", "scores-regions.csv"}
+    assert Path("maps/0.png").exists()
 
 
 @pytest.mark.filterwarnings("ignore:detection compares with")

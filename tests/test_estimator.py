@@ -249,5 +249,7 @@ def test_series(waves, series_settings, tmp_path):
     assert np.array_equal(again.score_samples(waves), vae.score_samples(waves))
     parts = [waves[0], waves[0, :200]]
     assert [part.shape for part in vae.predict(parts)] == [(600,), (200,)]
-    with pytest.raises(ValueError, match="`kind` must be one of images, tables, series, pictures; got 'sequence'"):
+    with pytest.raises(
+        ValueError, match="`kind` must be one of images, tables, series, pictures, parts; got 'sequence'"
+    ):
         VAE(kind="sequence").fit(waves)

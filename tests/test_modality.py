@@ -83,12 +83,12 @@ def test_some_options_say_that_data_are_series(option):
 
 @pytest.mark.parametrize("kind", ["image", "table", "sequence", ""])
 def test_other_kinds_are_refused(kind):
-    with pytest.raises(UsageError, match="`kind` must be one of images, tables, series, pictures; got"):
+    with pytest.raises(UsageError, match="`kind` must be one of images, tables, series, pictures, parts; got"):
         modality_for(FRAME, kind)
 
 
 def test_options_of_others_are_refused():
-    images, table, series, _ = MODALITIES.values()
+    images, table, series, *_ = MODALITIES.values()
     images.refuse("impute", mask=np.eye(3), n_samples=3)
     table.refuse("impute", mask=None, resize=None)
     table.refuse("generate", sharp=False, given={"a": 1})

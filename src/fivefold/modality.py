@@ -382,6 +382,7 @@ MODALITIES: dict[str, Modality] = {  # images last to be asked for data of unkno
     "table": Modality("table", "fivefold.tables"),
     "series": Modality("series", "fivefold.series"),
     "picture": Modality("picture", "fivefold.pictures"),
+    "part": Modality("part", "fivefold.parts"),
 }
 
 

@@ -40,6 +40,14 @@ def test_muon_moves_weights_as_pytorch_does_but_for_the_precision(shape: tuple[i
     assert torch.allclose(moved, expected, atol=0.02 * float(expected.abs().max()))
 
 
+def test_muon_moves_a_convolution_as_the_matrix_of_its_channels() -> None:
+    matrix, convolution = _zeros(4, 9), _zeros(4, 1, 3, 3)
+    for weight in (matrix, convolution):
+        weight.grad = torch.randn((4, 9), generator=torch.Generator().manual_seed(0)).view_as(weight)
+        Muon([ParameterGroup([weight], 0.1)]).step(1.0)
+    assert torch.equal(convolution.flatten(1), matrix)
+
+
 def test_a_step_is_about_as_long_in_all_directions() -> None:
     weight = _zeros(5, 8)
     weight.grad = torch.diag(torch.tensor([8.0, 7.0, 6.0, 5.0, 4.0])) @ torch.eye(5, 8)

@@ -30,7 +30,7 @@ _READING: dict[str, tuple[Any, typer.models.OptionInfo]] = {
     "schema": (str, typer.Option(metavar="JSON", help=_SCHEMA)),
     "kind": (
         str,
-        typer.Option(help="What DATA are: images, tables, series, pictures. [default: what they look like]"),
+        typer.Option(help="What DATA are: images, tables, series, pictures, parts. [default: what they look like]"),
     ),
     "window": (int, typer.Option(help="Steps of a window. [default: chosen from the data]")),
     "stride": (int, typer.Option(help="Steps from one window to the next. [default: a quarter of --window]")),

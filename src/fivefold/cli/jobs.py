@@ -264,7 +264,7 @@ def detect(
     json: options.Json = False,
     **asked: Any,
 ) -> None:
-    """Score each item (higher = more normal), and flag the anomalies; of series, windows and events too, beside."""
+    """Score each item (higher = more normal), and flag the anomalies; beside, of series windows and events, of parts regions."""
     chosen = {"false_alarm_rate": false_alarm_rate, "fdr": fdr, "heatmaps": heatmaps, "force": force}
     verb, how = _verb_of(workers, chosen | asked)
     if output is not None:

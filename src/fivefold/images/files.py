@@ -219,7 +219,8 @@ def _check_alike(images: Sequence[np.ndarray], paths: Sequence[Path]) -> None:
         what, ours, theirs, hint = "depth", str(first.dtype), str(image.dtype), ""
         if image.shape[1:] != first.shape[1:]:
             what, ours, theirs = "shape", *("×".join(map(str, i.shape[1:])) for i in (first, image))
-            hint = "; bring them to one size with `resize` HxW" if image.shape[1:3] != first.shape[1:3] else ""
+            if image.shape[1:3] != first.shape[1:3]:
+                hint = "; bring them to one size with `resize` HxW, or, to find defects in parts, fit with `kind` parts"
         if ours != theirs:
             raise DataError(
                 f"{path}: all images must have one {what}: {paths[0].name} is {ours}, this is {theirs}{hint}"
@@ -282,7 +283,7 @@ class Output:
             files = None if origin is None or self.path.suffix else _Files.of(items, values, origin)
             self.write([values], values.shape, values.dtype, schema.low, schema.high, items.names, files)
             return
-        shown = _png_pixels(values, 0.0, _WHITE) if self.path.suffix.lower() in ("", ".png") else values
+        shown = shown_surprise(values) if self.path.suffix.lower() in ("", ".png") else values
         self.write([shown], shown.shape, shown.dtype, 0.0, _WHITE, items.names)
 
     def put_pictures(
@@ -411,6 +412,11 @@ def make_sheet(images: np.ndarray, columns: int | None = None) -> np.ndarray:
     for index, image in enumerate(images):
         sheet[index // columns, :h, index % columns, :w] = image
     return sheet.reshape(rows * (h + _GAP), columns * (w + _GAP), c)[:-_GAP, :-_GAP]
+
+
+def shown_surprise(values: np.ndarray) -> np.ndarray:
+    """Deviations as grey levels, uint8: 0 black, 10 white."""
+    return _png_pixels(values, 0.0, _WHITE)
 
 
 def _png_pixels(values: np.ndarray, low: float, high: float) -> np.ndarray:

@@ -93,24 +93,33 @@ def _loss(images: np.ndarray, truth: np.ndarray, where: np.ndarray) -> np.ndarra
     return np.where(count > 0, square / np.maximum(count, 1), np.nan)
 
 
-def _blocks(shape: tuple[int, ...], rng: np.random.Generator) -> np.ndarray:
-    """A block of half the height and width in each item, bool like them."""
+def _blocks(shape: tuple[int, ...], rng: np.random.Generator, part: int = 2) -> np.ndarray:
+    """A block of half the height and width, or of another `part`, in each item, bool like them."""
     n, height, width, _ = shape
     rows, columns = (
-        (places >= first) & (places < first + -(-side // 2))
+        (places >= first) & (places < first + -(-side // part))
         for side in (height, width)
-        for places, first in [(np.arange(side), rng.integers(0, side // 2 + 1, (n, 1)))]
+        for places, first in [(np.arange(side), rng.integers(0, side + 1 - -(-side // part), (n, 1)))]
     )
     return np.broadcast_to(rows[:, :, None, None] & columns[:, None, :, None], shape)
 
 
 def _try_detection(model: FittedModel, items: Items, train: Items, rng: np.random.Generator) -> Verdict | None:
-    """Strange items have a block in turn of one colour, of noise, and from another item."""
+    """See `with_strange_blocks`."""
     normality = model.normality
     if normality is None or len(items) < 2:
         return None
     truth, seen = items.unit()
-    blocks, strange = _blocks(truth.shape, rng), truth.copy()
+    strange = with_strange_blocks(truth, rng)
+    odd = replace(items, values=items.schema.from_unit(strange.astype(np.float32), items.values.dtype), hidden=~seen)
+    normal, found = (normality.score(statistics(model, part)) for part in (items, odd))
+    known, real, made = (part.unit()[0].reshape(len(part), -1) for part in (train, items, odd))
+    return try_detection((normal, found), (known, real, made))
+
+
+def with_strange_blocks(truth: np.ndarray, rng: np.random.Generator, part: int = 2) -> np.ndarray:
+    """Items `(n, h, w, c)` on the unit scale, with a block each in turn of one colour, of noise, and from another item."""
+    blocks, strange = _blocks(truth.shape, rng, part), truth.copy()
     patches = (
         np.broadcast_to(rng.random((len(truth), 1, 1, truth.shape[3])), truth.shape),
         rng.random(truth.shape),
@@ -118,10 +127,7 @@ def _try_detection(model: FittedModel, items: Items, train: Items, rng: np.rando
     )
     for turn, patch in enumerate(patches):
         strange[turn::3] = np.where(blocks, patch, truth)[turn::3]
-    odd = replace(items, values=items.schema.from_unit(strange.astype(np.float32), items.values.dtype), hidden=~seen)
-    normal, found = (normality.score(statistics(model, part)) for part in (items, odd))
-    known, real, made = (part.unit()[0].reshape(len(part), -1) for part in (train, items, odd))
-    return try_detection((normal, found), (known, real, made))
+    return strange
 
 
 def _try_generation(model: FittedModel, items: Items, train: Items, rng: np.random.Generator) -> Verdict | None:

@@ -14,7 +14,7 @@ def check(data: Any, *, kind: str | None = None, **reading: Any) -> Check:
     Parameters
     ----------
     data : anything that `fit` takes
-    kind : `images`, `tables`, `series`, `pictures`; by default what they look like
+    kind : `images`, `tables`, `series`, `pictures`, `parts`; by default what they look like
     reading : how they are to be read, as for `fit`
 
     Raises

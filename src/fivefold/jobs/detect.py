@@ -38,7 +38,8 @@ class Detection:
     calibrated_on : number of held-out items that the p-values compare with
     window_score, window_p_value : of series the lowest score in each window's middle, and how often a normal window's is as
         low, `(w,)`; else None
-    events : of series, what the flagged steps make up, as `series.results.Events`; else None
+    events : of series, what the flagged steps make up, as `series.results.Events`; of parts, where flagged pictures are strange,
+        as `parts.regions.Regions`; else None
     strangest : with `top`, a table of the strangest items (an Arrow table): which each is, its score, p-value, whether it is
         flagged, and its strangest element, as found and as expected; else None
 
@@ -98,12 +99,12 @@ def detect(
     """Score items, and flag those that are too strange.
 
     The score of an image is the joint density of its statistics among those of normal items (density of states:
-    Morningstar et al. 2020, arXiv:2006.09273, with the full covariance); that of a row counts their upper tails only; of
-    series each step is scored, by how improbable it and those around are, and by what its window is like; there an alarm raises
-    the bar for the next ones, so that drift is not flagged throughout. The p-value compares it with the scores of other
-    normal items (split conformal: Laxhammar & Falkman 2011; exact if those and the normal items are exchangeable; of series the
-    tail beyond those is taken as exponential). An item's score does not depend on the others, but for those of a series, and
-    for a row that repeats the value of a column which in the fit had none twice.
+    Morningstar et al. 2020, arXiv:2006.09273, with the full covariance); that of a row counts their upper tails only; that of a
+    part is minus the surprise of its strangest pixel; of series each step is scored, by how improbable it and those around are,
+    and by what its window is like; there an alarm raises the bar for the next ones, so that drift is not flagged throughout.
+    The p-value compares it with the scores of other normal items (split conformal: Laxhammar & Falkman 2011; exact if those and
+    the normal items are exchangeable; of series the tail beyond those is taken as exponential). An item's score does not depend
+    on the others, but for those of a series, and for a row that repeats the value of a column which in the fit had none twice.
 
     Parameters
     ----------

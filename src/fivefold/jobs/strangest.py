@@ -21,16 +21,20 @@ Describe = Callable[[Any, np.ndarray, np.ndarray, np.ndarray], dict[str, Any]]
 
 
 def strangest_items(
-    model: FittedModel, data: Dataset, top: int, false_alarm_rate: float, known: Dataset | None, describe: Describe
+    model: FittedModel,
+    data: Dataset,
+    top: int,
+    false_alarm_rate: float,
+    known: Dataset | None,
+    describe: Describe | None = None,
 ) -> Detection:
-    """`Jobs.strangest` where items stand for themselves."""
+    """`Jobs.strangest` where items stand for themselves; why they are strange is said if one can `describe` it."""
     lowest = Lowest(top)
     likely = None if known is None else modality_of(model.schema).jobs.known(model, known)
     flagged = flag(model, data, false_alarm_rate, likely=likely, scores=lowest)
     found = Detection(flagged.score, flagged.p_value, flagged.anomaly, len(calibrated(model).calibration))
-    if not len(found.score):
-        return replace(found, strangest=told(data, lowest.items, found, {}))
-    return replace(found, strangest=told(data, lowest.items, found, _causes(model, data, lowest.items, describe)))
+    because = _causes(model, data, lowest.items, describe) if describe and len(found.score) else {}
+    return replace(found, strangest=told(data, lowest.items, found, because))
 
 
 def told(data: Dataset, numbers: np.ndarray, found: Detection, causes: dict[str, Any]) -> pa.Table:

@@ -161,16 +161,34 @@ def try_detection(
     scores : of the normal items `(n,)` and the strange ones `(m,)`, to the model; higher = more normal
     features : of the items of the fit, of the normal and of the strange ones, as rows of numbers
     """
+    known, normal, strange = features
+    distances = nearest_distances(known, normal), nearest_distances(known, strange)
+    return compare_detection(scores, distances, "nearest neighbour")
+
+
+def nearest_distances(known: np.ndarray, rows: np.ndarray) -> np.ndarray:
+    """From each of `rows` `(n, d)` to the nearest of the `known` ones: `(n,)`."""
     from sklearn.neighbors import NearestNeighbors
 
-    known, *tested = features
-    nearest = NearestNeighbors(n_neighbors=1).fit(known)
-    distances = [nearest.kneighbors(rows)[0][:, 0] for rows in tested]
-    ours, theirs = _placements(-scores[0], -scores[1]), _placements(*distances)
+    distances: np.ndarray = NearestNeighbors(n_neighbors=1).fit(known).kneighbors(rows)[0][:, 0]
+    return distances
+
+
+def compare_detection(
+    scores: tuple[np.ndarray, np.ndarray], others: tuple[np.ndarray, np.ndarray], name: str
+) -> Verdict:
+    """By the AUROC of strange items against normal ones, beside the alternative of that name.
+
+    Parameters
+    ----------
+    scores : of the normal items `(n,)` and the strange ones `(m,)`, to the model; higher = more normal
+    others : the same to the alternative; higher = stranger
+    """
+    ours, theirs = _placements(-scores[0], -scores[1]), _placements(*others)
     error = np.sqrt(sum(np.var(a - b) / len(a) for a, b in zip(ours, theirs, strict=True)))  # DeLong et al. 1988
     figure, alternative = float(ours[1].mean()), float(theirs[1].mean())
     good = bool(figure >= alternative - _TOLERANCE * error)
-    return Verdict("detect", figure, alternative, "nearest neighbour", "AUROC", good, len(ours[0]), more_is_better=True)
+    return Verdict("detect", figure, alternative, name, "AUROC", good, len(ours[0]), more_is_better=True)
 
 
 def _placements(normal: np.ndarray, strange: np.ndarray) -> tuple[np.ndarray, np.ndarray]:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, NoReturn, cast
@@ -99,10 +99,12 @@ class PictureSet(IndependentItems):
 
     def collector(self, role: str = "", *, replace: bool = True) -> Collector | None:
         if not self.places:
-            return _Collector(self, None)
-        return _Collector(self, self.places[role]) if role in self.places else None
+            return PictureCollector(self, None)
+        return PictureCollector(self, self.places[role]) if role in self.places else None
 
-    def report(self, scores: Mapping[str, np.ndarray], windows: Any = None, events: Any = None) -> NoReturn:
+    def report(
+        self, scores: Mapping[str, np.ndarray], windows: Any = None, events: Any = None
+    ) -> dict[str, Iterable[Any]]:
         """Raise `UsageError`: there are no scores."""
         self.all_items()
 
@@ -110,7 +112,7 @@ class PictureSet(IndependentItems):
         return dataclasses.replace(self, places=places)
 
 
-class _Collector(Collector):
+class PictureCollector(Collector):
     """Results picture by picture."""
 
     def __init__(self, data: PictureSet, place: Output | None) -> None:

@@ -13,7 +13,7 @@ _MOST = 20_000  # patches that are numbered
 _TIMES = 8  # that a pixel is in one of them
 _FEWEST_PICTURES = 10  # of which whole ones are held out
 _MOST_HELD_OUT = 256  # patches
-_TURNS = 8  # ways to turn and mirror a square
+TURNS = 8  # ways to turn and mirror a square
 
 
 @dataclass(frozen=True)
@@ -32,15 +32,20 @@ class Patches:
     corners: Ints
 
     @classmethod
-    def drawn(cls, pictures: Sequence[np.ndarray], side: int, rng: np.random.Generator) -> Patches:
-        """At random places, as many in a picture as its size makes likely."""
+    def drawn(
+        cls, pictures: Sequence[np.ndarray], side: int, rng: np.random.Generator, turns: int = TURNS, beyond: int = 0
+    ) -> Patches:
+        """At random places, as many in a picture as its size makes likely; with `turns` 1 as they stand.
+
+        Places up to so many pixels `beyond` an edge are brought back to it, so that edges are seen as often as the middle.
+        """
         places = np.array([(p.shape[0] - side + 1) * (p.shape[1] - side + 1) for p in pictures], np.float64)
         pixels = sum(p.shape[0] * p.shape[1] for p in pictures)
         n = min(_MOST, -(-_TIMES * pixels // side**2))
         which = np.sort(rng.choice(len(pictures), n, p=places / places.sum()))
-        sizes = np.array([p.shape[:2] for p in pictures])[which]
-        corners = rng.integers(0, sizes - side + 1)
-        return cls(pictures, side, np.column_stack((which, corners, rng.integers(0, _TURNS, n))))
+        last = np.array([p.shape[:2] for p in pictures])[which] - side
+        corners = rng.integers(-beyond, last + 1 + beyond).clip(0, last)
+        return cls(pictures, side, np.column_stack((which, corners, rng.integers(0, turns, n))))
 
     @property
     def dtype(self) -> np.dtype:

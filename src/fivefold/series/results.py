@@ -98,6 +98,9 @@ class Events:
     found: np.ndarray = field(default_factory=lambda: np.empty(0))
     expected: np.ndarray = field(default_factory=lambda: np.empty(0))
 
+    def __len__(self) -> int:
+        return len(self.start)
+
 
 CAUSES: dict[str, Any] = {"channels": object, "farthest": np.int64, "found": np.float64, "expected": np.float64}
 """Fields of events that say what is strange, with their types."""

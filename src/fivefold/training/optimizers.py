@@ -81,8 +81,9 @@ class Muon(Optimizer):
         for weight, (average,) in zip(weights, states, strict=True):
             assert weight.grad is not None
             average.lerp_(weight.grad, 1 - _MOMENTUM)
-            direction = _orthogonal(weight.grad.lerp(average, _MOMENTUM))
-            weight.sub_(direction, alpha=rate * _RMS * max(weight.shape) ** 0.5)
+            matrix = weight.grad.lerp(average, _MOMENTUM).flatten(1)  # of a convolution, a row per channel
+            direction = _orthogonal(matrix).view_as(weight)
+            weight.sub_(direction, alpha=rate * _RMS * max(matrix.shape) ** 0.5)
 
 
 def _orthogonal(matrix: Tensor) -> Tensor:

@@ -218,7 +218,7 @@ def detect(
     for role, parts in dataset.report(columns, found.windows, found.events).items():
         tables[role].write(parts)
     figures: Figures = {modality.settings.WORDS.items: len(dataset), "anomalies": int(found.anomaly.sum())}
-    figures |= {} if found.events is None else {"events": len(found.events.start)}
+    figures |= {} if found.events is None else {modality.settings.REPORTS[-1]: len(found.events)}
     figures |= {"false_alarm_rate": rate} if fdr is None else {"fdr": fdr}
     figures |= {} if heatmaps is None else {"heatmaps": str(heatmaps)}
     return {**figures, "calibrated_on": found.calibrated_on, "output": str(output)}

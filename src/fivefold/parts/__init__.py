@@ -1,0 +1,1 @@
+"""Pictures of any size of good parts, to find what is wrong with others."""

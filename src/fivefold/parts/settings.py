@@ -1,0 +1,57 @@
+"""Settings of fits to good parts: what options verbs take, words for messages."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+from fivefold.config import ContextConfig, FitConfig, ModalityConfig, NetworkConfig, TrainingConfig
+from fivefold.errors import UsageError
+from fivefold.modality import Words
+
+WORDS = Words("picture", "pictures", "pixel", "pixels")
+CONFIG: type[ModalityConfig] | None = None
+_FILES = frozenset({"axes", "pages", "skip_unreadable"})
+OPTIONS: dict[str, frozenset[str]] = dict.fromkeys(("check", "fit", "detect", "surprise"), _FILES)
+USAGE = ("fivefold info MODEL", "fivefold detect MODEL PARTS -o scores.csv --heatmaps maps")
+_ONLY = "a model of good parts finds what is wrong with others by detect; it can't "
+REFUSED: Mapping[str, str] = {
+    verb: _ONLY + verb
+    for verb in ("compress", "decode", "denoise", "encode", "evaluate", "export", "generate", "impute", "morph")
+}
+IMPLIED_BY: frozenset[str] = frozenset()
+FLAGS: dict[str, str] = {}
+REPORTS: tuple[str, ...] = ("", "regions")
+BUFFERS = ("vae.noise",)
+_DEFAULT = FitConfig(
+    "default",
+    NetworkConfig(latent_dim=128, likelihood="gaussian"),
+    ContextConfig(field=1, context_width=24, context_learning_rate=4e-3),
+    training=TrainingConfig(epochs=6, max_minutes=10.0, batch_size=16, validation=0.34),
+)
+
+
+def configure(
+    preset: str = "default", *, items: int | None = None, size: int | None = None, **overrides: Any
+) -> FitConfig:
+    """The settings with single ones replaced; see `FitConfig.with_settings`. `items` and `size` make no difference.
+
+    Raises `UsageError` for another preset, an unknown setting, or a value out of bounds.
+    """
+    if preset != "default":
+        raise UsageError(f"`preset` must be default for parts, got {preset}")
+    config = _DEFAULT.with_settings(**overrides)
+    if not config.context.field:
+        raise UsageError("`context` can't be left out of a fit to parts: it is what finds defects")
+    return config
+
+
+def split_reading(settings: Mapping[str, Any]) -> tuple[dict[str, Any], dict[str, Any]]:
+    """How the data are to be read, and the settings of the fit."""
+    reading = {name: settings[name] for name in sorted(_FILES) if settings.get(name) is not None}
+    return reading, {name: value for name, value in settings.items() if name not in _FILES}
+
+
+def describe_context(config: FitConfig) -> str:
+    """What a pixel sees through the context decoder."""
+    return f"a U-Net of {config.context.context_width} channels"
