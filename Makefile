@@ -1,5 +1,5 @@
 # make demo: everything from one command.  make test: lint, types, layers, tests.  make browser: the page in Chromium.  make test-engines: Spark, which
-# needs Java, MLflow, ONNX Runtime from JavaScript, which needs Node.js.  make fuzz: damaged files for half an hour, then kills.  make bench: the quoted figures, part by part (interrupted, it goes on where it was);
+# needs Java, MLflow, Ray, ONNX Runtime from JavaScript, which needs Node.js.  make fuzz: damaged files for half an hour, then kills.  make bench: the quoted figures, part by part (interrupted, it goes on where it was);
 # make bench-publication: those of docs/choosing.md; make bench-speed, make bench-growth: those of docs/performance.md, half
 # an hour each, the former beside the commit BEFORE, and with ADBENCH=FOLDER on its tables.  Each sets up .venv first.
 
@@ -37,10 +37,10 @@ test: lint
 test-engines: $(READY)
 	@command -v java >/dev/null || echo "Spark's test is skipped: it needs Java, apt-get install default-jre-headless"
 	$(BIN)/python -m pip install --disable-pip-version-check --quiet pyspark==4.3.0 mlflow-skinny==3.17.2 \
-		SQLAlchemy==2.1.9 alembic==1.20.1 sqlparse==0.6.1
+		SQLAlchemy==2.1.9 alembic==1.20.1 sqlparse==0.6.1 'ray[data,train]==2.60.0' nbclient==0.11.0 ipykernel==7.4.0
 	@command -v npm >/dev/null && npm install --prefix out/node --ignore-scripts --no-audit --no-fund --silent onnxruntime-node@1.30.0 \
 		|| echo "The example in JavaScript is skipped: it needs Node.js, apt-get install nodejs npm"
-	FIVEFOLD_ENGINES=1 $(BIN)/python -m pytest -n0 -rs tests/test_spark.py tests/test_onnx.py tests/test_mlflow.py
+	FIVEFOLD_ENGINES=1 $(BIN)/python -m pytest -n0 -rs tests/test_spark.py tests/test_onnx.py tests/test_mlflow.py tests/test_ray.py tests/test_notebooks.py tests/test_everywhere.py
 
 browser: $(READY)
 	@command -v chromium >/dev/null || echo "The page's tests are skipped: they need Chromium, apt-get install chromium"

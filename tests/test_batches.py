@@ -106,7 +106,7 @@ def test_making_a_function_takes_no_torch(folder):
 
 def test_a_process_loads_a_model_once(folder, rows, monkeypatch):
     loads, build = [], batches.build
-    batches._loaded.cache_clear()
+    batches.loaded.cache_clear()
     monkeypatch.setattr(batches, "build", lambda *words: loads.append(words) or build(*words))
     for job in ("detect", "encode"):
         in_batches(fivefold.batch_function(folder, job), rows)

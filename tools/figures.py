@@ -27,6 +27,8 @@ def main() -> int:
         ("docs/choosing.md", "figures"): _choosing(results["mnist"]),
         ("docs/choosing.md", "points"): _points(results["mnist"]),
         ("docs/plug-in.md", "onnx"): _runtimes(results["onnx"]),
+        ("docs/plug-in.md", "ray"): _cluster(results["ray"]),
+        ("docs/plug-in.md", "ray-fit"): _fits_together(results["ray_fit"]),
     }
     stale = []
     for (name, marker), table in tables.items():
@@ -231,6 +233,45 @@ def _runtimes(report: dict[str, Any]) -> str:
         if isinstance(row, dict)
     ]
     return _table(("a second of a core", "Fivefold", "ONNX Runtime"), rows)
+
+
+def _cluster(report: dict[str, Any]) -> str:
+    """Detection in shards, by whole commands."""
+    names = {
+        "one_thread": "one process, one thread",
+        "one_process": f"one process, {report['environment']['cores']} threads",
+        "ray": f"Ray, {report['workers']} workers",
+        "ray_actor_killed": "the same, one of them killed",
+    }
+    what = f"{report['rows']:,} rows of {report['columns']} numbers in {report['shards']} files"
+    rows = []
+    for key, name in names.items():
+        run = report[key]
+        memory = f"{run['actor_gigabytes']:.2f} GB" if "actor_gigabytes" in run else ""
+        seconds = f"{run['seconds']:,.0f} s", f"{run['processor_seconds']:,.0f} s", f"{run['rows_per_second']:,.0f}"
+        rows.append((name, *seconds, memory))
+    return _table((what, "with its start", "of processors", "rows/s", "largest worker"), rows)
+
+
+def _fits_together(report: dict[str, Any]) -> str:
+    """One fit by one process, and by two."""
+    names = {
+        "one_process": "one process",
+        "two_workers": f"{report['workers']} workers",
+        "two_workers_one_killed": "the same, one of them killed",
+    }
+    runs = ((name, report[key]) for key, name in names.items())
+    rows = [
+        (
+            name,
+            f"{run['held_out_negative_elbo']:.3f}",
+            f"{run['held_out_context']:.3f}",
+            f"{run['train_seconds']:,.0f} s",
+        )
+        for name, run in runs
+    ]
+    what = f"{report['rows']:,} rows of {report['columns']} numbers"
+    return _table((what, "negative ELBO, held-out", "context loss", "training"), rows)
 
 
 def _verdict(holds: bool) -> str:

@@ -63,7 +63,7 @@ class BatchFunction:
         if batch.num_rows == 0:
             return pa.RecordBatch.from_pylist([], self.schema)
         with _lock:
-            model = _loaded(self.model, self.fingerprint, self.device)
+            model = loaded(self.model, self.fingerprint, self.device)
             room = modality_of(model.schema).batches
             found = _RUN[self.job](model, room, room.read(model.schema, batch), self.options)
         return pa.RecordBatch.from_arrays(
@@ -121,10 +121,10 @@ def batch_function(
     stored = read(model)
     modality_taking(stored, job, **{name: value for name, value in options.items() if name in options_of(job)})
     schema = _combined(keep, _fields(stored, job), replace=job in ("impute", "denoise"))
-    return BatchFunction(_address(model), fingerprint(stored), job, schema, device, options)
+    return BatchFunction(address(model), fingerprint(stored), job, schema, device, options)
 
 
-def _address(model: str | Path) -> str:
+def address(model: str | Path) -> str:
     """As it is understood everywhere."""
     return str(model) if is_address(model) else str(Path(model).resolve())
 
@@ -150,7 +150,7 @@ def _combined(keep: pa.Schema | None, results: list[pa.Field], replace: bool) ->
 
 
 @lru_cache(_MODELS)
-def _loaded(model: str, expected: str, device: str) -> FittedModel:
+def loaded(model: str, expected: str, device: str) -> FittedModel:
     """The model of a process; raises `ModelError` if it isn't the expected one."""
     stored = read(model)
     if fingerprint(stored) != expected:

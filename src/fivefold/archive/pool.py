@@ -34,13 +34,16 @@ class Pool:
 
     def __init__(self, shared: Any, workers: int, tasks: int) -> None:
         JobNumbers(workers=workers)
-        self._shared, self._workers = shared, max(1, min(workers, tasks, _MOST))
+        self._shared, self._workers = shared, max(1, min(workers, tasks))
         self._executor: Executor | None = None
 
     def __enter__(self) -> Pool:
         if self._workers > 1:
             self._executor = ProcessPoolExecutor(
-                self._workers, mp_context=get_context("spawn"), initializer=_remember, initargs=(self._shared,)
+                min(self._workers, _MOST),
+                mp_context=get_context("spawn"),
+                initializer=_remember,
+                initargs=(self._shared,),
             )
             for _ in range(self._workers):  # each starts a process at once, before there are tasks
                 self._executor.submit(int)

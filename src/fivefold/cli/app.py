@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json as json_module
 import re
+from contextvars import ContextVar
 from typing import Annotated, Any
 
 import typer
@@ -13,6 +14,9 @@ from fivefold import __version__
 from fivefold.errors import UsageError
 from fivefold.verbs.options import renamed
 
+cluster: ContextVar[str | None] = ContextVar("cluster", default=None)
+"""The address of the Ray cluster that `--ray` names."""
+_OF_FILES = ("compress", "denoise", "detect", "encode", "impute")
 _FLAGS = {"overrides": "schema", "series_network": "network"}  # called otherwise here
 _CONTROLS = re.compile(r"[\x00-\x1f\x7f-\x9f\u200e\u200f\u202a-\u202e\u2066-\u2069]")  # C0, C1, directions of writing
 
@@ -55,11 +59,21 @@ def _show_version(asked: bool) -> None:
 
 @app.callback()
 def _options(
+    context: typer.Context,
     version: Annotated[
         bool, typer.Option("--version", callback=_show_version, is_eager=True, help="Show the version and exit.")
     ] = False,
+    ray: Annotated[
+        str | None,
+        typer.Option(
+            metavar="ADDRESS", help="Of many files: work on a Ray cluster, or with local on one of this machine."
+        ),
+    ] = None,
 ) -> None:
     """Options before the command."""
+    cluster.set(ray)
+    if ray is not None and context.invoked_subcommand not in _OF_FILES:
+        raise UsageError(f"--ray goes with {', '.join(_OF_FILES)} of many files, not with {context.invoked_subcommand}")
 
 
 def present(figures: dict[str, Any], json: bool, quiet: bool = False) -> None:

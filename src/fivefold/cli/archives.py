@@ -16,12 +16,11 @@ import typer
 from fivefold.atomic import check_free
 from fivefold.cli import options
 from fivefold.cli.app import app, present
+from fivefold.cli.shards import run_each, shards_among
 from fivefold.config import JobNumbers
 from fivefold.verbs import archives as verbs
 from fivefold.verbs.opened import OpenModel
 from fivefold.verbs.options import parse_range, parse_reading
-from fivefold.verbs.shards import Shards
-from fivefold.verbs.shards import run as run_each
 
 if TYPE_CHECKING:
     from fivefold.archive.read import Archive
@@ -65,11 +64,9 @@ def compress(
     how = parse_reading(reading)
     chosen = ArchiveOptions(lossy, step, block_items, verify, embed_model, _workers(workers))
     opened = OpenModel.read(model)
-    if (found := Shards.among(data, opened.modality)) is not None and output != _PIPE:
-        each = replace(chosen, workers=1)
-        present(
-            run_each("compress", model, found, output, workers=chosen.workers, options=each, force=force, **how), json
-        )
+    if (found := shards_among(data, opened.modality)) is not None and output != _PIPE:
+        each: dict[str, Any] = {"options": replace(chosen, workers=1), "usual_workers": chosen.workers}
+        present(run_each("compress", model, found, output, workers, **each, force=force, **how), json)
         return
     if output != _PIPE:
         check_free(output, force)

@@ -12,26 +12,26 @@ import typer
 
 from fivefold.cli import options
 from fivefold.cli.app import app, present
+from fivefold.cli.shards import run_each, shards_among
 from fivefold.errors import UsageError
 from fivefold.modality import chosen
 from fivefold.verbs import jobs as verbs
 from fivefold.verbs.opened import OpenModel
 from fivefold.verbs.options import DRAWING
-from fivefold.verbs.shards import Shards, strangest
-from fivefold.verbs.shards import run as run_each
+from fivefold.verbs.shards import strangest
 
 
 def _run(verb: str, model: Path, data: str, output: Path, workers: int | None = None, **options: Any) -> dict[str, Any]:
     """A verb of a file, or of each of several."""
     opened = OpenModel.read(model)
-    found = Shards.among(data, opened.modality)
+    found = shards_among(data, opened.modality)
     if found is not None and options.get("top") is not None:
         _refuse("top of several files", workers=workers, fdr=options.pop("fdr"), heatmaps=options.pop("heatmaps"))
         return strangest(opened, found, output, **options)
     if found is not None and verb in ("drift", "stream"):
         raise UsageError(f"`{'state' if verb == 'stream' else verb}` goes with one file, not with {len(found.paths)}")
     if found is not None:
-        return run_each(verb, model, found, output, workers=workers or 1, **options)
+        return run_each(verb, model, found, output, workers, **options)
     figures: dict[str, Any] = getattr(verbs, verb)(opened, data, output, **options)
     return figures
 
@@ -270,7 +270,7 @@ def detect(
     if output is not None:
         present(_run(verb, model, data, output, workers, **how), json)
         return
-    if how.get("top") is None and (several := Shards.among(data, OpenModel.read(model).modality)) is not None:
+    if how.get("top") is None and (several := shards_among(data, OpenModel.read(model).modality)) is not None:
         raise UsageError(f"--output must be given, a folder: there are {len(several.paths)} files")
     if json:
         raise UsageError("--json prints figures: give --output, or scores would go there too")

@@ -25,6 +25,7 @@ from fivefold.training import examination
 from fivefold.training.batches import Batches
 from fivefold.training.module import VAETraining
 from fivefold.training.recipe import check_resumable
+from fivefold.training.team import current_team
 from fivefold.training.trainer import train
 
 _MOST_CODES = 20_000
@@ -189,12 +190,13 @@ def train_networks(
     networks = room.build(items.schema, config, training.seed)
     room.prepare(networks, items, rows, held_out)
     recipe = room.recipe(items.schema, config)
-    batches = Batches(items, rows, training.batch_size, training.seed, recipe.steps)
+    team = current_team()
+    batches = Batches(items, rows, training.batch_size, training.seed, recipe.steps, team)
     held_out_batches = None
     if len(held_out):
         batch_size, steps = recipe.held_out_batches(len(held_out), training.batch_size)
-        held_out_batches = Batches(items, held_out, batch_size, steps=steps)
-    module = VAETraining(networks.to(device), config, recipe, _describe(items), len(batches))
+        held_out_batches = Batches(items, held_out, batch_size, steps=steps, team=team)
+    module = VAETraining(networks.to(device), config, recipe, _describe(items), len(batches), team)
     train(module, batches, held_out_batches, workdir, resume=resume, logger=logger)
     networks.load_state_dict(module.progress.best_weights)
     networks.eval()

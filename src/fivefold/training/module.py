@@ -21,6 +21,7 @@ from fivefold.model.vae import VAE, Elbo
 from fivefold.seeds import derive_seed
 from fivefold.training.optimizers import Adam, Muon, Optimizer
 from fivefold.training.recipe import Recipe
+from fivefold.training.team import ALONE, Team
 
 _LOWEST_RATE = 0.01  # of the peak
 _RATE_RISE = 0.02  # of the steps, or of the minutes
@@ -48,6 +49,15 @@ class _Sums:
         self.items += len(elbo.kl)
         if context is not None:
             self.context = self.context + len(elbo.kl) * context.detach()
+
+    def of(self, team: Team) -> _Sums:
+        """Of all processes."""
+        if team.size == 1:
+            return self
+        device = self.kl.device if isinstance(self.kl, Tensor) else None
+        numbers = [float(self.log_likelihood), float(self.kl), float(self.context), self.items]
+        log_likelihood, kl, context, items = team.sum(torch.tensor(numbers, dtype=torch.float64, device=device))
+        return _Sums(log_likelihood, kl, context if isinstance(self.context, Tensor) else 0.0, int(items))
 
     def means(self, prefix: str) -> dict[str, float]:
         reconstruction, kl = -float(self.log_likelihood) / self.items, float(self.kl) / self.items
@@ -78,14 +88,21 @@ class VAETraining:
 
     The context decoder learns beside it, on what the VAE's decoder says, with no gradient back into the VAE.
 
-    `data` describes the items, for a resumed run to compare.
-    Random numbers of a step depend on the seed and the step's number alone, so a resumed run repeats them.
+    `data` describes the items, for a resumed run to compare. Of a `team` this process has a share of each batch.
+    Random numbers of a step depend on the seed, the step's number and the process alone, so a resumed run repeats them.
     """
 
     def __init__(
-        self, networks: nn.ModuleDict, config: FitConfig, recipe: Recipe, data: str, steps_per_epoch: int
+        self,
+        networks: nn.ModuleDict,
+        config: FitConfig,
+        recipe: Recipe,
+        data: str,
+        steps_per_epoch: int,
+        team: Team = ALONE,
     ) -> None:
         self.networks = networks
+        self.team = team
         self.config = config
         self.recipe = recipe
         self.data = data
@@ -167,6 +184,7 @@ class VAETraining:
         for weight in self._weights:
             weight.grad = None
         loss.backward()  # type: ignore[no-untyped-call]
+        self.team.average_gradients(self._weights, len(elbo.kl))
         for name, longest in (("vae", self.recipe.gradient_norm), ("context", self.recipe.context_norm)):
             if longest is not None and name in self.networks:
                 nn.utils.clip_grad_norm_(self.networks[name].parameters(), longest)
@@ -246,9 +264,9 @@ class VAETraining:
         """Its figures, which the history has from now on; the weights are kept if there were no better ones."""
         self._check()
         progress = self.progress
-        row = {"epoch": self.epoch, **self._train.means("")}
+        row = {"epoch": self.epoch, **self._train.of(self.team).means("")}
         if self._held_out.items:
-            row |= self._held_out.means("validation_")
+            row |= self._held_out.of(self.team).means("validation_")
         row["seconds"] = self.seconds
         self._train, self._held_out = _Sums(), _Sums()
         progress.history.append(row)
@@ -298,5 +316,5 @@ class VAETraining:
         return min(1.0, self.progress.steps / (epochs * self._steps_per_epoch))
 
     def _generator(self, stream: str, step: int) -> torch.Generator:
-        seed = derive_seed(self.config.training.seed, stream, step)
+        seed = derive_seed(self.config.training.seed, self.team.stream(stream), step)
         return torch.Generator(self.device).manual_seed(seed)

@@ -28,10 +28,12 @@ def train(
     resume: bool,
     logger: LoggerName | None,
 ) -> None:
-    """Run a training, or go on with the one whose state is in `workdir`."""
+    """Run a training, or go on with the one whose state is in `workdir`; of a team the first process writes there."""
+    if resume and workdir is not None:
+        module.restore(read_state(workdir / STATE_FILE))
+    workdir = workdir if module.team.rank == 0 else None
     keep = None if workdir is None else _Keeper(workdir / STATE_FILE)
-    if resume and keep is not None:
-        module.restore(read_state(keep.path))
+    module.team.begin_alike(module.networks.parameters())
     epochs = module.config.training.epochs
     module.networks.train()
     with progress_bar("fit", epochs * len(batches)) as bar, open_log(logger, workdir) as log:

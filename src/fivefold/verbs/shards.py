@@ -37,6 +37,7 @@ _VERBS: Mapping[str, Callable[..., Any]] = {
     "detect": jobs.detect,
     "encode": jobs.encode,
     "impute": jobs.impute,
+    "surprise": jobs.surprise,
 }
 _ENDINGS = {"compress": ".ff", "encode": ".npy"}
 _COUNTED = frozenset({"images", "rows", "steps", "items", "missing", "replaced", "anomalies", "events", "bytes"})
@@ -139,9 +140,17 @@ class Index:
 
 
 def run(
-    verb: str, model: Path, shards: Shards, output: Path, *, workers: int = 1, force: bool = False, **options: Any
+    verb: str,
+    model: Path,
+    shards: Shards,
+    output: Path,
+    *,
+    workers: int = 1,
+    pool: Callable[..., Pool] = Pool,
+    force: bool = False,
+    **options: Any,
 ) -> Figures:
-    """A verb of each of the files, by so many processes; the sums of their figures.
+    """A verb of each of the files, by so many processes of a `pool`; the sums of their figures.
 
     Rates of false discoveries are of all files together: once they are all scored it is decided what is flagged.
 
@@ -172,7 +181,9 @@ def run(
         )
         left = [path for path, place in places.items() if not index.has(shards.name(path), path, place)]
         tasks = [(verb, path, places[path], options, is_strict()) for path in left]
-        _work(Worker(model, known, min(workers, max(1, len(left)))), tasks, shards, index)
+        worker = Worker(model, known, min(workers, max(1, len(left))))
+        with pool(worker, worker.processes, len(tasks)) as processes:
+            _work(processes, tasks, shards, index)
         if fdr is not None and undecided:
             _decide(shards, index, places, finished, fdr)
     entries = [index.shards[shards.name(path)] for path in shards.paths]
@@ -229,11 +240,11 @@ class Worker:
     processes: int
 
 
-def _work(worker: Worker, tasks: Sequence[tuple[Any, ...]], shards: Shards, index: Index) -> None:
+def _work(pool: Pool, tasks: Sequence[tuple[Any, ...]], shards: Shards, index: Index) -> None:
     """Work on shards, and enter them into the index one by one; what they warn of is said once."""
     known = set[str]()
     bar = progress_bar(tasks[0][0] if tasks else "", len(tasks))
-    with bar as shown, silenced(on=True), Pool(worker, worker.processes, len(tasks)) as pool:
+    with bar as shown, silenced(on=True):
         for (_, path, place, *_), (figures, remarks) in zip(tasks, pool.map(_one, iter(tasks)), strict=True):
             index.add(shards.name(path), place, figures)
             shown.advance()
@@ -268,7 +279,8 @@ def _opened(worker: Worker) -> OpenModel:
         import torch
 
         silence()
-        torch.set_num_threads(max(1, (os.cpu_count() or 1) // worker.processes))
+        share = max(1, (os.cpu_count() or 1) // worker.processes)
+        torch.set_num_threads(min(torch.get_num_threads(), share))
     return opened
 
 
