@@ -223,9 +223,8 @@ def _table_anomalies(result: dict[str, Any]) -> str:
         )
     slowest = max(each["seconds"] for each in result["unsupervised"][OURS].values())
     return "\n\n".join(parts) + (
-        f"\n\n{result['seeds']} seed{'s' * (result['seeds'] > 1)}; at most {slowest:.0f} s a table. {OURS}'s rule and its widths were "
-        "chosen on these tables, for want of others with labels. All this is of the former rule, before rows were also compared with rows of "
-        "the fit; what that changes, as far as it is measured, is in [architecture.md](architecture.md)."
+        f"\n\n{result['seeds']} seed{'s' * (result['seeds'] > 1)}; at most {slowest:.0f} s a table, beside other programs. {OURS}'s widths were chosen on "
+        "these tables, its rule on their first 1,500 rows and on other tables, below ([architecture.md](architecture.md))."
     )
 
 
