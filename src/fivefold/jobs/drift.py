@@ -98,7 +98,8 @@ def drift(model: FittedModel, data: Any, *, seed: int = 0, **reading: Any) -> Dr
     (True, 255)
     """
     jobs = modality_taking(model, "detect", **reading).jobs
-    items = jobs.apart(open_data(data, model.schema, **reading).all_items())
+    everything = open_data(data, model.schema, **reading).all_items()
+    items = jobs.apart(everything)
     if len(items) < _FEWEST:
         raise DataError(f"{items.source}: must have at least {_FEWEST} items side by side to compare, got {len(items)}")
     rng = np.random.default_rng(derive_seed(seed, "drift"))
