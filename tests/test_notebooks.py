@@ -15,9 +15,9 @@ ROOT = Path(__file__).parents[1]
 NOTEBOOKS = sorted((ROOT / "docs/notebooks").glob("*.ipynb"))
 
 
-def test_there_is_one_of_each_modality_but_noisy_pictures():
-    names = {modality.name for modality in MODALITIES.values()}
-    assert {path.stem for path in NOTEBOOKS} == names - {"pictures"}
+def test_there_is_one_of_each_modality_that_does_all_jobs():
+    names = {modality.name for modality in MODALITIES.values() if not modality.settings.REFUSED.keys() - {"export"}}
+    assert {path.stem for path in NOTEBOOKS} == names
 
 
 @pytest.mark.parametrize("path", NOTEBOOKS, ids=lambda path: path.stem)

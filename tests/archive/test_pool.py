@@ -62,7 +62,7 @@ import os, time
 from fivefold.archive.pool import Pool
 
 def wait(shared, seconds):
-    print(os.getpid(), flush=True)
+    os.write(1, b"%d\\n" % os.getpid())  # whole, beside the other's
     time.sleep(seconds)
 
 if __name__ == "__main__":
@@ -77,8 +77,10 @@ def test_workers_of_a_killed_parent_end(tmp_path):
     script.write_text(PARENT, encoding="utf-8")
     with subprocess.Popen([sys.executable, script], stdout=subprocess.PIPE, text=True) as parent:
         assert parent.stdout is not None
-        workers = [int(parent.stdout.readline()) for _ in range(2)]
-        parent.kill()
+        try:
+            workers = [int(parent.stdout.readline()) for _ in range(2)]
+        finally:
+            parent.kill()
     for _ in range(200):
         if not any(map(is_alive, workers)):
             return

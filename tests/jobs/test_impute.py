@@ -222,6 +222,13 @@ def test_surer_intervals_are_wider(model, digits, holes):
     assert widths[0].mean() < 0.8 * widths[1].mean()
 
 
+def test_narrow_intervals_hold_the_expected_value(table_model, trees):
+    holes = trees.assign(height=np.nan)
+    found = impute(table_model, holes, interval=0.05)
+    expected = found.data.height.round(2)  # as heights are written, and ends come
+    assert ((found.lower.height <= expected) & (expected <= found.upper.height)).all()
+
+
 @pytest.mark.parametrize(
     ("wrong", "named"),
     [

@@ -182,7 +182,7 @@ def impute_items(
     n_samples : codes per item; by default 10 of images, 2 of series and exact tables, whose elements depend more on others
     n_draws : completed items to draw, besides the expected one
     interval : probability of each missing element's interval, such as 0.9: the narrowest of the central one and those
-        that leave out one tail only
+        that leave out one tail only, made to hold the expected value too
     """
     if interval is not None and model.coverage is not None:
         interval = model.coverage.share(interval)
@@ -276,9 +276,11 @@ def _summarise(
     for where in torch.split((~by_element(visible)).nonzero(), given.chunk):
         rows, elements = where.unbind(1)
         likelihood, weight = given(rows, elements), weights[rows].view(len(rows), 1, -1, 1)
-        summaries[0, rows, elements] = likelihood.point(weight).view(-1)
+        summaries[0, rows, elements] = expected = likelihood.point(weight).view(-1)
         if interval is not None:
-            summaries[1:, rows, elements] = _interval(likelihood, weight, interval, model.schema.levels)
+            low, high = _interval(likelihood, weight, interval, model.schema.levels)
+            ends = torch.minimum(low, expected), torch.maximum(high, expected)  # a skewed distribution's mean is far out
+            summaries[1:, rows, elements] = torch.stack(ends)
     return [as_items(summary, x) for summary in summaries]
 
 
