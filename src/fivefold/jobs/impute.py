@@ -279,7 +279,10 @@ def _summarise(
         summaries[0, rows, elements] = expected = likelihood.point(weight).view(-1)
         if interval is not None:
             low, high = _interval(likelihood, weight, interval, model.schema.levels)
-            ends = torch.minimum(low, expected), torch.maximum(high, expected)  # a skewed distribution's mean is far out
+            ends = (
+                torch.minimum(low, expected),
+                torch.maximum(high, expected),
+            )  # a skewed distribution's mean is far out
             summaries[1:, rows, elements] = torch.stack(ends)
     return [as_items(summary, x) for summary in summaries]
 
