@@ -257,7 +257,7 @@ def test_mistakes_are_one_line(run, here, load_folder, tmp_path, words, code, me
 
 def test_a_stream_goes_on_from_a_file(run, here, load_folder):
     assert run("detect", load_folder, "all.csv", "-o", "whole.csv", "--false-alarm-rate", 0.1).code == 0
-    told = []
+    pieces = []
     for number, rows in enumerate((here[:130], here[130:200], here[200:])):
         rows.write_csv(f"{number}.csv")
         done = run(
@@ -265,8 +265,8 @@ def test_a_stream_goes_on_from_a_file(run, here, load_folder):
             "--false-alarm-rate", 0.1, "--json",
         )  # fmt: skip
         assert done.code == 0, done.err
-        told.append(pl.read_csv(f"o{number}.csv", try_parse_dates=True))
-    steps, whole = pl.concat(told), pl.read_csv("whole.csv", try_parse_dates=True)
+        pieces.append(pl.read_csv(f"o{number}.csv", try_parse_dates=True))
+    steps, whole = pl.concat(pieces), pl.read_csv("whole.csv", try_parse_dates=True)
     assert json.loads(done.out)["delayed"] == len(whole) - len(steps)
     assert steps["hour"].to_list() == whole["hour"].to_list()[: len(steps)]
     np.testing.assert_allclose(steps["p_value"], whole["p_value"][: len(steps)], rtol=1e-4)

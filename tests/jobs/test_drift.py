@@ -11,6 +11,7 @@ from scipy.stats import kstest
 from fivefold.errors import DataError, ModelError
 from fivefold.jobs.drift import drift
 from fivefold.jobs.two_samples import _energy, column_test, energy_test, holm
+from fivefold.model.reference import mean_levels
 from fivefold.storage import load, save
 
 
@@ -24,6 +25,20 @@ def test_p_values_of_numbers_and_points_are_uniform_without_drift():
     assert uniform(numbers)
     points = [energy_test(rng.normal(size=(40, 3)), rng.normal(size=(30, 3)), rng) for _ in range(60)]
     assert uniform(points)
+
+
+def test_the_whole_is_corrected_for_the_two_looks_at_it(table_model, trees):
+    found = drift(table_model, trees.assign(girth=trees["girth"] * 1.02))
+    assert found.p_value == min(1.0, 2 * min(found.codes, float(found.corrected.min())))
+    assert found.p_value < 1
+
+
+def test_levels_are_means_of_what_is_visible(model, digits):
+    items = model.read(digits[:5])
+    hidden = np.zeros(items.values.shape, bool)
+    hidden[:, :14] = True
+    halves = mean_levels(dataclasses.replace(items, hidden=hidden), (1, 2))
+    np.testing.assert_allclose(halves, digits[:5, 14:].mean(axis=(1, 2)))
 
 
 @pytest.mark.parametrize("classes", [2, 9])

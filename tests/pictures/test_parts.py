@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import csv
+import dataclasses
 import itertools
 from pathlib import Path
 
@@ -14,7 +15,7 @@ from PIL import Image
 import fivefold
 from fivefold.cli import main
 from fivefold.errors import DataError, ModelError, UsageError
-from fivefold.parts import networks
+from fivefold.parts import dataset, networks
 from fivefold.parts.alterations import alter, changed
 from fivefold.parts.octaves import enlarged, octaves
 from fivefold.parts.regions import PeakScore, PixelLevels, Regions
@@ -50,6 +51,24 @@ def model(good):
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(networks, "STEPS", 120)
         return fivefold.fit(good, verdicts=False, **SMALL)
+
+
+def test_what_the_vae_explains_is_the_good_patch(model):
+    patches = torch.rand((6, 1, 64, 64), generator=torch.Generator().manual_seed(0))
+    seen, explained, _ = model.vae.training_pair(patches, patches == patches, {}, torch.Generator().manual_seed(0))
+    torch.testing.assert_close(explained[:, :1], patches)
+    assert not torch.equal(seen.x[:, :1], patches)
+
+
+@FEW
+def test_pictures_of_the_fit_are_made_as_strange_as_those_held_out(model, good, monkeypatch):
+    peaks = iter((np.array([5.0, 6.0, 7.0]), np.arange(4.0)))
+    monkeypatch.setattr(networks, "_summary", lambda *_: (np.array([-1.0, 1.0]), next(peaks)))
+    items = dataset.open(good).examples()
+    again = dataclasses.replace(model, calibrations=dict(model.calibrations))
+    networks.calibrate(again, items, np.arange(len(items) // 2), np.arange(len(items) // 2, len(items)))
+    found = np.sort(-again.normality.calibration)
+    np.testing.assert_allclose(found, [4.5, 5.0, 5.5, 6.0, 6.5, 7.0, 7.5])
 
 
 @FEW

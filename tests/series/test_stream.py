@@ -1,4 +1,4 @@
-"""Series piece by piece: what is told of them is what is told of the whole."""
+"""Series piece by piece: they are scored as the whole is."""
 
 from __future__ import annotations
 
@@ -21,11 +21,11 @@ def test_alarms_go_on_where_they_stopped(rate):
     rng = np.random.default_rng(0)
     nats = rng.exponential(size=3000) * np.where(rng.random(3000) < 0.1, 5, 1)
     whole, _, _ = above_bar(nats, 20, rate)
-    told, judged, bar, parts = 0, 0, Bar(), []
+    decided, judged, bar, parts = 0, 0, Bar(), []
     for until in [*np.sort(rng.choice(2970, 40, replace=False)).tolist(), 2980]:
         left, on, bar = above_bar(nats[judged : until + 20], 20, rate, bar, until - judged)
-        parts.append(left[told - judged : until - judged])
-        told, judged = until, judged + on
+        parts.append(left[decided - judged : until - judged])
+        decided, judged = until, judged + on
     np.testing.assert_array_equal(np.concatenate(parts), whole[:2980])
 
 
@@ -45,11 +45,11 @@ def pieces(length: int, seed: int) -> list[slice]:
     return [slice(*pair) for pair in zip([0, *cuts], [*cuts, length], strict=True)]
 
 
-def same(told, whole, count):
+def same(decided, whole, count):
     """The first `count` steps of one series."""
-    np.testing.assert_allclose(told["score"].to_numpy(), whole.score[:count], rtol=1e-4, atol=1e-4)
-    np.testing.assert_allclose(told["p_value"].to_numpy(), whole.p_value[:count], rtol=1e-4, atol=1e-6)
-    np.testing.assert_array_equal(told["anomaly"].to_numpy(), whole.anomaly[:count])
+    np.testing.assert_allclose(decided["score"].to_numpy(), whole.score[:count], rtol=1e-4, atol=1e-4)
+    np.testing.assert_allclose(decided["p_value"].to_numpy(), whole.p_value[:count], rtol=1e-4, atol=1e-6)
+    np.testing.assert_array_equal(decided["anomaly"].to_numpy(), whole.anomaly[:count])
 
 
 @pytest.mark.parametrize("seed", [0, 1])

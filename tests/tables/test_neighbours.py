@@ -47,6 +47,17 @@ def test_what_lies_apart_is_far_in_each_space():
     assert (far > near.max(0)).all()
 
 
+def test_distances_are_those_of_the_norms():
+    rows = np.random.default_rng(0).standard_normal((60, 2))
+    memory, cells = remembered(rows)
+    new = np.array([[3.0, -2.0]])
+    off = (new - cells) / cells.std(axis=0)
+    covariance = np.cov(cells / cells.std(axis=0), rowvar=False, bias=True) + np.diag([3e-3, 3e-3])
+    nearest = np.sqrt(np.einsum("nf,fg,ng->n", off, np.linalg.inv(covariance), off)).min() / np.sqrt(2)
+    mean = np.sort(np.abs(off).sum(1))[:20].mean() / 2
+    np.testing.assert_allclose(memory.log_distances(new)[0, :2], np.log(np.array([mean, nearest]) + 1e-3), atol=1e-3)
+
+
 def test_rows_of_the_fit_are_not_compared_with_themselves():
     rows = ring(300, 0)
     neighbours, cells = remembered(rows)

@@ -112,7 +112,7 @@ def detect(
     false_alarm_rate : share of normal items that may be flagged, in (0, 1); by default 0.01
     fdr : if given, the share of normal items among the flagged ones to aim for instead, in (0, 1) (Benjamini &
         Hochberg 1995; with conformal p-values: Bates et al. 2023, arXiv:2104.08279); depends on the batch
-    top : if given, only so many of the strangest items are told, the strangest first: `score`, `p_value` and `anomaly` are
+    top : if given, only so many items are in the result, the strangest first: `score`, `p_value` and `anomaly` are
         `(n,)`, `strangest` says which they are, and why. Tables in files are read part by part, so memory does not grow with the
         rows. Of series each step stands for those around it: the next is at least a window away.
     normal : data that are known to be normal though they are flagged. Items like these, clearly nearer to one of them than to

@@ -279,11 +279,8 @@ def _summarise(
         summaries[0, rows, elements] = expected = likelihood.point(weight).view(-1)
         if interval is not None:
             low, high = _interval(likelihood, weight, interval, model.schema.levels)
-            ends = (
-                torch.minimum(low, expected),
-                torch.maximum(high, expected),
-            )  # a skewed distribution's mean is far out
-            summaries[1:, rows, elements] = torch.stack(ends)
+            low, high = torch.minimum(low, expected), torch.maximum(high, expected)  # a skewed one's mean is far out
+            summaries[1:, rows, elements] = torch.stack((low, high))
     return [as_items(summary, x) for summary in summaries]
 
 

@@ -34,10 +34,10 @@ def strangest_items(
     flagged = flag(model, data, false_alarm_rate, likely=likely, scores=lowest)
     found = Detection(flagged.score, flagged.p_value, flagged.anomaly, len(calibrated(model).calibration))
     because = _causes(model, data, lowest.items, describe) if describe and len(found.score) else {}
-    return replace(found, strangest=told(data, lowest.items, found, because))
+    return replace(found, strangest=item_table(data, lowest.items, found, because))
 
 
-def told(data: Dataset, numbers: np.ndarray, found: Detection, causes: dict[str, Any]) -> pa.Table:
+def item_table(data: Dataset, numbers: np.ndarray, found: Detection, causes: dict[str, Any]) -> pa.Table:
     """A row per item or step of these numbers."""
     scores = {"score": found.score, "p_value": found.p_value, "anomaly": found.anomaly}
     return pa.table({**data.named(numbers), **scores, **causes})

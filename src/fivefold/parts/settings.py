@@ -6,13 +6,14 @@ from collections.abc import Mapping
 from typing import Any
 
 from fivefold.config import ContextConfig, FitConfig, ModalityConfig, NetworkConfig, TrainingConfig
-from fivefold.errors import UsageError
 from fivefold.modality import Words
+from fivefold.pictures.settings import FILES, with_context
+from fivefold.pictures.settings import describe_context as describe_context
+from fivefold.pictures.settings import split_reading as split_reading
 
 WORDS = Words("picture", "pictures", "pixel", "pixels")
 CONFIG: type[ModalityConfig] | None = None
-_FILES = frozenset({"axes", "pages", "skip_unreadable"})
-OPTIONS: dict[str, frozenset[str]] = dict.fromkeys(("check", "fit", "detect", "surprise"), _FILES)
+OPTIONS: dict[str, frozenset[str]] = dict.fromkeys(("check", "fit", "detect", "surprise"), frozenset(FILES))
 USAGE = ("fivefold info MODEL", "fivefold detect MODEL PARTS -o scores.csv --heatmaps maps")
 _ONLY = "a model of good parts finds what is wrong with others by detect; it can't "
 REFUSED: Mapping[str, str] = {
@@ -38,20 +39,4 @@ def configure(
 
     Raises `UsageError` for another preset, an unknown setting, or a value out of bounds.
     """
-    if preset != "default":
-        raise UsageError(f"`preset` must be default for parts, got {preset}")
-    config = _DEFAULT.with_settings(**overrides)
-    if not config.context.field:
-        raise UsageError("`context` can't be left out of a fit to parts: it is what finds defects")
-    return config
-
-
-def split_reading(settings: Mapping[str, Any]) -> tuple[dict[str, Any], dict[str, Any]]:
-    """How the data are to be read, and the settings of the fit."""
-    reading = {name: settings[name] for name in sorted(_FILES) if settings.get(name) is not None}
-    return reading, {name: value for name, value in settings.items() if name not in _FILES}
-
-
-def describe_context(config: FitConfig) -> str:
-    """What a pixel sees through the context decoder."""
-    return f"a U-Net of {config.context.context_width} channels"
+    return with_context(_DEFAULT, "parts", "finds defects", preset, overrides)

@@ -11,7 +11,7 @@ from fivefold.errors import UsageError
 from fivefold.modality import Words
 
 NoiseName = Literal["auto", "gaussian", "poisson", "poisson-gaussian", "impulse"]
-_FILES = ("axes", "pages", "skip_unreadable")
+FILES = ("axes", "pages", "skip_unreadable")
 
 
 @dataclass(frozen=True)
@@ -39,9 +39,9 @@ class PictureConfig(ModalityConfig):
 WORDS = Words("picture", "pictures", "pixel", "pixels")
 CONFIG: type[ModalityConfig] | None = PictureConfig
 OPTIONS: dict[str, frozenset[str]] = {
-    "check": frozenset(_FILES),
-    "fit": frozenset({"noise", "noise_level", *_FILES}),
-    "denoise": frozenset({"std", *_FILES}),
+    "check": frozenset(FILES),
+    "fit": frozenset({"noise", "noise_level", *FILES}),
+    "denoise": frozenset({"std", *FILES}),
 }
 USAGE = ("fivefold info MODEL", "fivefold denoise MODEL NOISY -o clean")
 _ONLY = "a model of noisy pictures removes their noise, and fills in what is missing, by denoise; it can't "
@@ -81,18 +81,23 @@ def configure(
 
     Raises `UsageError` for another preset, an unknown setting, or a value out of bounds.
     """
+    return with_context(_DEFAULT, "noisy pictures", "removes the noise", preset, overrides)
+
+
+def with_context(default: FitConfig, what: str, task: str, preset: str, overrides: Mapping[str, Any]) -> FitConfig:
+    """A configuration whose context decoder does the one task of its models, with single settings replaced."""
     if preset != "default":
-        raise UsageError(f"`preset` must be default for noisy pictures, got {preset}")
-    config = _DEFAULT.with_settings(**overrides)
+        raise UsageError(f"`preset` must be default for {what}, got {preset}")
+    config = default.with_settings(**overrides)
     if not config.context.field:
-        raise UsageError("`context` can't be left out of a fit to noisy pictures: it is what removes the noise")
+        raise UsageError(f"`context` can't be left out of a fit to {what}: it is what {task}")
     return config
 
 
 def split_reading(settings: Mapping[str, Any]) -> tuple[dict[str, Any], dict[str, Any]]:
     """How the data are to be read, and the settings of the fit."""
-    reading = {name: settings[name] for name in _FILES if settings.get(name) is not None}
-    return reading, {name: value for name, value in settings.items() if name not in _FILES}
+    reading = {name: settings[name] for name in FILES if settings.get(name) is not None}
+    return reading, {name: value for name, value in settings.items() if name not in FILES}
 
 
 def describe_context(config: FitConfig) -> str:

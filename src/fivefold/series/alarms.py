@@ -63,7 +63,7 @@ def above_bar(
     nats: np.ndarray, window: int, rate: float, before: Bar = Bar(), until: int | None = None
 ) -> tuple[np.ndarray, int, Bar]:
     """What is left of the nats of one series' steps, by so much less as the bar is raised; and from which step on, with which bar
-    `before` it, to go on when more steps are known, if those `until` some step are to be told now."""
+    `before` it, to go on when more steps are known, if those `until` some step are decided now."""
     bar, lowered = -np.log(rate), _RAISED * rate / (1 - rate)
     left: np.ndarray = np.minimum(nats, _MOST)
     until = len(left) if until is None else until

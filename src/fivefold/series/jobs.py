@@ -21,7 +21,7 @@ from fivefold.jobs.drift import remembered as remembered
 from fivefold.jobs.generate import Generated, draw_items
 from fivefold.jobs.impute import by_codes
 from fivefold.jobs.known import Known, Least
-from fivefold.jobs.strangest import told
+from fivefold.jobs.strangest import item_table
 from fivefold.model.conditional import Conditional
 from fivefold.model.context import by_element, column
 from fivefold.model.fitted import FittedModel, standard_normal, uniform
@@ -351,7 +351,9 @@ def strangest(model: FittedModel, data: SeriesSet, top: int, false_alarm_rate: f
     numbers = data.apart(np.where(whole.p_value < 1, whole.score, np.nan), top)
     found = Detection(whole.score[numbers], whole.p_value[numbers], whole.anomaly[numbers], whole.calibrated_on)
     because = causes(model, data, Stretches.around(numbers, data.schema))
-    return replace(found, strangest=told(data, numbers, found, caused(data.index, data.steps(numbers)[0], because)))
+    return replace(
+        found, strangest=item_table(data, numbers, found, caused(data.index, data.steps(numbers)[0], because))
+    )
 
 
 def evidence_against(

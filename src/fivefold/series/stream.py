@@ -34,7 +34,7 @@ _SERIES = "series"  # the column that numbers the series of arrays
 
 
 @dataclass(frozen=True)
-class Told:
+class Decided:
     """What is decided of a stream's steps, those of earlier pieces among them.
 
     Attributes
@@ -57,14 +57,14 @@ class _State:
     ----------
     begin : of the first row that is kept
     first : at which windows begin
-    told : steps that are decided
+    decided : how many steps have their results
     judged, bar : where alarms are gone on with, and how high the bar is there
     flagged : steps of an event that may go on, with their scores and p-values
     """
 
     begin: int = 0
     first: int = 0
-    told: int = 0
+    decided: int = 0
     judged: int = 0
     bar: Bar = Bar()
     flagged: Sequence[tuple[int, float, float]] = ()
@@ -72,7 +72,7 @@ class _State:
 
 @dataclass(frozen=True)
 class _Part:
-    """What is found of one series; arrays `(k,)` of the steps from `told` of its state on."""
+    """What is found of one series; arrays `(k,)` of the steps from the first on that was not `decided`."""
 
     state: _State
     score: np.ndarray
@@ -84,7 +84,7 @@ class _Part:
 class Stream:
     """Detection in series of which there is always more, with results as if all pieces were one.
 
-    A step is told once all is there that its result depends on: the windows in whose middle it is, and one window of steps whose
+    A step has its results once all is there that they depend on: the windows in whose middle it is, and one window of steps whose
     own evidence is known, which scores are averaged over, and among which an alarm looks for the strangest; about two windows
     after it. Changes for good are not looked for: they show as alarms where they begin.
 
@@ -122,13 +122,13 @@ class Stream:
     def _schema(self) -> SeriesSchema:
         return cast(SeriesSchema, self.model.schema)
 
-    def detect(self, data: Any, **reading: Any) -> Told:
-        """Take the next piece, and tell what is decided now; raises `DataError` if it does not follow.
+    def detect(self, data: Any, **reading: Any) -> Decided:
+        """Take the next piece, and give what is decided now; raises `DataError` if it does not follow.
 
         Of arrays each piece must have as many series; of tables there may be new ones. See `fivefold.detect` for the rest.
 
-        >>> told = fivefold.Stream(new_load_model).detect(loads)
-        >>> told.steps.column_names
+        >>> found = fivefold.Stream(new_load_model).detect(loads)
+        >>> found.steps.column_names
         ['site', 'hour', 'score', 'p_value', 'anomaly']
         """
         labels, cells = self._rows(read_series(data, self._schema, **reading))
@@ -147,9 +147,9 @@ class Stream:
                 self._part(values[end - length : end], state)
                 for end, length, state in zip(ends.tolist(), grid.lengths.tolist(), states, strict=True)
             ]
-        told = self._told(grid, labels, states, parts)
+        found = self._tables(grid, labels, states, parts)
         self._keep(grid, labels, cells, [part.state for part in parts])
-        return told
+        return found
 
     def save(self, path: str | Path) -> None:
         """Write the state, from which `load` goes on: the last steps, and what was decided. Nothing is pickled.
@@ -233,7 +233,7 @@ class Stream:
         windows = (len(values) - steps) // stride + 1
         final = ((2 * windows - 3) * stride + steps) // 2  # steps whose own evidence no window to come changes
         until = final - steps
-        if windows < 2 or state.first + until <= state.told:
+        if windows < 2 or state.first + until <= state.decided:
             nothing = np.empty(0)
             return _Part(state, nothing, nothing, find_events(np.array([0]), nothing, nothing, nothing.astype(bool)))
         usable = (windows - 1) * stride + steps
@@ -245,20 +245,20 @@ class Stream:
         judged = state.judged - state.first
         nats = tail_nats(evidence, patches.evidence)[judged:]
         left, resume, bar = above_bar(nats, steps, rate, state.bar, until - judged)
-        told = slice(state.told - state.first, until)
-        p_value = np.minimum(np.exp(-left), 1.0)[told.start - judged : until - judged]
-        events, flagged = self._events(data, state, score[told], p_value)
+        ready = slice(state.decided - state.first, until)
+        p_value = np.minimum(np.exp(-left), 1.0)[ready.start - judged : until - judged]
+        events, flagged = self._events(data, state, score[ready], p_value)
         end = state.first + until
         kept = min([end - steps, *(step - steps // 2 for step, _, _ in flagged[:1])]) - reach
         new = _State(state.begin, max(kept // stride * stride, 0), end, state.judged + resume, bar, flagged)
-        return _Part(new, score[told], p_value, events)
+        return _Part(new, score[ready], p_value, events)
 
     def _events(
         self, data: SeriesSet, state: _State, score: np.ndarray, p_value: np.ndarray
     ) -> tuple[Events, list[tuple[int, float, float]]]:
         """Events that have ended, and the flagged steps of one that may go on."""
-        end, steps = state.told + len(score), np.flatnonzero(p_value <= self.false_alarm_rate)
-        new = zip((state.told + steps).tolist(), score[steps].tolist(), p_value[steps].tolist(), strict=True)
+        end, steps = state.decided + len(score), np.flatnonzero(p_value <= self.false_alarm_rate)
+        new = zip((state.decided + steps).tolist(), score[steps].tolist(), p_value[steps].tolist(), strict=True)
         flagged = [*state.flagged, *new]
         first = flagged[0][0] if flagged else end
         dense = np.full((2, end - first), np.nan)
@@ -275,7 +275,7 @@ class Stream:
         places = {name: getattr(found, name) + first for name in ("start", "end", "peak")}
         return replace(found, **places, **because), [step for step in flagged if step[0] >= going_on]
 
-    def _told(self, grid: Grid, labels: pa.Table, states: list[_State], parts: list[_Part]) -> Told:
+    def _tables(self, grid: Grid, labels: pa.Table, states: list[_State], parts: list[_Part]) -> Decided:
         """Tables of what is decided of all series."""
         begins = np.array([state.begin for state in states])
         schema, of_time = self._schema, self._schema.time is not None
@@ -288,7 +288,7 @@ class Stream:
             None if of_time else begins,
         )
         series = np.repeat(np.arange(len(parts)), [len(part.score) for part in parts])
-        step = [state.told + np.arange(len(part.score)) for state, part in zip(states, parts, strict=True)]
+        step = [state.decided + np.arange(len(part.score)) for state, part in zip(states, parts, strict=True)]
         scores = {name: np.concatenate([getattr(part, name) for part in parts]) for name in ("score", "p_value")}
         anomaly = scores["p_value"] <= self.false_alarm_rate
         where = index.columns(series, np.concatenate(step) - begins[series])
@@ -300,11 +300,11 @@ class Stream:
             for number, (part, begin) in enumerate(zip(parts, begins, strict=True))
         ]
         ends = begins + grid.lengths
-        delayed = int(sum(end - part.state.told for end, part in zip(ends, parts, strict=True)))
-        return Told(steps, pa.concat_tables([event_table(index, each) for each in events]), delayed)
+        delayed = int(sum(end - part.state.decided for end, part in zip(ends, parts, strict=True)))
+        return Decided(steps, pa.concat_tables([event_table(index, each) for each in events]), delayed)
 
     def _keep(self, grid: Grid, labels: pa.Table, cells: np.ndarray, states: list[_State]) -> None:
-        """Only rows that steps to come depend on, and the last one that is told, from which time goes on."""
+        """Only rows that steps to come depend on, and the last one that is decided, from which time goes on."""
         order = np.argsort(grid.places, kind="stable")
         places, ends = grid.places[order], np.cumsum(grid.lengths)
         series = np.searchsorted(ends, places, side="right")
@@ -313,7 +313,7 @@ class Stream:
         self._states = []
         for number, state in enumerate(states):
             own = np.flatnonzero(series == number)
-            before = own[step[own] < state.told]
+            before = own[step[own] < state.decided]
             first = min(state.first, int(step[before[-1]])) if len(before) else int(step[own[0]])
             kept[own] = step[own] >= first
             self._states.append(replace(state, begin=int(step[own][step[own] >= first][0])))

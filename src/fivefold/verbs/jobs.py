@@ -211,8 +211,8 @@ def detect(
     if top is not None:
         found = strangest_in(model.fitted, dataset, top, rate, known)
         tables[""].write([found.strangest])
-        told = {"strangest": len(found.score), "anomalies": int(found.anomaly.sum()), "false_alarm_rate": rate}
-        return {**told, "calibrated_on": found.calibrated_on, "output": str(output)}
+        counts = {"strangest": len(found.score), "anomalies": int(found.anomaly.sum()), "false_alarm_rate": rate}
+        return {**counts, "calibrated_on": found.calibrated_on, "output": str(output)}
     found = detect_in(model.fitted, dataset, rate, fdr, known, heatmaps=heatmaps is not None)
     columns = {"score": found.score, "p_value": found.p_value, "anomaly": found.anomaly}
     for role, parts in dataset.report(columns, found.windows, found.events).items():
@@ -275,12 +275,12 @@ def stream(
             going_on = room.Stream.load(model.fitted, state, false_alarm_rate)
         else:
             going_on = room.Stream(model.fitted, *(() if false_alarm_rate is None else (false_alarm_rate,)))
-        told = going_on.detect(data, **how)
+        found = going_on.detect(data, **how)
         for name, table in tables.items():
-            table.write([getattr(told, name)])
+            table.write([getattr(found, name)])
         going_on.save(state)
-    counts = {"steps": len(told.steps), "anomalies": int(told.steps["anomaly"].to_numpy().sum())}
-    return {**counts, "events": len(told.events), "delayed": told.delayed, "output": str(output), "state": str(state)}
+    counts = {"steps": len(found.steps), "anomalies": int(found.steps["anomaly"].to_numpy().sum())}
+    return {**counts, "events": len(found.events), "delayed": found.delayed, "output": str(output), "state": str(state)}
 
 
 def surprise(model: OpenModel, data: Any, output: Path, *, force: bool = False, **reading: Any) -> Figures:

@@ -222,9 +222,9 @@ def strangest(
         found = found.add_column(0, "file", pa.array([shards.name(path)] * len(found), pa.string()))
         lowest = [pa.concat_tables([*lowest, found], promote_options="permissive").sort_by("score").slice(0, top)]
     place.write(lowest)
-    told = {"shards": len(shards.paths), "strangest": len(lowest[0])}
     return {
-        **told,
+        "shards": len(shards.paths),
+        "strangest": len(lowest[0]),
         "anomalies": pc.sum(lowest[0]["anomaly"]).as_py() or 0,
         "false_alarm_rate": rate,
         "output": str(output),
