@@ -6,6 +6,7 @@ import dataclasses
 import json
 import threading
 import time
+import tempfile
 from concurrent.futures import ThreadPoolExecutor
 
 import make
@@ -32,6 +33,11 @@ def served(request, models, tmp_path_factory, table_model):
         folder = tmp_path_factory.mktemp("served") / "model"
         fivefold.save(table_model, folder)
     return ServedModel.load("trees", folder)
+
+
+@pytest.fixture(autouse=True)
+def _own_folders(tmp_path, monkeypatch):
+    monkeypatch.setattr(tempfile, "tempdir", str(tmp_path))
 
 
 def _task(served, verb, row, **options):
