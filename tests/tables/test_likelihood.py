@@ -94,6 +94,19 @@ def test_a_quantile_is_where_the_cdf_gets_there(seed, chance):
     assert ((told.cdf(below.clamp_min(0)) < probability + 1e-9) | (below < 0)).all()
 
 
+def test_draws_are_as_often_below_a_quantile_as_it_says():
+    one = cells(1)
+    chances = (torch.arange(20_000, dtype=torch.float64) + 0.5).view(-1, 1, 1, 1).expand(-1, 1, 1, 4) / 20_000
+    drawn = one._map(lambda name: getattr(one, name).expand(20_000, -1, -1, -1), one.support).draw(chances)
+    numbers = SCHEMA.from_unit(drawn.permute(0, 2, 3, 1).numpy())[:, 0, :, 0]
+    assert (numbers[:, 0] == numbers[:, 0].round()).all()
+    for level in (0.05, 0.3, 0.6, 0.95):
+        quantile = one.quantile(torch.full((1, 1, 1, 4), level, dtype=torch.float64)).permute(0, 2, 3, 1).numpy()
+        least = SCHEMA.from_unit(quantile)[0, 0, :, 0]
+        np.testing.assert_array_less(level - 0.01, (numbers <= least + [0, 0.1, 0, 0]).mean(0))
+        np.testing.assert_array_less((numbers < least - [0, 0.1, 0, 0]).mean(0), level + 0.01)
+
+
 def test_the_cdf_rises():
     told, along = cells(20), torch.linspace(0, 1, 200, dtype=torch.float64)
     values = torch.stack([told.cdf(torch.full((20, 1, 1, 4), x, dtype=torch.float64)) for x in along.tolist()])

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import Any, get_args
 
@@ -19,6 +19,7 @@ from fivefold.modality import chosen, modality_of, modality_taking
 from fivefold.model.conditional import Conditional
 from fivefold.model.context import as_items
 from fivefold.model.fitted import FittedModel, uniform
+from fivefold.model.likelihoods import Likelihood
 from fivefold.model.threads import in_threads
 from fivefold.model.verdicts import warn_if_worse
 from fivefold.seeds import derive_seed
@@ -135,9 +136,19 @@ def draw_items(
     return drawn
 
 
+def by_quantile(likelihood: Likelihood, chance: Tensor) -> Tensor:
+    """Elements that are as far up in their distributions as uniform numbers in (0, 1)."""
+    return likelihood.quantile(chance)
+
+
 @torch.inference_mode()
-def draw_elements(model: FittedModel, codes: np.ndarray, seed: int) -> np.ndarray:
-    """Items `(n, h, w, c)` for codes `(n, latent_dim)`, drawn element by element, those of a batch at once."""
+def draw_elements(
+    model: FittedModel, codes: np.ndarray, seed: int, draw: Callable[[Likelihood, Tensor], Tensor] = by_quantile
+) -> np.ndarray:
+    """Items `(n, h, w, c)` for codes `(n, latent_dim)`, drawn element by element, those of a batch at once.
+
+    `draw` gives elements of their distributions for uniform numbers in (0, 1).
+    """
     rng = np.random.default_rng(derive_seed(seed, "sharp"))
     size, device = model.schema.size, model.device
     height, width, channels = model.schema.shape
@@ -149,18 +160,18 @@ def draw_elements(model: FittedModel, codes: np.ndarray, seed: int) -> np.ndarra
             z = model.codes(codes[rows].astype(np.float32))
             yield rows, z, uniform(rng, (len(z), size), device)
 
-    def draw(rows: slice, z: Tensor, chances: Tensor) -> None:
+    def fill(rows: slice, z: Tensor, chances: Tensor) -> None:
         x = z.new_zeros((len(z), channels, height, width))
         given = Conditional(model, Conditioning.CAUSAL, x, torch.zeros_like(x, dtype=torch.bool), z)
         items, values = torch.arange(len(z), device=device), z.new_zeros(chances.shape)
         for element in range(size):
             here = torch.full_like(items, element)
             chance = chances[:, element].view(-1, 1, 1, 1)
-            values[:, element] = given(items, here).quantile(chance).view(-1).clamp(0, 1)
+            values[:, element] = draw(given(items, here), chance).view(-1).clamp(0, 1)
             given.put(items, here, values[:, element])
         drawn[rows] = model.values(as_items(values, x))
 
-    in_threads(model, draw, tasks())
+    in_threads(model, fill, tasks())
     return drawn
 
 

@@ -111,7 +111,7 @@ class Factors(nn.Module):
         same, and the sums weighted by them."""
         own = precision + torch.eye(weighted.shape[-1], dtype=weighted.dtype, device=weighted.device)
         if own.shape[-3] == 1:
-            factors: Tensor = torch.linalg.solve(own.squeeze(-3), weighted.mT).mT
+            factors: Tensor = weighted @ torch.linalg.inv(own.squeeze(-3))  # which is symmetric
         else:
             factors = torch.linalg.solve(own, weighted.unsqueeze(-1)).squeeze(-1)
         return factors
@@ -377,8 +377,7 @@ class _Observed:
     def _moved(self, column: int, sign: int) -> tuple[Tensor, list[Tensor]]:
         cells, weight, sums = self._context.cells, self._context.first.weight, self._sums
         features, scaled, seen = self._features[column]
-        place = cells.places[column]
-        added = (features @ weight[:, place]).addcmul(seen[:, None], weight[:, [column]])
+        added = torch.cat((seen[:, None], features), dim=1) @ weight[:, cells.features_of([column])]
         if self._context.factors is not None and (number := cells.number_places.get(column)) is not None:
             evidence = self._context.factors.evidence(number, scaled, seen)
             sums = [total + sign * change for total, change in zip(sums, evidence, strict=True)]

@@ -18,8 +18,7 @@ from fivefold.items import Items
 from fivefold.jobs.detect import Detection, apart
 from fivefold.jobs.detect import by_itself as in_context
 from fivefold.jobs.drift import remembered as from_calibrations
-from fivefold.jobs.generate import Generated, draw_items
-from fivefold.jobs.generate import draw_elements as draw
+from fivefold.jobs.generate import Generated, by_quantile, draw_elements, draw_items
 from fivefold.jobs.impute import impute_items
 from fivefold.jobs.known import Least, known_by_codes, known_items
 from fivefold.jobs.strangest import strangest_items
@@ -30,6 +29,7 @@ from fivefold.model.reference import Reference
 from fivefold.model.scoring import encode_items
 from fivefold.seeds import derive_seed
 from fivefold.tables.cells import decode_column
+from fivefold.tables.likelihood import ColumnLikelihood
 from fivefold.tables.neighbours import Memory
 from fivefold.tables.relations import Relations
 from fivefold.tables.schema import TableSchema
@@ -101,6 +101,16 @@ def find_wrong_cells(model: FittedModel, items: Items, threshold: float = 0.5) -
 def filling(model: FittedModel) -> tuple[FittedModel, int]:
     """In single precision, by the posterior's mean alone (0 codes), unless it is to be exact; rows are drawn so, too."""
     return (model, _CODES_PER_ITEM) if table_config(model.config).exact else (model.single(), 0)
+
+
+def draw(model: FittedModel, codes: np.ndarray, seed: int) -> np.ndarray:
+    """See `draw_elements`; by quantiles, if the model is to be exact."""
+    return draw_elements(model, codes, seed, by_quantile if table_config(model.config).exact else _by_choice)
+
+
+def _by_choice(likelihood: Likelihood, chance: Tensor) -> Tensor:
+    assert isinstance(likelihood, ColumnLikelihood)
+    return likelihood.draw(chance)
 
 
 def watcher(model: FittedModel) -> Callable[[Items], Items]:

@@ -78,6 +78,18 @@ class Support:
         """The inverse, within the range met in the fit."""
         return ((scaled - self.low) / self.extent).clamp(0, 1)
 
+    def nearest(self, scaled: Tensor) -> Tensor:
+        """The number in whose quantisation bin `scaled` is."""
+        scaled = scaled.clamp(-_FARTHEST, _FARTHEST)
+        if self.step is None:
+            return self.unit(scaled)
+        stepped, step = self.step > 0, torch.where(self.step > 0, self.step, 1.0)
+        return self.unit(torch.where(stepped, torch.asinh(self._whole(scaled, step)), scaled))
+
+    def _whole(self, scaled: Tensor, step: Tensor) -> Tensor:
+        """The nearest multiple of a step, from the centre, in units of the spread."""
+        return torch.round((self.centre + torch.sinh(scaled)) / step) * step - self.centre
+
     def codes(self, unit: Tensor) -> Tensor:
         """The class that each cell is in, int64; 0 for numbers."""
         return torch.round(unit.clamp(0, 1) * (self.classes - 1).clamp_min(0)).long()
@@ -93,7 +105,7 @@ class Support:
         lower, upper = scaled - self.finest / 2, scaled + self.finest / 2
         if self.step is not None:
             stepped, step = self.step > 0, torch.where(self.step > 0, self.step, 1.0)
-            whole = torch.round((self.centre + torch.sinh(scaled)) / step) * step - self.centre
+            whole = self._whole(scaled, step)
             lower = torch.where(stepped, torch.asinh(whole - step / 2), lower)
             upper = torch.where(stepped, torch.asinh(whole + step / 2), upper)
         return lower, torch.maximum(upper, lower + _NARROWEST)
@@ -303,6 +315,25 @@ class ColumnLikelihood(Likelihood):
             of_class = ((code - _CLASS_EDGE) / (support.classes - 1).clamp_min(1)).clamp(0, 1)
             near = torch.where(support.classes > 0, of_class, near)
         return bisect(self.cdf, probability, None, near)
+
+    def draw(self, chance: Tensor) -> Tensor:
+        """A cell for each uniform number in (0, 1), `(n, 1, h, w)`, which says both which logistic it is of and where there.
+
+        Cheaper than `quantile`, and not monotonic.
+        """
+        weights = self.log_weights.exp()
+        up_to = weights.cumsum(1)
+        chosen = (up_to < chance).sum(1, keepdim=True).clamp_max(weights.shape[1] - 1)
+        weight, end, location, scale = (
+            part.gather(1, chosen) for part in (weights, up_to, self.locations, self.scales)
+        )
+        inner = (1 - (end - chance) / weight).clamp(*mixtures.PROBABILITIES)
+        numbers = self.support.nearest(location + scale * torch.logit(inner))
+        if self.log_classes is None:
+            return numbers
+        code = (self.log_classes.exp().cumsum(1) < chance).sum(1, keepdim=True)
+        classes = (code / (self.support.classes - 1).clamp_min(1)).clamp(0, 1)
+        return torch.where(self.support.classes > 0, classes, numbers)
 
     def moments(self) -> tuple[Tensor, Tensor]:
         """Of numbers on their column's scale: means and variances, likewise."""

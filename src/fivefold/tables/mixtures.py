@@ -15,7 +15,7 @@ from torch.autograd.function import once_differentiable
 from fivefold.model.likelihoods import constant, logistic_nodes
 
 NODES = 4  # of quadrature over a logistic
-_PROBABILITIES = 1e-7, 1 - 1e-7
+PROBABILITIES = 1e-7, 1 - 1e-7
 _MOST_ROUNDS, _CLOSE = 40, 1e-6  # of Newton's method
 _FARTHEST = 40.0  # whose sinh can be squared in single precision
 
@@ -35,7 +35,7 @@ def expected_sinh(locations: Tensor, scales: Tensor, low: Tensor, high: Tensor) 
 def quantile(weights: Tensor, locations: Tensor, scales: Tensor, probability: Tensor) -> Tensor:
     """Where mixtures `(n, k, h, w)` reach a `probability` `(n, 1, h, w)`: by Newton's method, within the quantiles of the
     single logistics, by bisection where it leaves what is known to hold the result."""
-    probability = probability.clamp(*_PROBABILITIES)
+    probability = probability.clamp(*PROBABILITIES)
     alone = locations + scales * torch.logit(probability)
     low, high = alone.amin(1, keepdim=True), alone.amax(1, keepdim=True)
     x = (weights * alone).sum(1, keepdim=True)
