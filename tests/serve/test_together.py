@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import dataclasses
 import json
+import tempfile
 import threading
 import time
-import tempfile
 from concurrent.futures import ThreadPoolExecutor
 
 import make
