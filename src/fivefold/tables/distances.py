@@ -30,8 +30,8 @@ class Distances(nn.Module):
         of_numbers: list[Any] = [memory.columns[at] for at in self._numbers]
         self.centre = _buffer([column.centre for column in of_numbers])
         self.deviation = _buffer([column.deviation for column in of_numbers])
-        self.ranks = Ranks(*(np.unique(column.ascending) for column in of_numbers)) if of_numbers else None
-        scores = [column.scores(_places(column.ascending))[:, 0] for column in of_numbers]
+        self.ranks = Ranks(*(column.values for column in of_numbers)) if of_numbers else None
+        scores = [column.normal for column in of_numbers]
         self.scores = _buffer(np.concatenate(scores) if scores else [])
         self.first_score = nn.Buffer(torch.tensor(np.cumsum([0, *map(len, scores)])[:-1], dtype=torch.int64))
         of_classes: list[Any] = [memory.columns[at] for at in self._classes]
@@ -84,12 +84,6 @@ def _powers(rows: Tensor, space: Tensor, norm: float) -> Tensor:
         off = rows[:, None, features] - space[None, :, features]
         total = total + (off.abs() if norm == 1 else off.square()).sum(2)
     return total
-
-
-def _places(ascending: np.ndarray) -> np.ndarray:
-    """A number below all of those, then each of them and one just above it."""
-    known = np.unique(ascending)
-    return np.concatenate(([-np.inf], np.column_stack((known, np.nextafter(known, np.inf))).ravel()))
 
 
 def _buffer(numbers: Any) -> nn.Buffer:

@@ -161,11 +161,17 @@ class _Numbers:
     """Of a column, given known cells `(m,)`: others `(n,)` as features `(n, 1)`, NaN where missing."""
 
     def __init__(self, known: np.ndarray) -> None:
-        self.ascending = np.sort(known[~np.isnan(known)])
-        self.count = max(len(self.ascending), 1)
-        some = len(self.ascending) > 0
-        self.centre, deviation = (float(self.ascending.mean()), float(self.ascending.std())) if some else (0.0, 0.0)
+        from scipy.special import ndtri
+
+        known = known[~np.isnan(known)]
+        self.centre, deviation = (float(known.mean()), float(known.std())) if len(known) else (0.0, 0.0)
         self.deviation = deviation if deviation > 0 else 1.0
+        self.values, counts = np.unique(known if len(known) else np.zeros(1), return_counts=True)
+        upto = np.concatenate(([0], counts.cumsum()))
+        twice = np.empty(2 * len(counts) + 1)  # as many are below, and those alike count for half
+        twice[::2], twice[1::2] = 2 * upto, upto[:-1] + upto[1:]
+        self.normal = ndtri(np.clip(twice / (2 * upto[-1]), 0.5 / upto[-1], 1 - 0.5 / upto[-1]))
+        """Normal scores of a number below all values, of the first value, of one between it and the second, and so on."""
 
     def standardised(self, cells: np.ndarray) -> np.ndarray:
         with np.errstate(over="ignore"):
@@ -173,11 +179,9 @@ class _Numbers:
         return np.asarray(np.clip(deviations, -FARTHEST, FARTHEST)[:, None])
 
     def scores(self, cells: np.ndarray) -> np.ndarray:
-        from scipy.special import ndtri
-
-        below, upto = (np.searchsorted(self.ascending, cells, side) for side in ("left", "right"))
-        level = np.clip((below + upto) / (2 * self.count), 0.5 / self.count, 1 - 0.5 / self.count)
-        return np.where(np.isnan(cells), np.nan, ndtri(level))[:, None]
+        at = np.searchsorted(self.values, cells)
+        met = self.values[np.minimum(at, len(self.values) - 1)] == cells
+        return np.where(np.isnan(cells), np.nan, self.normal[np.minimum(2 * at + met, len(self.normal) - 1)])[:, None]
 
 
 class _Classes:
