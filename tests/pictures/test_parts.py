@@ -161,6 +161,10 @@ def test_folders_of_mixed_sizes_from_the_command_line(good, bad, tmp_path, monke
     with Path("scores-regions.csv").open() as file:
         regions = list(csv.DictReader(file))
     assert {"2.png", "3.png"} <= {row["item"] for row in regions}
+    for region in regions:
+        framed = np.asarray(Image.open(f"maps/{Path(region['item']).stem}-regions.png"))
+        edge = framed[max(int(region["top"]) - 3, 0), int(region["column"])]
+        assert edge.tolist() == [255, 0, 0]
     heat = np.asarray(Image.open("maps/2.png"))
     assert heat.shape == bad[0].shape
     assert heat.dtype == np.uint8

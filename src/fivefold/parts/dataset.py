@@ -14,6 +14,7 @@ from fivefold.findings import Check
 from fivefold.images.files import shown_surprise
 from fivefold.items import Block, Collector, Items
 from fivefold.parts.octaves import octaves
+from fivefold.parts.overlays import write_overlays
 from fivefold.parts.schema import PartSchema
 from fivefold.pictures import dataset as pictures
 from fivefold.pictures.dataset import SHARDS, TEST_SETS, TRAINING_SETS, PictureCollector, PictureSet, new, place
@@ -60,10 +61,12 @@ class PartSet(PictureSet):
     def report(
         self, scores: Mapping[str, np.ndarray], windows: Any = None, events: Any = None
     ) -> dict[str, Iterable[Any]]:
-        """A row per picture, by its name or number; and one per region."""
+        """A row per picture, by its name or number, and one per region; in a folder of heat maps, pictures with these framed."""
         import pyarrow as pa
 
-        named = self.named(np.arange(len(self)))
+        named, place = self.named(np.arange(len(self))), self.places.get("surprise")
+        if place is not None and not place.path.suffix:
+            write_overlays(place.path, self.pictures, cast(PartSchema, self.schema), named["item"], events)
         return {"": [pa.table({**named, **scores})], "regions": [events.table(named["item"])]}
 
     def named(self, numbers: np.ndarray) -> dict[str, Any]:
