@@ -129,13 +129,13 @@ def configure(
 
 
 def _sized(rows: int, columns: int) -> FitConfig:
-    """One larger network for many rows; fewer and larger steps for few; more and smaller ones for many columns."""
+    """One network, a larger VAE and larger batches for many rows; fewer and larger steps for few; more and smaller ones for many
+    columns."""
     if rows >= _MANY_ROWS:
         network = dataclasses.replace(_ROWS.network, hidden=128)
-        context = dataclasses.replace(_ROWS.context, context_width=256, context_learning_rate=2e-3)
-        training = dataclasses.replace(_ROWS.training, epochs=10, learning_rate=2e-3, validation=0.1)
-        alone = dataclasses.replace(_OWN, members=1, dropout=0.1, shortest_epoch=150)
-        return dataclasses.replace(_ROWS, network=network, context=context, training=training, own=alone)
+        training = dataclasses.replace(_ROWS.training, epochs=10, batch_size=256, validation=0.1)
+        alone = dataclasses.replace(_OWN, members=1, dropout=0.1, shortest_epoch=100, longest_epoch=100)
+        return dataclasses.replace(_ROWS, network=network, training=training, own=alone)
     if rows < _FEW_ROWS:
         return _FEW
     validation = max(_ROWS.training.validation, _ENOUGH_HELD_OUT / rows if rows >= _ENOUGH else 0)
