@@ -187,19 +187,22 @@ def test_the_page_on_verdicts_runs(tmp_path, monkeypatch, capsys):
         assert all(f"| `{job}` |" in VERDICTS for job in kind.verdicts.TRIALS)
 
 
-def test_the_page_on_noisy_pictures_runs(tmp_path, monkeypatch, capsys):
+def test_the_page_on_pictures_runs(tmp_path, monkeypatch, capsys):
     monkeypatch.chdir(tmp_path)
     monkeypatch.setattr(pictures, "STEPS", 4)
+    monkeypatch.setattr(pictures, "CODER_STEPS", 4)
     (python,) = _blocks("python", PICTURES)
     names: dict[str, Any] = {}
     exec(python, names)
     assert names["found"].data.shape == names["noisy"].shape
-    Path("noisy").mkdir()
-    for number, side in enumerate((40, 56)):
-        Image.fromarray(names["noisy"][:side, :side].astype(np.uint8)).save(f"noisy/{number}.png")
-    fit, denoise = (line for block in _blocks("sh", PICTURES) for line in block.splitlines())
-    for line in (f"{fit} --no-verdicts", denoise):
-        _run(line, monkeypatch, capsys)
+    for folder, name, sides in (("noisy", "noisy", (40, 56)), ("photos", "clean", range(16, 38))):
+        Path(folder).mkdir()
+        for number, side in enumerate(sides):
+            Image.fromarray(names[name][:side, :side].astype(np.uint8)).save(f"{folder}/{number}.png")
+    for line in (line for block in _blocks("sh", PICTURES) for line in block.splitlines()):
+        _run(f"{line} --no-verdicts" if " fit " in line else line, monkeypatch, capsys)
+    assert len(list(Path("back").iterdir())) == 22
+    assert len(list(Path("some").iterdir())) == 10
 
 
 @pytest.mark.filterwarnings("ignore:detection compares with")

@@ -38,6 +38,7 @@ FORMAT_VERSION = 2
 _CONFIG, _WEIGHTS = MODEL_FILES
 _CARD = "README.md"
 _NETWORKS = ("vae", "context")
+_DECODING = ("prior", "coder")  # calibrations that archives are decoded with
 
 
 @dataclass(frozen=True)
@@ -118,12 +119,13 @@ def as_stored(model: FittedModel | StoredModel) -> StoredModel:
 
 
 def fingerprint(model: FittedModel | StoredModel) -> str:
-    """SHA-256, in hexadecimal, of what a model is: schema, configuration, weights, prior."""
+    """SHA-256, in hexadecimal, of what a model is: schema, configuration, weights, prior, coder of pictures."""
     stored = as_stored(model)
     about = {"schema": stored.schema.to_json(), "fit": stored.config.to_json()}
     digest = hashlib.sha256(json.dumps(about, sort_keys=True).encode())
-    prior = stored.calibrations.get("prior", {})
-    arrays = stored.weights | {f"prior.{name}": array for name, array in prior.items()}
+    arrays = dict(stored.weights)
+    for part in _DECODING:
+        arrays |= {f"{part}.{name}": array for name, array in stored.calibrations.get(part, {}).items()}
     for name, array in sorted(arrays.items()):
         digest.update(f"{name} {array.shape} ".encode())
         digest.update(np.ascontiguousarray(array, array.dtype.newbyteorder("<")).tobytes())

@@ -32,6 +32,7 @@ from fivefold.images.exact import LatentGrid
 from fivefold.images.settings import configure
 from fivefold.modality import modality_of
 from fivefold.model.fitted import FittedModel
+from fivefold.pictures.coder import OUTPUTS, PixelCoder, count_features, count_taps
 from fivefold.storage import as_stored, load, save
 from fivefold.training.fit import fit
 
@@ -993,3 +994,160 @@ def test_series_are_read_by_the_document_alone(series_settings, tmp_path, monkey
     assert found["series"] == [0] * 45 + [1] * 10
     for name, wanted in zip(("x0", "x1"), np.concatenate(some).T, strict=True):
         assert struct.pack("<55d", *found[name]) == wanted.tobytes()
+
+
+# Pictures
+
+
+class Plane:
+    """A plane of a picture, pixel by pixel; `before` are those that are known, the last one first."""
+
+    def __init__(self, shape: tuple[int, int], levels: int, before: list[Plane], coder: dict[str, list]) -> None:
+        (self.height, self.width), self.levels, self.before, self.coder = shape, levels, before, coder
+        self.values, self.errors = {}, {}
+        near = nearest(6 if before else 8)
+        self.taps = [(0, *place) for place in near] + [(1, *place) for place in ((0, 0), (0, -1), (-1, 0)) if before]
+        self.taps += [(2, 0, 0)] * (len(before) > 1)
+        self.planes = [self, *before]
+
+    def at(self, kept: dict, r: int, c: int) -> float:
+        """A value or an error, or what stands for it where there is none."""
+        number = kept is self.errors
+        r = min(r, self.height - 1)
+        if r < 0 or (r == 0 and c < 0 and (0, self.width - 1) not in kept):
+            return self.coder["start"][number]
+        if (r, self.width - 1) in kept:
+            return kept[r, min(max(c, 0), self.width - 1)]
+        return kept[r, c] if c >= 0 else kept[r - 1, 0]
+
+    def v(self, r: int, c: int) -> float:
+        return self.at(self.values, r, c)
+
+    def e(self, r: int, c: int) -> float:
+        return self.at(self.errors, r, c)
+
+    def mean(self, r: int, c: int) -> float:
+        near = 2 * (self.v(r, c - 1) + self.v(r - 1, c))
+        return (near + (self.v(r - 1, c - 1) + self.v(r - 1, c + 1))) / 6
+
+    def scale(self, r: int, c: int) -> float:
+        w, n, nw, ne, ww, nn = (abs(self.e(r + i, c + j)) for i, j in AROUND)
+        return (2 * (w + n) + (nw + ne) + 0.5 * (ww + nn)) / 7 + 0.3
+
+    def expected(self, r: int, c: int, s: float) -> float:
+        means = [plane.mean(r, c) for plane in self.planes]
+        sights = lambda i, j: [self.planes[k].v(i + a, j + b) - means[k] for k, a, b in self.taps]  # noqa: E731
+        x, n, total = sights(r, c), len(self.taps), 0.0
+        matrix, vector = [[0.0] * n for _ in range(n)], [0.0] * n
+        for i, j in ((i, j) for i in range(-6, 1) for j in range(-6, 7) if (i, j) < (0, 0)):
+            if r + i >= 0 and 0 <= c + j < self.width:
+                seen, distance = sights(r + i, c + j), 4 * s * s
+                for one, here, (_, a, b) in zip(seen, x, self.taps, strict=True):
+                    distance += (one - here) * (one - here) * (1 / (1 + a * a + b * b))
+                weight = 1 / math.sqrt(math.sqrt(i * i + j * j)) / distance
+                total += weight
+                for a in range(n):
+                    vector[a] += weight * seen[a] * (self.v(r + i, c + j) - means[0])
+                    for b in range(n):
+                        matrix[a][b] += weight * seen[a] * seen[b]
+        ridge = 2 * s * s * total
+        for a in range(n):
+            matrix[a][a] += ridge
+            vector[a] += ridge * self.coder["prior"][a]
+        found = means[0]
+        for b, here in zip(solution(matrix, vector, 1e-9 * ridge + 1e-30), x, strict=True):
+            found += b * here
+        return min(max(found, 0.0), self.levels - 1.0)
+
+    def features(self, r: int, c: int, p: float, s: float, most: int) -> list[float]:
+        by, v, e, top = 1 / s, self.v, self.e, self.levels - 1.0
+        w, n, nw, ne = (v(r + i, c + j) for i, j in AROUND[:4])
+        found = [(v(r + i, c + j) - p) * by for i, j in nearest(26)]
+        found += [(sorted((w, n, w + n - nw))[1] - p) * by, (self.mean(r, c) - p) * by]
+        found += [e(r + i, c + j) * by for i, j in AROUND]
+        wide = 0.0
+        for i, j in ((i, j) for i in range(-4, 1) for j in range(-4, 5) if (i, j) < (0, 0)):
+            wide += abs(e(r + i, c + j))
+        steep = abs(w - nw) + abs(n - nw) + abs(n - ne)
+        found += [lg(s), lg(steep * by + 0.25), lg(wide / 40 * by + 0.125)]
+        found += [2 * p / top - 1, lg(p + 1) - 4, lg(top - p + 1) - 4]
+        for plane in self.before:
+            for i, j in ((0, 0), (0, -1), (-1, 0), (0, 1), (1, 0), (-1, -1), (-1, 1), (1, -1), (1, 1)):
+                found += [(plane.v(r + i, c + j) - plane.mean(r, c)) * by, plane.e(r + i, c + j) * by]
+        return [min(max(x, -8.0), 8.0) for x in found] + [0.0] * (most - len(found))
+
+    def mixture(self, r: int, c: int, p: float, s: float) -> Mixture:
+        x = self.features(r, c, p, s, len(self.coder["first"]))
+        for name in ("first", "second", "third"):
+            out = list(self.coder[f"{name}_bias"])
+            for one, row in zip(x, self.coder[name], strict=True):
+                out = [o + one * w for o, w in zip(out, row, strict=True)]
+            x = [max(o, 0.0) for o in out]
+        found = Mixture("logistic", self.levels, [], [], [], None)
+        found.weights = [WEIGHTS[min(math.floor((max(out[:6]) - o) * 16 + 0.5), 299)] for o in out[:6]]
+        found.locations = [math.floor((p + s * o) * 32 + 0.5) for o in out[6:10]]
+        steps = (math.floor((0.6931471805599453 * lg(s) + o) * 16 + 0.5) for o in out[10:])
+        found.scales = [SCALES[min(max(step, -64), 224) + 64] for step in steps]
+        return found
+
+    def read(self, layer: Layer) -> list[list[int]]:
+        for r, c in itertools.product(range(self.height), range(self.width)):
+            s = self.scale(r, c)
+            p = self.expected(r, c, s)
+            (symbol,) = layer.pop([self.mixture(r, c, p, s)])
+            self.values[r, c], self.errors[r, c] = float(symbol), symbol - p
+        return [[int(self.values[r, c]) for c in range(self.width)] for r in range(self.height)]
+
+
+AROUND = (0, -1), (-1, 0), (-1, -1), (-1, 1), (0, -2), (-2, 0)
+
+
+def nearest(k: int) -> list[tuple[int, int]]:
+    places = [(i, j) for i in range(-9, 1) for j in range(-9, 10) if (i, j) < (0, 0)]
+    return sorted(places, key=lambda place: (place[0] ** 2 + place[1] ** 2, -place[0], place[1]))[:k]
+
+
+def lg(x: float) -> float:
+    part, exponent = math.frexp(x)
+    return 2 * part - 2 + exponent
+
+
+def solution(a: list[list[float]], b: list[float], least: float) -> list[float]:
+    """By L D Lᵀ."""
+    n = len(b)
+    for j in range(n):
+        for i in range(j, n):
+            for k in range(j):
+                a[i][j] -= a[i][k] * a[j][k] * a[k][k]
+        a[j][j] = max(a[j][j], least)
+        for i in range(j + 1, n):
+            a[i][j] /= a[j][j]
+    for i in range(n):
+        for k in range(i):
+            b[i] -= a[i][k] * b[k]
+    for i in reversed(range(n)):
+        b[i] /= a[i][i]
+        for k in range(i + 1, n):
+            b[i] -= a[k][i] * b[k]
+    return b
+
+
+@pytest.mark.parametrize(("shape", "levels"), [((8, 9, 1), 256), ((5, 6, 3), 4096)])
+def test_pictures_are_read_by_the_document_alone(shape, levels):
+    rng, channels = np.random.default_rng(0), shape[2]
+    sizes = {
+        "start": (2,),
+        "prior": (count_taps(channels),),
+        "first": (count_features(channels), 6),
+        "first_bias": (6,),
+    }
+    sizes |= {"second": (6, 6), "second_bias": (6,), "third": (6, OUTPUTS), "third_bias": (OUTPUTS,)}
+    arrays = {name: rng.normal(0, 0.3, (channels, *size)).astype(np.float32) for name, size in sizes.items()}
+    picture = (np.add.outer(*map(np.arange, shape[:2]))[..., None] * 9 + rng.integers(0, 40, shape)) % levels
+    layer, planes = Layer(PixelCoder(**arrays).encode(picture, levels)), list[Plane]()
+    for number, channel in enumerate((1, 0, 2) if channels == 3 else range(channels)):
+        coder = {name: array[number].tolist() for name, array in arrays.items()}
+        plane = Plane(shape[:2], levels, planes[::-1][:2], coder)
+        assert plane.read(layer) == picture[..., channel].tolist()
+        planes.append(plane)
+    assert layer.is_done()

@@ -42,7 +42,8 @@ class Limits:
     Attributes
     ----------
     items : of an archive
-    block_elements : of a block's items; to decode one takes some 150 bytes each
+    block_elements : of a block's items; to decode one takes some 150 bytes each (those of pictures of any size, of which four
+        times as many may be, some 50)
     block_rows : of a block of a table
     block_bytes : of the verbatim layer of a block of a table, inflated
     bytes : of the items that are read into one array

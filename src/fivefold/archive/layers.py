@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import struct
 import zlib
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -14,10 +15,12 @@ import numpy as np
 from fivefold.archive.container import ArchiveReader, Limits
 from fivefold.codec.rans import Distributions, EmptyCoderError, Rans
 from fivefold.codec.rounding import pack_hints, unpack_hints
-from fivefold.errors import ArchiveLimitError
+from fivefold.errors import ArchiveLimitError, DamagedArchiveError
 from fivefold.storage import StoredModel
 
 RAW, CODED = 0, 1  # a block's method: values verbatim in the exact layer, or coded by the model
+_NAMES = "names"
+_NAME_BYTES = 4096  # on average, of a name and what is around it
 _HINT_BYTES = 10  # of one, at most
 _HEAD = struct.Struct("<HI")  # lanes, bytes of hints
 
@@ -56,7 +59,7 @@ class Encoding:
     tasks : arguments of `codec.encode`, block by block
     facts : from the model's fingerprint to the facts of the header, plain JSON values. It has `model`, the fingerprint, and
         `kind` or `schema`; it is called, and tasks are taken, when the worker processes have been started
-    elements : of an item
+    elements : of an item, on average
     nbytes : of the data
     items, blocks : how many there will be; None if that is not known
     attachments : by name
@@ -65,7 +68,7 @@ class Encoding:
     codec: BlockCodec
     tasks: Iterator[tuple[Any, ...]]
     facts: Callable[[str], dict[str, Any]]
-    elements: int
+    elements: float
     nbytes: int
     items: int | None = None
     blocks: int | None = None
@@ -151,6 +154,21 @@ def check_same(same: bool) -> None:
     """Raise `RuntimeError` if a block that was decoded to verify it is not the one that was encoded."""
     if not same:
         raise RuntimeError("a block did not come back as it was written; that is a defect of the program")
+
+
+def pack_names(names: Sequence[str] | None) -> dict[str, bytes]:
+    """The items' names, if they have some, as an attachment."""
+    return {} if names is None else {_NAMES: zlib.compress(json.dumps(names).encode())}
+
+
+def unpack_names(reader: ArchiveReader) -> tuple[str, ...] | None:
+    """The inverse; raises `DamagedArchiveError` if there are not as many as items."""
+    if _NAMES not in reader.attachments:
+        return None
+    names = tuple(json.loads(inflate(reader.attachment(_NAMES), 2 + _NAME_BYTES * reader.items, _NAMES)))
+    if len(names) != reader.items or not all(isinstance(name, str) for name in names):
+        raise DamagedArchiveError("the archive's header is damaged")
+    return names
 
 
 def inflate(content: bytes, most: int, name: str) -> bytes:

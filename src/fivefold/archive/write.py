@@ -77,10 +77,10 @@ class ArchiveOptions:
 
 @dataclass(frozen=True)
 class Written:
-    """The content of a written archive: the number of items, the elements of an item, and the bytes of the data."""
+    """The content of a written archive: the number of items, the elements of an item on average, and the bytes of the data."""
 
     items: int
-    elements: int
+    elements: float
     nbytes: int
 
 

@@ -141,6 +141,11 @@ def weight_table() -> Ints:
     return _rounded([2**_WEIGHT_BITS * _decimal(-i, LOG_WEIGHT_STEPS).exp(_EXACT) for i in range(NO_WEIGHT + 1)])
 
 
+def lookup_tables(shape: Shape) -> tuple[Ints, Ints, Ints, Ints]:
+    """Weights, inverses of scales, how far those reach, and cumulative cells: what `Mixtures.tables` looks up."""
+    return weight_table(), _inverse_scales(), _farthest_distances(), _cells(shape)
+
+
 @cache
 def _inverse_scales() -> Ints:
     """Cells per step of a location, in 2 ** -32, by log scale."""

@@ -7,8 +7,6 @@ from __future__ import annotations
 
 import dataclasses
 import hashlib
-import json
-import zlib
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from functools import cache, partial
@@ -26,10 +24,11 @@ from fivefold.archive.layers import (
     Encoding,
     check_empty,
     check_same,
-    inflate,
     pack,
+    pack_names,
     pop,
     unpack,
+    unpack_names,
 )
 from fivefold.codec.mixtures import MOST_SYMBOLS, Mixtures, even_edges, to_mixtures
 from fivefold.codec.rounding import HintedRounder, HintingRounder, Rounder
@@ -48,8 +47,6 @@ if TYPE_CHECKING:
 
 _LANES = 32  # of a whole block's elements; the codes have one
 _BLOCK_ITEMS, _BLOCK_ELEMENTS = 1024, 1 << 21
-_NAMES = "names"
-_NAME_BYTES = 4096  # on average, of a name and what is around it
 
 
 @dataclass(frozen=True)
@@ -227,10 +224,9 @@ def encoding(model: FittedModel, stored: StoredModel, source: Any, options: Arch
         about = {"schema": schema.to_json(), "dtype": dtype, "model": fingerprint, "items": len(items)}
         return {**about, "lossy": options.lossy, "steps": steps}
 
-    attachments = {} if items.names is None else {_NAMES: zlib.compress(json.dumps(items.names).encode())}
     codec, tasks = ImageCodec.of(stored, None, dtype), _tasks(model, items, size, grid, options)
     n, blocks = len(items), -(-len(items) // size)
-    return Encoding(codec, tasks, facts, schema.size, items.values.nbytes, n, blocks, attachments)
+    return Encoding(codec, tasks, facts, schema.size, items.values.nbytes, n, blocks, pack_names(items.names))
 
 
 def _tasks(
@@ -306,12 +302,8 @@ def decoding(reader: ArchiveReader, limits: Limits) -> ImageDecoding:
     grid = None if facts["steps"] is None else LatentGrid(np.array(facts["steps"], np.float64))
     sane = type(facts["lossy"]) is bool and dtype.name == facts["dtype"] and dtype.kind in "buif"
     sane = sane and facts["items"] == reader.items
-    names = None
-    if _NAMES in reader.attachments:
-        names = tuple(json.loads(inflate(reader.attachment(_NAMES), 2 + _NAME_BYTES * reader.items, _NAMES)))
-        sane = sane and len(names) == reader.items and all(isinstance(name, str) for name in names)
     if not sane:
         raise DamagedArchiveError("the archive's header is damaged")
     for block in reader.blocks:
         limits.check("block_elements", block.items * schema.size)
-    return ImageDecoding(schema, dtype, grid, facts["lossy"], names, limits)
+    return ImageDecoding(schema, dtype, grid, facts["lossy"], unpack_names(reader), limits)

@@ -119,7 +119,7 @@ def read_images(paths: Sequence[Path], root: Path, schema: ImageSchema | None, r
     if schema is not None:
         keep_alpha = schema.channels in (2, 4)
     else:
-        keep_alpha = any(picture.alpha and _is_soft(picture.pixels[..., -1]) for picture in pictures)
+        keep_alpha = any(picture.alpha and is_soft(picture.pixels[..., -1]) for picture in pictures)
     colours = [picture.pixels[..., :-1] if picture.alpha else picture.pixels for picture in pictures]
     channels = max(max(colour.shape[3] for colour in colours), 3 if schema and schema.channels >= 3 else 1)
     if channels == 3:
@@ -209,7 +209,8 @@ def picture_names(paths: Sequence[Path], root: Path, counts: Ints) -> tuple[str,
     return tuple(names)
 
 
-def _is_soft(alpha: np.ndarray) -> bool:
+def is_soft(alpha: np.ndarray) -> bool:
+    """Whether some of it is neither nothing nor all."""
     return bool(((alpha != 0) & (alpha != opaque_value(alpha.dtype))).any())
 
 

@@ -141,10 +141,14 @@ def _try_compression(model: FittedModel, items: Items, train: Items, rng: np.ran
     schema = cast(ImageSchema, model.schema)
     if model.context is None or not items.visible().all() or schema.dtype not in ("uint8", "uint16"):
         return None
-    images = np.ascontiguousarray(items.values)
-    plain = images[..., 0] if schema.channels == 1 else images
+    return compare_with_png(model, np.ascontiguousarray(items.values))
+
+
+def compare_with_png(model: FittedModel, images: np.ndarray) -> Verdict:
+    """The archive of images `(n, h, w, c)` of 8 or 16 bits beside their PNGs."""
+    plain = images[..., 0] if images.shape[3] == 1 else images
     sizes = {"PNG": sum(len(imagecodecs.png_encode(image, level=9)) for image in plain)}
-    return try_compression(sizes, coded_size(model, images), len(items))
+    return try_compression(sizes, coded_size(model, images), len(images))
 
 
 TRIALS: Mapping[str, Trial] = {

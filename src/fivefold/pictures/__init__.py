@@ -1,1 +1,1 @@
-"""Pictures of any size that are noisy to begin with."""
+"""Pictures of any size: archives of them, and the signal of those that are noisy to begin with."""

@@ -1,4 +1,4 @@
-"""Noisy pictures as a dataset: folders of mixed sizes, files, arrays and lists of arrays. No torch here."""
+"""Pictures of any size as a dataset: folders of mixed sizes, files, arrays and lists of arrays. No torch here."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from fivefold.arrays import read_array_file
 from fivefold.dataset import IndependentItems
 from fivefold.errors import DataError, UsageError
 from fivefold.findings import Check, Doubt
-from fivefold.images.files import IMAGE_OR, Output, list_images, picture_names, read_all
+from fivefold.images.files import IMAGE_OR, Output, is_soft, list_images, picture_names, read_all
 from fivefold.images.formats import IMAGE_ENDINGS, Reading, arrange
 from fivefold.inputs import check_file
 from fivefold.items import Block, Collector, Items
@@ -45,7 +45,10 @@ class Form:
 
 @dataclass(frozen=True)
 class PictureSet(IndependentItems):
-    """Pictures of any sizes, each `(h, w, c)` of one type, NaN where missing; results are in their form, or go to `places`."""
+    """Pictures of any sizes, each `(h, w, c)` of one type, NaN where missing; results are in their form, or go to `places`.
+
+    `half_seen` is what to call one whose pixels are half transparent, which is left out; None if none is.
+    """
 
     pictures: Sequence[np.ndarray]
     schema: PictureSchema
@@ -54,6 +57,7 @@ class PictureSet(IndependentItems):
     names: tuple[str, ...] | None = None
     paths: tuple[Path, ...] | None = None
     doubts: tuple[Doubt, ...] = ()
+    half_seen: str | None = None
     places: Mapping[str, Output] = field(default_factory=dict)
 
     def __len__(self) -> int:
@@ -68,6 +72,10 @@ class PictureSet(IndependentItems):
         sizes = sorted({picture.shape[:2] for picture in self.pictures})
         said = "×".join(map(str, sizes[0])) if len(sizes) == 1 else f"{len(sizes)} sizes"
         return f"{self.source}: {len(self):,} of {said}, {self.schema.describe()}"
+
+    def name(self, number: int) -> str:
+        """What to call a picture in messages."""
+        return f"{self.source}: picture {self.names[number] if self.names else number}"
 
     def check(self) -> Check:
         """What the noise is taken for."""
@@ -87,7 +95,9 @@ class PictureSet(IndependentItems):
 
     def all_items(self) -> NoReturn:
         """Raise `UsageError`: pictures of any size are no items of one shape."""
-        raise UsageError("noisy pictures have no codes of their own: denoise is what can be done with them")
+        raise UsageError(
+            "pictures of any size have no codes of their own: compress and denoise are what can be done with them"
+        )
 
     def examples(self) -> Items:
         """Patches at random places."""
@@ -153,7 +163,7 @@ def new(schema: PictureSchema, values: np.ndarray, record: Mapping[str, Any] | N
 
 
 def open(source: Any, schema: PictureSchema | None = None, **reading: Any) -> PictureSet:
-    """Read and check noisy pictures.
+    """Read and check pictures of any sizes.
 
     Parameters
     ----------
@@ -202,7 +212,9 @@ def _read_named(path: Path, schema: PictureSchema | None, reading: Reading) -> P
     counts = np.array([len(one.pixels) for one in found])
     each = tuple(path for path, count in zip(paths, counts.tolist(), strict=True) for _ in range(count))
     names = picture_names(paths, root, counts)
-    return PictureSet(pictures, _UNKNOWN, str(path), names=names, paths=each, doubts=tuple(doubts))
+    soft = (str(path) for path, one in zip(paths, found, strict=True) if one.alpha and is_soft(one.pixels[..., -1]))
+    about: dict[str, Any] = {"doubts": tuple(doubts), "half_seen": next(soft, None)}
+    return PictureSet(pictures, _UNKNOWN, str(path), names=names, paths=each, **about)
 
 
 def _holey(picture: np.ndarray, missing: np.ndarray) -> np.ndarray:
@@ -239,7 +251,7 @@ def _with_channels(picture: np.ndarray) -> np.ndarray:
 
 def _checked(picture: np.ndarray, data: PictureSet, number: int) -> np.ndarray:
     """A picture of numbers, not too small, with something to see; raises `DataError`."""
-    name, first = _name(data, number), data.pictures[0]
+    name, first = data.name(number), data.pictures[0]
     if picture.dtype.kind not in "uif" or picture.shape[2] > 4:
         raise DataError(f"{name}: must be numbers (h, w, 1 to 4 channels), got {picture.dtype} {picture.shape}")
     if picture.shape[2] != first.shape[2]:
@@ -260,14 +272,10 @@ def _check_fit(pictures: Sequence[np.ndarray], schema: PictureSchema, data: Pict
     for number, picture in enumerate(pictures):
         if picture.shape[2] != schema.channels:
             channels = f"{schema.channels} channels as the model was fitted, got {picture.shape[2]}"
-            raise DataError(f"{_name(data, number)}: must have {channels}")
+            raise DataError(f"{data.name(number)}: must have {channels}")
     high = max(float(np.nanmax(picture)) for picture in pictures)
     if pictures[0].dtype.kind == "f" and schema.dtype[0] in "ui" and 0 < high <= 1 < schema.high:
         raise DataError(
             f"{data.source}: values must be in [{schema.low:g}, {schema.high:g}] as the model was fitted, "
             f"got numbers up to {high:g}: scale them back"
         )
-
-
-def _name(data: PictureSet, number: int) -> str:
-    return f"{data.source}: picture {data.names[number] if data.names else number}"

@@ -11,6 +11,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from fivefold.codec.mixtures import MOST_SYMBOLS
 from fivefold.config import FitConfig
 from fivefold.errors import UsageError
 from fivefold.items import Items
@@ -18,8 +19,10 @@ from fivefold.model.context import seeded
 from fivefold.model.corruption import Corrupted
 from fivefold.model.fitted import FittedModel
 from fivefold.model.vae import VAE, CodeFeatures, Elbo, Posterior
+from fivefold.pictures.coder import PixelCoder
 from fivefold.pictures.context import SignalDecoder
 from fivefold.pictures.dataset import sample_units
+from fivefold.pictures.learning import learn
 from fivefold.pictures.noise import Noise, estimate_noise
 from fivefold.pictures.patches import Patches
 from fivefold.pictures.schema import PictureSchema
@@ -28,11 +31,14 @@ from fivefold.pictures.splitting import NoiseModel, split, with_share
 from fivefold.seeds import derive_seed
 from fivefold.training.recipe import Recipe
 
-CALIBRATIONS: Mapping[str, type[Any]] = {}
+CALIBRATIONS: Mapping[str, type[Any]] = {"coder": PixelCoder}
 PRECISION = torch.float32
 COARSE = 32  # channels of the decoder's last hidden map, at a quarter of the resolution
 _WIDTH = 48
 STEPS = 250  # of an epoch
+CODER_STEPS = 100  # for each
+_STEPS_PER_PATCH = 10
+CODER_SHARE = 0.2  # of the minutes
 _LONGEST = 1.0  # gradient of the context decoder
 _LEAST_LOGVAR, _MOST_LOGVAR = -12.0, 2.0
 
@@ -169,7 +175,8 @@ def prepare(networks: nn.ModuleDict, items: Items, train: np.ndarray, held_out: 
 
 def recipe(schema: PictureSchema, config: FitConfig) -> Recipe:
     """Epochs of as many steps for any number of pictures; the best has the lowest loss of the context decoder."""
-    return Recipe(steps=(STEPS, STEPS), prior=False, context_norm=_LONGEST, score=_context_loss)
+    share = 1.0 if schema.values is None else 1 - CODER_SHARE
+    return Recipe(steps=(STEPS, STEPS), prior=False, share=share, context_norm=_LONGEST, score=_context_loss)
 
 
 def _context_loss(row: dict[str, float]) -> float:
@@ -177,10 +184,24 @@ def _context_loss(row: dict[str, float]) -> float:
 
 
 def calibrate(model: FittedModel, items: Items, train: np.ndarray, held_out: np.ndarray) -> None:
-    """Nothing but to record what the noise was taken for."""
+    """Record what the noise was taken for; and fit the coder of pictures, if they are of whole numbers."""
     schema = cast(PictureSchema, model.schema)
     noise = cast(PictureVAE, model.vae).noise.noise
     model.record["data"]["noise"] = noise.describe(schema.high - schema.low)
+    if schema.values is not None and schema.values <= MOST_SYMBOLS:
+        _fit_coder(model, cast(Patches, items.values), train, schema)
+
+
+def _fit_coder(model: FittedModel, patches: Patches, train: np.ndarray, schema: PictureSchema) -> None:
+    """To some of the patches that the networks were trained on, those without missing pixels."""
+    training = model.config.training
+    steps = CODER_STEPS * training.epochs
+    rows = np.random.default_rng(derive_seed(training.seed, "coder")).permutation(train)
+    chosen = patches.unturned(rows[: -(-steps // (_STEPS_PER_PATCH * schema.channels))])
+    levels = [patch.astype(np.int64) - int(schema.low) for patch in chosen if np.isfinite(patch).all()]
+    seconds = math.inf if training.max_minutes is None else 60 * CODER_SHARE * training.max_minutes
+    if levels:
+        model.calibrations["coder"] = learn(levels, cast(int, schema.values), steps, seconds, training.seed)
 
 
 def count_statistics(model: FittedModel) -> int:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 
 import numpy as np
@@ -64,6 +64,11 @@ class Patches:
 
     def __len__(self) -> int:
         return len(self.corners)
+
+    def unturned(self, indices: Ints) -> Iterator[np.ndarray]:
+        """Patches as they stand in the pictures."""
+        for which, row, column, _ in self.corners[indices].tolist():
+            yield self.pictures[which][row : row + self.side, column : column + self.side]
 
     def __getitem__(self, indices: np.ndarray | slice) -> np.ndarray:
         corners = self.corners[indices]

@@ -47,6 +47,11 @@ class PictureSchema:
         return None
 
     @property
+    def values(self) -> int | None:
+        """How many whole numbers a pixel can be; None of real numbers."""
+        return int(self.high - self.low) + 1 if np.dtype(self.dtype).kind in "iu" else None
+
+    @property
     def numbers(self) -> np.ndarray:
         """Which elements are numbers, not classes: all of them, `(1,)`."""
         return np.ones(1, bool)

@@ -1,4 +1,4 @@
-"""Settings of fits to noisy pictures: the kind of noise, what options verbs take, words for messages."""
+"""Settings of fits to pictures of any size: the kind of noise, what options verbs take, words for messages."""
 
 from __future__ import annotations
 
@@ -41,14 +41,18 @@ CONFIG: type[ModalityConfig] | None = PictureConfig
 OPTIONS: dict[str, frozenset[str]] = {
     "check": frozenset(FILES),
     "fit": frozenset({"noise", "noise_level", *FILES}),
+    "compress": frozenset(FILES),
     "denoise": frozenset({"std", *FILES}),
 }
-USAGE = ("fivefold info MODEL", "fivefold denoise MODEL NOISY -o clean")
-_ONLY = "a model of noisy pictures removes their noise, and fills in what is missing, by denoise; it can't "
+USAGE = (
+    "fivefold info MODEL",
+    "fivefold denoise MODEL NOISY -o clean",
+    "fivefold compress MODEL PICTURES -o pictures.fivefold",
+)
+_ONLY = "a model of pictures of any size compresses them, and cleans them and fills in what is missing by denoise; it can't "
 REFUSED: Mapping[str, str] = {
     verb: _ONLY + verb
     for verb in (
-        "compress",
         "decode",
         "detect",
         "encode",

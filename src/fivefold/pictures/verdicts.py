@@ -1,4 +1,4 @@
-"""Denoising beside its simplest alternatives, though no clean picture is known: what one half of each says of the other."""
+"""Compression beside PNG; denoising beside filters, though no clean picture is known: what one half of each says of the other."""
 
 from __future__ import annotations
 
@@ -8,14 +8,16 @@ from typing import Any, cast
 import numpy as np
 import torch
 
-from fivefold.images.verdicts import FILTERS, denoise_simply
+from fivefold.images.verdicts import FILTERS, compare_with_png, denoise_simply
 from fivefold.items import Items
 from fivefold.model.fitted import FittedModel, channels_last
 from fivefold.model.verdicts import Trial, Verdict, compare_losses
 from fivefold.pictures.networks import PictureVAE
+from fivefold.pictures.schema import PictureSchema
 from fivefold.pictures.splitting import split
 
 MOST_ITEMS, MOST_ELEMENTS = 200, 1 << 20  # that jobs are tried on
+_MOST_PATCHES = 50  # that are compressed
 _UNIT = "mean squared error of the other half of the noisy pictures, on the scale from 0 to 1"
 
 __all__ = ["MOST_ELEMENTS", "MOST_ITEMS", "TRIALS", "denoise_simply"]
@@ -44,4 +46,11 @@ def _loss(images: np.ndarray, target: np.ndarray, known: np.ndarray) -> np.ndarr
     return np.asarray(square / np.maximum(known.sum((1, 2, 3)), 1))
 
 
-TRIALS: Mapping[str, Trial] = {"denoise": _try_denoising}
+def _try_compression(model: FittedModel, items: Items, train: Items, rng: np.random.Generator) -> Verdict | None:
+    schema = cast(PictureSchema, model.schema)
+    if "coder" not in model.calibrations or schema.dtype not in ("uint8", "uint16"):
+        return None
+    return compare_with_png(model, items.values[:_MOST_PATCHES])
+
+
+TRIALS: Mapping[str, Trial] = {"compress": _try_compression, "denoise": _try_denoising}

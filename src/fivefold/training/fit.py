@@ -52,7 +52,7 @@ def fit(
         frame, an array `(n, d)`, a list of rows, a dict of columns, a file; or, with `kind="series"` or `time`, series
     preset : `default` (one model for all five jobs), `archive` (the same with a wider context decoder) or `paper` (the
         publication's); tables and series have `default` only
-    kind : `images`, `tables`, `series`, `pictures`, noisy and of any size, or `parts`; by default what the data look like
+    kind : `images`, `tables`, `series`, `pictures` of any size, or `parts`; by default what the data look like
     test : items to report figures on, never trained on; for `mnist` its test split
     accelerator : `auto`: the one that there is, or the processor; `gpu`, `cpu`, or any device of PyTorch's, `cuda:1`, `mps`, …
     workdir : folder for the training state and the logs (default: none are kept)

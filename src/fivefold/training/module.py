@@ -139,7 +139,7 @@ class VAETraining:
         training = self.config.training
         done = self.progress.steps / (training.epochs * self._steps_per_epoch)
         if training.max_minutes is not None:
-            done = max(done, self.seconds / (60 * training.max_minutes + 1e-9))
+            done = max(done, self.seconds / (60 * training.max_minutes * self.recipe.share + 1e-9))
         return min(done, 1.0)
 
     @property

@@ -38,6 +38,7 @@ class Recipe:
     averaged : keep averages of the weights over the steps: of few items, each step says too much
     gradient_norm : the longest gradient of the VAE, whose densities may be steep; None: of any length
     context_norm : likewise of the context decoder
+    share : of the minutes, for the networks; the rest is for what is fitted afterwards
     folds : where few items are held out for detection to compare with, so many fits hold out all in turn; 1: no further fits
     jitter : deviations of random shifts of each channel's level; None: none
     prior : whether a density is fitted to the codes of the items afterwards
@@ -51,6 +52,7 @@ class Recipe:
     averaged: bool = False
     gradient_norm: float | None = None
     context_norm: float | None = None
+    share: float = 1.0
     folds: int = 1
     jitter: Sequence[float] | None = None
     prior: bool = True
