@@ -25,6 +25,7 @@ from fivefold.modality import modality_of
 from fivefold.model.fitted import FittedModel
 from fivefold.model.likelihoods import Gaussian
 from fivefold.model.vae import VAE, Posterior
+from fivefold.series import networks as series_networks
 from fivefold.training import examination
 
 hypothesis.settings.register_profile("unhurried", deadline=None)  # a busy machine is no failure
@@ -53,11 +54,14 @@ def _one_thread():
 
 @pytest.fixture(scope="session", autouse=True)
 def _plain_fits():
-    """Fits neither try their jobs nor hold out all rows in turn, which takes seconds; `examined` brings that back."""
+    """Fits neither try their jobs nor hold out all rows in turn, which takes seconds; `examined` brings that back. Those to
+    series look at fewer windows of which a part is hidden."""
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(examination, "examine", lambda *_: None)
         patch.setattr(examination, "warn_of_few", lambda *_: None)
         patch.setattr(examination, "FEWEST_TO_COMPARE", 0)
+        patch.setattr(series_networks, "_WINDOWS_PER_RUN", 40)
+        patch.setattr(series_networks, "_WINDOWS_PER_SHORT_RUN", 80)
         yield
 
 

@@ -3,13 +3,14 @@
 import threading
 from collections.abc import Iterator
 
+import numpy as np
 import pandas as pd
 import pytest
 import torch
 
 import fivefold
 from fivefold.model.fitted import FittedModel
-from fivefold.model.threads import in_threads
+from fivefold.model.threads import in_parts, in_threads
 
 
 @pytest.fixture(autouse=True)
@@ -30,6 +31,20 @@ def test_results_do_not_depend_on_the_number_of_threads(table_model: FittedModel
         assert torch.get_num_threads() == threads
     for alone, beside in zip(*found, strict=True):
         assert alone.equals(beside)
+
+
+def test_parts_of_many_rows_come_back_in_their_order() -> None:
+    torch.set_num_threads(3)
+    rows, sizes = np.arange(1000.0).reshape(500, 2), []
+
+    def work(part: np.ndarray) -> np.ndarray:
+        sizes.append(len(part))
+        return part.sum(axis=1)
+
+    assert np.array_equal(in_parts(work, rows), rows.sum(axis=1))
+    assert sorted(sizes) == [166, 167, 167]
+    assert in_parts(work, rows[:100]).shape == (100,)
+    assert sizes[3:] == [100]
 
 
 def test_what_a_thread_raises_is_raised_and_ends_the_others(table_model: FittedModel) -> None:

@@ -139,14 +139,15 @@ def test_detection_is_tried_beside_the_nearest_patches(good, monkeypatch, examin
 
 
 @FEW
-def test_folders_of_mixed_sizes_from_the_command_line(good, bad, tmp_path, monkeypatch):
-    monkeypatch.setattr(networks, "STEPS", 120)
+def test_folders_of_mixed_sizes_from_the_command_line(model, good, bad, tmp_path, monkeypatch):
+    monkeypatch.setattr(networks, "STEPS", 2)
     for name, pictures in (("good", good), ("parts", good[6:8] + bad[:2])):
         (tmp_path / name).mkdir()
         for number, picture in enumerate(pictures):
             Image.fromarray(picture).save(tmp_path / name / f"{number}.png")
     flags = itertools.chain.from_iterable((f"--{name.replace('_', '-')}", str(value)) for name, value in SMALL.items())
-    fit = ["fit", "good", "-o", "model", "--no-verdicts", *flags]
+    fivefold.save(model, tmp_path / "model")
+    fit = ["fit", "good", "-o", "begun", "--no-verdicts", *flags]
     detect = ["detect", "model", "parts", "-o", "scores.csv", "--heatmaps", "maps", "--false-alarm-rate", "0.2"]
     monkeypatch.chdir(tmp_path)
     for command in (fit, detect):
@@ -154,6 +155,7 @@ def test_folders_of_mixed_sizes_from_the_command_line(good, bad, tmp_path, monke
         with pytest.raises(SystemExit) as end:
             main()
         assert end.value.code == 0
+    assert fivefold.load("begun").schema == model.schema
     with Path("scores.csv").open() as file:
         rows = list(csv.DictReader(file))
     assert [row["item"] for row in rows] == [f"{number}.png" for number in range(4)]

@@ -223,12 +223,18 @@ def test_damage_is_told(series_model, archive, data):
         fivefold.decompress(bytes(damaged), series_model)
 
 
-@settings(max_examples=60, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
-@given(st.data())
-def test_layers_that_no_writer_wrote_end_in_words_or_values(series_model, decimals, data):
+@pytest.fixture(scope="module")
+def encoded(series_model, decimals):
     table = pa.table({series_model.schema.channels.names[0]: decimals[0, :200]})
     codec = codec_of(as_stored(series_model), table.schema)
-    n, method, layers, _ = codec.encode(table, verify=True)
+    return codec, codec.encode(table, verify=True)
+
+
+@settings(max_examples=60, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@given(st.data())
+def test_layers_that_no_writer_wrote_end_in_words_or_values(encoded, data):
+    codec, (n, method, written, _) = encoded
+    layers = list(written)
     which = data.draw(st.integers(0, 1))
     damaged = bytearray(layers[which])
     for _ in range(data.draw(st.integers(1, 4))):

@@ -96,7 +96,8 @@ class Coding(Protocol):
 
     @property
     def encoding(self) -> Callable[..., Encoding]:
-        """`encoding(model, stored, source, options, **reading)` of a model, fitted and as stored, and `ArchiveOptions`.
+        """`encoding(model, stored, source, options, **reading)` of a model, fitted if that is at hand, and as stored, and of
+        `ArchiveOptions`.
 
         Raises `DataError` if `source` can't be read or held, `ModelError` if the model can't do it.
         """

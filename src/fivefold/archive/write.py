@@ -15,7 +15,7 @@ from fivefold.errors import UsageError, suggest
 from fivefold.modality import modality_taking, options_of
 from fivefold.model.verdicts import warn_if_worse
 from fivefold.progress import Rate, progress_bar
-from fivefold.storage import as_stored, fingerprint
+from fivefold.storage import StoredModel, as_stored, fingerprint
 
 if TYPE_CHECKING:
     from fivefold.model.fitted import FittedModel
@@ -117,7 +117,7 @@ def coded_size(model: FittedModel, data: Any) -> int:
 
 
 def write_archive(
-    model: FittedModel,
+    model: FittedModel | StoredModel,
     data: Any,
     file: IO[bytes],
     options: ArchiveOptions = ArchiveOptions(),
@@ -127,6 +127,7 @@ def write_archive(
 
     Parameters
     ----------
+    model : of a stored one networks are made only where codes are to be found
     data : of the model's modality; `reading` says how to read it
 
     Raises

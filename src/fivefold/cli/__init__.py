@@ -11,6 +11,7 @@ from typing import Any, NoReturn
 
 from fivefold.cli.app import app, printable, with_flags
 from fivefold.errors import FivefoldError
+from fivefold.system import keep_freed_memory
 
 _TURNS = (
     "2000"  # of waiting for another thread before sleeping: by default so many that a busy core costs most of the time
@@ -21,6 +22,7 @@ _INTERRUPTED, _TERMINATED = 128 + signal.SIGINT, 128 + signal.SIGTERM  # exit co
 def main() -> None:
     """Run the command line: exit code 2 for usage, 1 for data, 130 when interrupted, 143 when terminated."""
     os.environ.setdefault("GOMP_SPINCOUNT", _TURNS)
+    keep_freed_memory()
     from fivefold.cli import fit, jobs, archives, export, hub, mcp, serve, reports  # isort: skip # noqa: F401  (they register their commands)
 
     warnings.showwarning = _show_warning

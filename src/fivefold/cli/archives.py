@@ -74,7 +74,7 @@ def compress(
         present(verbs.compress(opened, data, output, chosen, force, **how), json)
         return
     opened.modality.refuse("compress", lossy=lossy, step=step, **how)
-    write_archive(opened.fitted, data, sys.stdout.buffer, chosen, **how)
+    write_archive(opened.at_hand, data, sys.stdout.buffer, chosen, **how)
 
 
 @app.command()

@@ -9,7 +9,7 @@ import dataclasses
 import hashlib
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
-from functools import cache, partial
+from functools import cache
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -39,11 +39,11 @@ from fivefold.images.files import Output
 from fivefold.images.schema import ImageSchema
 from fivefold.items import Items
 from fivefold.model.calibrations import FittedPrior
+from fivefold.storage import StoredModel, build
 
 if TYPE_CHECKING:
     from fivefold.archive.write import ArchiveOptions
     from fivefold.model.fitted import FittedModel
-    from fivefold.storage import StoredModel
 
 _LANES = 32  # of a whole block's elements; the codes have one
 _BLOCK_ITEMS, _BLOCK_ELEMENTS = 1024, 1 << 21
@@ -200,7 +200,9 @@ def _values(levels: np.ndarray, schema: ImageSchema, dtype: np.dtype) -> np.ndar
     return (levels + schema.low).astype(dtype)
 
 
-def encoding(model: FittedModel, stored: StoredModel, source: Any, options: ArchiveOptions, **reading: Any) -> Encoding:
+def encoding(
+    model: FittedModel | StoredModel, stored: StoredModel, source: Any, options: ArchiveOptions, **reading: Any
+) -> Encoding:
     """Images on their way into an archive; see `read_items` for `source` and `reading`, and `archive.layers.Coding`."""
     schema = stored.schema
     assert isinstance(schema, ImageSchema)
@@ -215,29 +217,39 @@ def encoding(model: FittedModel, stored: StoredModel, source: Any, options: Arch
     for rows in items.batches(size):
         if not items.visible(rows).all():
             raise DataError(f"{items.source}: elements are missing, which an archive can't hold; impute them first")
-    from fivefold.images.jobs import choose_grid
+    dtype = items.values.dtype.name
+    networks = cache(lambda: build(stored) if isinstance(model, StoredModel) else model)
 
-    dtype, grid = items.values.dtype.name, cache(partial(choose_grid, model, items, options.step, options.lossy))
+    @cache
+    def grid() -> LatentGrid | None:
+        from fivefold.images.jobs import choose_grid
+
+        return choose_grid(networks(), items, options.step, options.lossy)
 
     def facts(fingerprint: str) -> dict[str, Any]:
         steps = None if (chosen := grid()) is None else chosen.steps.tolist()
         about = {"schema": schema.to_json(), "dtype": dtype, "model": fingerprint, "items": len(items)}
         return {**about, "lossy": options.lossy, "steps": steps}
 
-    codec, tasks = ImageCodec.of(stored, None, dtype), _tasks(model, items, size, grid, options)
+    codec, tasks = ImageCodec.of(stored, None, dtype), _tasks(networks, items, size, grid, options)
     n, blocks = len(items), -(-len(items) // size)
     return Encoding(codec, tasks, facts, schema.size, items.values.nbytes, n, blocks, pack_names(items.names))
 
 
 def _tasks(
-    model: FittedModel, items: Items, size: int, grid: Callable[[], LatentGrid | None], options: ArchiveOptions
+    networks: Callable[[], FittedModel],
+    items: Items,
+    size: int,
+    grid: Callable[[], LatentGrid | None],
+    options: ArchiveOptions,
 ) -> Iterator[tuple[Any, ...]]:
-    from fivefold.model.scoring import encode_items
-
     for rows in items.batches(size):
         values = np.ascontiguousarray(items.values[rows], items.values.dtype.newbyteorder("="))
-        chosen = grid()
-        symbols = None if chosen is None else chosen.nearest(encode_items(model, items.select(rows))[0])
+        chosen, symbols = grid(), None
+        if chosen is not None:
+            from fivefold.model.scoring import encode_items
+
+            symbols = chosen.nearest(encode_items(networks(), items.select(rows))[0])
         yield chosen, values, symbols, options.lossy, options.verify
 
 

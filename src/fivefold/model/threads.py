@@ -9,11 +9,13 @@ from concurrent.futures import Future, ThreadPoolExecutor
 from itertools import chain, islice
 from typing import Any
 
+import numpy as np
 import torch
 
 from fivefold.model.fitted import FittedModel
 
 _SMALL = 256  # elements of an item
+_FEWEST = 64  # rows of a thread
 
 
 def in_threads(model: FittedModel, work: Callable[..., None], tasks: Iterable[tuple[Any, ...]]) -> None:
@@ -43,3 +45,12 @@ def in_threads(model: FittedModel, work: Callable[..., None], tasks: Iterable[tu
         finally:
             pool.shutdown(cancel_futures=True)
             torch.set_num_threads(threads)  # some libraries beneath have one number for all threads
+
+
+def in_parts(work: Callable[[np.ndarray], np.ndarray], rows: np.ndarray) -> np.ndarray:
+    """`work(rows)` in NumPy, which says of each row what depends on no other, in as many threads as PyTorch has."""
+    threads = min(torch.get_num_threads(), len(rows) // _FEWEST)
+    if threads < 2:
+        return work(rows)
+    with ThreadPoolExecutor(threads) as pool:
+        return np.concatenate(list(pool.map(work, np.array_split(rows, threads))))

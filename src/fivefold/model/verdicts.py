@@ -85,10 +85,15 @@ class Verdict:
         return f"{self.figure:.4g} against {self.alternative:.4g} ({self.name}; {unit}; {self.items} {tried})"
 
 
-class Judged(Protocol):
-    """What is asked of a fitted model, which shows its verdicts itself and so lies above."""
+class Recorded(Protocol):
+    """What is asked of a model, fitted or as stored, which shows its verdicts itself and so lies above."""
 
-    record: dict[str, Any]
+    @property
+    def record(self) -> dict[str, Any]: ...
+
+
+class Judged(Recorded, Protocol):
+    """What is asked of a fitted one."""
 
     @property
     def schema(self) -> Schema: ...
@@ -101,13 +106,13 @@ Trial = Callable[[Any, Items, Items, np.random.Generator], Verdict | None]
 """Tries a job of a model on items, given those of the fit; None if it can't be tried."""
 
 
-def verdict_of(model: Judged, job: Job) -> Verdict | None:
+def verdict_of(model: Recorded, job: Job) -> Verdict | None:
     """What was found after the fit; None of a job that was not tried."""
     rows: list[dict[str, Any]] = model.record.get("verdicts", [])
     return next((Verdict.of(row) for row in rows if row["job"] == job), None)
 
 
-def warn_if_worse(model: Judged, job: Job, strict: bool = False) -> Verdict | None:
+def warn_if_worse(model: Recorded, job: Job, strict: bool = False) -> Verdict | None:
     """Warn of a job that did worse than its simplest alternative, and give that verdict; None of one that did not.
 
     Raises `ModelError` instead if `strict`.

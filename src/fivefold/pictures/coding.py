@@ -35,7 +35,6 @@ from fivefold.pictures.schema import PictureSchema
 
 if TYPE_CHECKING:
     from fivefold.archive.write import ArchiveOptions
-    from fivefold.model.fitted import FittedModel
     from fivefold.storage import StoredModel
 
 _HEAD = struct.Struct("<IIiI")  # height, width, lowest value, levels
@@ -147,7 +146,7 @@ def _inflate(content: bytes, shape: tuple[int, int, int], dtype: np.dtype) -> np
     return np.cumsum(values, axis=0, dtype=dtype) if content[0] else values
 
 
-def encoding(model: FittedModel, stored: StoredModel, source: Any, options: ArchiveOptions, **reading: Any) -> Encoding:
+def encoding(model: Any, stored: StoredModel, source: Any, options: ArchiveOptions, **reading: Any) -> Encoding:
     """Pictures on their way into an archive; see `pictures.dataset.open`, and `archive.layers.Coding`."""
     data = cast(PictureSet, open_data(source, stored.schema, **reading))
     if options.block_items not in (None, 1):

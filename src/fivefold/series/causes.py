@@ -14,6 +14,7 @@ from fivefold.model.conditional import Conditional
 from fivefold.model.context import by_element, column
 from fivefold.model.fitted import FittedModel, channels_last
 from fivefold.model.likelihoods import Likelihood
+from fivefold.model.threads import in_threads
 from fivefold.series.dataset import SeriesSet
 from fivefold.series.results import CAUSES
 from fivefold.series.schema import SeriesSchema
@@ -22,6 +23,7 @@ from fivefold.tables.likelihood import ColumnLikelihood
 
 _FAR = 4.0  # deviations from what is expected, from which on further channels are named
 _AROUND = 8  # parts of a window that are looked at before and after a strangest step
+_TOGETHER = 128  # windows of a thread
 
 
 @dataclass(frozen=True)
@@ -88,13 +90,14 @@ def _expected(
     off: `(e, t, c)` each."""
     items, (expected, off) = data.items(windows), np.empty((2, *suspect.shape, data.schema.channels.size))
     conditioning = Conditioning.MISSING if model.has_learnt(Conditioning.MISSING) else Conditioning.CAUSAL
-    for rows, x, visible in model.batches(items):
+
+    def expect(rows: slice, x: Tensor, visible: Tensor) -> None:
         shown = visible & ~torch.from_numpy(suspect[rows]).to(x.device)[:, None, :, None]
         seen = torch.where(shown, x, 0.0)
         given = Conditional(model, conditioning, seen, shown, model.vae.posterior(seen, shown).mu)
         values = by_element(x)
 
-        def measure(likelihood: Likelihood, of: Tensor, elements: Tensor, values: Tensor = values) -> Tensor:
+        def measure(likelihood: Likelihood, of: Tensor, elements: Tensor) -> Tensor:
             assert isinstance(likelihood, ColumnLikelihood)
             mean, variance = likelihood.moments()
             far = (likelihood.support.scaled(column(values[of, elements])) - mean) / variance.sqrt()
@@ -102,4 +105,6 @@ def _expected(
 
         unit, far = given.map(measure)
         expected[rows], off[rows] = model.values(unit)[..., 0], channels_last(far)[..., 0]
+
+    in_threads(model, expect, model.batches(items, _TOGETHER))
     return expected, off

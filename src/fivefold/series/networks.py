@@ -173,6 +173,7 @@ def recipe(schema: SeriesSchema, config: FitConfig) -> Recipe:
     return Recipe(
         steps=(own.shortest_epoch, own.longest_epoch),
         held_out=_HELD_OUT,
+        at_once=512,
         patience=own.patience,
         averaged=True,
         gradient_norm=_LONGEST_GRADIENT,

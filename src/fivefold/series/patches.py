@@ -20,7 +20,7 @@ _SAME, _REPEATED = 1e-6, 0.01  # distance of windows that are one; share of the 
 _FEWEST = 0.5  # of a window that must be there
 _FEWEST_WINDOWS, _FEWEST_NORMAL = 64, 2  # of the memory, and of those that there are others than
 _MOST_NATS = 30.0
-_TOGETHER = 256  # windows at once
+_TOGETHER = 128  # windows at once
 
 
 def tail_nats(values: np.ndarray, normal: np.ndarray) -> Floats:
@@ -75,13 +75,14 @@ class PatchScore:
         scale = np.where(deviation > 0, deviation, 1.0)
         remembered = _evenly(values, windows)
         memory = _standardised(remembered.cut(values), centre, scale)[0].astype(np.float32)
+        others = _compared(memory)
 
         def describe(some: Windows) -> np.ndarray:
             parts = []
             for rows in some.batches(_TOGETHER):
-                starts, others = (part.places()[0][:, :1] for part in (some.select(rows), remembered))
-                overlap = np.abs(starts - others.T) < some.steps
-                parts.append(_statistics(some.cut(values, rows), (centre, scale), memory, overlap))
+                starts, theirs = (part.places()[0][:, :1] for part in (some.select(rows), remembered))
+                overlap = np.abs(starts - theirs.T) < some.steps
+                parts.append(_statistics(some.cut(values, rows), (centre, scale), others, overlap))
             return np.concatenate(parts)
 
         normal = describe(remembered) if len(remembered) else np.empty((0, 1))
@@ -96,13 +97,11 @@ class PatchScore:
     def against(self, values: np.ndarray, windows: Windows) -> np.ndarray:
         """Evidence against each window, `(n,)` nats, given encoded values `(total, c)`: the mean of the five statistics; 1, which
         is usual, where half a window is missing."""
-        found = np.empty(len(windows))
-        for rows in windows.batches(_TOGETHER):
-            cut = windows.cut(values, rows)
-            found[rows] = _mean_nats(
-                _statistics(cut, (self.centre, self.scale), self.memory, met=self._distinct), self.knots
-            )
-        return found
+        others, met, scaling = _compared(self.memory), self._distinct, (self.centre, self.scale)
+        parts = (
+            _statistics(windows.cut(values, rows), scaling, others, met=met) for rows in windows.batches(_TOGETHER)
+        )
+        return _mean_nats(np.concatenate(list(parts)), self.knots)
 
     @property
     def _distinct(self) -> bool:
@@ -135,7 +134,7 @@ def _standardised(cut: np.ndarray, centre: np.ndarray, scale: np.ndarray) -> tup
 def _statistics(
     cut: np.ndarray,
     scaling: tuple[np.ndarray, np.ndarray],
-    memory: np.ndarray,
+    others: _Compared,
     overlap: np.ndarray | bool = False,
     met: bool = False,
 ) -> np.ndarray:
@@ -145,10 +144,11 @@ def _statistics(
     changed = known[:, 1:] & known[:, :-1]
     moves = np.where(changed, np.abs(np.diff(standard, axis=1)), 0.0).sum(axis=1) / np.maximum(changed.sum(axis=1), 1)
     parts = [standard.mean(axis=1), np.log(standard.std(axis=1) + _LEVEL), np.log(moves + _STEP)]
-    for others, own in ((memory, standard), (_shape(memory), _shape(standard))):
-        far = _distances(own, others)
-        far[((far < _SAME) & met) | overlap] = np.inf
-        parts.append(np.log(far.min(axis=1, keepdims=True) + _STEP))
+    for own, theirs in zip((standard, _shape(standard)), others, strict=True):
+        squares = _squared_distances(own, *theirs)
+        if met or overlap is not False:
+            squares[((squares < _SAME**2) & met) | overlap] = np.inf
+        parts.append(np.log(np.sqrt(squares.min(axis=1, keepdims=True)) + _STEP))
     found = np.concatenate(parts, axis=1)
     seen = known.mean(axis=(1, 2)) >= _FEWEST
     return np.where(seen[:, None], found, np.nan)
@@ -161,12 +161,24 @@ def _shape(windows: np.ndarray) -> np.ndarray:
     return shape
 
 
-def _distances(windows: np.ndarray, others: np.ndarray) -> np.ndarray:
-    """Root mean squared differences of windows `(n, t, c)` from others `(m, t, c)`: `(n, m)`."""
-    a, b = (part.reshape(len(part), -1).astype(np.float64) for part in (windows, others))
-    squares = np.square(a).sum(axis=1)[:, None] + np.square(b).sum(axis=1) - 2 * a @ b.T
-    distances: np.ndarray = np.sqrt(np.maximum(squares / a.shape[1], 0))
-    return distances
+_Compared = list[tuple[np.ndarray, np.ndarray]]
+
+
+def _compared(memory: np.ndarray) -> _Compared:
+    """Windows `(m, t, c)` that others are compared with, as they are and their shapes: each `(m, t c)` float64, and its squared
+    length `(m,)`."""
+    parts = (part.reshape(len(part), -1).astype(np.float64) for part in (memory, _shape(memory)))
+    return [(part, np.square(part).sum(axis=1)) for part in parts]
+
+
+def _squared_distances(windows: np.ndarray, others: np.ndarray, lengths: np.ndarray) -> np.ndarray:
+    """Mean squared differences of windows `(n, t, c)` from others `(m, t c)`, whose squared lengths are `(m,)`: `(n, m)`."""
+    own = windows.reshape(len(windows), -1).astype(np.float64)
+    squares: np.ndarray = np.square(own).sum(axis=1)[:, None] + lengths
+    squares -= 2 * own @ others.T
+    squares /= own.shape[1]
+    squares[squares < 0] = 0
+    return squares
 
 
 def _mean_nats(statistics: np.ndarray, knots: np.ndarray) -> np.ndarray:

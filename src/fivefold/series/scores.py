@@ -11,6 +11,7 @@ import numpy as np
 from fivefold.arrays import Floats
 from fivefold.errors import ModelError
 from fivefold.model.calibrations import AnomalyScore, excess_deviation
+from fivefold.model.threads import in_parts
 
 _KNOTS = 200
 _SEEN = np.array([0, 1, 3, 6, 12, 24])  # visible steps before or after one, from which on they are a class of their own
@@ -67,6 +68,9 @@ class IndependentScore(AnomalyScore):
 
         In windows of which a part is hidden, the score that as few steps of whole windows are below as are below it of such.
         """
+        return in_parts(self._score, statistics)
+
+    def _score(self, statistics: np.ndarray) -> np.ndarray:
         score = self._density(statistics)
         if not len(self.counts) or not len(self.calibration):
             return score

@@ -29,7 +29,7 @@ def compress(
     model.modality.refuse("compress", lossy=options.lossy, step=options.step, **reading)
     with atomic_file(output) as temporary:
         with temporary.open("wb") as file:
-            written = write_archive(model.fitted, data, file, options, **reading)
+            written = write_archive(model.at_hand, data, file, options, **reading)
         size_on_disk = temporary.stat().st_size
     bits = 8 * size_on_disk / (written.items * written.elements)
     figures = {"items": written.items, "bytes": size_on_disk, "bits_per_element": bits}

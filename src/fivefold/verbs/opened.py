@@ -65,6 +65,12 @@ class OpenModel:
         """With its networks; loads torch, which takes seconds."""
         return build(self.stored)
 
+    @property
+    def at_hand(self) -> FittedModel | StoredModel:
+        """With its networks if they were made before, else as stored."""
+        loaded: FittedModel | StoredModel = vars(self).get("fitted", self.stored)
+        return loaded
+
     def open(self, data: Any, verb: str, places: Mapping[str, Any], **reading: Any) -> Dataset:
         """Data whose results are to go to `places`; raises `UsageError` for options that the modality doesn't take."""
         how = parse_reading(reading)
