@@ -27,7 +27,7 @@ def test_with_a_look_per_column_rows_are_looked_at_cell_by_cell(table_model, row
     x, visible = rows
     with torch.inference_mode():
         each = Conditional(table_model, Conditioning.MISSING, x, visible, None).log_prob(x)
-        found, _ = Looks(changed(table_model, looks=x.shape[3])).log_prob(x, visible, 0.0)
+        found = Looks(changed(table_model, looks=x.shape[3])).log_prob(x, visible, 0.0)
     np.testing.assert_allclose(found[visible], each[visible], atol=1e-4)
 
 
@@ -36,16 +36,8 @@ def test_a_row_is_given_the_same_among_others_and_alone(table_model, rows):
     looks = Looks(table_model)
     with torch.inference_mode():
         together = looks.log_prob(x, visible, 0.6)
-        alone = torch.cat([looks.log_prob(x[[row]], visible[[row]], 0.6) for row in (0, 7, 123)], dim=1)
-    np.testing.assert_allclose(alone, together[:, [0, 7, 123]], rtol=1e-5, atol=1e-6)
-
-
-def test_cells_are_given_their_rows_code(table_model, rows):
-    x, visible = rows
-    with torch.inference_mode():
-        expected = table_model.vae.likelihood(table_model.vae.posterior(x, visible).mu).log_prob(x)
-        _, found = Looks(table_model).log_prob(x, visible, 0.6)
-    np.testing.assert_allclose(found[visible], expected[visible], atol=1e-4)
+        alone = torch.cat([looks.log_prob(x[[row]], visible[[row]], 0.6) for row in (0, 7, 123)])
+    np.testing.assert_allclose(alone, together[[0, 7, 123]], rtol=1e-6)
 
 
 def test_columns_that_go_together_are_asked_for_apart():

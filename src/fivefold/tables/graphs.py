@@ -177,6 +177,7 @@ class _Detect(nn.Module):
         self.density = _double(marginals.density.reshape(-1))
         self.first = nn.Buffer(torch.arange(schema.size) * PLACES)
         memory = memory_of(model)
+        self.vae = None if memory is None else model.vae
         self.distances = None if memory is None else Distances(memory, schema.numbers[:, 0])
         normal = cast(UpperTailScore, calibrated(model))
         self.centre, self.scale = _double(normal.centre), _double(normal.scale)
@@ -195,7 +196,9 @@ class _Detect(nn.Module):
         """`row_statistics`."""
         single, visible = self.unit(cells)
         x, support = single.double(), Support.of(self._schema, single.double())
-        log_probs = self._looks.of_batch(single, visible, SMOOTHED).double().unbind()
+        log_probs = [self._looks.of_batch(single, visible, SMOOTHED).double()]
+        if self.vae is not None:
+            log_probs.append(self.vae.likelihood(self.vae.posterior(x, visible).mu).log_prob(x))
         costs = costs_of(support.log_width(x), visible, self._log_density(places_of(support, x)), log_probs)
         parts = [costs[:, :3]]
         if self._relations:

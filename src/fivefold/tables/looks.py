@@ -1,4 +1,4 @@
-"""p(cell | the rest of its row) by a few looks at a row, in the place of one per column; and p(cell | its row's code)."""
+"""p(cell | the rest of its row) by a few looks at a row, in the place of one per column."""
 
 from __future__ import annotations
 
@@ -32,9 +32,7 @@ class Looks:
 
     @torch.inference_mode()
     def __init__(self, model: FittedModel) -> None:
-        single = model.single()
-        self._vae, self._context = single.vae, cast(TableContext, single.context)
-        context = self._context
+        self._context = context = cast(TableContext, model.single().context)
         turns = _apart(context.loadings(), min(table_config(model.config).looks, model.schema.size))
         self._rows = min(max(_OUTPUTS // (context.outputs * model.schema.size), 1), model.batch_size)
         self._nothing, self._weight = context.first_of_nothing(Conditioning.MISSING), context.of_cells
@@ -50,16 +48,15 @@ class Looks:
         return _Look(asked, own, weight, self._context.heads.of(asked))
 
     def log_prob(self, x: Tensor, visible: Tensor, width: float) -> Tensor:
-        """Log probability of each cell of rows `(n, 1, 1, d)`: given the others, that distribution smoothed by `width`, and given
-        the code that is the mean of the row's posterior; `(2, n, 1, 1, d)`."""
+        """Log probability of each cell of rows `(n, 1, 1, d)`, their distributions smoothed by `width`."""
         parts = zip(*(torch.split(part, self._rows) for part in (x.float(), visible)), strict=True)
-        return torch.cat([self._log_prob(cells, seen, width) for cells, seen in parts], dim=1).to(x.dtype)
+        return torch.cat([self._log_prob(cells, seen, width) for cells, seen in parts]).to(x.dtype)
 
     def _log_prob(self, x: Tensor, visible: Tensor, width: float) -> Tensor:
         rows = min(_FEW, self._rows) if len(x) <= _FEW else self._rows
         padding = (0, 0, 0, 0, 0, 0, 0, rows - len(x))
         cells, seen = (x, visible) if len(x) == rows else (F.pad(x, padding), F.pad(visible, padding))
-        return self.of_batch(cells, seen, width)[:, : len(x)]
+        return self.of_batch(cells, seen, width)[: len(x)]
 
     def of_batch(self, cells: Tensor, seen: Tensor, width: float) -> Tensor:
         """`log_prob` of as many rows as come, in single precision."""
@@ -78,8 +75,7 @@ class Looks:
         parameters = torch.cat([look.heads.outputs(last, shift) for look, last, shift in asked], dim=2)
         likelihood = ColumnLikelihood.of(parameters.flatten(0, 1).transpose(1, 2).unsqueeze(2), self._support)
         found = likelihood.members(len(parameters)).smoothed(width).log_prob(cells[..., self._order])
-        by_code = self._vae.likelihood(self._vae.posterior(cells, seen).mu).log_prob(cells)
-        return torch.stack((found[..., self._order.argsort()], by_code))
+        return found[..., self._order.argsort()]
 
     def _linear_parts(self, cells: Tensor, seen: Tensor) -> Iterable[tuple[Tensor | None, Tensor | None]]:
         """What each look has from the factors, see `TableContext.linear_part`; of few rows, and in graphs, all at once."""

@@ -219,12 +219,14 @@ def row_statistics(model: FittedModel, items: Items, met: bool = False) -> np.nd
     if relations is not None and items.repeated is not None:
         collected[:, 3] += items.repeated.sum(axis=(1, 2, 3))
     schema, marginals = cast(TableSchema, model.schema), model.calibrations["marginals"]
-    look = _look(model)
+    given_others = _look(model)
 
     def measure(rows: slice, x: Tensor, visible: Tensor) -> None:
         shown = visible.flatten(1).sum(1)
-        width, log_density = Support.of(schema, x).log_width(x), marginals.log_density(schema, x)
-        costs = costs_of(width, visible, log_density, look(x, visible)).cpu().numpy()
+        log_density, log_probs = marginals.log_density(schema, x), [given_others(x, visible)]
+        if memory is not None:
+            log_probs.append(model.vae.likelihood(model.vae.posterior(x, visible).mu).log_prob(x))
+        costs = costs_of(Support.of(schema, x).log_width(x), visible, log_density, log_probs).cpu().numpy()
         collected[rows, :3] = costs[:, :3]
         if memory is not None:
             near = np.where(shown.cpu().numpy()[:, None] > 0, memory.log_distances(cells[rows], met), 0)
@@ -246,17 +248,13 @@ def costs_of(width: Tensor, visible: Tensor, log_density: Tensor, log_probs: Seq
     return torch.stack([means[0], worst, *means[1:]], dim=1)
 
 
-def _look(model: FittedModel) -> Callable[[Tensor, Tensor], Sequence[Tensor]]:
-    """Log probability of each cell of rows `(n, 1, 1, d)`, from these and their visibility: given the others, smoothed; and given
-    their row's code."""
+def _look(model: FittedModel) -> Callable[[Tensor, Tensor], Tensor]:
+    """Log probability of each cell of rows `(n, 1, 1, d)` given the others, smoothed, from cells and their visibility."""
     conditioning = Conditioning.MISSING if model.has_learnt(Conditioning.MISSING) else Conditioning.CAUSAL
     if table_config(model.config).exact or conditioning is not Conditioning.MISSING:
-        return lambda x, visible: (
-            _given_others(model, conditioning, x, visible),
-            model.vae.likelihood(model.vae.posterior(x, visible).mu).log_prob(x),
-        )
+        return lambda x, visible: _given_others(model, conditioning, x, visible)
     looks = model.derived("looks", Looks)
-    return lambda x, visible: looks.log_prob(x, visible, SMOOTHED).unbind()
+    return lambda x, visible: looks.log_prob(x, visible, SMOOTHED)
 
 
 def _given_others(model: FittedModel, conditioning: Conditioning, x: Tensor, visible: Tensor) -> Tensor:
