@@ -160,6 +160,7 @@ def test_what_is_strict_leaves_nothing(run, tree_folder, parts):
     ("words", "says"),
     [
         (("rows/*.csv", "-o", "out"), "rows/*.csv: there is no such file"),
+        (("pictures", "-o", "out"), "pictures: holds no files that end in .arrow, "),
         (("rows",), "--output must be given, a folder: there are 4 files"),
         (("rows", "-o", "taken/notes.txt"), "--output must be a folder for several files"),
         (("rows/**", "-o", "rows/out"), "choose another place"),
@@ -171,6 +172,8 @@ def test_what_is_strict_leaves_nothing(run, tree_folder, parts):
 def test_refusals(run, tree_folder, parts, words, says):
     Path("rows/out").mkdir()
     Path("rows/out/old.parquet").touch()
+    Path("pictures").mkdir()
+    Path("pictures/1.png").touch()
     Path("taken").mkdir()
     Path("taken/notes.txt").touch()
     refused = run("detect", tree_folder, *words)

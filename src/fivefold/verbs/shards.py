@@ -75,6 +75,8 @@ class Shards:
             found = [path for path in found if not path.name.startswith(".")]
         else:
             return None
+        if not found and Path(data).is_dir():
+            raise DataError(f"{data}: holds no files that end in {', '.join(sorted(modality.data.SHARDS))}")
         if not found:
             raise DataError(f"{data}: there is no such file")
         return cls(root, tuple(sorted(found)))
