@@ -16,7 +16,7 @@ from fivefold.items import Items
 from fivefold.jobs.impute import impute_items
 from fivefold.model.fitted import FittedModel
 from fivefold.model.verdicts import Trial, Verdict, compare_losses, try_compression, try_detection, try_generation
-from fivefold.series.jobs import denoise, generate, statistics
+from fivefold.series.jobs import apart, denoise, generate, statistics
 from fivefold.series.schema import SeriesSchema
 from fivefold.tables.table import decode_rows
 
@@ -139,10 +139,11 @@ def _try_generation(model: FittedModel, items: Items, train: Items, rng: np.rand
 
 
 def _try_compression(model: FittedModel, items: Items, train: Items, rng: np.random.Generator) -> Verdict | None:
+    """Of windows side by side: of others xz would leave out what overlaps."""
     schema = cast(SeriesSchema, model.schema)
     if model.context is None:
         return None
-    windows = _windows(items)
+    windows = _windows(apart(items))
     table = decode_rows(schema.channels, windows.reshape(-1, windows.shape[2]))
     values = np.column_stack([column.to_numpy() for column in table.columns])  # floats where channels differ
     sizes = {"xz": len(lzma.compress(np.ascontiguousarray(values).tobytes()))}
