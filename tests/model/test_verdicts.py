@@ -13,6 +13,7 @@ from hypothesis import given
 
 import fivefold
 from fivefold.errors import FivefoldWarning, ModelError
+from fivefold.modality import modality_of
 from fivefold.model.verdicts import Verdict, compare_losses, try_detection, try_generation, verdict_of
 from fivefold.tables.statistics import UpperTailScore
 
@@ -170,3 +171,11 @@ def test_earlier_records_say_in_the_unit_which_way_is_better(unit, shown):
     verdict = Verdict.of(row)
     assert verdict.more_is_better == ("more is" in unit)
     assert f"({verdict.name}; {shown}; 20 held-out items)" in str(verdict)
+
+
+def test_compression_of_series_is_judged_on_windows_side_by_side(series_model_of_table):
+    model, frame = series_model_of_table
+    room = modality_of(model.schema)
+    items = room.data.open(frame, model.schema).all_items()
+    verdict = room.verdicts.TRIALS["compress"](model, items, items, np.random.default_rng(0))
+    assert verdict.items <= math.ceil(len(frame) / model.schema.shape[0]) + 1 < len(items)

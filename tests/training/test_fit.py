@@ -8,6 +8,7 @@ import shutil
 import sys
 from collections import Counter
 from pathlib import Path
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -28,7 +29,7 @@ from fivefold.model.scoring import encode_items, evaluate_elbo
 from fivefold.model.vae import VAE, Posterior
 from fivefold.training.fit import fit, fit_items
 from fivefold.training.module import VAETraining
-from fivefold.training.recipe import STATE_FILE
+from fivefold.training.recipe import STATE_FILE, Recipe
 
 
 @pytest.fixture(scope="module")
@@ -266,6 +267,14 @@ def test_max_minutes_stops_soon_with_a_usable_model(fit_small):
     assert len(model.record["history"]) < 10_000
     assert np.isfinite(model.record["figures"]["held_out"]["negative_elbo"])
     assert generate(model, 2).shape == (2, 28, 28, 1)
+
+
+def test_networks_have_their_share_of_the_minutes():
+    config = SimpleNamespace(training=SimpleNamespace(epochs=1, max_minutes=10))
+    about = {"config": config, "progress": SimpleNamespace(steps=0), "_steps_per_epoch": 1, "seconds": 120.0}
+    for share in (1.0, 0.4):
+        module = SimpleNamespace(**about, recipe=Recipe(share=share))
+        assert VAETraining.fraction_done.fget(module) == pytest.approx(0.2 / share)
 
 
 def test_no_minutes_at_all(fit_small):

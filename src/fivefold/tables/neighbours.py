@@ -181,7 +181,7 @@ class _Numbers:
     def scores(self, cells: np.ndarray) -> np.ndarray:
         at = np.searchsorted(self.values, cells)
         met = self.values[np.minimum(at, len(self.values) - 1)] == cells
-        return np.where(np.isnan(cells), np.nan, self.normal[np.minimum(2 * at + met, len(self.normal) - 1)])[:, None]
+        return np.where(np.isnan(cells), np.nan, self.normal[2 * at + met])[:, None]
 
 
 class _Classes:
